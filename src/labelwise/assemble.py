@@ -1,0 +1,101 @@
+"""Builds the parts of a campaign from a configuration: source, task, features, learner, strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelwise.cache import Producer, SignalCache
+from labelwise.config import FeaturesConfig, InputConfig, LearnerConfig, PhaseConfig, StrategyConfig
+from labelwise.data.input import InputSpec
+from labelwise.errors import ConfigError, unknown
+from labelwise.learner import Learner, Phase, View
+from labelwise.learners.backbones import backbone
+from labelwise.learners.features import FeatureLearner, FeatureSource
+from labelwise.learners.torch import TorchLearner
+from labelwise.registry import import_object
+from labelwise.strategies import STRATEGIES
+from labelwise.strategy import Strategy
+from labelwise.tasks import TASKS
+from labelwise.tasks.classification import Classification
+
+if TYPE_CHECKING:
+    from labelwise.data.source import Source
+    from labelwise.task import Task
+
+LEARNERS = ("features", "torch")
+
+
+def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[Any]:
+    """The task called ``name`` over these classes.
+
+    Raises:
+        ConfigError: unknown task, or fewer than two classes.
+    """
+    spec = InputSpec((config.size, config.size), config.channels, config.mean, config.std)
+    cls = TASKS.get(name)
+    if cls is Classification:
+        return Classification(tuple(classes), spec, config.augment)
+    return cls(tuple(classes), spec)  # type: ignore[call-arg]
+
+
+def make_features(config: FeaturesConfig, source: Source, cache: SignalCache, *, folder: Path | None) -> FeatureSource:
+    """The frozen feature source, ready to use.
+
+    Args:
+        config: which backbone.
+        source: images that a backbone may look at before its first use.
+        cache: keeps the rows.
+        folder: where the backbone keeps what it found.
+    """
+    chosen = backbone(config.backbone, weights=config.weights, size=config.size, folder=folder)
+    pool = tuple(item for item in source.ids if source.roles.get(item, "pool") == "pool")
+    chosen.prepare(View(source, pool))
+    return FeatureSource(chosen, cache)
+
+
+def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | None) -> Learner:
+    """The learner of a configuration.
+
+    Raises:
+        ConfigError: unknown kind, or a head on features without a feature source.
+    """
+    if config.kind == "torch":
+        return TorchLearner(
+            task,
+            config.model,
+            embedding=config.embedding,
+            phases=[make_phase(phase) for phase in config.phases],
+            weights=config.weights,
+            members=config.members,
+            precision=config.precision,
+            batch_size=config.batch_size,
+            workers=config.workers,
+        )
+    if config.kind == "features":
+        if not isinstance(features, FeatureSource):
+            raise ConfigError("a learner of kind 'features' needs a feature backbone: set features: {backbone: auto}")
+        return FeatureLearner(
+            task, features, head=config.head, strength=config.strength, neighbours=config.neighbours
+        )
+    if ":" in config.kind:
+        learner = import_object(config.kind)(task)
+        if not isinstance(learner, Learner):
+            raise ConfigError(f"{config.kind!r} returned {type(learner).__name__}: return a Learner")
+        return learner
+    raise unknown("learner", config.kind, LEARNERS)
+
+
+def make_phase(config: PhaseConfig) -> Phase:
+    """A phase of training."""
+    return Phase(**config.model_dump())
+
+
+def make_strategy(config: StrategyConfig) -> Strategy:
+    """A strategy with its options.
+
+    Raises:
+        ConfigError: unknown name or option.
+    """
+    return STRATEGIES.create(config.name, **config.options)

@@ -1,0 +1,199 @@
+"""Signal rows on disk: computed once for each (weights, transform, signal) and image content, found again ever after.
+
+A key is a folder; each pass that adds rows writes one shard: the values, then the row keys, whose appearance commits the
+shard. A killed pass leaves at most a shard without keys, which nobody reads. Adding ten images computes ten rows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from labelwise.errors import StateError
+from labelwise.learner import LearnerData, Progress, View, silent
+from labelwise.rng import digest
+from labelwise.signals.base import Probe, Signal, SignalRole, SignalTable
+
+if TYPE_CHECKING:
+    Column = np.ndarray | tuple[np.ndarray, np.ndarray]
+
+#: items whose rows are computed before they are written: what a killed pass can lose
+CHUNK = 16_384
+
+
+class Producer(Protocol):
+    """What computes rows: a learner, or a frozen feature source."""
+
+    def collect(
+        self,
+        view: View,
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """Rows of all signals in one pass."""
+
+    def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
+        """Digest of all that a row depends on, but for the image."""
+
+
+class SignalCache:
+    """Rows by key and image content.
+
+    Args:
+        folder: where the rows lie; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def table(
+        self,
+        producer: Producer,
+        view: View,
+        contents: Sequence[str],
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """Rows of ``signals`` for the items of ``view``; only what is missing is computed, all signals in one pass.
+
+        Args:
+            producer: computes missing rows.
+            view: the items.
+            contents: digest of each item's content; "" is never kept.
+            signals: what is wanted.
+            role: of the items, for probes.
+            data: what probes are prepared with.
+            seed: of draws and probes.
+            progress: told while rows are computed.
+        """
+        if self.folder is None or not signals:
+            return producer.collect(view, signals, role=role, data=data, seed=seed, progress=progress)
+        keys = {signal: producer.signal_key(signal, data=data, seed=seed) for signal in signals}
+        kept = {signal: _Kept(self.folder / key) for signal, key in keys.items()}
+        wanted = np.array([content.encode() for content in contents], dtype="S32")
+        found = {signal: rows.find(wanted) for signal, rows in kept.items()}
+        lacking = frozenset(signal for signal in signals if (found[signal] < 0).any())
+        failed: dict[str, str] = {}
+        if lacking:
+            missing = np.flatnonzero(np.logical_or.reduce([found[signal] < 0 for signal in lacking]))
+            size = len(missing) if any(isinstance(signal, Probe) for signal in lacking) else CHUNK
+            for start in range(0, len(missing), size):
+                part = missing[start : start + size]
+                table = producer.collect(
+                    view.take(part.tolist()), lacking, role=role, data=data, seed=seed,
+                    progress=lambda stage, done, _, start=start: progress(stage, start + done, len(missing)),
+                )  # fmt: skip
+                failed.update(table.failed)
+                self._write(table, view, contents, part, keys)
+            kept = {signal: _Kept(self.folder / key) for signal, key in keys.items()}
+            found = {signal: rows.find(wanted) for signal, rows in kept.items()}
+        have = np.logical_and.reduce([rows >= 0 for rows in found.values()])
+        columns = {signal: rows.read(found[signal][have]) for signal, rows in kept.items()}
+        return SignalTable(tuple(view.ids[i] for i in np.flatnonzero(have)), columns, failed)
+
+    def _write(
+        self, table: SignalTable, view: View, contents: Sequence[str], part: np.ndarray, keys: dict[Signal, str]
+    ) -> None:
+        assert self.folder is not None
+        content_of = {view.ids[i]: contents[i] for i in part}
+        row_keys = np.array([content_of[item].encode() for item in table.ids], dtype="S32")
+        if not len(row_keys):
+            return
+        for signal, column in table.columns.items():
+            try:
+                _Kept(self.folder / keys[signal]).add(row_keys, column)
+            except OSError as error:
+                raise StateError(
+                    f"cannot keep signal rows in {self.folder}: {error}. Check that the folder is writable and the disk has room"
+                ) from error
+
+    def prune(self, keep: set[str]) -> None:
+        """Deletes rows under all other keys."""
+        if self.folder is None or not self.folder.is_dir():
+            return
+        for entry in self.folder.iterdir():
+            if entry.name not in keep:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+class _Kept:
+    """The shards of one key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        names = sorted(path.name.removesuffix(".keys.npy") for path in folder.glob("*.keys.npy"))
+        self.names = names
+        self._keys = [np.load(folder / f"{name}.keys.npy") for name in names]
+
+    def find(self, wanted: np.ndarray) -> np.ndarray:
+        """Row of each wanted key over all shards end to end; -1 where there is none."""
+        if not self._keys:
+            return np.full(len(wanted), -1, dtype=np.int64)
+        keys = np.concatenate(self._keys)
+        if len(keys) == len(wanted) and np.array_equal(keys, wanted):
+            return np.arange(len(wanted), dtype=np.int64)
+        order = np.argsort(keys, kind="stable")
+        at = np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)
+        rows = order[at]
+        return np.where((keys[rows] == wanted) & (wanted != b""), rows, -1).astype(np.int64)
+
+    def read(self, rows: np.ndarray) -> Column:
+        """These rows; mapped from the file where one shard holds exactly them in this order."""
+        values = [np.load(self.folder / f"{name}.values.npy", mmap_mode="r") for name in self.names]
+        offsets = [self._offsets(name) for name in self.names]
+        if any(part is not None for part in offsets):
+            return _read_ragged(values, [part for part in offsets if part is not None], rows)
+        if len(values) == 1 and np.array_equal(rows, np.arange(len(values[0]))):
+            return values[0]
+        starts = np.cumsum([0, *[len(part) for part in values]])
+        out = np.empty((len(rows), *values[0].shape[1:]), dtype=values[0].dtype)
+        for part, start, end in zip(values, starts, starts[1:], strict=False):
+            here = np.flatnonzero((rows >= start) & (rows < end))
+            out[here] = part[rows[here] - start]
+        return out
+
+    def _offsets(self, name: str) -> np.ndarray | None:
+        path = self.folder / f"{name}.offsets.npy"
+        offsets: np.ndarray | None = np.load(path) if path.exists() else None
+        return offsets
+
+    def add(self, row_keys: np.ndarray, column: Column) -> None:
+        """Writes a shard; the keys come last."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = digest(row_keys.tobytes().hex())
+        values, offsets = column if isinstance(column, tuple) else (column, None)
+        parts: list[tuple[str, Any]] = [("values", values), ("offsets", offsets), ("keys", row_keys)]
+        for kind, array in parts:
+            if array is None:
+                continue
+            draft = self.folder / f"{name}.{kind}.{os.getpid()}.tmp"
+            with draft.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+            draft.replace(self.folder / f"{name}.{kind}.npy")
+
+
+def _read_ragged(values: list[np.ndarray], offsets: list[np.ndarray], rows: np.ndarray) -> Column:
+    starts = np.concatenate([part[:-1] + base for part, base in _with_base(values, offsets)])
+    counts = np.concatenate([np.diff(part) for part in offsets])
+    everything = np.concatenate(values)
+    taken = [everything[starts[row] : starts[row] + counts[row]] for row in rows]
+    new_offsets = np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64)
+    return (np.concatenate(taken) if taken else everything[:0]), new_offsets
+
+
+def _with_base(values: list[np.ndarray], offsets: list[np.ndarray]) -> list[tuple[np.ndarray, int]]:
+    bases = np.cumsum([0, *[len(part) for part in values]])[:-1]
+    return list(zip(offsets, bases.tolist(), strict=True))

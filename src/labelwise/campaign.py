@@ -1,0 +1,482 @@
+"""The loop: fit, evaluate, choose, ask, take answers back; with people or simulated, resumed wherever it was stopped."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labelwise.errors import DataError, PoolError
+from labelwise.learner import FitReport, LearnerData, Progress, View, silent
+from labelwise.oracle import Answer, Oracle, Pick, Request
+from labelwise.plan import Offer, unite
+from labelwise.pool import Event, Labeled, Pool, Positions, Queried, Skipped
+from labelwise.rng import generator, seed_of
+from labelwise.select.arrays import as_tensor
+from labelwise.signals.base import Signal, SignalRole, SignalTable
+from labelwise.signals.plain import Probs
+from labelwise.strategy import Budget, Collected, Needs, Query, Selection, Step, Strategy, run_steps
+
+if TYPE_CHECKING:
+    from labelwise.cache import Producer, SignalCache
+    from labelwise.data.source import Role, Source
+    from labelwise.learner import Learner
+    from labelwise.store import Store
+    from labelwise.task import Task
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same through a campaign.
+
+    Args:
+        source: the images.
+        task: the kind of label.
+        learner: what is trained.
+        cache: keeps signal rows.
+        fits: folder of finished trainings, by what they were trained from; None keeps none.
+        frozen: feature source beside the learner.
+        truth: hidden labels, in simulated campaigns only.
+        seed: of every random choice.
+        warm: train on from the last weights instead of from scratch.
+    """
+
+    source: Source
+    task: Task[Any]
+    learner: Learner
+    cache: SignalCache
+    fits: Path | None = None
+    frozen: Producer | None = None
+    truth: Mapping[str, Any] | None = None
+    seed: int = 0
+    warm: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A training, done now or found.
+
+    Args:
+        key: digest of what it was trained from.
+        report: how it went.
+        metrics: on the test items; {} when there are none.
+    """
+
+    key: str
+    report: FitReport
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn of the loop, as it stands after its training.
+
+    Args:
+        index: 0 for the first training.
+        labels: labelled items it was trained on.
+        cost: what these labels cost, by unit.
+        fitted: the training.
+        picks: what was chosen after it; empty for the last round.
+        notes: remarks of the strategy.
+        collect_seconds: reading the pool.
+        select_seconds: choosing.
+        peak_mb: highest memory of the process so far.
+    """
+
+    index: int
+    labels: int
+    cost: Mapping[str, float]
+    fitted: Fitted | None
+    picks: tuple[Pick, ...] = ()
+    notes: tuple[str, ...] = ()
+    collect_seconds: float = 0.0
+    select_seconds: float = 0.0
+    peak_mb: float = 0.0
+
+
+@dataclass
+class Suggestion:
+    """What a strategy chose, and what it took."""
+
+    picks: tuple[Pick, ...]
+    notes: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    collect_seconds: float = 0.0
+    select_seconds: float = 0.0
+
+
+class Campaign:
+    """One project or one simulated run.
+
+    Every change is an event in the store, written before anything that can fail or take long comes next; a new ``Campaign``
+    on the same store goes on where the old one stopped, with the same picks.
+
+    Args:
+        store: the events.
+        setting: what does not change.
+        progress: told on long work.
+    """
+
+    def __init__(self, store: Store, setting: Setting, *, progress: Progress = silent) -> None:
+        self.store = store
+        self.setting = setting
+        self.progress = progress
+        self.pool: Pool = store.pool()
+
+    # ---- state ------------------------------------------------------------------------------------------------------
+
+    def record(self, events: Sequence[Event]) -> None:
+        """Appends events and applies them."""
+        self.store.append(events)
+        for event in events:
+            self.pool.apply(event)
+
+    def view(self, positions: Positions, *, targets: bool = False) -> View:
+        """Items by position, with their loaded targets on demand."""
+        ids = tuple(self.pool.ids[p] for p in positions)
+        loaded = tuple(self.setting.task.load(self.pool.target(p)) for p in positions) if targets else None
+        return View(self.setting.source, ids, loaded)
+
+    def data(self) -> LearnerData:
+        """What a learner may look at now."""
+        return LearnerData(
+            labeled=self.view(self.pool.labeled, targets=True),
+            unlabeled=self.view(self.pool.unlabeled),
+            validation=self.view(self.pool.with_role("validation"), targets=True),
+            reference=self.view(self.pool.with_role("reference"), targets=True),
+        )
+
+    @cached_property
+    def offer(self) -> Offer:
+        """What strategies can ask for."""
+        return Offer(self.setting.learner, self.setting.frozen is not None, self.setting.truth is not None)
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def fit(self, strategy: Strategy | None = None) -> Fitted:
+        """Trains on all labels, unless exactly this was trained before; then the weights are loaded.
+
+        Raises:
+            DataError: there is no label.
+        """
+        learner, data = self.setting.learner, self.data()
+        seed = seed_of(self.setting.seed, "fit")
+        auxiliaries = strategy.auxiliaries() if strategy is not None else ()
+        init = learner.weights if self.setting.warm else None
+        key = learner.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
+        folder = None if self.setting.fits is None else self.setting.fits / key
+        if folder is not None and (folder / "fit.json").is_file():
+            if learner.weights != key:
+                learner.load(folder, key, auxiliaries=auxiliaries)
+            found = json.loads((folder / "fit.json").read_text())
+            return Fitted(key, FitReport(**found["report"]), found["metrics"])
+        report = learner.fit(data, seed, init=init, auxiliaries=auxiliaries, progress=self.progress)
+        metrics = self.evaluate("test")
+        if folder is not None:
+            _keep(folder, learner, report, metrics)
+        return Fitted(key, report, metrics)
+
+    def evaluate(self, role: Role) -> dict[str, float]:
+        """Metrics on the labelled items of a role; {} when there are none."""
+        view = self.view(self.pool.with_role(role), targets=True)
+        return self.setting.learner.evaluate(view, progress=self.progress) if len(view) else {}
+
+    # ---- choosing ---------------------------------------------------------------------------------------------------
+
+    def choose(self, strategy: Strategy, budget: Budget | None, *, companions: Sequence[Strategy] = ()) -> Suggestion:
+        """What the strategy wants next; nothing is written. ``None`` as budget ranks all there are.
+
+        Args:
+            strategy: chooses.
+            budget: how much.
+            companions: strategies whose needs are collected in the same pass, because they ask next.
+
+        Raises:
+            UnmetNeed: the strategy needs what is not there.
+            ConfigError: a budget larger than the pool.
+        """
+        self.offer.check([strategy])
+        chooser = _Chooser(self, unite([strategy, *companions]))
+        return chooser.run(strategy, budget)
+
+    def suggest(
+        self, strategy: Strategy, budget: Budget, *, companions: Sequence[Strategy] = ()
+    ) -> Suggestion:
+        """Chooses and writes it down: from here on these items are asked, whatever happens."""
+        suggestion = self.choose(strategy, budget, companions=companions)
+        number = self.pool.round
+        events: list[Event] = [Skipped(item, f"unreadable: {why}") for item, why in suggestion.unreadable.items()]
+        events += [
+            Queried(pick.id, number, pick.rank, pick.score, strategy.name, pick.predicted, pick.probability)
+            for pick in suggestion.picks
+        ]
+        self.record(events)
+        return suggestion
+
+    def pending(self) -> list[Pick]:
+        """Picks that wait for an answer, in the order chosen."""
+        waiting = {self.pool.ids[p] for p in self.pool.pending}
+        return [self._pick(query) for query in self.pool.queries() if query.id in waiting]
+
+    def _pick(self, query: Queried) -> Pick:
+        path = self.setting.source.path(query.id)
+        return Pick(query.id, path, query.rank, query.score, query.predicted, query.probability)
+
+    def answer(self, answers: Iterable[Answer]) -> int:
+        """Writes what an oracle said, all or none; returns how many answers there were.
+
+        Raises:
+            DataError: a label that is none; nothing is written.
+            PoolError: an unknown item.
+        """
+        events: list[Event] = []
+        for answer in answers:
+            self.pool.position(answer.id)
+            if answer.target is None:
+                events.append(Skipped(answer.id, answer.reason))
+            else:
+                target = self.setting.task.dump(self.setting.task.load(answer.target))
+                events.append(Labeled(answer.id, target, dict(answer.cost)))
+        self.record(events)
+        return len(events)
+
+    # ---- the loop ---------------------------------------------------------------------------------------------------
+
+    def rounds(
+        self, strategy: Strategy, oracle: Oracle, budget: Budget, *, count: int, companions: Sequence[Strategy] = ()
+    ) -> Iterator[Round]:
+        """Fits, chooses and asks until ``count`` rounds were asked, then fits once more; yields each training.
+
+        Stops early when the oracle leaves items unanswered (call again once it has answered) or nothing is left to ask.
+
+        Raises:
+            UnmetNeed: before anything is trained.
+        """
+        self.offer.check([strategy, *companions])
+        while True:
+            if len(self.pool.pending):
+                self._ask(oracle, strategy)
+                if len(self.pool.pending):
+                    return
+            index = self.pool.round
+            fitted = self.fit(strategy) if len(self.pool.labeled) else None
+            labels, cost = len(self.pool.labeled), self.pool.cost()
+            if index >= count or not len(self.pool.unlabeled):
+                yield Round(index, labels, cost, fitted, peak_mb=peak_mb())
+                return
+            size = Budget(min(budget.amount, len(self.pool.unlabeled)), budget.unit)
+            chosen = self.suggest(strategy, size, companions=companions if index == 0 else ())
+            yield Round(
+                index, labels, cost, fitted, chosen.picks, chosen.notes,
+                chosen.collect_seconds, chosen.select_seconds, peak_mb(),
+            )  # fmt: skip
+
+    def _ask(self, oracle: Oracle, strategy: Strategy) -> None:
+        request = Request(self.pool.round - 1, tuple(self.pending()), self.setting.task.classes, strategy.name)
+        self.answer(oracle.annotate(request))
+
+
+def _keep(folder: Path, learner: Learner, report: FitReport, metrics: Mapping[str, float]) -> None:
+    learner.save(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / "fit.json.tmp"
+    draft.write_text(json.dumps({"report": asdict(report), "metrics": dict(metrics)}))
+    draft.replace(folder / "fit.json")
+
+
+def prune_fits(folder: Path, keep: set[str]) -> None:
+    """Deletes trainings that nobody needs any more; they can be done again."""
+    if folder.is_dir():
+        for entry in folder.iterdir():
+            if entry.name not in keep:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def peak_mb() -> float:
+    """Highest resident memory of this process so far, in MiB; on a GPU add what torch reserved there."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    host = used / (1 << 20) if sys.platform == "darwin" else used / (1 << 10)
+    return host + (torch.cuda.max_memory_allocated() / (1 << 20) if torch.cuda.is_available() else 0.0)
+
+
+class _Chooser:
+    """One selection: collects what steps need, leaves out what cannot be read, runs the strategy, describes the picks."""
+
+    def __init__(self, campaign: Campaign, first_needs: Needs) -> None:
+        self.campaign = campaign
+        self.setting = campaign.setting
+        self.pool = campaign.pool
+        self.first_needs = first_needs
+        self.unreadable: dict[str, str] = {}
+        self.collect_seconds = 0.0
+        self.read: set[int] = set()
+
+    def run(self, strategy: Strategy, budget: Budget | None) -> Suggestion:
+        started = time.perf_counter()
+        available = len(self.pool.unlabeled)
+        count = available if budget is None else budget.items(available)
+        while True:
+            query = self._query(count)
+            query = replace(query, budget=min(count, len(query.unlabeled_M)))
+            selection = run_steps(strategy, query, self._collect)
+            if not self._unreadable_picks(selection):
+                break
+        seconds = time.perf_counter() - started - self.collect_seconds
+        picks = self._describe(selection)
+        notes = selection.notes
+        if self.unreadable:
+            notes += (f"{len(self.unreadable)} images could not be read and are left out",)
+        return Suggestion(picks, notes, dict(self.unreadable), self.collect_seconds, seconds)
+
+    def _query(self, budget: int) -> Query:
+        pool, task = self.pool, self.setting.task
+        labeled, reference = pool.labeled, pool.with_role("reference")
+        free = np.array([p for p in pool.unlabeled if pool.ids[p] not in self.unreadable], dtype=np.int64)
+        labels_L = _labels(task, pool, labeled)
+        truth = self.setting.truth
+        return Query(
+            labeled_L=torch.from_numpy(labeled),
+            unlabeled_M=torch.from_numpy(free),
+            budget=budget,
+            rng=generator(self.setting.seed, "select", pool.round),
+            reference_R=torch.from_numpy(reference),
+            labels_L=labels_L,
+            labels_R=_labels(task, pool, reference),
+            class_counts_C=None if labels_L is None else labels_L.bincount(minlength=len(task.classes)),
+            truth_N=None if truth is None else _truth(task, pool, truth),
+            round=pool.round,
+        )
+
+    def _collect(self, step: Step, query: Query) -> Collected:
+        started = time.perf_counter()
+        frame = _Frame(len(self.pool))
+        needs = step.needs
+        roles: tuple[tuple[SignalRole, Tensor, frozenset[Signal]], ...] = (
+            ("pool", query.unlabeled_M, needs.pool),
+            ("labeled", query.labeled_L, needs.labeled),
+            ("reference", query.reference_R, needs.reference),
+        )
+        kept = [self._collect_role(frame, role, positions, signals) for role, positions, signals in roles]
+        self.collect_seconds += time.perf_counter() - started
+        return Collected(frame, kept[0], kept[1], kept[2])
+
+    def _collect_role(self, frame: _Frame, role: SignalRole, positions: Tensor, signals: frozenset[Signal]) -> Tensor:
+        if not signals or not len(positions):
+            return positions
+        failed: dict[str, str] = {}
+        # the first step of all strategies in play shares one pass over the same candidates
+        united = self.first_needs.pool if role == "pool" and signals <= self.first_needs.pool else signals
+        for of in ("frozen", "task"):
+            wanted = frozenset(signal for signal in united if signal.of == of)
+            if wanted:
+                table = self._table(of, role, positions, wanted)
+                failed |= table.failed
+                frame.add(table, [self.pool.position(item) for item in table.ids], settled=role == "pool")
+        if role == "pool":
+            self.unreadable |= failed
+            self.read.update(positions.tolist())
+        good = [p for p in positions.tolist() if self.pool.ids[p] not in failed]
+        return torch.tensor(good, dtype=torch.int64)
+
+    def _table(self, of: str, role: SignalRole, positions: Tensor, signals: frozenset[Signal]) -> SignalTable:
+        view = self.campaign.view(positions.numpy())
+        contents = self.setting.source.content(view.ids) if self.setting.cache.folder is not None else []
+        producer = self.setting.frozen if of == "frozen" else self.setting.learner
+        assert producer is not None, "the plan checks that frozen features exist"
+        return self.setting.cache.table(
+            producer, view, contents, signals,
+            role=role, data=self.campaign.data(), seed=seed_of(self.setting.seed, "draw"), progress=self.campaign.progress,
+        )  # fmt: skip
+
+    def _unreadable_picks(self, selection: Selection) -> bool:
+        """Looks at picks that no step has read, so that nobody is asked about a broken file."""
+        found = False
+        for position in selection.positions_K.tolist():
+            if position in self.read:
+                continue
+            self.read.add(position)
+            item = self.pool.ids[position]
+            if why := unreadable(self.setting.source, item):
+                self.unreadable[item] = why
+                found = True
+        return found
+
+    def _describe(self, selection: Selection) -> tuple[Pick, ...]:
+        positions = selection.positions_K.numpy()
+        ids = [self.pool.ids[p] for p in positions]
+        scores = [None] * len(ids) if selection.scores_K is None else [float(s) for s in selection.scores_K]
+        guess = self._guess(positions)
+        path = self.setting.source.path
+        return tuple(
+            Pick(item, path(item), rank, score, *guess.get(item, (None, None)))
+            for rank, (item, score) in enumerate(zip(ids, scores, strict=True))
+        )
+
+    def _guess(self, positions: Positions) -> dict[str, tuple[str, float]]:
+        learner = self.setting.learner
+        if learner.weights is None or "probs" not in learner.provides or not len(positions):
+            return {}
+        table = learner.collect(self.campaign.view(positions), frozenset({Probs()}))
+        if not table.ids:
+            return {}
+        best_K = as_tensor(table[Probs()]).max(1)
+        names = self.setting.task.classes
+        found = zip(table.ids, best_K.indices.tolist(), best_K.values.tolist(), strict=True)
+        return {item: (names[index], round(value, 6)) for item, index, value in found}
+
+
+class _Frame:
+    """Collected rows by position."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._parts: dict[Signal, list[tuple[Tensor, Tensor]]] = {}
+
+    def add(self, table: SignalTable, positions: list[int], *, settled: bool) -> None:
+        where = torch.tensor(positions, dtype=torch.int64)
+        for signal in table.columns:
+            rows = as_tensor(table[signal])
+            self._parts.setdefault(signal, []).append((where, signal.settle(rows) if settled else rows))
+
+    def matrix(self, signal: Signal) -> Tensor:
+        """(N, ...) by position, without a copy where one table holds all positions in order."""
+        parts = self._parts.get(signal)
+        if not parts:
+            raise PoolError(f"{signal!r} was declared, but there is no item to collect it for")
+        if len(parts) == 1 and torch.equal(parts[0][0], torch.arange(self.size)):
+            return parts[0][1]
+        first = parts[0][1]
+        matrix = torch.zeros((self.size, *first.shape[1:]), dtype=first.dtype)
+        for where, rows in parts:
+            matrix[where] = rows
+        return matrix
+
+
+def unreadable(source: Source, item: str) -> str:
+    """Why an image cannot be read, in one line; "" when it can."""
+    try:
+        source.load(item)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _labels(task: Task[Any], pool: Pool, positions: Positions) -> Tensor | None:
+    loaded = [task.load(pool.target(p)) for p in positions]
+    return torch.tensor(loaded, dtype=torch.int64) if all(isinstance(label, int) for label in loaded) else None
+
+
+def _truth(task: Task[Any], pool: Pool, truth: Mapping[str, Any]) -> Tensor | None:
+    loaded = [task.load(truth[item]) if item in truth else -1 for item in pool.ids]
+    return torch.tensor(loaded, dtype=torch.int64) if all(isinstance(label, int) for label in loaded) else None

@@ -1,0 +1,225 @@
+"""Configuration: pydantic models from YAML. Unknown keys are an error that names the nearest; flags over file over defaults."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pydantic
+import yaml
+
+from labelwise.errors import ConfigError, StateError, unknown
+
+#: raised whenever older code could misread what newer code writes
+CONFIG_VERSION = 1
+
+
+class Config(pydantic.BaseModel):
+    """Base: no unknown keys, no change after construction."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class InputConfig(Config):
+    """How images become input of a torch learner."""
+
+    size: int = pydantic.Field(32, ge=4, le=4096, description="side in pixels")
+    channels: Literal[1, 3] = 3
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
+
+
+class FeaturesConfig(Config):
+    """The frozen feature source."""
+
+    backbone: str = pydantic.Field("auto", description="pixels, lite0, auto, or a timm or torchvision name")
+    weights: str | None = pydantic.Field(None, description="default (download), or a file")
+    size: int | None = pydantic.Field(None, ge=8, le=4096)
+
+
+class PhaseConfig(Config):
+    """One stretch of training; see labelwise.learner.Phase."""
+
+    epochs: int = pydantic.Field(30, ge=1)
+    batches: Literal["labeled", "unlabeled", "alternate"] = "labeled"
+    batch_size: int = pydantic.Field(64, ge=1)
+    min_steps: int = pydantic.Field(0, ge=0)
+    trainable: tuple[str, ...] = ()
+    optimiser: Literal["sgd", "adamw"] = "adamw"
+    lr: float = pydantic.Field(1e-3, gt=0)
+    weight_decay: float = pydantic.Field(1e-2, ge=0)
+    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
+    loss: str = "task"
+
+
+class LearnerConfig(Config):
+    """What is trained: a head on frozen features, or a whole network."""
+
+    kind: str = pydantic.Field("features", description="features, torch, or package.module:name of a function (task) -> Learner")
+    head: Literal["linear", "knn"] = "linear"
+    strength: float = pydantic.Field(1.0, gt=0)
+    neighbours: int = pydantic.Field(5, ge=1)
+    model: str | None = pydantic.Field(None, description="lenet, resnet18_cifar, torchvision:..., timm:..., package.module:name")
+    weights: str | None = None
+    embedding: str | None = None
+    members: int = pydantic.Field(1, ge=1)
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    batch_size: int = pydantic.Field(512, ge=1)
+    workers: int | None = pydantic.Field(None, ge=0)
+    phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
+
+
+class StrategyConfig(Config):
+    """A strategy with its options; in YAML also just its name."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "options" not in value and "name" in value:
+            return {"name": value["name"], "options": {key: v for key, v in value.items() if key != "name"}}
+        return value
+
+    @property
+    def label(self) -> str:
+        """Name with options, as tables show it."""
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}({options})" if options else self.name
+
+
+class ProjectConfig(Config):
+    """``labelwise.yaml``: one project."""
+
+    version: int = CONFIG_VERSION
+    images: str = pydantic.Field(description="folder, .npz, .csv, torchvision:NAME or package.module:name; relative to this file")
+    root: str | None = pydantic.Field(None, description="where a torchvision data set lies")
+    task: str = "classification"
+    classes: tuple[str, ...] = ()
+    test: str | None = pydantic.Field(None, description="labelled images held out: a folder with one folder per class")
+    input: InputConfig = InputConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    learner: LearnerConfig = LearnerConfig()
+    strategy: StrategyConfig = StrategyConfig(name="margin")
+    seed: int = 0
+
+
+class DataConfig(Config):
+    """The labelled data of a simulated study."""
+
+    source: str = pydantic.Field(description="folder, .npz, .csv, torchvision:NAME or package.module:name")
+    root: str | None = None
+    download: bool = False
+    subset: int | None = pydantic.Field(None, ge=2, description="only this many pool items, drawn at random by seed 0")
+    test_subset: int | None = pydantic.Field(None, ge=2)
+    test_share: float = pydantic.Field(0.2, gt=0, lt=1, description="held out where the data have no split of their own")
+
+
+class RecipeConfig(Config):
+    """A simulated study: which data, which learner, which strategies, how often."""
+
+    version: int = CONFIG_VERSION
+    name: str = "study"
+    data: DataConfig
+    task: str = "classification"
+    input: InputConfig = InputConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    learner: LearnerConfig = LearnerConfig()
+    strategies: tuple[StrategyConfig, ...] = (StrategyConfig(name="random"), StrategyConfig(name="margin"))
+    start: StrategyConfig | None = pydantic.Field(
+        None, description="how the initial set is chosen; None: at random for all alike, 'own': each strategy by itself"
+    )
+    initial: int = pydantic.Field(100, ge=1)
+    batch: int = pydantic.Field(100, ge=1)
+    rounds: int = pydantic.Field(5, ge=1)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    warm: bool = False
+    full: bool = pydantic.Field(True, description="also train on all labels, for the headroom line")
+
+    @pydantic.field_validator("seeds", mode="before")
+    @classmethod
+    def _count(cls, value: Any) -> Any:
+        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+C = TypeVar("C", bound=Config)
+
+
+def parse(model: type[C], values: Any, *, where: str) -> C:
+    """A configuration from plain values.
+
+    Raises:
+        ConfigError: the first problem, in one line, with the nearest key where one is unknown.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} holds {type(values).__name__} where a mapping of keys is needed")
+    found = values.get("version", CONFIG_VERSION)
+    if isinstance(found, int) and found > CONFIG_VERSION:
+        raise StateError(
+            f"{where} was written by a newer labelwise (version {found}, this one reads up to {CONFIG_VERSION}): update labelwise"
+        )
+    try:
+        return model.model_validate(dict(values))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        path = [part for part in first["loc"] if part != "function-before[_short_forms(), StrategyConfig]"]
+        shown = ".".join(str(part) for part in path)
+        if first["type"] == "extra_forbidden":
+            allowed = _keys_at(model, path[:-1])
+            raise unknown(f"key in {where}", str(path[-1]), allowed) from None
+        got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
+        more = f"; and {len(error.errors()) - 1} more" if len(error.errors()) > 1 else ""
+        raise ConfigError(f"{where}: {shown}: {first['msg']}{got}{more}") from None
+
+
+def _keys_at(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            kinds = [model.model_fields[part].annotation]
+            while kinds:
+                kind = kinds.pop()
+                if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+                    model = kind
+                    break
+                kinds += [k for k in typing.get_args(kind) if k is not type(None)]
+    return list(model.model_fields)
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain values of a YAML file.
+
+    Raises:
+        ConfigError: missing, unreadable, or not YAML; with the line.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration at {path}: check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(f"{path}{line}: not YAML ({getattr(error, 'problem', error)})") from error
+
+
+def write_yaml(config: Config, path: Path) -> None:
+    """Writes a configuration whole or not at all, leaving out what is default."""
+    text = yaml.safe_dump(
+        config.model_dump(mode="json", exclude_defaults=True) | {"version": CONFIG_VERSION}, sort_keys=False, allow_unicode=True
+    )
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def with_flags(config: C, **flags: Any) -> C:
+    """The configuration with command-line flags over it; None leaves a value as it is."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    return parse(type(config), config.model_dump() | given, where="the command line") if given else config

@@ -1,0 +1,70 @@
+"""The one contract for images: ``Source``. A project, a learner and a report read images through it and nothing else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Role = Literal["pool", "reference", "validation", "test"]
+
+
+class Source(ABC):
+    """Images by id, with what is known about them.
+
+    ``ids`` are unique, ascending (plain string order), and stable: a POSIX path relative to the data root, or a made-up
+    name for items of an array. A source knows nothing of rounds, picks or answers; those are events of the pool.
+    """
+
+    #: ascending, unique
+    ids: Sequence[str]
+    #: class names in index order, when the data say so (folder names, a data set's own list); else None
+    classes: tuple[str, ...] | None = None
+    #: id -> raw label (the class name, for classification), where labels lie on disk; only a held-back oracle and
+    #: ``init`` read it
+    truth: Mapping[str, Any] = {}
+    #: id -> role, where the data come with a split; ids not named are "pool"
+    roles: Mapping[str, Role] = {}
+    #: id -> group (video, patient, site); never split between train and test
+    groups: Mapping[str, str] = {}
+
+    @abstractmethod
+    def load(self, item_id: str) -> np.ndarray | torch.Tensor:
+        """One image: uint8 array of shape (H, W, 1 | 3), or a float tensor (C, H, W) that is used exactly as it is.
+
+        Raises:
+            DataError: when the image cannot be decoded (missing, truncated, empty, far too many pixels), in one line.
+        """
+
+    @abstractmethod
+    def content(self, item_ids: Sequence[str]) -> list[str]:
+        """A digest of each image's content (32 hex digits); "" for one that cannot be read."""
+
+    def stat_key(self, item_ids: Sequence[str]) -> list[str] | None:
+        """For each image a text that changes whenever its content does, found without reading it ("" for a missing one).
+
+        A store may keep ``content`` under it. None where there is nothing cheaper than ``content`` itself.
+        """
+        return None
+
+    def path(self, item_id: str) -> str:
+        """What people call this item: the path to show and to export. The id, unless the source knows better."""
+        return item_id
+
+    def batch(self, item_ids: Sequence[str]) -> np.ndarray | None:
+        """Many images at once as uint8 (B, H, W, C), where they lie in one array; None where each has to be loaded."""
+        return None
+
+    def thumbnail(self, item_id: str, max_side: int) -> np.ndarray:
+        """The image as people see it, uint8 (H, W, 1 | 3), neither side longer than ``max_side`` pixels.
+
+        Raises:
+            DataError: as for ``load``.
+        """
+        from labelwise.data.images import picture
+
+        return picture(self.load(item_id), max_side)

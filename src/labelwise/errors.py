@@ -1,0 +1,68 @@
+"""Every error labelwise raises on purpose.
+
+LabelwiseError
+├── ConfigError        an unknown name, key or value in a call, a flag or a YAML file
+├── DataError          an image, array or label that cannot be used
+│   └── FormatError    a file that breaks its format; names the file and the row
+├── PoolError          an event that contradicts the pool (label for an unknown id, two roles, ...)
+├── UnmetNeed          a strategy asks for a signal that task and learner cannot give
+├── UndeclaredSignal   a strategy reads a signal that it did not declare
+├── NonFiniteScore     a strategy returned NaN or infinity; names the items
+└── StateError         the project on disk: locked, read-only, full, or written by a newer version
+
+A message says what was got, what is allowed, and what to do, in one line: the command line prints it as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LabelwiseError(Exception):
+    """Base of all errors that labelwise raises on purpose."""
+
+
+class ConfigError(LabelwiseError):
+    """An unknown or impossible name, key, value or combination of them."""
+
+
+class DataError(LabelwiseError):
+    """An image, array or label that cannot be used."""
+
+
+class FormatError(DataError):
+    """A file that breaks its format."""
+
+
+class PoolError(LabelwiseError):
+    """An event that contradicts the state of the pool."""
+
+
+class UnmetNeed(LabelwiseError):
+    """A strategy needs a signal that the task or learner in play does not provide."""
+
+
+class UndeclaredSignal(LabelwiseError):
+    """A strategy read a signal that its step did not declare."""
+
+
+class NonFiniteScore(LabelwiseError):
+    """A score is NaN or infinite."""
+
+
+class StateError(LabelwiseError):
+    """The project folder cannot be read or written as asked."""
+
+
+def unknown(kind: str, got: str, allowed: Iterable[str], *, error: type[LabelwiseError] = ConfigError) -> LabelwiseError:
+    """The error for a name that is not in a closed list: nearest names first, then the whole list.
+
+    Example:
+        >>> print(unknown("strategy", "margn", ["margin", "random"]))
+        unknown strategy 'margn': did you mean 'margin'? Allowed: margin, random
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(got, names, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return error(f"unknown {kind} {got!r}:{hint} Allowed: {', '.join(names)}")

@@ -1,0 +1,177 @@
+"""Tables as people and spreadsheets write them: comma, semicolon or tab, with or without a byte-order mark."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelwise.errors import FormatError
+
+#: what makes a spreadsheet take a cell for a formula, full-width forms included
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_QUOTED = re.compile(r'[",;\t\r\n]')
+_DELIMITERS = (",", ";", "\t")
+
+#: names a column may have, in order of preference
+ID_COLUMNS = ("id", "name", "file", "path", "image", "filename", "file_name", "item")
+LABEL_COLUMNS = ("label", "class", "target", "category")
+
+
+def escape(cell: str) -> str:
+    """A text cell that no spreadsheet runs: ``'`` goes in front of what would start a formula.
+
+    Cells that look escaped already get one more ``'``, so that ``unescape`` gives back every text.
+
+    Example:
+        >>> escape("=1+1.png"), escape("'=1+1.png"), escape("cat.png")
+        ("'=1+1.png", "''=1+1.png", 'cat.png')
+    """
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def unescape(cell: str) -> str:
+    """The text that was escaped; other text as it is.
+
+    Example:
+        >>> unescape("'=1+1.png"), unescape("=1+1.png"), unescape("'tis.png")
+        ('=1+1.png', '=1+1.png', "'tis.png")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def write_rows(rows: Iterable[Sequence[str | float]]) -> str:
+    r"""Rows as CSV, lines ending in CR LF: what Python's ``csv`` writes, but safe for spreadsheets.
+
+    Text is escaped; numbers stay numbers, in their shortest exact form. A cell with ``;`` or a tab is quoted too, since
+    a spreadsheet of another language would split the line there and might find a formula behind it.
+
+    Example:
+        >>> write_rows([("name", "score"), ("a,b.png", -0.5)])
+        'name,score\r\n"a,b.png",-0.5\r\n'
+    """
+    return "".join(f"{','.join(map(_cell, row))}\r\n" for row in rows)
+
+
+def _cell(value: str | float) -> str:
+    if not isinstance(value, str):
+        return repr(value if isinstance(value, int) else float(value))
+    value = escape(value)
+    return '"' + value.replace('"', '""') + '"' if _QUOTED.search(value) or not value else value
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it was read.
+
+    Args:
+        columns: header names, lower case; numbered names where the file has no header.
+        rows: cells of each row, unescaped, as many as there are columns.
+        numbers: the row's number in the file as a spreadsheet counts: the first line is row 1.
+        delimiter: comma, semicolon or tab.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: tuple[int, ...]
+    delimiter: str = ","
+
+    def column(self, names: Iterable[str]) -> int | None:
+        """Position of the first of these columns that the table has."""
+        return next((self.columns.index(name) for name in names if name in self.columns), None)
+
+
+def read_table(path: str | os.PathLike[str]) -> Table:
+    """Read a table of items and labels.
+
+    The delimiter is found by itself; header names count in any case. A table of two columns needs no header: they are
+    ``id`` and ``label``.
+
+    Raises:
+        FormatError: for a file that is missing, empty, not UTF-8, has no column that names items, or a row with more
+            cells than the header.
+    """
+    shown = repr(os.fspath(path))
+    content = read_text(path)
+    skipped = 0
+    if hint := re.match(r"sep=(.)\r?\n", content, re.IGNORECASE):  # a line Excel understands and writes
+        content, skipped = content[hint.end() :], 1
+    delimiter = _delimiter(content) if hint is None else hint[1]
+    records = [(n, row) for n, row in _records(content, delimiter, shown, skipped) if any(c.strip() for c in row)]
+    if not records:
+        raise FormatError(f"{shown} is empty: it needs a line id,label and one line per image")
+    header = tuple(cell.strip().lower() for cell in records[0][1])
+    if any(name in header for name in ID_COLUMNS):
+        records = records[1:]
+    elif len(header) == 2:
+        header = ("id", "label")
+    else:
+        raise FormatError(
+            f"{shown} has no column that names the image (columns: {', '.join(map(repr, header))}): "
+            f"call one of them {' or '.join(ID_COLUMNS[:5])}"
+        )
+    named = [name for name in header if name]
+    if twice := next((name for name in named if named.count(name) > 1), None):
+        raise FormatError(f"{shown} has two columns called {twice!r}: rename or delete one")
+    rows = tuple(_fit(row, len(header), f"{shown}, row {number}") for number, row in records)
+    return Table(header, rows, tuple(number for number, _ in records), delimiter)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A file as text: UTF-8, with or without byte-order mark; line ends as they are.
+
+    Raises:
+        FormatError: for a file that is missing or is something else.
+    """
+    shown = repr(os.fspath(path))
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FormatError(f"{shown} does not exist: check the path") from None
+    except OSError as error:
+        raise FormatError(f"{shown} cannot be read: {error.strerror}") from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:1000]:
+        raise FormatError(f"{shown} is not UTF-8 text (UTF-16, or no text at all): save it as CSV UTF-8 and try again")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FormatError(f"{shown}, line {line}: not valid UTF-8; save it as CSV UTF-8 and try again") from None
+
+
+def _records(content: str, delimiter: str, shown: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    number = skipped
+    try:
+        for number, row in enumerate(reader, 1 + skipped):
+            yield number, row
+    except csv.Error as error:
+        raise FormatError(f"{shown}, row {number + 1}: {error}; check the quotation marks of that row") from None
+
+
+def _delimiter(content: str) -> str:
+    """The one that makes the first line name items; else the one that makes two columns; else the comma."""
+    split = {delimiter: _first_row(content, delimiter) for delimiter in _DELIMITERS}
+    for delimiter, cells in split.items():
+        if len(cells) > 1 and {cell.strip().lower() for cell in cells} & set(ID_COLUMNS):
+            return delimiter
+    return next((delimiter for delimiter, cells in split.items() if len(cells) == 2), ",")
+
+
+def _first_row(content: str, delimiter: str) -> list[str]:
+    try:
+        return next(filter(None, csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)), [])
+    except csv.Error:
+        return []
+
+
+def _fit(row: Sequence[str], width: int, where: str) -> tuple[str, ...]:
+    if any(cell.strip() for cell in row[width:]):
+        raise FormatError(
+            f'{where}: {len(row)} cells, but there are {width} columns; put "quotes" around cells with commas'
+        )
+    return tuple(unescape(cell) for cell in [*row[:width], *[""] * (width - len(row))])

@@ -1,0 +1,336 @@
+"""Labels that come back from people: CSV or JSON, partly filled in, with skips and costs.
+
+Two steps, so that nothing is ever half-imported: ``read_labels`` turns a file into answers with their row numbers, and
+``check_answers`` holds them against the project and refuses the file as a whole.
+"""
+
+from __future__ import annotations
+
+import bisect
+import difflib
+import json
+import math
+import os
+import posixpath
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from labelwise.errors import FormatError
+from labelwise.formats.delimited import ID_COLUMNS, LABEL_COLUMNS, read_table, read_text
+from labelwise.oracle import Answer
+
+#: columns that say what a label cost
+COST_COLUMNS = ("images", "boxes", "clicks", "pixels", "seconds")
+#: in place of a label: this image was looked at and cannot be labelled
+SKIP_WORDS = ("skip", "__skip__")
+
+_TRUE = ("true", "yes", "y", "x", "1", "1.0")
+_FALSE = ("", "false", "no", "n", "0", "0.0")
+_REASONS = ("reason", "comment", "note")
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Answers as a file gives them.
+
+    Args:
+        path: the file.
+        answers: one for each row that answers something; rows without label are not there.
+        rows: the number of each answer's row in the file (CSV: as a spreadsheet counts, the header is row 1; JSON: the
+            first item is 1).
+        unanswered: how many rows had no label.
+        unit: what a row is called in messages: ``row`` or ``item``.
+    """
+
+    path: str
+    answers: tuple[Answer, ...]
+    rows: tuple[int, ...]
+    unanswered: int = 0
+    unit: str = "row"
+
+    def where(self, index: int) -> str:
+        """File and row of one answer, for a message."""
+        return f"{self.path!r}, {self.unit} {self.rows[index]}"
+
+
+def read_labels(path: str | os.PathLike[str], *, classes: Collection[str] = ()) -> LabelTable:
+    """Read a file of labels: CSV (comma, semicolon or tab) or JSON.
+
+    CSV columns: ``id`` (or name, file, path, image) and ``label`` (or class, target); with two columns the header may
+    be missing. JSON: a list of ``{"id": ..., "label": ...}``, a mapping from id to label, or a picks file that
+    ``export`` wrote, filled in. Further columns or keys: ``skipped`` (true), ``reason``, and the costs images, boxes,
+    clicks, pixels, seconds.
+
+    A row without label is not answered yet and ignored. ``skip`` or ``__skip__`` in place of a label means: looked at,
+    cannot be labelled.
+
+    Args:
+        path: the file; JSON if it is called .json, or starts like JSON and is not called .csv, .tsv or .txt.
+        classes: the project's classes, so that a class called "skip" stays a class.
+
+    Raises:
+        FormatError: when the file cannot be read as such a table, with the row.
+    """
+    shown = os.fspath(path)
+    content = read_text(path)
+    ending = Path(path).suffix.lower()
+    is_json = ending == ".json" or (content.lstrip()[:1] in ("[", "{") and ending not in (".csv", ".tsv", ".txt"))
+    columns, records = _json_records(content, shown) if is_json else _csv_records(path)
+    unit = "item" if is_json else "row"
+    answers, rows, unanswered = [], [], 0
+    for number, record in records:
+        answer = _answer(record, columns, f"{shown!r}, {unit} {number}", classes)
+        if answer is None:
+            unanswered += 1
+        else:
+            answers.append(answer)
+            rows.append(number)
+    return LabelTable(shown, tuple(answers), tuple(rows), unanswered, unit)
+
+
+def check_answers(
+    table: LabelTable, known_ids: Collection[str], classes: Sequence[str] = (), *, root: str | os.PathLike[str] | None
+) -> list[Answer]:
+    """Hold the answers of a file against a project: all of them fit, or the file is refused as a whole.
+
+    Ids are taken as they are; an absolute path, one that starts with ``./`` or one with backslashes is turned into the
+    id of the file it names, if that lies in the data root. Identical answers to one id count once.
+
+    Args:
+        table: what ``read_labels`` gave.
+        known_ids: the project's ids (a set or a mapping, for speed).
+        classes: the project's classes; empty when they are not known yet, and then any name goes.
+        root: the data root, for files that name absolute paths; None refuses these.
+
+    Returns:
+        The answers with the project's ids, in the order of the file.
+
+    Raises:
+        FormatError: one line with the first problem, its row, and how many more there are: an unknown id or class
+            (nearest named), a path that leaves the data root, two different answers to one id.
+    """
+    finder = _Finder(known_ids, root)
+    allowed = frozenset(classes)
+    first: dict[str, int] = {}
+    checked: list[Answer] = []
+    problems: list[int] = []
+    for index, answer in enumerate(table.answers):
+        item_id = finder.find(answer.id)
+        if item_id is None or (answer.target is not None and allowed and answer.target not in allowed):
+            problems.append(index)
+        elif (before := first.setdefault(item_id, index)) == index:
+            checked.append(replace(answer, id=item_id))
+        elif answer.target != table.answers[before].target:
+            problems.append(index)
+    if problems:
+        index = problems[0]
+        more = f" (and {len(problems) - 1} more such {table.unit}s)" if len(problems) > 1 else ""
+        reason = _reason(table, index, finder, classes)
+        stop = "" if f"{reason}{more}".endswith("?") else "."
+        raise FormatError(f"{table.where(index)}: {reason}{more}{stop} Nothing was imported")
+    return checked
+
+
+class _Finder:
+    """From what people write to a known id: the id itself, or a path to the file inside the data root."""
+
+    def __init__(self, known: Collection[str], root: str | os.PathLike[str] | None) -> None:
+        self.known = known if isinstance(known, (set, frozenset, Mapping)) else set(known)
+        self.root = root
+        self._roots: tuple[str, ...] = ()
+        if root is not None:
+            real = Path(root).resolve()
+            self._roots = tuple({f"{p.rstrip('/')}/": None for p in (_absolute(os.fspath(root)), real.as_posix())})
+
+    def find(self, name: str) -> str | None:
+        if name in self.known:
+            return name
+        for candidate in self.spellings(name):
+            for form in (candidate, unicodedata.normalize("NFC", candidate), unicodedata.normalize("NFD", candidate)):
+                if form in self.known:
+                    return form
+        return None
+
+    def spellings(self, name: str) -> list[str]:
+        """Ids that a path may stand for; none for a path that leaves the root."""
+        path = _posix(name)
+        relative = [] if _is_absolute(path) or path == ".." or path.startswith("../") else [path]
+        if not self._roots or PureWindowsPath(path).drive:
+            return relative
+        path = _absolute(path)
+        through_links = (Path(path).parent.resolve() / posixpath.basename(path)).as_posix()
+        named = dict.fromkeys((path, through_links))
+        return relative + [p.removeprefix(r) for p in named for r in self._roots if p.startswith(r)]
+
+
+def _absolute(path: str) -> str:
+    return Path(os.path.abspath(path)).as_posix()  # noqa: PTH100  (resolve() would follow links)
+
+
+def _posix(name: str) -> str:
+    """A path as people write it, with ``/`` and without detours; backslashes alone mean Windows."""
+    path = name.strip()
+    return posixpath.normpath(PureWindowsPath(path).as_posix() if "\\" in path and "/" not in path else path)
+
+
+def _is_absolute(path: str) -> bool:
+    return path.startswith("/") or PureWindowsPath(path).is_absolute()
+
+
+def find_id(name: str, known: Collection[str], root: str | os.PathLike[str] | None) -> str | None:
+    """The known id that ``name`` means, or None: the id itself, or a path to the file inside ``root``.
+
+    Example:
+        >>> find_id("/data/cats/1.jpg", {"cats/1.jpg"}, "/data"), find_id("../1.jpg", {"1.jpg"}, "/data")
+        ('cats/1.jpg', None)
+    """
+    return _Finder(known, root).find(name)
+
+
+def _reason(table: LabelTable, index: int, finder: _Finder, classes: Sequence[str]) -> str:
+    answer = table.answers[index]
+    item_id = finder.find(answer.id)
+    if item_id is None:
+        if not finder.spellings(answer.id):
+            where = f" {os.fspath(finder.root)!r}" if finder.root is not None else ""
+            return f"path {answer.id!r} leaves the data root{where}; give the ids that export wrote"
+        near = nearest_ids(answer.id, finder.known)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; give the ids that export wrote"
+        return f"unknown id {answer.id!r}{hint}"
+    if answer.target is not None and classes and answer.target not in classes:
+        return _unknown_class(str(answer.target), item_id, classes)
+    before = next(i for i, other in enumerate(table.answers) if finder.find(other.id) == item_id)
+    old, new = (table.answers[i].target for i in (before, index))
+    return (
+        f"two answers for {item_id!r}: {'skip' if new is None else repr(new)} here, "
+        f"{'skip' if old is None else repr(old)} in {table.unit} {table.rows[before]}; keep one"
+    )
+
+
+def _unknown_class(name: str, item_id: str, classes: Sequence[str]) -> str:
+    near = [known for known in classes if known.casefold() == name.strip().casefold()]
+    near = near or difflib.get_close_matches(name, classes, n=2, cutoff=0.5)
+    hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
+    listed = ", ".join(classes[:20]) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
+    return f"unknown class {name!r} for {item_id!r}:{hint} Allowed: {listed}"
+
+
+def nearest_ids(name: str, known: Collection[str], *, count: int = 2) -> list[str]:
+    """Up to ``count`` known ids that are spelt like ``name``, best first.
+
+    Over many ids only those with the same file name, and the neighbours in string order, are compared: the comparison
+    is far too slow for 200,000.
+    """
+    plain = posixpath.normpath(name.strip().replace("\\", "/"))
+    base = posixpath.basename(plain).casefold()
+    same = [item_id for item_id in known if posixpath.basename(item_id).casefold() == base]
+    if same:
+        return sorted(same)[:count]
+    ordered = sorted(known)
+    at = bisect.bisect(ordered, plain)
+    return difflib.get_close_matches(plain, ordered[max(at - 500, 0) : at + 500], n=count, cutoff=0.6)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with its keys as they stand, twice if they stand there twice."""
+
+
+def _json_records(content: str, shown: str) -> tuple[set[str], list[tuple[int, Mapping[str, Any]]]]:
+    try:
+        data = json.loads(content, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{shown!r} is no valid JSON: {error or 'nested too deeply'}") from None
+    if isinstance(data, _Pairs) and (items := next((v for k, v in data if k == "items"), None)) is not None:
+        data = items if isinstance(items, list) and not isinstance(items, _Pairs) else data
+    if isinstance(data, _Pairs):
+        rows: Any = [
+            _Pairs([("id", key), *(value if isinstance(value, _Pairs) else [("label", value)])]) for key, value in data
+        ]
+    else:
+        rows = data
+    if not isinstance(rows, list):
+        raise FormatError(f'{shown!r} holds {data!r:.60}: give a list of {{"id": ..., "label": ...}}')
+    records: list[tuple[int, Mapping[str, Any]]] = []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, _Pairs):
+            raise FormatError(f'{shown!r}, item {number}: {row!r:.60} is no object; write {{"id": ..., "label": ...}}')
+        record = {key.strip().lower(): value for key, value in row}
+        if len(record) < len(row):
+            raise FormatError(f"{shown!r}, item {number}: a key is given twice; keep one")
+        if not any(name in record for name in ID_COLUMNS):
+            raise FormatError(f"{shown!r}, item {number}: no id; give each item a key id and a key label")
+        records.append((number, record))
+    columns = {key for _, record in records for key in record}
+    if records and not columns & {*LABEL_COLUMNS, "skipped"}:
+        raise FormatError(f"{shown!r}: no item has a label; give each item a key id and a key label")
+    return columns, records
+
+
+def _csv_records(path: str | os.PathLike[str]) -> tuple[set[str], list[tuple[int, Mapping[str, Any]]]]:
+    table = read_table(path)
+    columns = set(table.columns)
+    if not columns & {*LABEL_COLUMNS, "skipped"}:
+        raise FormatError(
+            f"{os.fspath(path)!r} has no column of labels (columns: {', '.join(map(repr, table.columns))}): "
+            "add one called label"
+        )
+    numbered = zip(table.numbers, table.rows, strict=True)
+    records = [(number, dict(zip(table.columns, row, strict=True))) for number, row in numbered]
+    if table.delimiter == ";":  # spreadsheets that separate by semicolon write 3,5 for 3.5
+        for unit in columns.intersection(COST_COLUMNS):
+            for _, record in records:
+                record[unit] = record[unit].replace(",", ".")
+    return columns, list(records)
+
+
+def _answer(record: Mapping[str, Any], columns: set[str], where: str, classes: Collection[str]) -> Answer | None:
+    item_id = next((text for name in ID_COLUMNS if (text := _text(record, [name], where)).strip()), "")
+    label = _text(record, [name for name in LABEL_COLUMNS if name in columns][:1], where)
+    skipped = _flag(record.get("skipped"), where)
+    if label.strip() in SKIP_WORDS and label.strip() not in classes:
+        skipped, label = True, ""
+    if not label.strip() and not skipped:
+        return None
+    if not item_id.strip():
+        raise FormatError(f"{where}: a label without id; say which image it belongs to")
+    if skipped and label.strip():
+        raise FormatError(f"{where}: both skipped and labelled {label!r}; delete one of the two")
+    cost = {"images": 1.0} | {
+        unit: value for unit in COST_COLUMNS if (value := _number(record.get(unit), unit, where)) is not None
+    }
+    if skipped:
+        return Answer(item_id, None, cost, next((_text(record, [key], where) for key in _REASONS if key in record), ""))
+    return Answer(item_id, label if label in classes else label.strip(), cost)
+
+
+def _text(record: Mapping[str, Any], names: Sequence[str], where: str) -> str:
+    value = next((record[name] for name in names if name in record), None)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise FormatError(f"{where}: {value!r:.60} is no {names[0]}; write it as text in quotation marks")
+
+
+def _flag(value: Any, where: str) -> bool:
+    plain = str(value if value is not None else "").strip().lower()
+    if plain not in (*_TRUE, *_FALSE):
+        raise FormatError(f"{where}: skipped is {value!r:.60}; write true or leave it empty")
+    return plain in _TRUE
+
+
+def _number(value: Any, unit: str, where: str) -> float | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number) or number < 0:
+        raise FormatError(f"{where}: {unit} is {value!r:.60}; give a number, 0 or more")
+    return number

@@ -1,0 +1,234 @@
+"""The contract for learners: fit, evaluate, collect, save, load. And for auxiliaries: extra heads trained beside the task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from labelwise.rng import digest
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from labelwise.data.source import Source
+    from labelwise.signals.base import Signal, SignalRole, SignalTable
+    from labelwise.signals.passes import Passes
+    from labelwise.task import Field, Task
+
+#: called with (what is going on, done, total) on long work
+Progress = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Some items of a source, with their targets where they have any.
+
+    Args:
+        source: reads the images.
+        ids: which items, in order.
+        targets: one loaded target for each, or None.
+    """
+
+    source: Source
+    ids: tuple[str, ...]
+    targets: tuple[Any, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int]) -> View:
+        """The view of these rows."""
+        targets = None if self.targets is None else tuple(self.targets[i] for i in rows)
+        return View(self.source, tuple(self.ids[i] for i in rows), targets)
+
+
+@dataclass(frozen=True)
+class LearnerData:
+    """What a learner may look at: never a hidden label.
+
+    Args:
+        labeled: to train on.
+        unlabeled: images without labels, for phases that use them.
+        validation: labelled, paid for, not trained on.
+        reference: labelled, kept out of training, matched against by some methods.
+    """
+
+    labeled: View
+    unlabeled: View
+    validation: View
+    reference: View
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a training went.
+
+    Args:
+        loss: mean training loss of the last epoch; NaN when it diverged.
+        steps: optimiser steps taken.
+        seconds: wall clock.
+        skipped: id -> why a labelled image could not be read.
+    """
+
+    loss: float
+    steps: int
+    seconds: float
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training.
+
+    Args:
+        epochs: passes over the labelled items (over the unlabelled ones for ``batches="unlabeled"``).
+        batches: which items batches are made of; ``alternate`` takes a labelled and an unlabelled batch in turn.
+        batch_size: images per step.
+        min_steps: epochs are added until at least this many steps are taken: ten labels make few batches.
+        trainable: prefixes of parameter names that learn; empty = all.
+        optimiser: ``sgd`` (Nesterov momentum 0.9) or ``adamw``.
+        lr: peak learning rate.
+        weight_decay: decoupled for adamw.
+        schedule: ``cosine`` to zero, ``onecycle`` (linear warm-up over the first tenth, then cosine) or ``constant``.
+        loss: ``task``, or ``package.module:name`` of a function (model, task, batch) -> Losses.
+    """
+
+    epochs: int = 30
+    batches: Literal["labeled", "unlabeled", "alternate"] = "labeled"
+    batch_size: int = 64
+    min_steps: int = 0
+    trainable: tuple[str, ...] = ()
+    optimiser: Literal["sgd", "adamw"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
+    loss: str = "task"
+
+
+class Auxiliary(ABC):
+    """An extra head beside the model, in the file of the strategy that wants it. A frozen dataclass.
+
+    The engine hooks the taps once; the head sees them in training (detached as ``detach`` says) and at selection.
+    """
+
+    name: ClassVar[str]
+    #: module paths of the model whose outputs the head reads
+    taps: tuple[str, ...]
+
+    @abstractmethod
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        """The head, from the channel count of each tap."""
+
+    @abstractmethod
+    def loss(self, head: nn.Module, taps: Mapping[str, Tensor], loss_B: Tensor, progress: float) -> Tensor:
+        """Scalar to add to the task's loss; ``loss_B`` is the task's loss of each image, ``progress`` in [0, 1]."""
+
+    @abstractmethod
+    def read(self, head: nn.Module, taps: Mapping[str, Tensor]) -> Tensor:
+        """(B, ...): what the head says of each image, as a signal."""
+
+    def weight(self, progress: float) -> float:
+        """Weight of its loss at this point of the training, in [0, 1]."""
+        return 1.0
+
+    def detach(self, progress: float) -> bool:
+        """Whether its gradient is kept out of the model at this point of the training."""
+        return False
+
+
+class Learner(ABC):
+    """Something that learns from labels and says things about images.
+
+    Weights are named by a digest of what they were trained from (configuration, labelled items with their targets, seed,
+    initial weights), so that the same training is never done twice and a killed command finds its finished work again.
+    """
+
+    task: Task[Any]
+    #: kinds of stochastic passes it can make
+    passes: frozenset[type[Passes]] = frozenset()
+    #: whether it can hand its model to a probe
+    probes: bool = False
+    #: whether it trains extra heads beside the model
+    trains_auxiliaries: bool = False
+
+    @property
+    @abstractmethod
+    def provides(self) -> frozenset[Field]:
+        """Fields it can put into ``Outputs``, the task's own included."""
+
+    @property
+    @abstractmethod
+    def config(self) -> Mapping[str, Any]:
+        """Everything that decides what ``fit`` gives for the same data and seed; JSON-able."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> str | None:
+        """Digest of the weights in use; None before the first fit."""
+
+    @abstractmethod
+    def fit(
+        self,
+        data: LearnerData,
+        seed: int,
+        *,
+        init: str | None = None,
+        auxiliaries: Sequence[Auxiliary] = (),
+        progress: Progress = silent,
+    ) -> FitReport:
+        """Trains from ``init`` (a digest it can load) or from scratch; the same data and seed give the same weights."""
+
+    @abstractmethod
+    def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
+        """Metrics on labelled items."""
+
+    @abstractmethod
+    def collect(
+        self,
+        view: View,
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """Rows of all signals for the view's items in one pass; ``data`` is what probes are prepared with."""
+
+    @abstractmethod
+    def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
+        """Digest of all that a row of this signal depends on, but for the image: weights, transform, parameters, ..."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Writes the weights in use."""
+
+    @abstractmethod
+    def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
+        """Takes weights written by ``save`` into use.
+
+        Raises:
+            DataError: they belong to another configuration.
+        """
+
+    def fit_key(
+        self, data: LearnerData, seed: int, *, init: str | None = None, auxiliaries: Sequence[Auxiliary] = ()
+    ) -> str:
+        """Digest of what ``fit`` would be done with: trainings with one key give one result."""
+        targets = data.labeled.targets or ()
+        labels = digest(list(zip(data.labeled.ids, [self.task.dump(target) for target in targets], strict=True)))
+        unlabeled = digest(list(data.unlabeled.ids)) if self.uses_unlabeled else ""
+        heads = [repr(auxiliary) for auxiliary in auxiliaries]
+        return digest("fit", dict(self.config), repr(self.task), labels, unlabeled, seed, init, heads)
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        """Whether ``fit`` looks at unlabelled images."""
+        return False

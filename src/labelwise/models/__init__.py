@@ -1,0 +1,9 @@
+"""Networks by name: small reference nets, torchvision, timm, or ``package.module:function``.
+
+``build("lenet", 10, spec)``, ``build("resnet18_cifar", ...)``, ``build("torchvision:resnet50", ...)``, ``build("timm:vit_small_patch16_224", ...)``.
+"""
+
+from labelwise.models.build import build, load_weights, model_names
+from labelwise.models.taps import Taps, last_linear
+
+__all__ = ["Taps", "build", "last_linear", "load_weights", "model_names"]

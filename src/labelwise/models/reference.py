@@ -1,0 +1,53 @@
+"""Small nets that train in seconds on a CPU, in their published shapes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class LeNet(nn.Module):
+    """LeNet-5 with ReLU and max pooling: two 5x5 convolutions, then 120, 84 and the classes.
+
+    Args:
+        classes: width of the output.
+        channels: of the input.
+        size: side of the input in pixels, at least 16.
+
+    Reference:
+        LeCun et al., "Gradient-based learning applied to document recognition", Proc. IEEE 1998. We differ: ReLU, max pooling,
+        and dropout before the last layer so that dropout draws work out of the box.
+    """
+
+    def __init__(self, classes: int, channels: int = 1, size: tuple[int, int] = (28, 28)) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 6, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        width = 16 * (size[0] // 4) * (size[1] // 4)
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(width, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU())
+        self.dropout = nn.Dropout(0.25)
+        self.head = nn.Linear(84, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, classes) logits."""
+        return self.head(self.dropout(self.hidden(self.features(images))))  # type: ignore[no-any-return]
+
+
+def resnet18_cifar(classes: int, channels: int = 3) -> nn.Module:
+    """ResNet-18 for small images: a 3x3 stem of stride 1 and no first pooling.
+
+    Reference:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the stem is the one customary on CIFAR.
+    """
+    from torchvision.models import resnet18
+
+    model: nn.Module = resnet18(weights=None, num_classes=classes)
+    model.conv1 = nn.Conv2d(channels, 64, 3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()
+    return model

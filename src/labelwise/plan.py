@@ -1,0 +1,86 @@
+"""What all strategies in play need together, checked against what task and learner offer before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labelwise.errors import UnmetNeed
+from labelwise.signals.base import Draw, Probe, Signal
+from labelwise.strategy import Needs, Strategy
+
+if TYPE_CHECKING:
+    from labelwise.learner import Learner
+
+
+def unite(strategies: Sequence[Strategy]) -> Needs:
+    """The needs of the first steps of all strategies: one pass over the pool serves them all.
+
+    Later steps are left out: their signals are collected for the survivors only.
+    """
+    needs = Needs()
+    for strategy in strategies:
+        needs = needs | strategy.steps()[0].needs
+    return needs
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What is there to be asked.
+
+    Args:
+        learner: the learner of the campaign.
+        frozen: whether a frozen feature source stands beside it.
+        held_back: whether hidden labels exist (simulated campaigns).
+    """
+
+    learner: Learner
+    frozen: bool = False
+    held_back: bool = False
+
+    def check(self, strategies: Sequence[Strategy]) -> None:
+        """Refuses what cannot be met.
+
+        Raises:
+            UnmetNeed: names the strategy, the signal, what is missing and what is there.
+        """
+        for strategy in strategies:
+            for step in strategy.steps():
+                if (step.needs.truth or strategy.oracle) and not self.held_back:
+                    raise UnmetNeed(
+                        f"strategy {strategy.name!r} is an oracle: it reads hidden labels, which exist only in simulated "
+                        "campaigns (labelwise compare). Choose another strategy"
+                    )
+                for signal in step.needs.signals:
+                    self._check_signal(strategy, signal)
+            if strategy.auxiliaries() and not self.learner.trains_auxiliaries:
+                raise UnmetNeed(
+                    f"strategy {strategy.name!r} trains an extra head beside the model, and {type(self.learner).__name__} "
+                    "cannot: use a torch learner"
+                )
+
+    def _check_signal(self, strategy: Strategy, signal: Signal) -> None:
+        if signal.of == "frozen":
+            if not self.frozen:
+                raise UnmetNeed(
+                    f"strategy {strategy.name!r} needs frozen features ({signal!r}), and none are set up: "
+                    "give the project a feature backbone, or choose another strategy"
+                )
+            return
+        heads = {f"head:{auxiliary.name}" for auxiliary in strategy.auxiliaries()}
+        missing = signal.fields - self.learner.provides - heads
+        name = type(self.learner).__name__
+        if missing:
+            raise UnmetNeed(
+                f"strategy {strategy.name!r} needs {', '.join(sorted(missing))} for {signal!r}, and {name} provides "
+                f"{', '.join(sorted(self.learner.provides))}: choose another strategy or learner"
+            )
+        if isinstance(signal, Draw) and type(signal.passes) not in self.learner.passes:
+            kinds = ", ".join(sorted(kind.__name__ for kind in self.learner.passes)) or "no stochastic passes"
+            raise UnmetNeed(
+                f"strategy {strategy.name!r} needs {type(signal.passes).__name__} passes, and {name} makes {kinds}: "
+                "choose another strategy, or another source of passes"
+            )
+        if isinstance(signal, Probe) and not self.learner.probes:
+            raise UnmetNeed(f"strategy {strategy.name!r} needs to probe the model, and {name} has none to hand out")

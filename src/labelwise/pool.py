@@ -1,0 +1,297 @@
+"""The pool: every item, its role and its state, as a fold over events.
+
+In memory an item is its **position**: the rank of its id among all ids. On disk and at every boundary it is the id. The
+order in which images were listed therefore changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from labelwise.errors import PoolError
+
+if TYPE_CHECKING:
+    from labelwise.data.source import Role
+
+Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+ROLES: tuple[Role, ...] = ("pool", "reference", "validation", "test")
+UNLABELED, PENDING, LABELED, SKIPPED = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What can be queried: an image, or one region of an image.
+
+    Args:
+        id: POSIX path relative to the data root, plus ``#region`` for a region; unique.
+        path: the image the item lies in.
+        region: ``box:x,y,w,h`` or ``map:<digest>#n`` (a superpixel); None for the whole image.
+        group: video, patient or site; never split between training and test.
+    """
+
+    id: str
+    path: str
+    region: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An item joined the project in a role."""
+
+    kind: ClassVar[str] = "added"
+    item: Item
+    role: Role = "pool"
+
+
+@dataclass(frozen=True, slots=True)
+class Queried:
+    """An item was chosen in a round; written before anybody is asked."""
+
+    kind: ClassVar[str] = "queried"
+    id: str
+    round: int
+    rank: int = 0
+    score: float | None = None
+    strategy: str = ""
+    predicted: str | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Labeled:
+    """An item got a label, or a corrected one; ``cost`` in any of {images, boxes, clicks, pixels, seconds}."""
+
+    kind: ClassVar[str] = "labeled"
+    id: str
+    target: Any
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An item cannot or should not be labelled; it is not asked again until it is cleared."""
+
+    kind: ClassVar[str] = "skipped"
+    id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """An item is as if never asked: a query was cancelled, a label or a skip withdrawn."""
+
+    kind: ClassVar[str] = "cleared"
+    id: str
+
+
+Event = Added | Queried | Labeled | Skipped | Cleared
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Added, Queried, Labeled, Skipped, Cleared)}
+
+
+class Pool:
+    """All items in the order of their ids, and what has happened to each.
+
+    ``labeled``, ``unlabeled``, ``pending`` and ``skipped`` hold items of role *pool*; they are disjoint ascending int64
+    positions. A region is left out of ``unlabeled`` while its whole image is pending or labelled, and the other way
+    round: an image item covers its regions.
+
+    Args:
+        items: any order; ids must be unique.
+        roles: one role for each item.
+
+    Raises:
+        PoolError: two items with one id, or a group that lies in training and in test.
+
+    Cost: O(N log N) to build, O(1) for each event, O(N) for each list of positions.
+
+    Example:
+        >>> pool = Pool.replay([Added(Item("b.png", "b.png")), Added(Item("a.png", "a.png")), Queried("b.png", 0)])
+        >>> pool.unlabeled.tolist(), pool.pending.tolist()
+        ([0], [1])
+    """
+
+    def __init__(self, items: Iterable[Item], roles: Iterable[Role]) -> None:
+        pairs = sorted(zip(items, roles, strict=True), key=lambda pair: pair[0].id)
+        self.items: tuple[Item, ...] = tuple(item for item, _ in pairs)
+        self.ids: tuple[str, ...] = tuple(item.id for item in self.items)
+        self._position = {item_id: position for position, item_id in enumerate(self.ids)}
+        if len(self._position) != len(self.ids):
+            twice = next(a for a, b in zip(self.ids, self.ids[1:], strict=False) if a == b)
+            raise PoolError(f"two items are called {twice!r}: ids must be unique")
+        self._role = np.array([ROLES.index(role) for _, role in pairs], dtype=np.int8)
+        self._state = np.full(len(self.items), UNLABELED, dtype=np.int8)
+        self._query: dict[int, Queried] = {}
+        self._target: dict[int, Any] = {}
+        self._cost: dict[int, Mapping[str, float]] = {}
+        self._reason: dict[int, str] = {}
+        self._regions = any(item.region is not None for item in self.items)
+        self._refuse_split_groups()
+
+    @classmethod
+    def replay(cls, events: Iterable[Event]) -> Pool:
+        """The pool after these events, in order.
+
+        Raises:
+            PoolError: an event names an id that was not added before, or contradicts the state.
+        """
+        added: list[Added] = []
+        rest: list[Event] = []
+        for event in events:
+            if isinstance(event, Added):
+                added.append(event)
+            else:
+                rest.append(event)
+        pool = cls([event.item for event in added], [event.role for event in added])
+        for event in rest:
+            pool.apply(event)
+        return pool
+
+    def apply(self, event: Event) -> None:
+        """Changes the state by one event.
+
+        Raises:
+            PoolError: unknown id, or an event that the item's state or role does not allow.
+        """
+        match event:
+            case Added():
+                raise PoolError(f"{event.item.id!r} is added to a built pool: replay all events instead")
+            case Queried():
+                position = self.position(event.id)
+                if ROLES[self._role[position]] != "pool" or self._state[position] != UNLABELED:
+                    raise PoolError(f"{event.id!r} is queried, but it is {self.describe(position)}: cancel or clear it first")
+                self._state[position] = PENDING
+                self._query[position] = event
+            case Labeled():
+                position = self.position(event.id)
+                self._state[position] = LABELED
+                self._target[position] = event.target
+                self._cost[position] = event.cost
+                self._reason.pop(position, None)
+            case Skipped():
+                position = self.position(event.id)
+                if self._state[position] == LABELED:
+                    raise PoolError(f"{event.id!r} is skipped, but it has a label: clear the label first")
+                self._state[position] = SKIPPED
+                self._reason[position] = event.reason
+            case Cleared():
+                position = self.position(event.id)
+                self._state[position] = UNLABELED
+                for record in (self._query, self._target, self._cost, self._reason):
+                    record.pop(position, None)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def position(self, item_id: str) -> int:
+        """Position of an id.
+
+        Raises:
+            PoolError: no such item.
+        """
+        try:
+            return self._position[item_id]
+        except KeyError:
+            raise PoolError(f"no item is called {item_id!r}: ids are paths relative to the data root") from None
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._position
+
+    def describe(self, position: int) -> str:
+        """State and role of an item, for messages."""
+        state = ("unlabelled", "pending", "labelled", "skipped")[self._state[position]]
+        role = ROLES[self._role[position]]
+        return state if role == "pool" else f"a {role} item"
+
+    def _where(self, state: int) -> Positions:
+        return np.flatnonzero((self._role == 0) & (self._state == state)).astype(np.int64)
+
+    @property
+    def labeled(self) -> Positions:
+        """Items to train on."""
+        return self._where(LABELED)
+
+    @property
+    def pending(self) -> Positions:
+        """Asked and not yet answered."""
+        return self._where(PENDING)
+
+    @property
+    def skipped(self) -> Positions:
+        """Not to be asked again."""
+        return self._where(SKIPPED)
+
+    @property
+    def unlabeled(self) -> Positions:
+        """Items that may be asked."""
+        free = self._where(UNLABELED)
+        if not self._regions:
+            return free
+        busy = np.flatnonzero(np.isin(self._state, (PENDING, LABELED)))
+        covered = {self.items[p].path for p in busy if self.items[p].region is None}
+        opened = {self.items[p].path for p in busy if self.items[p].region is not None}
+        blocked = [
+            self.items[p].path in (opened if self.items[p].region is None else covered) for p in free
+        ]
+        return free[~np.array(blocked, dtype=bool)]
+
+    def with_role(self, role: Role, *, labeled: bool = True) -> Positions:
+        """Items of a role, by default only those with a label."""
+        here = self._role == ROLES.index(role)
+        if labeled:
+            here &= self._state == LABELED
+        return np.flatnonzero(here).astype(np.int64)
+
+    def target(self, position: int) -> Any:
+        """The raw label of a labelled item.
+
+        Raises:
+            PoolError: the item has no label.
+        """
+        try:
+            return self._target[int(position)]
+        except KeyError:
+            raise PoolError(f"{self.ids[position]!r} has no label") from None
+
+    def reason(self, position: int) -> str:
+        """Why an item was skipped."""
+        return self._reason.get(int(position), "")
+
+    def query(self, position: int) -> Queried | None:
+        """The query that asked for the item last; None for one that was labelled unasked."""
+        return self._query.get(int(position))
+
+    def queries(self) -> list[Queried]:
+        """All queries that still stand, by round and rank."""
+        return sorted(self._query.values(), key=lambda query: (query.round, query.rank))
+
+    @property
+    def round(self) -> int:
+        """The number of the next round: one more than the last that was queried."""
+        return max((query.round for query in self._query.values()), default=-1) + 1
+
+    def cost(self, role: Role = "pool") -> dict[str, float]:
+        """What the labels of a role have cost so far, by unit."""
+        total: dict[str, float] = {}
+        for position in self.with_role(role):
+            for unit, value in self._cost.get(int(position), {}).items():
+                total[unit] = total.get(unit, 0.0) + value
+        return total
+
+    def _refuse_split_groups(self) -> None:
+        first: dict[str, tuple[bool, str]] = {}
+        for item, role in zip(self.items, self._role, strict=True):
+            if item.group is None:
+                continue
+            held_out = ROLES[role] in ("validation", "test")
+            seen, other = first.setdefault(item.group, (held_out, item.id))
+            if seen != held_out:
+                raise PoolError(
+                    f"group {item.group!r} lies in training and in test ({other!r} and {item.id!r}): "
+                    "give all items of a group one side"
+                )

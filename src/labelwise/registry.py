@@ -1,0 +1,101 @@
+"""Registration by being there: a class in a module of the right folder is known by its ``name``.
+
+Nothing is listed by hand and nothing has to be decorated. ``package.module:attribute`` works wherever a registered
+name does, so that code outside labelwise needs no registration at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from labelwise.errors import ConfigError, unknown
+
+T = TypeVar("T")
+
+
+def import_object(reference: str) -> Any:
+    """The object that ``package.module:attribute`` names.
+
+    Raises:
+        ConfigError: when the module or the attribute is missing.
+    """
+    module_name, _, attribute = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"cannot import {reference!r}: {error}. Write it as package.module:name, where the module can be imported "
+            "from the folder you stand in or is installed"
+        ) from error
+
+
+class Registry(Generic[T]):
+    """The concrete subclasses of ``base`` found in the modules of ``package``, by ``name`` and ``aliases``.
+
+    Args:
+        kind: what one entry is called in messages, e.g. ``strategy``.
+        package: dotted name of the folder whose modules are searched.
+        base: the abstract class; only its subclasses with a ``name`` of their own count.
+    """
+
+    def __init__(self, kind: str, package: str, base: type[T]) -> None:
+        self.kind = kind
+        self.package = package
+        self.base = base
+
+    @cached_property
+    def _classes(self) -> dict[str, type[T]]:
+        found: dict[str, type[T]] = {}
+        package = importlib.import_module(self.package)
+        for info in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"{self.package}.{info.name}")
+            for cls in vars(module).values():
+                if not (inspect.isclass(cls) and issubclass(cls, self.base) and cls.__module__ == module.__name__):
+                    continue
+                if "name" not in vars(cls):
+                    continue
+                if vars(cls)["name"] in found:
+                    raise ConfigError(f"two {self.kind} classes are called {vars(cls)['name']!r}: rename one of them")
+                found[vars(cls)["name"]] = cls
+        return found
+
+    def names(self) -> list[str]:
+        """All registered names, sorted; aliases are left out."""
+        return sorted(self._classes)
+
+    def get(self, name: str) -> type[T]:
+        """The class called ``name`` (or an alias of it, or ``package.module:name``).
+
+        Raises:
+            ConfigError: for an unknown name, with the nearest ones.
+        """
+        if ":" in name:
+            cls = import_object(name)
+            if not (inspect.isclass(cls) and issubclass(cls, self.base)):
+                raise ConfigError(f"{name!r} is not a {self.base.__name__}: give a subclass of {self.base.__name__}")
+            return cls
+        aliases = {alias: cls for cls in self._classes.values() for alias in getattr(cls, "aliases", ())}
+        if (cls := self._classes.get(name) or aliases.get(name)) is None:
+            raise unknown(self.kind, name, [*self._classes, *aliases])
+        return cls
+
+    def create(self, name: str, **options: Any) -> T:
+        """An instance of the class called ``name`` with these constructor options.
+
+        Raises:
+            ConfigError: for an unknown name or option, or a value the class refuses.
+        """
+        cls = self.get(name)
+        allowed = [f.name for f in dataclasses.fields(cls) if f.init] if dataclasses.is_dataclass(cls) else None
+        for option in options:
+            if allowed is not None and option not in allowed:
+                raise unknown(f"option of {self.kind} {name!r}", option, allowed)
+        try:
+            return cls(**options)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.kind} {name!r} refuses {options}: {error}") from error

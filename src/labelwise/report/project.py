@@ -1,0 +1,180 @@
+"""A real project as one HTML page: progress, the model so far, labels by class, the picks of each round.
+
+There is one run and no baseline here, so the page compares nothing and claims no saving.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labelwise.oracle import Pick
+from labelwise.report import wording
+from labelwise.report.curves import single_curve
+from labelwise.report.html import facts, picture, thumb
+from labelwise.report.page import render, write_page
+from labelwise.report.records import RoundRecord
+from labelwise.report.thumbs import ImageOf, Thumbnails
+
+STATES = ("labelled", "pending", "skipped", "unlabelled")
+MOST_THUMBS = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectState:
+    """What is known of one project today.
+
+    Args:
+        name: title of the page.
+        task: e.g. ``classification``.
+        strategy: the label of the strategy in use.
+        progress: state -> items, for labelled, pending, skipped, unlabelled.
+        rounds: one record per fit, in order; metrics may be empty where nothing is held out.
+        picks: round -> what was asked in it.
+        class_counts: class -> labels so far; classes without a label count 0.
+        cost: unit -> cost so far.
+        primary: metric drawn first.
+        measured_on: what the metrics are measured on, in words, e.g. ``120 validation images``.
+        settings: the resolved configuration.
+        environment: as in a study.
+        warnings: printed at the top.
+        next_steps: commands to run next.
+    """
+
+    name: str
+    task: str
+    strategy: str
+    progress: Mapping[str, int]
+    rounds: Sequence[RoundRecord] = ()
+    picks: Mapping[int, Sequence[Pick]] = field(default_factory=dict)
+    class_counts: Mapping[str, int] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    primary: str = "accuracy"
+    measured_on: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    next_steps: Sequence[str] = ()
+
+
+def write_project_report(
+    state: ProjectState, path: str | os.PathLike[str], *, image_of: ImageOf | None = None, per_round: int = 48
+) -> Path:
+    """Write the report of one project as one self-contained HTML file.
+
+    Args:
+        state: what is known of it.
+        path: the file; its folder is made.
+        image_of: the image of an id, or None; without it no pictures are shown.
+        per_round: most pictures shown of a round.
+
+    Returns:
+        The path written.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    measured = [r for r in state.rounds if math.isfinite(r.metrics.get(state.primary, math.nan))]
+    curve = None
+    if measured:
+        labels = [float(r.labels) for r in measured]
+        line = {state.primary: [r.metrics[state.primary] for r in measured]}
+        alt = f"{wording.metric_name(state.primary)} over labels"
+        curve = picture(lambda look: single_curve(labels, line, y_label=state.primary, look=look), alt)
+    rounds, lead = _picks(state, image_of, per_round)
+    context = {
+        "title": state.name,
+        "kicker": "labelwise project",
+        "meta": f"{state.task} · {state.strategy} · {wording.count(len(state.picks), 'round')} asked",
+        "headline": _headline(state),
+        "progress": _progress(state),
+        "costs": [{"value": f"{v:,.0f}", "label": f"cost in {k}"} for k, v in state.cost.items() if k != "images"],
+        "warnings": list(state.warnings),
+        "next_steps": list(state.next_steps),
+        "curve": curve,
+        "curve_caption": _caption(state),
+        "fits": _fits(state),
+        "balance": _balance(state),
+        "rounds": rounds,
+        "rounds_lead": lead,
+        "settings": facts(state.settings),
+        "environment": facts(state.environment),
+        "footer": "Written by labelwise. One file, no network: send it as it is.",
+    }
+    return write_page(path, render("project.html.j2", **context))
+
+
+def _headline(state: ProjectState) -> str:
+    counts = {s: state.progress.get(s, 0) for s in STATES}
+    total = sum(counts.values())
+    text = f"{counts['labelled']:,} of {wording.count(total, 'image')} labelled"
+    if counts["pending"]:
+        text += f", {counts['pending']:,} asked and not answered yet"
+    last = next((r for r in reversed(state.rounds) if math.isfinite(r.metrics.get(state.primary, math.nan))), None)
+    if last is not None:
+        metric = wording.metric_name(state.primary)
+        text += f". The last model, of {wording.count(last.labels, 'label')}: {metric} "
+        text += wording.value(last.metrics[state.primary])
+    return text + "."
+
+
+def _progress(state: ProjectState) -> list[dict[str, Any]]:
+    counts = {s: state.progress.get(s, 0) for s in STATES}
+    total = max(1, sum(counts.values()))
+    return [{"name": s, "count": f"{n:,}", "width": round(100 * n / total, 3)} for s, n in counts.items()]
+
+
+def _caption(state: ProjectState) -> str:
+    where = f"Measured on {state.measured_on}. " if state.measured_on else ""
+    return f"{where}One run: it shows how far the model is, not what the strategy saved; that needs labelwise compare."
+
+
+def _fits(state: ProjectState) -> dict[str, Any]:
+    metrics = list(dict.fromkeys(m for r in state.rounds for m in r.metrics))
+    heads = ["labels", *map(wording.metric_name, metrics), "picked", "training", "selection"]
+    rows = []
+    for r in state.rounds:
+        values = [wording.value(r.metrics.get(m, math.nan)) for m in metrics]
+        times = [wording.seconds(r.fit_seconds), wording.seconds(r.collect_seconds + r.select_seconds)]
+        rows.append({"name": str(r.round), "cells": [f"{r.labels:,}", *values, f"{len(r.picked):,}", *times]})
+    notes = [f"Round {r.round}: {note}" for r in state.rounds for note in r.notes]
+    return {"heads": heads, "rows": rows, "notes": notes}
+
+
+def _balance(state: ProjectState) -> dict[str, Any]:
+    counts = dict(state.class_counts)
+    top, total = max(counts.values(), default=0), sum(counts.values())
+    empty = [wording.visible(c) for c, n in counts.items() if n == 0]
+    lead = f"{wording.count(total, 'label')} in {wording.count(len(counts), 'class', 'classes')}."
+    if empty and total:
+        lead += f" No label yet: {', '.join(empty[:12])}{' and more' if len(empty) > 12 else ''}."
+    rows = [{"name": c, "count": f"{n:,}", "width": round(100 * n / max(top, 1), 2)} for c, n in counts.items()]
+    return {"rows": rows if total else [], "lead": lead}
+
+
+def _picks(state: ProjectState, image_of: ImageOf | None, per_round: int) -> tuple[list[dict[str, Any]], str]:
+    if image_of is None or not state.picks:
+        return [], ""
+    most = max(6, min(per_round, MOST_THUMBS // len(state.picks)))
+    thumbnails = Thumbnails(image_of, size=112, quality=75)
+    rounds = []
+    for number, picks in sorted(state.picks.items(), reverse=True):
+        ordered = sorted(picks, key=lambda p: p.rank)[:most]
+        thumbs = [thumb(thumbnails, p.id, _says(p)) for p in ordered]
+        about = wording.count(len(picks), "pick") + (f", the first {most} shown" if len(picks) > most else "")
+        rounds.append({"number": number, "about": about, "thumbs": thumbs})
+    lead = "The newest round first, most wanted first, with what the model thought."
+    if thumbnails.failed:
+        lead += f" {wording.count(len(thumbnails.failed), 'image')} could not be decoded."
+    return rounds, lead
+
+
+def _says(pick: Pick) -> str:
+    if pick.predicted is None:
+        return "" if pick.score is None else wording.value(pick.score)
+    name = wording.visible(pick.predicted)
+    return name if pick.probability is None else f"{name} {wording.percent(pick.probability)}"

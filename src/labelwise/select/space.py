@@ -1,0 +1,115 @@
+"""Squared distances between the rows of a pool, a block at a time, safe against cancellation.
+
+Dimension key: N rows of the pool, A and B chosen rows, D features, C entries of a second factor.
+
+``|x - y|^2 = |x|^2 - 2 <x, y> + |y|^2`` turns distances into matrix products but loses digits when rows are long
+compared with their distances. Three guards: the mean is subtracted from every gathered row (features behind a ReLU, or
+with an offset of a thousand, are mostly mean); norms are float32 whatever the storage; what is left below the rounding
+of the three terms is set to zero, so that duplicates are duplicates and ties are ties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labelwise.errors import DataError
+from labelwise.select.arrays import ArrayLike, as_matrix, block_rows, blocks, squared_norms
+
+# Rounding of the three terms, in units of |x|^2 + |y|^2. Measured on duplicates of 64 to 4096 features: at most 2e-7.
+_ROUNDING = 5e-7
+
+# Rows and centres of one product: 4 MB of results, small enough for the caches of a CPU (measured).
+BLOCK = 2048
+CENTRES = 512
+
+
+@dataclass(frozen=True)
+class Points:
+    """Some rows of a space, gathered: float32, mean subtracted."""
+
+    rows_AD: Tensor
+    factor_AC: Tensor | None
+    norms_A: Tensor
+
+    def __getitem__(self, places: Tensor) -> Points:
+        """The points at these places among the gathered ones."""
+        factor_AC = None if self.factor_AC is None else torch.index_select(self.factor_AC, 0, places)
+        return Points(torch.index_select(self.rows_AD, 0, places), factor_AC, self.norms_A[places])
+
+    def __len__(self) -> int:
+        return len(self.norms_A)
+
+    def distances2(self, other: Points) -> Tensor:
+        """Squared distances to the other points, (A, B); exactly zero where rounding is all there is."""
+        sum_AB = self.norms_A[:, None] + other.norms_A
+        if self.factor_AC is None or other.factor_AC is None:
+            distances_AB = torch.addmm(sum_AB, self.rows_AD, other.rows_AD.T, alpha=-2)
+        else:
+            # <r h', s g'> = <r, s> <h, g> for outer products: the C x D products are never formed.
+            inner_AB = (self.rows_AD @ other.rows_AD.T).mul_(self.factor_AC @ other.factor_AC.T)
+            distances_AB = sum_AB - 2 * inner_AB
+        return distances_AB.masked_fill_(distances_AB <= _ROUNDING * sum_AB, 0.0)
+
+    def nearest2(self, other: Points) -> Tensor:
+        """Squared distance to the nearest of the other points, (A,)."""
+        if self.factor_AC is not None or other.factor_AC is not None:
+            return self.distances2(other).amin(1)
+        # One product and one pass over it; the smallest |y|^2 - 2 <x, y> decides, |x|^2 comes after.
+        least_A = torch.addmm(other.norms_A, self.rows_AD, other.rows_AD.T, alpha=-2).amin(1)
+        distances_A = least_A + self.norms_A
+        return distances_A.masked_fill_(distances_A <= 2 * _ROUNDING * self.norms_A, 0.0)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The rows of a pool, where they lie, with the mean and the squared norms of the centred rows."""
+
+    rows_ND: Tensor
+    factor_NC: Tensor | None
+    mean_D: Tensor | None
+    norms_N: Tensor
+
+    @classmethod
+    def of(cls, features_ND: ArrayLike, factor_NC: ArrayLike | None = None) -> Space:
+        """The space of the feature rows, or of the outer products of factor and feature rows.
+
+        Raises:
+            DataError: not matrices of one length, or rows that are not finite.
+        """
+        rows_ND = as_matrix(features_ND)
+        if factor_NC is None:
+            mean_D = mean_row(rows_ND)
+            return cls(rows_ND, None, mean_D, squared_norms(rows_ND, minus=mean_D))
+        factor = as_matrix(factor_NC, "factors")
+        if len(factor) != len(rows_ND):
+            raise DataError(f"got {len(rows_ND)} feature rows and {len(factor)} factor rows; needed is one per item")
+        # Outer products have no mean that could be subtracted in factored form.
+        return cls(rows_ND, factor, None, squared_norms(rows_ND) * squared_norms(factor))
+
+    def __len__(self) -> int:
+        return len(self.norms_N)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows lie."""
+        return self.rows_ND.device
+
+    def take(self, positions_A: Tensor) -> Points:
+        """Gather rows: the only copies of features that are ever made."""
+        # index_select copies rows more than twice as fast as indexing does on a CPU (measured).
+        rows_AD = torch.index_select(self.rows_ND, 0, positions_A).float()
+        if self.mean_D is not None:
+            rows_AD -= self.mean_D
+        factor_AC = None if self.factor_NC is None else torch.index_select(self.factor_NC, 0, positions_A).float()
+        return Points(rows_AD, factor_AC, self.norms_N[positions_A])
+
+
+def mean_row(rows_ND: Tensor) -> Tensor:
+    """Mean of the rows, float32, summed in float64."""
+    total_D = torch.zeros(rows_ND.shape[1], dtype=torch.float64, device=rows_ND.device)
+    for _, block in blocks(rows_ND, block_rows(rows_ND)):
+        total_D += block.sum(0)
+    return (total_D / max(1, len(rows_ND))).float()

@@ -1,0 +1,34 @@
+"""Signals: one quantity per item, computed batch by batch on the device, small enough to keep.
+
+Three kinds, one registry: ``Plain`` (a pure function of ``Outputs``), ``Draw`` (a fold over stochastic passes) and ``Probe``
+(given the model itself). A module dropped into this folder is registered.
+"""
+
+from labelwise.registry import Registry
+from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalTable
+from labelwise.signals.passes import Dropout, Members, Passes, Views
+from labelwise.signals.plain import Embedding, HeadOutput, Logits, PredictedClass, Probs, Uncertainty
+
+#: all signals by name
+SIGNALS: Registry[Signal] = Registry("signal", "labelwise.signals", Signal)  # type: ignore[type-abstract]
+
+__all__ = [
+    "SIGNALS",
+    "Draw",
+    "Dropout",
+    "Embedding",
+    "HeadOutput",
+    "Logits",
+    "Members",
+    "Passes",
+    "Plain",
+    "PredictedClass",
+    "Probe",
+    "ProbeContext",
+    "Probs",
+    "Ragged",
+    "Signal",
+    "SignalTable",
+    "Uncertainty",
+    "Views",
+]

@@ -1,0 +1,180 @@
+"""The contract for signals, and the table in which they come back.
+
+A signal's value for an image depends on the weights it uses, the image, the transform, its own parameters, the seed, and for
+a probe on what it was prepared with; not on the other signals asked for, nor (to 1e-5 relative) on the batch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from labelwise.errors import UndeclaredSignal
+from labelwise.task import Field, Outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from labelwise.signals.passes import Passes
+    from labelwise.task import Batch, Task
+
+SignalRole = Literal["pool", "labeled", "reference"]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths: the values end to end, and how many belong to each item.
+
+    Args:
+        values: (sum of counts, ...).
+        counts_B: int64, one for each item, zero allowed.
+    """
+
+    values: Tensor
+    counts_B: Tensor
+
+
+@dataclass(frozen=True)
+class Signal(ABC):
+    """One quantity per item. Frozen: constructor = configuration = repr = cache key."""
+
+    name: ClassVar[str]
+    #: raised whenever the same parameters come to mean other values: old cache rows are then not found
+    version: ClassVar[int] = 1
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Fields of ``Outputs.extra`` (and ``probs``) that must be provided."""
+        return frozenset({"probs"})
+
+    @property
+    def of(self) -> Literal["task", "frozen"]:
+        """Whose output it reads: the trained model's, or the frozen feature source's, whose rows survive every fit."""
+        return "task"
+
+    def settle(self, rows_N: Tensor) -> Tensor:
+        """Rows of all candidates together, once they are there: the place to fill in items that had no unit."""
+        return rows_N
+
+    @property
+    def key(self) -> str:
+        """Name, version and parameters: the signal's own part of a cache key."""
+        return f"{self.name}@{self.version}:{self!r}"
+
+
+@dataclass(frozen=True)
+class Plain(Signal):
+    """A pure function of the outputs of one deterministic pass."""
+
+    @abstractmethod
+    def compute(self, outputs: Outputs) -> Tensor | Ragged:
+        """(B, ...): one row for each image of the batch."""
+
+
+@dataclass(frozen=True)
+class Draw(Signal):
+    """A fold over stochastic passes, so that T passes need the memory of one."""
+
+    @property
+    @abstractmethod
+    def passes(self) -> Passes:
+        """Where the stochastic passes come from."""
+
+    @abstractmethod
+    def start(self, outputs: Outputs) -> Any:
+        """State after the deterministic pass."""
+
+    @abstractmethod
+    def step(self, state: Any, outputs: Outputs) -> Any:
+        """State after one more stochastic pass."""
+
+    @abstractmethod
+    def finish(self, state: Any) -> Tensor:
+        """(B, ...): one row for each image of the batch."""
+
+
+@dataclass(frozen=True)
+class ProbeContext:
+    """What a probe may look at once per round.
+
+    ``labeled``, ``unlabeled`` and ``reference`` start a fresh pass over their images: batches with targets where there are
+    any, in a fixed order.
+    """
+
+    model: nn.Module
+    task: Task[Any]
+    labeled: Callable[[], Iterator[Batch]]
+    unlabeled: Callable[[], Iterator[Batch]]
+    reference: Callable[[], Iterator[Batch]]
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Probe(Signal):
+    """A signal that is given the model: directional derivatives, activation gradients, auto-encoders."""
+
+    @property
+    def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
+        """Which views ``prepare`` reads: their items become part of the cache key."""
+        return frozenset({"labeled"})
+
+    @abstractmethod
+    def prepare(self, context: ProbeContext) -> Any:
+        """State for this round."""
+
+    @abstractmethod
+    def compute(self, state: Any, model: nn.Module, batch: Batch, role: SignalRole) -> Tensor:
+        """(B, ...): one row for each image of the batch."""
+
+
+@dataclass(frozen=True)
+class SignalTable:
+    """Rows of several signals for the same items.
+
+    Args:
+        ids: the items that have rows, in row order.
+        columns: for each signal an array (len(ids), ...), memory-mapped where it came from disk, or a pair
+            (values, offsets) for ragged rows.
+        failed: id -> why the image could not be read. These have no row.
+    """
+
+    ids: tuple[str, ...]
+    columns: Mapping[Signal, np.ndarray | tuple[np.ndarray, np.ndarray]]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, signal: Signal) -> np.ndarray:
+        """Rows of a signal that has one fixed shape.
+
+        Raises:
+            UndeclaredSignal: the table was collected without it.
+        """
+        rows = self.columns.get(signal)
+        if rows is None:
+            raise UndeclaredSignal(f"{signal!r} was not collected: declare it in Needs. Collected: {list(self.columns)}")
+        if isinstance(rows, tuple):
+            raise UndeclaredSignal(f"{signal!r} has ragged rows: read them with table.ragged(signal)")
+        return rows
+
+    def ragged(self, signal: Signal) -> tuple[np.ndarray, np.ndarray]:
+        """(values, offsets) of a ragged signal: row i is values[offsets[i]:offsets[i + 1]]."""
+        rows = self.columns.get(signal)
+        if not isinstance(rows, tuple):
+            raise UndeclaredSignal(f"{signal!r} was not collected as ragged rows")
+        return rows
+
+
+def stack_rows(parts: Sequence[Tensor | Ragged]) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """Batches of rows as one column of a table."""
+    if isinstance(parts[0], Ragged):
+        ragged = [part for part in parts if isinstance(part, Ragged)]
+        values = np.concatenate([part.values.cpu().numpy() for part in ragged])
+        counts = np.concatenate([part.counts_B.cpu().numpy() for part in ragged])
+        return values, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return np.concatenate([part.cpu().numpy() for part in parts if isinstance(part, Tensor)])

@@ -1,0 +1,74 @@
+"""Signals from stochastic passes: disagreement between draws, folded so that T passes need the memory of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from labelwise.select import draws as fold
+from labelwise.select.reduction import fill_empty
+from labelwise.signals.base import Draw
+from labelwise.signals.passes import Dropout, Passes
+from labelwise.signals.plain import Reduction, reduced
+from labelwise.task import Outputs
+
+DrawMeasure = Literal["bald", "mean_std", "variation_ratio", "predictive_entropy", "predictive_variance"]
+
+_FINISH: dict[str, tuple[Callable[[fold.Draws], Tensor], tuple[fold.Part, ...]]] = {
+    "bald": (fold.bald, ("mean", "entropy")),
+    "mean_std": (fold.mean_std, ("mean", "spread")),
+    "variation_ratio": (fold.variation_ratio, ("votes",)),
+    "predictive_entropy": (fold.predictive_entropy, ("mean",)),
+    "predictive_variance": (fold.predictive_variance, ("mean", "spread")),
+}
+
+
+@dataclass(frozen=True)
+class DrawUncertainty(Draw):
+    """Uncertainty of each unit over stochastic passes, reduced to the item. Detection re-scores the boxes of the first pass.
+
+    Args:
+        measure: ``bald`` (mutual information), ``mean_std``, ``variation_ratio``, ``predictive_entropy`` or
+            ``predictive_variance``.
+        source: where the passes come from.
+        reduction: how units become an item.
+        top: number of units for ``top_k``.
+        empty: which value an item without units takes.
+
+    Reference:
+        Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML 2017, section 4.
+    """
+
+    name: ClassVar[str] = "draw_uncertainty"
+    measure: DrawMeasure = "bald"
+    source: Passes = field(default_factory=Dropout)
+    reduction: Reduction = "mean"
+    top: int = 10
+    empty: Literal["last", "median", "first"] = "last"
+
+    @property
+    def passes(self) -> Passes:
+        """The declared source."""
+        return self.source
+
+    def start(self, outputs: Outputs) -> tuple[Outputs, fold.Draws]:
+        """The deterministic pass gives the units; it is not a draw itself."""
+        units, classes = outputs.probs_UC.shape
+        parts = _FINISH[self.measure][1]
+        state = fold.start(units, classes, exclusive=outputs.exclusive, parts=parts, device=outputs.probs_UC.device)
+        return outputs, state
+
+    def step(self, state: tuple[Outputs, fold.Draws], outputs: Outputs) -> tuple[Outputs, fold.Draws]:
+        """One more draw."""
+        return state[0], fold.step(state[1], outputs.probs_UC)
+
+    def finish(self, state: tuple[Outputs, fold.Draws]) -> Tensor:
+        """(B,) float32."""
+        return reduced(_FINISH[self.measure][0](state[1]), state[0], self.reduction, self.top)
+
+    def settle(self, rows_N: Tensor) -> Tensor:
+        """Items without a unit take their declared value."""
+        return fill_empty(rows_N, ~rows_N.isnan(), empty=self.empty)

@@ -1,0 +1,65 @@
+"""Where stochastic passes come from. What draws are made of is declared by the signal, made by the learner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Passes:
+    """A declared source of stochastic passes.
+
+    Args:
+        draws: how many passes T.
+    """
+
+    draws: int = 10
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, got {self.draws}")
+
+
+@dataclass(frozen=True)
+class Dropout(Passes):
+    """Dropout at inference: one mask per layer and draw, seeded by (seed, draw), shared by all images; batch norm never moves.
+
+    Args:
+        p: share of channels set to zero, in (0, 1), for inserted layers; the model's own layers keep theirs.
+        after: module paths behind which dropout is inserted; empty: the model's own dropout layers.
+
+    Reference:
+        Gal and Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016.
+    """
+
+    p: float = 0.5
+    after: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.p < 1:
+            raise ValueError(f"p must lie between 0 and 1, got {self.p}")
+
+
+@dataclass(frozen=True)
+class Members(Passes):
+    """Each draw is another member of an ensemble learner, in turn.
+
+    Reference:
+        Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017.
+    """
+
+
+@dataclass(frozen=True)
+class Views(Passes):
+    """Each draw looks at a changed image: a horizontal flip on every other draw, a rotation, noise; the same for all images.
+
+    Args:
+        flip: whether every other draw is mirrored.
+        degrees: largest rotation to either side.
+        noise: standard deviation of pixel noise in units of normalised input.
+    """
+
+    flip: bool = True
+    degrees: float = 10.0
+    noise: float = 0.05

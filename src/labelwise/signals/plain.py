@@ -1,0 +1,139 @@
+"""Plain signals: probabilities, classes, uncertainties and embeddings from one deterministic pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from labelwise.select.reduction import fill_empty, reduce_present
+from labelwise.select.uncertainty import entropy, least_confidence, margin
+from labelwise.signals.base import Plain
+from labelwise.task import Field, Outputs
+
+Measure = Literal["entropy", "margin", "least_confidence"]
+Reduction = Literal["mean", "max", "sum", "top_k", "weighted"]
+
+MEASURES = {"entropy": entropy, "margin": margin, "least_confidence": least_confidence}
+
+
+def reduced(values_U: Tensor, outputs: Outputs, how: Reduction, top: int) -> Tensor:
+    """(B,) float32 from values of units; NaN marks an item without a unit until ``settle`` sees the whole pool."""
+    values_B, present_B = reduce_present(
+        values_U, outputs.unit_item_U, outputs.size, how=how, weight_U=outputs.weight_U, top=top
+    )
+    return torch.where(present_B, values_B, torch.nan)
+
+
+@dataclass(frozen=True)
+class Uncertainty(Plain):
+    """Uncertainty of each unit, reduced to the item: written once for images, objects, pixels and heat-map peaks.
+
+    Args:
+        measure: entropy (nats), margin 1 - (p1 - p2), or least_confidence 1 - max p; higher = less certain.
+        reduction: how units become an item; without effect where the unit is the image.
+        top: number of units for ``top_k``.
+        empty: which value an item without units takes: below all others (last), their median, above all (first).
+    """
+
+    name: ClassVar[str] = "uncertainty"
+    measure: Measure = "margin"
+    reduction: Reduction = "mean"
+    top: int = 10
+    empty: Literal["last", "median", "first"] = "last"
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B,) float32."""
+        values_U = MEASURES[self.measure](outputs.probs_UC, exclusive=outputs.exclusive)
+        return reduced(values_U, outputs, self.reduction, self.top)
+
+    def settle(self, rows_N: Tensor) -> Tensor:
+        """Items without a unit take their declared value, which depends on all the others."""
+        return fill_empty(rows_N, ~rows_N.isnan(), empty=self.empty)
+
+
+@dataclass(frozen=True)
+class Probs(Plain):
+    """Class probabilities of the image: (B, C) float32. Only for tasks whose unit is the image."""
+
+    name: ClassVar[str] = "probs"
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B, C) float32."""
+        return outputs.probs_UC.float()
+
+
+@dataclass(frozen=True)
+class Logits(Plain):
+    """Class scores before the softmax: (B, C) float32."""
+
+    name: ClassVar[str] = "logits"
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs logits."""
+        return frozenset({"logits"})
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B, C) float32."""
+        return outputs.extra["logits"].float()
+
+
+@dataclass(frozen=True)
+class PredictedClass(Plain):
+    """Index of the most likely class: (B,) int64."""
+
+    name: ClassVar[str] = "predicted_class"
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B,) int64."""
+        return outputs.probs_UC.argmax(1)
+
+
+@dataclass(frozen=True)
+class Embedding(Plain):
+    """The image as a vector: (B, D) float32.
+
+    Args:
+        source: ``task`` for the model being trained, ``frozen`` for the feature source beside it.
+    """
+
+    name: ClassVar[str] = "embedding"
+    source: Literal["task", "frozen"] = "task"
+
+    @property
+    def of(self) -> Literal["task", "frozen"]:
+        """The chosen source."""
+        return self.source
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs an image embedding."""
+        return frozenset({"embedding"})
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B, D) float32."""
+        return outputs.extra["embedding"].float()
+
+
+@dataclass(frozen=True)
+class HeadOutput(Plain):
+    """What an auxiliary head says of the image: (B, ...) float32.
+
+    Args:
+        head: name of the auxiliary.
+    """
+
+    name: ClassVar[str] = "head_output"
+    head: str = ""
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs that head."""
+        return frozenset({f"head:{self.head}"})
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B, ...) float32."""
+        return outputs.extra[f"head:{self.head}"].float()

@@ -1,0 +1,205 @@
+"""The project on disk: an append-only event table, a lock, and a cache of signal rows.
+
+``state.db`` is SQLite in WAL mode; events are appended in transactions, so a command killed at any instant has either
+written all of them or none. Everything else in the folder can be deleted and is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import filelock
+import sqlalchemy as sa
+
+from labelwise.errors import PoolError, StateError
+from labelwise.pool import EVENTS, Added, Event, Item, Pool
+
+#: raised whenever older code could misread what newer code writes
+SCHEMA_VERSION = 1
+
+_METADATA = sa.MetaData()
+_META = sa.Table("meta", _METADATA, sa.Column("key", sa.Text, primary_key=True), sa.Column("value", sa.Text))
+_EVENTS = sa.Table(
+    "events",
+    _METADATA,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("item", sa.Text, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("time", sa.Float, nullable=False),
+)
+_CONTENT = sa.Table(
+    "content",
+    _METADATA,
+    sa.Column("item", sa.Text, primary_key=True),
+    sa.Column("stat", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+)
+
+
+def _payload(event: Event) -> tuple[str, dict[str, Any]]:
+    if isinstance(event, Added):
+        item = {key: value for key, value in asdict(event.item).items() if value is not None and key != "id"}
+        if item["path"] == event.item.id:
+            del item["path"]
+        return event.item.id, {"role": event.role, **item} if event.role != "pool" else item
+    values = asdict(event)
+    return values.pop("id"), values
+
+
+def _event(kind: str, item_id: str, payload: str) -> Event:
+    values = json.loads(payload)
+    if kind == Added.kind:
+        role = values.pop("role", "pool")
+        return Added(Item(item_id, values.pop("path", item_id), **values), role)
+    return EVENTS[kind](id=item_id, **values)  # type: ignore[call-arg]
+
+
+class Store:
+    """The state of one project.
+
+    Args:
+        folder: the ``.labelwise`` folder; made when missing.
+        create: whether a missing database is made; otherwise it is an error.
+
+    Raises:
+        StateError: the folder cannot be written, the disk is full, or a newer labelwise wrote it.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = False) -> None:
+        self.folder = folder
+        path = folder / "state.db"
+        if not create and not path.exists():
+            raise StateError(f"no project at {folder.parent}: {path} is missing. Run 'labelwise init IMAGES' first")
+        with self._disk_errors():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+            sa.event.listen(self._engine, "connect", _set_pragmas)
+            with self._engine.begin() as connection:
+                _METADATA.create_all(connection)
+                self._check_version(connection)
+
+    def close(self) -> None:
+        """Lets go of the database file."""
+        self._engine.dispose()
+
+    def _check_version(self, connection: sa.Connection) -> None:
+        found = connection.execute(sa.select(_META.c.value).where(_META.c.key == "schema")).scalar()
+        if found is None:
+            connection.execute(_META.insert().prefix_with("OR IGNORE").values(key="schema", value=str(SCHEMA_VERSION)))
+        elif int(found) > SCHEMA_VERSION:
+            raise StateError(
+                f"this project was written by a newer labelwise (state version {found}, this one reads up to "
+                f"{SCHEMA_VERSION}): update labelwise (pip install -U labelwise)"
+            )
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sa.exc.OperationalError, sa.exc.DatabaseError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise StateError(
+                f"cannot write the project state in {self.folder}: {cause}. Nothing was changed. Check that the folder is "
+                "writable and the disk has room"
+            ) from error
+
+    @contextlib.contextmanager
+    def lock(self, *, wait: float = 600.0, waiting: Callable[[str], None] = lambda message: None) -> Iterator[None]:
+        """Holds the project for one command at a time; the lock of a killed process is gone with it.
+
+        Args:
+            wait: seconds to wait for another command to finish.
+            waiting: told once, in words, when there is something to wait for.
+
+        Raises:
+            StateError: another command still holds the project after ``wait`` seconds.
+        """
+        lock = filelock.FileLock(self.folder / "lock")
+        holder = self.folder / "lock.holder"
+        with self._disk_errors():
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                who = holder.read_text() if holder.exists() else "unknown"
+                waiting(f"another labelwise command (process {who}) is working on this project; waiting up to {wait:.0f} s")
+                try:
+                    lock.acquire(timeout=wait)
+                except filelock.Timeout:
+                    raise StateError(
+                        f"another labelwise command (process {who}) still works on this project after {wait:.0f} s: "
+                        "let it finish or stop it, then try again"
+                    ) from None
+        try:
+            with self._disk_errors():
+                holder.write_text(str(os.getpid()))
+            yield
+        finally:
+            lock.release()
+
+    def append(self, events: Iterable[Event]) -> None:
+        """Writes events, all or none.
+
+        Raises:
+            StateError: the disk refused; nothing was written.
+        """
+        now = time.time()
+        rows = []
+        for event in events:
+            item_id, payload = _payload(event)
+            text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
+            rows.append({"kind": event.kind, "item": item_id, "payload": text, "time": now})
+        if rows:
+            with self._disk_errors(), self._engine.begin() as connection:
+                connection.execute(_EVENTS.insert(), rows)
+
+    def events(self) -> Iterator[Event]:
+        """All events, in the order they were written."""
+        for kind, item_id, payload, _ in self._rows():
+            yield _event(kind, item_id, payload)
+
+    def _rows(self) -> Iterator[sa.Row[Any]]:
+        columns = (_EVENTS.c.kind, _EVENTS.c.item, _EVENTS.c.payload, _EVENTS.c.time)
+        with self._engine.connect() as connection:
+            yield from connection.execute(sa.select(*columns).order_by(_EVENTS.c.seq))
+
+    def pool(self) -> Pool:
+        """The pool after all events.
+
+        Cost: about 5 microseconds an event.
+        """
+        try:
+            return Pool.replay(self.events())
+        except (PoolError, TypeError, KeyError, json.JSONDecodeError) as error:
+            raise StateError(f"{self.folder / 'state.db'} is damaged: {error}. Restore it from a backup") from error
+
+    def content(self, item_ids: Sequence[str], stats: Sequence[str], digests: Callable[[list[str]], list[str]]) -> list[str]:
+        """Content digests, each image read once: known ones are remembered as long as size and time of the file agree.
+
+        Args:
+            item_ids: the items.
+            stats: size and modification time of each, as text.
+            digests: reads the images that are not known yet.
+        """
+        with self._engine.connect() as connection:
+            known = {row.item: (row.stat, row.digest) for row in connection.execute(sa.select(_CONTENT))}
+        new = [i for i, (item, stat) in enumerate(zip(item_ids, stats, strict=True)) if known.get(item, ("",))[0] != stat]
+        found = digests([item_ids[i] for i in new])
+        rows = [{"item": item_ids[i], "stat": stats[i], "digest": value} for i, value in zip(new, found, strict=True)]
+        if rows:
+            with self._disk_errors(), self._engine.begin() as connection:
+                connection.execute(_CONTENT.insert().prefix_with("OR REPLACE"), rows)
+        known.update({row["item"]: (row["stat"], row["digest"]) for row in rows})
+        return [known[item][1] for item in item_ids]
+
+
+def _set_pragmas(connection: Any, record: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")

@@ -1,0 +1,65 @@
+"""Two strategies in a row: a cheap one thins the pool, a second one chooses among what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from labelwise.strategies.kmeans import KMeansPicks
+from labelwise.strategies.margin import Margin
+from labelwise.strategy import Query, Selection, Step, Strategy
+
+
+@dataclass(frozen=True)
+class Prefilter(Strategy):
+    """``first`` keeps the best ``keep`` times the budget, ``then`` chooses among them.
+
+    The signals of ``then`` are collected for the survivors only, so a costly method on a large pool costs a sub-pool.
+
+    Args:
+        first: thins the pool.
+        then: makes the choice.
+        keep: how many times the budget survives the first, at least 1.
+
+    Raises:
+        PoolError: as the two strategies do.
+
+    Cost: ``first`` on M candidates plus ``then`` on keep x K.
+
+    Example:
+        >>> import labelwise as lw
+        >>> probs = [[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.99, 0.01]]
+        >>> sorted(lw.select("prefilter", 2, probs=probs, embeddings=[[0.0], [1], [2], [3]], keep=1, seed=0).positions.tolist())
+        [1, 2]
+
+    Reference:
+        Yang et al., "Plug and Play Active Learning for Object Detection", CVPR 2024: uncertainty keeps four times the budget,
+        diversity chooses.
+    """
+
+    name: ClassVar[str] = "prefilter"
+    first: Strategy = field(default_factory=Margin)
+    then: Strategy = field(default_factory=KMeansPicks)
+    keep: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise ValueError(f"keep must be at least 1, got {self.keep}")
+
+    @property
+    def cold(self) -> bool:
+        """Where both are."""
+        return self.first.cold and self.then.cold
+
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the first with a larger budget, then those of the second."""
+        widened = tuple(Step(step.needs, self._widened(step.select)) for step in self.first.steps())
+        return widened + self.then.steps()
+
+    def _widened(self, select: Callable[[Query], Selection]) -> Callable[[Query], Selection]:
+        def wide(query: Query) -> Selection:
+            survivors = min(len(query.unlabeled_M), max(query.budget, round(self.keep * query.budget)))
+            return select(replace(query, budget=survivors))
+
+        return wide

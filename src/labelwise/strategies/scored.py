@@ -1,0 +1,47 @@
+"""What all strategies share that score each candidate by itself and take the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from labelwise.select.ranking import take_top
+from labelwise.select.sampling import perturb, uniform
+from labelwise.signals.plain import Measure, Reduction, Uncertainty
+from labelwise.strategy import Needs, Query, Selection, Step, Strategy
+
+
+@dataclass(frozen=True)
+class Scored(Strategy):
+    """Scores by an uncertainty, perhaps within a random sub-pool, perhaps perturbed; a subclass names the measure."""
+
+    measure: ClassVar[Measure]
+    subpool: int | None = None
+    noise: Literal["power", "softmax", "softrank"] | None = None
+    coldness: float = 1.0
+    reduction: Reduction = "mean"
+
+    def __post_init__(self) -> None:
+        if self.subpool is not None and self.subpool < 1:
+            raise ValueError(f"subpool must be at least 1, got {self.subpool}")
+
+    def steps(self) -> tuple[Step, ...]:
+        """A random sub-pool first where one is asked for, so that only it is scored."""
+        scored = Step(Needs(pool=frozenset({self._signal})), self._choose)
+        return (scored,) if self.subpool is None else (Step(Needs(), self._thin), scored)
+
+    @property
+    def _signal(self) -> Uncertainty:
+        return Uncertainty(self.measure, self.reduction)
+
+    def _thin(self, query: Query) -> Selection:
+        keep = min(len(query.unlabeled_M), max(query.budget, self.subpool or 0))
+        return Selection(uniform(query.unlabeled_M, keep, rng=query.rng))
+
+    def _choose(self, query: Query) -> Selection:
+        scores_M = query.pool(self._signal)
+        ranked_M = scores_M
+        if self.noise is not None:
+            ranked_M = perturb(scores_M, how=self.noise, coldness=self.coldness, rng=query.rng)
+        chosen_K = take_top(ranked_M, query.budget, rng=query.rng)
+        return Selection(query.unlabeled_M[chosen_K], scores_M[chosen_K])

@@ -1,0 +1,345 @@
+"""The contract for strategies: declare what you need, receive arrays, return positions. A strategy never sees a model.
+
+Dimension key: N pool, L labelled, M candidates, R reference, C classes, K picks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from labelwise.errors import ConfigError, NonFiniteScore, PoolError, UndeclaredSignal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from labelwise.learner import Auxiliary
+    from labelwise.signals.base import Signal
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The signals a step reads, by the role of the items they are wanted for.
+
+    Args:
+        pool: for candidates.
+        labeled: for labelled items.
+        reference: for reference items.
+        truth: hidden labels of the candidates: marks an oracle method, refused unless labels are held back.
+    """
+
+    pool: frozenset[Signal] = frozenset()
+    labeled: frozenset[Signal] = frozenset()
+    reference: frozenset[Signal] = frozenset()
+    truth: bool = False
+
+    def __or__(self, other: Needs) -> Needs:
+        return Needs(
+            self.pool | other.pool,
+            self.labeled | other.labeled,
+            self.reference | other.reference,
+            self.truth or other.truth,
+        )
+
+    @property
+    def signals(self) -> frozenset[Signal]:
+        """All signals, whatever the role."""
+        return self.pool | self.labeled | self.reference
+
+
+class Signals(Protocol):
+    """Collected signals in the frame of positions."""
+
+    def matrix(self, signal: Signal) -> Tensor:
+        """(N, ...): row i belongs to position i; rows of items it was not collected for are undefined."""
+
+
+class Nothing:
+    """Signals of a query before anything was collected."""
+
+    def matrix(self, signal: Signal) -> Tensor:
+        """There is nothing to read.
+
+        Raises:
+            UndeclaredSignal: always.
+        """
+        raise UndeclaredSignal(f"{signal!r} was read before anything was collected: read it in a step that declares it")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a step is given. All positions are ranks of item ids.
+
+    Args:
+        labeled_L: labelled positions, ascending.
+        unlabeled_M: candidates, ascending; a later step sees the survivors of the one before.
+        reference_R: reference positions, ascending.
+        signals: what the step declared, by position.
+        labels_L: class index of each labelled item, where the task has one.
+        labels_R: class index of each reference item.
+        class_counts_C: labelled items by class.
+        cost_N: expected cost of each item, where one is known beforehand.
+        truth_N: hidden labels, only for oracle methods under held-back labels.
+        budget: number of items to choose.
+        round: 0 for the first.
+        rng: the only source of randomness.
+    """
+
+    labeled_L: Tensor
+    unlabeled_M: Tensor
+    budget: int
+    rng: np.random.Generator
+    signals: Signals = field(default_factory=lambda: Nothing())
+    reference_R: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    labels_L: Tensor | None = None
+    labels_R: Tensor | None = None
+    class_counts_C: Tensor | None = None
+    cost_N: Tensor | None = None
+    truth_N: Tensor | None = None
+    round: int = 0
+
+    def matrix(self, signal: Signal) -> Tensor:
+        """(N, ...) by position, without a copy where the rows lie so already."""
+        return self.signals.matrix(signal)
+
+    def pool(self, signal: Signal) -> Tensor:
+        """(M, ...): rows of the candidates."""
+        return _rows(self.matrix(signal), self.unlabeled_M)
+
+    def of_labeled(self, signal: Signal) -> Tensor:
+        """(L, ...): rows of the labelled items."""
+        return _rows(self.matrix(signal), self.labeled_L)
+
+    def joint(self, signal: Signal) -> Joint:
+        """Rows of labelled items and candidates together, for methods that cover one with the other.
+
+        Without a copy where these are all items there are.
+        """
+        matrix = self.matrix(signal)
+        positions = torch.cat([self.labeled_L, self.unlabeled_M]).sort().values
+        if len(positions) == len(matrix):
+            return Joint(matrix, positions, self.labeled_L, self.unlabeled_M)
+        labeled = torch.searchsorted(positions, self.labeled_L)
+        unlabeled = torch.searchsorted(positions, self.unlabeled_M)
+        return Joint(matrix[positions.to(matrix.device)], positions, labeled, unlabeled)
+
+    def of_reference(self, signal: Signal) -> Tensor:
+        """(R, ...): rows of the reference items."""
+        return _rows(self.matrix(signal), self.reference_R)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Rows of labelled items and candidates.
+
+    Args:
+        rows: one for each item.
+        positions: position of each row in the pool, ascending.
+        labeled_L: rows that are labelled.
+        unlabeled_M: rows that are candidates.
+    """
+
+    rows: Tensor
+    positions: Tensor
+    labeled_L: Tensor
+    unlabeled_M: Tensor
+
+
+def _rows(matrix: Tensor, positions: Tensor) -> Tensor:
+    # ascending distinct positions as many as there are rows: all of them, so no copy
+    return matrix if len(positions) == len(matrix) else matrix[positions.to(matrix.device)]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a step chose.
+
+    Args:
+        positions_K: in the order chosen, distinct, all candidates.
+        scores_K: higher = more wanted; None where the method ranks without a score.
+        notes: remarks for people (a fallback taken, a shortfall filled), one line each.
+    """
+
+    positions_K: Tensor
+    scores_K: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a strategy: its signals are collected only for the survivors of the stage before."""
+
+    needs: Needs
+    select: Callable[[Query], Selection]
+
+
+class Strategy(ABC):
+    """A way to choose what to label next. Subclasses are frozen dataclasses with a ``name``.
+
+    Example:
+        A strategy is one file::
+
+            @dataclass(frozen=True)
+            class Margin(Strategy):
+                name = "margin"
+
+                def steps(self):
+                    return (Step(Needs(pool=frozenset({SIGNAL})), self._choose),)
+
+                def _choose(self, query):
+                    return take_best(query, query.pool(SIGNAL))
+    """
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    #: an oracle reads hidden labels: only for simulated campaigns, marked in every table
+    oracle: ClassVar[bool] = False
+
+    @property
+    def cold(self) -> bool:
+        """Works with no label and no trained model."""
+        return False
+
+    @abstractmethod
+    def steps(self) -> tuple[Step, ...]:
+        """The stages, mostly one; the last returns exactly ``query.budget`` picks."""
+
+    def auxiliaries(self) -> tuple[Auxiliary, ...]:
+        """Extra heads that must be trained with the model."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much may be spent in a round.
+
+    Args:
+        amount: how many, at least 1.
+        unit: ``images`` (items, exactly) or boxes, clicks, pixels, seconds (as many items as fit, in the order chosen).
+    """
+
+    amount: int
+    unit: str = "images"
+
+    def __post_init__(self) -> None:
+        if self.amount < 1:
+            raise ConfigError(f"a budget of {self.amount} {self.unit} buys nothing: give 1 or more")
+
+    def items(self, available: int, cost_M: Tensor | None = None) -> int:
+        """How many items a strategy is asked for.
+
+        Raises:
+            ConfigError: more items than there are, or a unit whose cost per item is unknown.
+        """
+        if self.unit == "images":
+            if self.amount > available:
+                raise ConfigError(
+                    f"{self.amount} items asked for, but only {available} are unlabelled: ask for at most {available}, or 'all'"
+                )
+            return self.amount
+        if cost_M is None:
+            raise ConfigError(f"a budget in {self.unit} needs an expected cost for each item: give cost=..., or count images")
+        return max(1, min(available, int(self.amount // max(float(cost_M.min()), 1e-12))))
+
+    def cut(self, selection: Selection, cost_N: Tensor | None) -> Selection:
+        """The longest prefix of the picks that the budget pays for; all of them where items are counted."""
+        if self.unit == "images" or cost_N is None:
+            return selection
+        spent_K = cost_N[selection.positions_K].cumsum(0)
+        fits = max(1, int((spent_K <= self.amount + 1e-9).sum()))
+        scores_K = None if selection.scores_K is None else selection.scores_K[:fits]
+        return Selection(selection.positions_K[:fits], scores_K, selection.notes)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Signals with a guard: a step reads what it declared and nothing else."""
+
+    signals: Signals
+    allowed: frozenset[Signal]
+
+    def matrix(self, signal: Signal) -> Tensor:
+        """Rows by position.
+
+        Raises:
+            UndeclaredSignal: the step did not declare this signal.
+        """
+        if signal not in self.allowed:
+            raise UndeclaredSignal(f"{signal!r} was read but not declared: add it to the step's Needs ({set(self.allowed)})")
+        return self.signals.matrix(signal)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Signals of a step, and the items that have them: an image that cannot be read has no row and drops out.
+
+    Args:
+        signals: rows by position.
+        unlabeled_M: candidates with rows, ascending.
+        labeled_L: labelled items with rows, ascending.
+        reference_R: reference items with rows, ascending.
+    """
+
+    signals: Signals
+    unlabeled_M: Tensor
+    labeled_L: Tensor
+    reference_R: Tensor
+
+
+def run_steps(strategy: Strategy, query: Query, collect: Callable[[Step, Query], Collected]) -> Selection:
+    """Runs a strategy's steps one after another and checks what comes out.
+
+    Args:
+        strategy: what to run.
+        query: the state; ``collect`` may take unreadable items out of it, and a step passes its survivors on to the next.
+        collect: signals of a step for the query's items.
+
+    Raises:
+        NonFiniteScore: a score is NaN or infinite; the message names positions.
+        PoolError: the strategy returned another number of picks than asked, one twice, or one that was no candidate.
+    """
+    notes: tuple[str, ...] = ()
+    selection = Selection(query.unlabeled_M[:0])
+    steps = strategy.steps()
+    for step in steps:
+        query = _with_signals(query, step, collect(step, query))
+        selection = step.select(query)
+        _check(strategy, query, selection, exact=step is steps[-1])
+        notes += selection.notes
+        query = replace(query, unlabeled_M=selection.positions_K.sort().values)
+    return replace(selection, notes=notes)
+
+
+def _with_signals(query: Query, step: Step, collected: Collected) -> Query:
+    readable_L = torch.isin(query.labeled_L, collected.labeled_L)
+    readable_R = torch.isin(query.reference_R, collected.reference_R)
+    return replace(
+        query,
+        signals=Declared(collected.signals, step.needs.signals),
+        unlabeled_M=collected.unlabeled_M,
+        labeled_L=query.labeled_L[readable_L],
+        reference_R=query.reference_R[readable_R],
+        labels_L=None if query.labels_L is None else query.labels_L[readable_L],
+        labels_R=None if query.labels_R is None else query.labels_R[readable_R],
+        budget=min(query.budget, len(collected.unlabeled_M)),
+    )
+
+
+def _check(strategy: Strategy, query: Query, selection: Selection, *, exact: bool) -> None:
+    picked_K = selection.positions_K
+    if exact and len(picked_K) != query.budget:
+        raise PoolError(f"strategy {strategy.name!r} chose {len(picked_K)} items where {query.budget} were asked: a bug in it")
+    if len(picked_K.unique()) != len(picked_K):
+        raise PoolError(f"strategy {strategy.name!r} chose an item twice: a bug in it")
+    if not bool(torch.isin(picked_K.cpu(), query.unlabeled_M.cpu()).all()):
+        raise PoolError(f"strategy {strategy.name!r} chose an item that is not unlabelled: a bug in it")
+    if selection.scores_K is not None and not bool(torch.isfinite(selection.scores_K).all()):
+        bad = picked_K[~torch.isfinite(selection.scores_K)].tolist()
+        raise NonFiniteScore(f"strategy {strategy.name!r} gave a score that is not finite at positions {bad[:5]}")
+
+

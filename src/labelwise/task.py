@@ -1,0 +1,172 @@
+"""The contract for a kind of label: all that is specific to classification, detection, segmentation or keypoints."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from labelwise.data.input import InputSpec
+
+Target = TypeVar("Target")
+Json = Any
+
+#: What a task or a learner can put into ``Outputs``: ``probs``, ``logits``, ``embedding`` (of the image), ``unit_embedding``,
+#: ``head:NAME`` (what an auxiliary says); a plain string, so that a new task needs no edit here.
+Field = str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Model input and targets of some images, on one device.
+
+    Args:
+        images: (B, C, H, W), normalised.
+        targets: whatever the task's ``loss`` reads; None for images without labels.
+    """
+
+    images: Tensor
+    targets: Any = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        targets = self.targets.to(device) if isinstance(self.targets, torch.Tensor) else self.targets
+        return Batch(self.images.to(device, non_blocking=True), targets)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+#: Named parts of a loss, each (sum_B, norm_B): the loss of an image is sum / norm of its row, the loss of a batch is the
+#: sum of sums over the sum of norms, so that splitting a batch changes nothing.
+Losses = Mapping[str, tuple["Tensor", "Tensor"]]
+
+
+def batch_loss(losses: Losses) -> Tensor:
+    """Scalar loss of a batch: sum over parts of (sum of sums) / (sum of norms)."""
+    parts = [sums.sum() / norms.sum().clamp_min(torch.finfo(sums.dtype).tiny) for sums, norms in losses.values()]
+    return torch.stack(parts).sum()
+
+
+def image_losses(losses: Losses) -> Tensor:
+    """Loss of each image (B): sum over parts of sum / norm of its row."""
+    parts = [sums / norms.clamp_min(torch.finfo(sums.dtype).tiny) for sums, norms in losses.values()]
+    return torch.stack(parts).sum(dim=0)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of one batch, flattened to units: an image, a detected object, a pixel or a heat-map peak.
+
+    Args:
+        size: number of images B in the batch.
+        unit_item_U: int64, which image of the batch each unit belongs to, ascending.
+        probs_UC: class probabilities of each unit.
+        exclusive: rows sum to one (softmax); False for sigmoid heads.
+        weight_U: weight of each unit in weighted reductions.
+        extra: further fields: ``embedding`` (B, D), ``unit_embedding`` (U, D), ``logits`` (U, C), ...
+    """
+
+    size: int
+    unit_item_U: Tensor
+    probs_UC: Tensor
+    exclusive: bool = True
+    weight_U: Tensor | None = None
+    extra: Mapping[Field, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of_images(cls, probs_BC: Tensor, *, exclusive: bool = True, **extra: Tensor) -> Outputs:
+        """Outputs of a task whose unit is the image."""
+        size = len(probs_BC)
+        units = torch.arange(size, device=probs_BC.device)
+        return cls(size, units, probs_BC, exclusive, None, extra)
+
+    def with_extra(self, extra: Mapping[Field, Tensor]) -> Outputs:
+        """The same outputs with more fields."""
+        return replace(self, extra={**self.extra, **extra})
+
+
+@dataclass(frozen=True)
+class Prediction(Generic[Target]):
+    """A target with its score in [0, 1]: for pictures, pseudo-labels and pre-annotations."""
+
+    target: Target
+    score: float
+
+
+class Metrics(ABC):
+    """Accumulates a test set batch by batch and says how good the model is."""
+
+    #: the number that curves show, and whether more of it is better
+    primary: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+
+    @abstractmethod
+    def update(self, outputs: Outputs, targets: Sequence[Any]) -> None:
+        """Adds a batch."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """All metrics over what was added; {} when nothing was."""
+
+
+class Task(ABC, Generic[Target]):
+    """One kind of label. Frozen: constructor = configuration = repr = cache key.
+
+    A subclass says how a label is read and written, how a batch is built, what the loss is, and how the output of a
+    model becomes ``Outputs``. It never sees a strategy.
+    """
+
+    name: ClassVar[str]
+    #: what ``outputs`` can give; the learner may add fields of its own (embeddings, draws)
+    provides: ClassVar[frozenset[Field]]
+    classes: tuple[str, ...]
+    input: InputSpec
+
+    @abstractmethod
+    def load(self, raw: Json) -> Target:
+        """The target that a raw label means.
+
+        Raises:
+            DataError: for a label that is not one, with what is allowed.
+        """
+
+    @abstractmethod
+    def dump(self, target: Target) -> Json:
+        """The raw, JSON-able form of a target; ``load(dump(t)) == t``."""
+
+    @abstractmethod
+    def merge(self, targets: Sequence[Target]) -> Target:
+        """One target for an image from those of its labelled items (regions)."""
+
+    @abstractmethod
+    def batch(
+        self, images: Tensor, targets: Sequence[Target] | None, *, train: bool, rng: torch.Generator | None = None
+    ) -> Batch:
+        """A batch from prepared images (B, C, H, W), uint8 or float; augmented with ``rng`` when ``train``."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Named parts of the loss, each (sum_B, norm_B)."""
+
+    @abstractmethod
+    def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
+        """What the model says of a batch, with the extra fields in ``want`` that the task provides."""
+
+    @abstractmethod
+    def predictions(self, outputs: Outputs) -> list[Prediction[Target]]:
+        """The most likely target of each image with its score."""
+
+    @abstractmethod
+    def metrics(self) -> Metrics:
+        """A fresh accumulator."""
+
+    @abstractmethod
+    def default_model(self) -> nn.Module:
+        """A small reference net that trains on a CPU."""

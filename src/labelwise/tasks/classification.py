@@ -1,0 +1,162 @@
+"""Image classification: one class for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelwise.data.input import InputSpec
+from labelwise.errors import ConfigError, DataError, unknown
+from labelwise.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+
+
+@dataclass(frozen=True)
+class Classification(Task[int]):
+    """One class out of a closed list for each image; the unit is the image.
+
+    Args:
+        classes: names, in index order; at least two.
+        input: how images become model input.
+        augment: what training adds: ``none``, ``shift`` (up to an eighth of each side, zero-padded) or ``shift_flip``
+            (the same and a mirror image half of the time).
+
+    Raises:
+        ConfigError: fewer than two classes, or one named twice.
+
+    Example:
+        >>> task = Classification(("cat", "dog"))
+        >>> task.load("dog"), task.dump(0)
+        (1, 'cat')
+    """
+
+    name: ClassVar[str] = "classification"
+    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "logits"})
+    classes: tuple[str, ...]
+    input: InputSpec = field(default_factory=InputSpec)
+    augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
+
+    def __post_init__(self) -> None:
+        twice = [name for name in self.classes if self.classes.count(name) > 1]
+        if twice:
+            raise ConfigError(f"class {twice[0]!r} is listed twice: class names must differ")
+        if len(self.classes) < 2:
+            raise ConfigError(f"classification needs at least two classes, got {list(self.classes)}")
+
+    def load(self, raw: Json) -> int:
+        """Index of a class given by its name, or by its index as an integer."""
+        if isinstance(raw, str):
+            if raw in self.classes:
+                return self.classes.index(raw)
+            raise unknown("class", raw, self.classes, error=DataError)
+        if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < len(self.classes):
+            raise DataError(f"{raw!r} is no class: give a name ({', '.join(self.classes)}) or 0 to {len(self.classes) - 1}")
+        return raw
+
+    def dump(self, target: int) -> Json:
+        """Name of the class."""
+        return self.classes[target]
+
+    def merge(self, targets: Sequence[int]) -> int:
+        """The one label; an image has no regions in this task.
+
+        Raises:
+            DataError: two labels that differ.
+        """
+        if len(set(targets)) != 1:
+            raise DataError(f"an image has {len(set(targets))} different classes where one is allowed")
+        return targets[0]
+
+    def batch(
+        self, images: Tensor, targets: Sequence[int] | None, *, train: bool, rng: torch.Generator | None = None
+    ) -> Batch:
+        """Normalised images, shifted and mirrored at random when ``train``."""
+        images = self.input.normalise(images)
+        if train and self.augment != "none":
+            images = _shift(images, rng)
+            if self.augment == "shift_flip":
+                flip_B = torch.rand(len(images), generator=rng) < 0.5
+                images[flip_B] = images[flip_B].flip(-1)
+        labels = None if targets is None else torch.as_tensor(targets, dtype=torch.int64)
+        return Batch(images, labels)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Cross-entropy; the norm of an image is one."""
+        losses_B = F.cross_entropy(model(batch.images).float(), batch.targets, reduction="none")
+        return {"cross_entropy": (losses_B, torch.ones_like(losses_B))}
+
+    def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
+        """Softmax probabilities; ``logits`` on demand."""
+        logits_BC = model(batch.images).float()
+        outputs = Outputs.of_images(logits_BC.softmax(1))
+        return outputs.with_extra({"logits": logits_BC}) if "logits" in want else outputs
+
+    def predictions(self, outputs: Outputs) -> list[Prediction[int]]:
+        """The most likely class with its probability."""
+        score_B, class_B = outputs.probs_UC.max(1)
+        return [Prediction(c, s) for c, s in zip(class_B.tolist(), score_B.tolist(), strict=True)]
+
+    def metrics(self) -> Metrics:
+        """Accuracy and what accuracy hides."""
+        return ClassificationMetrics(len(self.classes))
+
+    def default_model(self) -> nn.Module:
+        """LeNet up to 32 pixels, a CIFAR-style ResNet-18 above."""
+        from labelwise.models import build
+
+        name = "lenet" if max(self.input.size) <= 32 else "resnet18_cifar"
+        return build(name, len(self.classes), self.input)
+
+
+def _shift(images_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
+    """Each image moved by up to an eighth of its sides; what comes in from outside is zero, the mean after normalisation."""
+    count, _, height, width = images_BCHW.shape
+    pad_y, pad_x = height // 8, width // 8
+    padded = F.pad(images_BCHW, (pad_x, pad_x, pad_y, pad_y))
+    top_B = torch.randint(0, 2 * pad_y + 1, (count,), generator=rng)
+    left_B = torch.randint(0, 2 * pad_x + 1, (count,), generator=rng)
+    # two gathers of strided views instead of a Python loop over images
+    rows = padded.unfold(2, height, 1)[torch.arange(count), :, top_B]
+    rows = rows.permute(0, 1, 3, 2)
+    return rows.unfold(3, width, 1)[torch.arange(count), :, :, left_B].contiguous()
+
+
+class ClassificationMetrics(Metrics):
+    """Accuracy, balanced accuracy, worst class recall, negative log-likelihood and calibration error.
+
+    Recalls are means over the classes that occur; ``ece`` uses 15 equal-width bins of the top probability.
+    """
+
+    primary = "accuracy"
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self._probs: list[Tensor] = []
+        self._targets: list[int] = []
+
+    def update(self, outputs: Outputs, targets: Sequence[Any]) -> None:
+        """Adds a batch."""
+        self._probs.append(outputs.probs_UC.cpu())
+        self._targets.extend(targets)
+
+    def compute(self) -> dict[str, float]:
+        """All metrics; {} when nothing was added."""
+        from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_recall
+
+        if not self._targets:
+            return {}
+        probs_NC = torch.cat(self._probs)
+        labels_N = torch.tensor(self._targets)
+        present = labels_N.unique()
+        recall_C = multiclass_recall(probs_NC, labels_N, self.classes, average=None)[present]
+        return {
+            "accuracy": float((probs_NC.argmax(1) == labels_N).float().mean()),
+            "balanced_accuracy": float(recall_C.mean()),
+            "worst_class_recall": float(recall_C.min()),
+            "nll": float(F.nll_loss(probs_NC.clamp_min(1e-12).log(), labels_N)),
+            "ece": float(multiclass_calibration_error(probs_NC, labels_N, self.classes, n_bins=15)),
+        }
