@@ -1,1 +1,61 @@
-"""x."""
+"""labelwise: which images to label next, and what that saved.
+
+``labelwise.select`` chooses from plain arrays; ``labelwise.init`` and ``labelwise.open`` work with projects. Everything is
+imported when it is first used, so that ``import labelwise`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Batch": "task",
+    "Budget": "strategy",
+    "Campaign": "campaign",
+    "Classification": "tasks.classification",
+    "Draw": "signals.base",
+    "FeatureLearner": "learners.features",
+    "HeldBack": "oracle",
+    "ImportedPredictions": "learners.imported",
+    "InputSpec": "data.input",
+    "LabelwiseError": "errors",
+    "Learner": "learner",
+    "Needs": "strategy",
+    "Oracle": "oracle",
+    "Outputs": "task",
+    "Phase": "learner",
+    "Picks": "direct",
+    "Plain": "signals.base",
+    "Pool": "pool",
+    "Probe": "signals.base",
+    "Project": "project",
+    "Query": "strategy",
+    "Selection": "strategy",
+    "Source": "data.source",
+    "Step": "strategy",
+    "Strategy": "strategy",
+    "Task": "task",
+    "TorchLearner": "learners.torch",
+    "compare": "compare",
+    "from_dataset": "data.dataset",
+    "init": "project",
+    "list_strategies": "direct",
+    "open": "project",
+    "select": "direct",
+}
+
+__all__ = sorted([*_HOME, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'labelwise' has no attribute {name!r}")
+    module = importlib.import_module(f"labelwise.{_HOME[name]}")
+    return getattr(module, {"open": "open_project", "compare": "compare_strategies"}.get(name, name))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
 import resource
 import shutil
 import sys
@@ -15,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from labelwise.errors import DataError, PoolError
+from labelwise.errors import DataError, PoolError, StateError
 from labelwise.learner import FitReport, LearnerData, Progress, View, silent
 from labelwise.oracle import Answer, Oracle, Pick, Request
 from labelwise.plan import Offer, unite
 from labelwise.pool import Event, Labeled, Pool, Positions, Queried, Skipped
+from labelwise.report.records import RoundRecord
 from labelwise.rng import generator, seed_of
 from labelwise.select.arrays import as_tensor
 from labelwise.signals.base import Signal, SignalRole, SignalTable
@@ -78,33 +83,6 @@ class Fitted:
     metrics: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Round:
-    """One turn of the loop, as it stands after its training.
-
-    Args:
-        index: 0 for the first training.
-        labels: labelled items it was trained on.
-        cost: what these labels cost, by unit.
-        fitted: the training.
-        picks: what was chosen after it; empty for the last round.
-        notes: remarks of the strategy.
-        collect_seconds: reading the pool.
-        select_seconds: choosing.
-        peak_mb: highest memory of the process so far.
-    """
-
-    index: int
-    labels: int
-    cost: Mapping[str, float]
-    fitted: Fitted | None
-    picks: tuple[Pick, ...] = ()
-    notes: tuple[str, ...] = ()
-    collect_seconds: float = 0.0
-    select_seconds: float = 0.0
-    peak_mb: float = 0.0
-
-
 @dataclass
 class Suggestion:
     """What a strategy chose, and what it took."""
@@ -136,11 +114,17 @@ class Campaign:
 
     # ---- state ------------------------------------------------------------------------------------------------------
 
-    def record(self, events: Sequence[Event]) -> None:
-        """Appends events and applies them."""
-        self.store.append(events)
+    def write(self, events: Sequence[Event], *, record: RoundRecord | None = None) -> None:
+        """Appends events, with the record of their round, and applies them.
+
+        Raises:
+            PoolError: an event contradicts the state; nothing is written.
+        """
+        after = self.pool.copy()
         for event in events:
-            self.pool.apply(event)
+            after.apply(event)
+        self.store.append(events, record=None if record is None else record.to_json())
+        self.pool = after
 
     def view(self, positions: Positions, *, targets: bool = False) -> View:
         """Items by position, with their loaded targets on demand."""
@@ -211,7 +195,12 @@ class Campaign:
         return chooser.run(strategy, budget)
 
     def suggest(
-        self, strategy: Strategy, budget: Budget, *, companions: Sequence[Strategy] = ()
+        self,
+        strategy: Strategy,
+        budget: Budget,
+        *,
+        fitted: Fitted | None = None,
+        companions: Sequence[Strategy] = (),
     ) -> Suggestion:
         """Chooses and writes it down: from here on these items are asked, whatever happens."""
         suggestion = self.choose(strategy, budget, companions=companions)
@@ -221,8 +210,30 @@ class Campaign:
             Queried(pick.id, number, pick.rank, pick.score, strategy.name, pick.predicted, pick.probability)
             for pick in suggestion.picks
         ]
-        self.record(events)
+        self.write(events, record=self.describe(fitted, suggestion))
         return suggestion
+
+    def describe(self, fitted: Fitted | None, suggestion: Suggestion | None = None) -> RoundRecord:
+        """The record of the round that is about to be asked, or of the last training when nothing more is."""
+        picks = suggestion.picks if suggestion is not None else ()
+        labels = [str(self.pool.target(p)) for p in self.pool.labeled]
+        scores = [pick.score for pick in picks if pick.score is not None]
+        return RoundRecord(
+            round=self.pool.round,
+            labels=len(labels),
+            metrics=dict(fitted.metrics) if fitted is not None else {},
+            cost=self.pool.cost(),
+            class_counts={name: labels.count(name) for name in self.setting.task.classes},
+            picked=[pick.id for pick in picks],
+            scores=scores if scores else None,
+            notes=list(suggestion.notes) if suggestion is not None else [],
+            fit_seconds=fitted.report.seconds if fitted is not None else math.nan,
+            collect_seconds=suggestion.collect_seconds if suggestion is not None else math.nan,
+            select_seconds=suggestion.select_seconds if suggestion is not None else math.nan,
+            peak_mb=peak_mb(),
+            train_loss=fitted.report.loss if fitted is not None else math.nan,
+            fit_key=fitted.key if fitted is not None else "",
+        )
 
     def pending(self) -> list[Pick]:
         """Picks that wait for an answer, in the order chosen."""
@@ -248,17 +259,24 @@ class Campaign:
             else:
                 target = self.setting.task.dump(self.setting.task.load(answer.target))
                 events.append(Labeled(answer.id, target, dict(answer.cost)))
-        self.record(events)
+        self.write(events)
         return len(events)
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
 
     def rounds(
         self, strategy: Strategy, oracle: Oracle, budget: Budget, *, count: int, companions: Sequence[Strategy] = ()
-    ) -> Iterator[Round]:
-        """Fits, chooses and asks until ``count`` rounds were asked, then fits once more; yields each training.
+    ) -> Iterator[RoundRecord]:
+        """Fits, chooses and asks until ``count`` rounds were asked, then fits once more; yields each round's record.
 
         Stops early when the oracle leaves items unanswered (call again once it has answered) or nothing is left to ask.
+
+        Args:
+            strategy: chooses.
+            oracle: answers.
+            budget: of each round.
+            count: rounds to ask.
+            companions: strategies that ask of the same weights in round 0: their needs are read in the same pass.
 
         Raises:
             UnmetNeed: before anything is trained.
@@ -269,18 +287,17 @@ class Campaign:
                 self._ask(oracle, strategy)
                 if len(self.pool.pending):
                     return
-            index = self.pool.round
             fitted = self.fit(strategy) if len(self.pool.labeled) else None
-            labels, cost = len(self.pool.labeled), self.pool.cost()
-            if index >= count or not len(self.pool.unlabeled):
-                yield Round(index, labels, cost, fitted, peak_mb=peak_mb())
+            left = len(self.pool.unlabeled)
+            first = self.pool.round == 0
+            if self.pool.round >= count or not left:
+                record = self.describe(fitted)
+                self.write([], record=record)
+                yield record
                 return
-            size = Budget(min(budget.amount, len(self.pool.unlabeled)), budget.unit)
-            chosen = self.suggest(strategy, size, companions=companions if index == 0 else ())
-            yield Round(
-                index, labels, cost, fitted, chosen.picks, chosen.notes,
-                chosen.collect_seconds, chosen.select_seconds, peak_mb(),
-            )  # fmt: skip
+            size = Budget(min(budget.amount, left), budget.unit) if budget.unit == "images" else budget
+            self.suggest(strategy, size, fitted=fitted, companions=companions if first else ())
+            yield RoundRecord.from_json(self.store.rounds()[-1])
 
     def _ask(self, oracle: Oracle, strategy: Strategy) -> None:
         request = Request(self.pool.round - 1, tuple(self.pending()), self.setting.task.classes, strategy.name)
@@ -288,11 +305,17 @@ class Campaign:
 
 
 def _keep(folder: Path, learner: Learner, report: FitReport, metrics: Mapping[str, float]) -> None:
-    learner.save(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "fit.json.tmp"
-    draft.write_text(json.dumps({"report": asdict(report), "metrics": dict(metrics)}))
-    draft.replace(folder / "fit.json")
+    try:
+        learner.save(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f"fit.{os.getpid()}.tmp"
+        draft.write_text(json.dumps({"report": asdict(report), "metrics": dict(metrics)}))
+        draft.replace(folder / "fit.json")
+    except (OSError, SafetensorError) as error:
+        raise StateError(
+            f"cannot keep the weights in {folder}: {error}. Nothing was lost but this training: check that the folder is "
+            "writable and the disk has room, then run the command again"
+        ) from error
 
 
 def prune_fits(folder: Path, keep: set[str]) -> None:
@@ -303,10 +326,22 @@ def prune_fits(folder: Path, keep: set[str]) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
+def reset_peak() -> None:
+    """Starts a new measurement of the highest memory, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_mb() -> float:
-    """Highest resident memory of this process so far, in MiB; on a GPU add what torch reserved there."""
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    host = used / (1 << 20) if sys.platform == "darwin" else used / (1 << 10)
+    """Highest memory of this process since ``reset_peak``, in MiB, a GPU's included."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        host = next(float(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        host = used / (1 << 20) if sys.platform == "darwin" else used / (1 << 10)
     return host + (torch.cuda.max_memory_allocated() / (1 << 20) if torch.cuda.is_available() else 0.0)
 
 
@@ -324,6 +359,7 @@ class _Chooser:
 
     def run(self, strategy: Strategy, budget: Budget | None) -> Suggestion:
         started = time.perf_counter()
+        reset_peak()
         available = len(self.pool.unlabeled)
         count = available if budget is None else budget.items(available)
         while True:
@@ -390,14 +426,20 @@ class _Chooser:
         return torch.tensor(good, dtype=torch.int64)
 
     def _table(self, of: str, role: SignalRole, positions: Tensor, signals: frozenset[Signal]) -> SignalTable:
+        setting, progress = self.setting, self.campaign.progress
         view = self.campaign.view(positions.numpy())
-        contents = self.setting.source.content(view.ids) if self.setting.cache.folder is not None else []
-        producer = self.setting.frozen if of == "frozen" else self.setting.learner
-        assert producer is not None, "the plan checks that frozen features exist"
-        return self.setting.cache.table(
-            producer, view, contents, signals,
-            role=role, data=self.campaign.data(), seed=seed_of(self.setting.seed, "draw"), progress=self.campaign.progress,
-        )  # fmt: skip
+        if of == "frozen":
+            assert setting.frozen is not None, "the plan checks that frozen features exist"
+            return setting.frozen.collect(view, signals, role=role, progress=progress)
+        data, seed = self.campaign.data(), seed_of(setting.seed, "draw")
+        # a simulated run never comes back to the weights of a later round: its rows would only fill the disk
+        passing = setting.truth is not None and self.pool.round > 0
+        if passing or not setting.learner.keeps_rows:
+            return setting.learner.collect(view, signals, role=role, data=data, seed=seed, progress=progress)
+        contents = setting.source.content(view.ids)
+        return setting.cache.table(
+            setting.learner, view, contents, signals, role=role, data=data, seed=seed, progress=progress
+        )
 
     def _unreadable_picks(self, selection: Selection) -> bool:
         """Looks at picks that no step has read, so that nobody is asked about a broken file."""

@@ -155,6 +155,8 @@ class Learner(ABC):
     passes: frozenset[type[Passes]] = frozenset()
     #: whether it can hand its model to a probe
     probes: bool = False
+    #: whether keeping its signal rows on disk is cheaper than computing them again
+    keeps_rows: bool = True
     #: whether it trains extra heads beside the model
     trains_auxiliaries: bool = False
 

@@ -6,6 +6,7 @@ order in which images were listed therefore changes nothing.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -184,6 +185,14 @@ class Pool:
                 self._state[position] = UNLABELED
                 for record in (self._query, self._target, self._cost, self._reason):
                     record.pop(position, None)
+
+    def copy(self) -> Pool:
+        """A pool that can change without this one; the items are shared."""
+        other = copy.copy(self)
+        other._state = self._state.copy()
+        other._query, other._target = self._query.copy(), self._target.copy()
+        other._cost, other._reason = self._cost.copy(), self._reason.copy()
+        return other
 
     def __len__(self) -> int:
         return len(self.items)

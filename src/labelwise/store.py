@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,12 @@ _EVENTS = sa.Table(
     sa.Column("item", sa.Text, nullable=False),
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("time", sa.Float, nullable=False),
+)
+_ROUNDS = sa.Table(
+    "rounds",
+    _METADATA,
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("record", sa.Text, nullable=False),
 )
 _CONTENT = sa.Table(
     "content",
@@ -144,8 +150,12 @@ class Store:
         finally:
             lock.release()
 
-    def append(self, events: Iterable[Event]) -> None:
-        """Writes events, all or none.
+    def append(self, events: Iterable[Event], *, record: Mapping[str, Any] | None = None) -> None:
+        """Writes events, and the record of the round they belong to, all or none.
+
+        Args:
+            events: in order.
+            record: JSON values with the key ``round``; replaces an earlier record of that round.
 
         Raises:
             StateError: the disk refused; nothing was written.
@@ -156,9 +166,20 @@ class Store:
             item_id, payload = _payload(event)
             text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
             rows.append({"kind": event.kind, "item": item_id, "payload": text, "time": now})
-        if rows:
-            with self._disk_errors(), self._engine.begin() as connection:
+        if not rows and record is None:
+            return
+        with self._disk_errors(), self._engine.begin() as connection:
+            if rows:
                 connection.execute(_EVENTS.insert(), rows)
+            if record is not None:
+                values = {"round": record["round"], "record": json.dumps(record, allow_nan=False)}
+                connection.execute(_ROUNDS.insert().prefix_with("OR REPLACE"), values)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """The records of all rounds, in order."""
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(_ROUNDS.c.record).order_by(_ROUNDS.c.round))
+            return [json.loads(record) for (record,) in found]
 
     def events(self) -> Iterator[Event]:
         """All events, in the order they were written."""

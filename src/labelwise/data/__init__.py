@@ -1,1 +1,66 @@
 """Where images come from: folders, arrays, torchvision data sets, a user's own PyTorch data set."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labelwise.data.arrays import ArraySource, EncodedSource, read_npz
+    from labelwise.data.dataset import DatasetSource, from_dataset
+    from labelwise.data.folder import ImageFolder
+    from labelwise.data.images import decode
+    from labelwise.data.labels import apply_csv, open_listing, read_label_csv
+    from labelwise.data.open import open_source
+    from labelwise.data.source import Role, Source
+    from labelwise.data.torchvision_sets import open_torchvision
+    from labelwise.data.views import View, split, subset, with_labels
+
+__all__ = [
+    "ArraySource",
+    "DatasetSource",
+    "EncodedSource",
+    "ImageFolder",
+    "Role",
+    "Source",
+    "View",
+    "apply_csv",
+    "decode",
+    "from_dataset",
+    "open_listing",
+    "open_source",
+    "open_torchvision",
+    "read_label_csv",
+    "read_npz",
+    "split",
+    "subset",
+    "with_labels",
+]
+
+#: where each name is defined; modules load when a name is first asked for: the command line starts without NumPy
+_HOME = {
+    "ArraySource": "arrays",
+    "EncodedSource": "arrays",
+    "read_npz": "arrays",
+    "DatasetSource": "dataset",
+    "from_dataset": "dataset",
+    "ImageFolder": "folder",
+    "decode": "images",
+    "apply_csv": "labels",
+    "open_listing": "labels",
+    "read_label_csv": "labels",
+    "open_source": "open",
+    "Role": "source",
+    "Source": "source",
+    "open_torchvision": "torchvision_sets",
+    "View": "views",
+    "split": "views",
+    "subset": "views",
+    "with_labels": "views",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -31,8 +31,8 @@ class DatasetSource(Source):
     """The items of a map-style PyTorch data set.
 
     An image may be a Pillow image, a uint8 array (H, W) or (H, W, C), a uint8 tensor (C, H, W) as torchvision reads it,
-    or a float tensor (C, H, W), which reaches the model exactly as it is. Labels may be class numbers or names; anything
-    else is passed on as it is, and -1 and None mean "not known".
+    or a float tensor (C, H, W), which reaches the model exactly as it is. Labels may be class numbers or names; what is
+    neither is passed on as it is, and -1 and None mean "not known".
 
     Labels are taken from the data set's ``targets`` or ``labels`` where it has one; otherwise an item is read when its
     label is asked for.
@@ -185,7 +185,9 @@ def from_dataset(
 
 def _checked(dataset: MapDataset) -> MapDataset:
     if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-        raise DataError(f"{type(dataset).__name__} has no length or no [n]: give a map-style data set, not an iterable one")
+        raise DataError(
+            f"{type(dataset).__name__} has no length or no [n]: give a map-style data set, not an iterable one"
+        )
     if not len(dataset):
         raise DataError(f"{type(dataset).__name__} is empty: there must be at least one item")
     return dataset
@@ -211,7 +213,9 @@ def _image(image: Any, item_id: str) -> np.ndarray | torch.Tensor:
     if hasattr(image, "getbands"):
         return to_array(image)
     if not hasattr(image, "shape") or not hasattr(image, "dtype"):
-        raise DataError(f"{item_id!r}: the data set gives a {type(image).__name__}; give a Pillow image, array or tensor")
+        raise DataError(
+            f"{item_id!r}: the data set gives a {type(image).__name__}; give a Pillow image, array or tensor"
+        )
     shape, is_tensor = tuple(image.shape), not isinstance(image, np.ndarray)
     if "float" in str(image.dtype):
         import torch
@@ -225,5 +229,7 @@ def _image(image: Any, item_id: str) -> np.ndarray | torch.Tensor:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
-        raise DataError(f"{item_id!r}: an image of type {image.dtype} and shape {shape}; give uint8 (H, W, 3) or floats")
+        raise DataError(
+            f"{item_id!r}: an image of type {image.dtype} and shape {shape}; give uint8 (H, W, 3) or floats"
+        )
     return pixels

@@ -5,6 +5,7 @@ Shape letters: H height, W width, C channels (1 or 3).
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -33,7 +34,7 @@ ENDINGS = tuple(
 )
 
 #: what Pillow may try on a file, whatever its ending says
-FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
 
 #: Pillow's own limit for an error; larger images are refused on sight of their header
 MAX_PIXELS = 178_956_970
@@ -131,16 +132,23 @@ def _read(
     if size_bytes == 0:
         raise _Refused("the file is empty (0 bytes); replace it or leave it out")
     try:
-        image = Image.open(file, formats=FORMATS)
+        image = Image.open(file, formats=_formats())
     except Image.DecompressionBombError as error:
         raise _Refused(_too_large(str(error))) from None
     except UnidentifiedImageError:
-        raise _Refused(f"not an image that can be read; allowed: {', '.join(FORMATS)}") from None
+        raise _Refused(f"not an image that can be read; allowed: {', '.join(_formats())}") from None
     if image.width * image.height > MAX_PIXELS:
         raise _Refused(_too_large(f"{image.width} x {image.height} pixels"))
     if max_side is not None and image.format in ("JPEG", "MPO"):
         image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     return to_array(image, max_side=max_side, channels=channels)
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of ``FORMATS`` that this build of Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _too_large(what: str) -> str:
@@ -177,7 +185,9 @@ def picture(image: np.ndarray | torch.Tensor, max_side: int) -> np.ndarray:
     """
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8:
-        pixels = _scale_range(np.moveaxis(pixels.astype(np.float64), 0, -1))
+        finite = pixels[np.isfinite(pixels)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        pixels = _stretch(np.moveaxis(pixels, 0, -1), low, high)
     if pixels.shape[-1] not in (1, 3):
         pixels = pixels[..., :1]
     pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
@@ -214,13 +224,13 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _scale(values_HW: np.ndarray) -> np.ndarray:
     """8 bits out of deep greys; the range follows from the kind of number, so that images stay comparable."""
     ranges = (255.0, 4_095.0, 65_535.0) if values_HW.dtype.kind in "iu" else (1.0,)
-    low, high = float(np.nanmin(values_HW)), float(np.nanmax(values_HW))
-    full = next((full for full in ranges if 0 <= low and high <= full), None)
-    return _scale_range(values_HW.astype(np.float64), full)
+    finite = values_HW[np.isfinite(values_HW)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    full = next((full for full in ranges if low >= 0 and high <= full), None)
+    return _stretch(values_HW, *((low, high) if full is None else (0.0, full)))
 
 
-def _scale_range(values: np.ndarray, full: float | None = None) -> np.ndarray:
-    """To 0-255, from 0 to ``full``, or from the smallest to the largest finite value; what is not finite becomes 0."""
-    values = np.where(np.isfinite(values), values, np.nanmin(values, initial=np.inf, where=np.isfinite(values)))
-    low, high = (0.0, full) if full is not None else (float(values.min()), float(values.max()))
-    return np.clip(np.rint((values - low) * (255.0 / max(high - low, 1e-12))), 0, 255).astype(np.uint8)
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """``low`` becomes 0, ``high`` 255; what is not finite becomes 0."""
+    scaled = (values.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+    return np.clip(np.rint(np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)), 0, 255).astype(np.uint8)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from labelwise.data.folder import ROLE_FOLDERS, ImageFolder
 from labelwise.data.source import Role, Source
@@ -13,6 +14,8 @@ from labelwise.data.views import View, with_labels
 from labelwise.errors import FormatError, unknown
 from labelwise.formats.delimited import ID_COLUMNS, LABEL_COLUMNS, Table, read_table
 from labelwise.formats.labels_table import Finder
+
+V = TypeVar("V")
 
 _ROLE_COLUMNS = ("split", "role", "subset", "partition")
 _GROUP_COLUMNS = ("group", "patient", "video", "site", "scene")
@@ -48,8 +51,8 @@ class Listing:
 def read_label_csv(path: str | os.PathLike[str]) -> dict[str, str]:
     """Labels by image name, out of a CSV file.
 
-    Columns ``id`` (or name, file, path, image) and ``label`` (or class, target), in any order and case; with two columns
-    the header may be missing. Rows without label are left out.
+    Columns ``id`` (or name, file, path, image) and ``label`` (or class, target), in any order and case; with two
+    columns the header may be missing. Rows without label are left out.
 
     Raises:
         FormatError: for a file that is no such table, or two labels for one name, with the row.
@@ -137,7 +140,7 @@ def open_listing(path: str | os.PathLike[str], root: str | os.PathLike[str] | No
     if not ids:
         raise FormatError(f"{os.fspath(path)!r} lists no image: it needs one line per image")
     source = ImageFolder(folder, labels="none", roles="none", ids=sorted(set(ids)))
-    if not any(map(_exists(source), source.ids)):
+    if not any(source.stat_key([item_id])[0] for item_id in source.ids):
         raise FormatError(
             f"{os.fspath(path)!r}: none of its {len(source.ids)} files exists, the first would be "
             f"{source.path(ids[0])!r}; give the folder that the paths are relative to"
@@ -145,9 +148,5 @@ def open_listing(path: str | os.PathLike[str], root: str | os.PathLike[str] | No
     return apply_csv(source, path)
 
 
-def _exists(source: ImageFolder) -> Callable[[str], bool]:
-    return lambda item_id: Path(source.path(item_id)).is_file()
-
-
-def _renamed[V](mapping: Mapping[str, V], ids: Mapping[str, str]) -> dict[str, V]:
+def _renamed(mapping: Mapping[str, V], ids: Mapping[str, str]) -> dict[str, V]:
     return {ids[name]: value for name, value in mapping.items()}

@@ -1,4 +1,4 @@
-"""The one contract for images: ``Source``. A project, a learner and a report read images through it and nothing else."""
+"""The one contract for images: ``Source``. Projects, learners and reports read images through it and nothing else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Source(ABC):
         """A digest of each image's content (32 hex digits); "" for one that cannot be read."""
 
     def stat_key(self, item_ids: Sequence[str]) -> list[str] | None:
-        """For each image a text that changes whenever its content does, found without reading it ("" for a missing one).
+        """For each image a text that changes whenever its content does, found without reading it; "" for a missing one.
 
         A store may keep ``content`` under it. None where there is nothing cheaper than ``content`` itself.
         """

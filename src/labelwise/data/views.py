@@ -93,7 +93,9 @@ def with_labels(source: Source, labels: Mapping[str, Any], *, classes: Sequence[
     ids = set(source.ids)
     if stray := [item_id for item_id in labels if item_id not in ids]:
         more = f" (and {len(stray) - 1} more)" if len(stray) > 1 else ""
-        raise DataError(f"a label is given for {stray[0]!r}{more}, which is not among the {len(ids)} images: use their ids")
+        raise DataError(
+            f"a label is given for {stray[0]!r}{more}, which is not among the {len(ids)} images: use their ids"
+        )
     found = {str(label) for label in labels.values()}
     if classes is None:
         classes = source.classes if source.classes and found <= set(source.classes) else tuple(sorted(found))
@@ -112,7 +114,9 @@ def subset(source: Source, n: int, seed: int) -> View:
     """
     pool, others = _by_role(source)
     if not 0 < n <= len(pool):
-        raise ConfigError(f"a subset of {n} images was asked for: the pool has {len(pool)}, give a number from 1 to that")
+        raise ConfigError(
+            f"a subset of {n} images was asked for: the pool has {len(pool)}, give a number from 1 to that"
+        )
     chosen = generator(seed, "subset").choice(len(pool), n, replace=False)
     return View(source, ids=[*(pool[position] for position in chosen), *others])
 

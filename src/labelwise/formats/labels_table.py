@@ -112,7 +112,7 @@ def check_answers(
         FormatError: one line with the first problem, its row, and how many more there are: an unknown id or class
             (nearest named), a path that leaves the data root, two different answers to one id.
     """
-    finder = _Finder(known_ids, root)
+    finder = Finder(known_ids, root)
     allowed = frozenset(classes)
     first: dict[str, int] = {}
     checked: list[Answer] = []
@@ -134,7 +134,7 @@ def check_answers(
     return checked
 
 
-class _Finder:
+class Finder:
     """From what people write to a known id: the id itself, or a path to the file inside the data root."""
 
     def __init__(self, known: Collection[str], root: str | os.PathLike[str] | None) -> None:
@@ -146,6 +146,7 @@ class _Finder:
             self._roots = tuple({f"{p.rstrip('/')}/": None for p in (_absolute(os.fspath(root)), real.as_posix())})
 
     def find(self, name: str) -> str | None:
+        """The known id, or None."""
         if name in self.known:
             return name
         for candidate in self.spellings(name):
@@ -164,6 +165,15 @@ class _Finder:
         through_links = (Path(path).parent.resolve() / posixpath.basename(path)).as_posix()
         named = dict.fromkeys((path, through_links))
         return relative + [p.removeprefix(r) for p in named for r in self._roots if p.startswith(r)]
+
+    def why_not(self, name: str) -> str:
+        """Why ``name`` is no known id, with the nearest ones."""
+        if not self.spellings(name):
+            where = f" {os.fspath(self.root)!r}" if self.root is not None else ""
+            return f"path {name!r} leaves the data root{where}; give the ids that export wrote"
+        near = nearest_ids(name, self.known)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; give the ids that export wrote"
+        return f"unknown id {name!r}{hint}"
 
 
 def _absolute(path: str) -> str:
@@ -187,19 +197,14 @@ def find_id(name: str, known: Collection[str], root: str | os.PathLike[str] | No
         >>> find_id("/data/cats/1.jpg", {"cats/1.jpg"}, "/data"), find_id("../1.jpg", {"1.jpg"}, "/data")
         ('cats/1.jpg', None)
     """
-    return _Finder(known, root).find(name)
+    return Finder(known, root).find(name)
 
 
-def _reason(table: LabelTable, index: int, finder: _Finder, classes: Sequence[str]) -> str:
+def _reason(table: LabelTable, index: int, finder: Finder, classes: Sequence[str]) -> str:
     answer = table.answers[index]
     item_id = finder.find(answer.id)
     if item_id is None:
-        if not finder.spellings(answer.id):
-            where = f" {os.fspath(finder.root)!r}" if finder.root is not None else ""
-            return f"path {answer.id!r} leaves the data root{where}; give the ids that export wrote"
-        near = nearest_ids(answer.id, finder.known)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; give the ids that export wrote"
-        return f"unknown id {answer.id!r}{hint}"
+        return finder.why_not(answer.id)
     if answer.target is not None and classes and answer.target not in classes:
         return _unknown_class(str(answer.target), item_id, classes)
     before = next(i for i, other in enumerate(table.answers) if finder.find(other.id) == item_id)

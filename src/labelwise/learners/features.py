@@ -55,7 +55,7 @@ class FeatureSource:
         seed: int = 0,
         progress: Progress = silent,
     ) -> SignalTable:
-        """Embeddings, in one pass over the images.
+        """Embeddings, from disk where they lie there; only images never seen before go through the backbone.
 
         Raises:
             UnmetNeed: anything but an embedding is asked for.
@@ -63,31 +63,54 @@ class FeatureSource:
         for signal in signals:
             if not isinstance(signal, Embedding):
                 raise UnmetNeed(f"a frozen feature source gives embeddings and nothing else; {signal!r} was asked for")
-        images = PreparedImages(view.source, view.ids, self.backbone.input)
+        contents = view.source.content(view.ids) if self.cache.folder is not None else []
+        table = self.cache.table(_Pass(self), view, contents, frozenset({FROZEN}), progress=progress)
+        return SignalTable(table.ids, dict.fromkeys(signals, table[FROZEN]), table.failed)
+
+    def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
+        """Backbone and transform."""
+        return digest("frozen", self.backbone.weights, repr(self.backbone.input))
+
+
+FROZEN = Embedding("frozen")
+
+
+class _Pass:
+    """One pass of the backbone over images: what the cache calls for rows it lacks."""
+
+    def __init__(self, source: FeatureSource) -> None:
+        self.source = source
+
+    def collect(
+        self,
+        view: View,
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """Embeddings of all images of the view."""
+        backbone = self.source.backbone
+        images = PreparedImages(view.source, view.ids, backbone.input)
         workers = default_workers(view.source, len(view))
         kept: list[int] = []
         failed: dict[str, str] = {}
         parts: list[Tensor] = []
         with torch.inference_mode():
-            for loaded in batches(images, blocks(len(view), self.batch_size), workers=workers):
+            for loaded in batches(images, blocks(len(view), self.source.batch_size), workers=workers):
                 failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
                 if loaded.rows:
                     kept += loaded.rows
-                    parts.append(self.backbone(loaded.images).cpu())
+                    parts.append(backbone(loaded.images).cpu())
                 progress("reading features", len(kept) + len(failed), len(view))
         rows = torch.cat(parts).numpy() if parts else torch.empty(0, 0).numpy()
         return SignalTable(tuple(view.ids[row] for row in kept), dict.fromkeys(signals, rows), failed)
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
-        """Backbone and transform."""
-        return digest("frozen", self.backbone.weights, repr(self.backbone.input), signal.key)
-
-    def features(self, view: View, contents: Sequence[str], *, progress: Progress = silent) -> SignalTable:
-        """Embeddings of a view, from disk where they lie there."""
-        return self.cache.table(self, view, contents, frozenset({FROZEN}), progress=progress)
-
-
-FROZEN = Embedding("frozen")
+        """As the source says."""
+        return self.source.signal_key(signal)
 
 
 class FeatureLearner(Learner):
@@ -102,6 +125,7 @@ class FeatureLearner(Learner):
     """
 
     passes = frozenset({Dropout})
+    keeps_rows = False
 
     def __init__(
         self,
@@ -220,7 +244,7 @@ class FeatureLearner(Learner):
         return digest(self._weights, signal.key, seed if isinstance(signal, Draw) else None)
 
     def _features(self, view: View, progress: Progress) -> tuple[Sequence[str], Tensor, Mapping[str, str]]:
-        table = self.source.features(view, view.source.content(view.ids), progress=progress)
+        table = self.source.collect(view, frozenset({FROZEN}), progress=progress)
         return table.ids, as_tensor(table[FROZEN]), table.failed
 
     def _outputs(self, rows_BD: Tensor, mask_D: Tensor | None = None) -> Outputs:

@@ -36,6 +36,8 @@ class ImportedPredictions(Learner):
         DataError: neither was given, or another number of columns than the task has classes.
     """
 
+    keeps_rows = False
+
     def __init__(
         self, task: Task[Any], ids: Sequence[str], *, probs: np.ndarray | None = None, embeddings: np.ndarray | None = None
     ) -> None:

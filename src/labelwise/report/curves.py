@@ -195,16 +195,17 @@ def single_curve(
     """
     figure, axes = _figure(look)
     ends = []
+    alone = len(values) == 1
     for i, (name, line) in enumerate(values.items()):
         y = np.asarray(line, dtype=np.float64)
         style = look.style(i, baseline=False)
-        axes.plot(labels, y, lw=2, ms=6, label=_short(name), **style)
+        axes.plot(labels, y, lw=2, ms=6, label=None if alone else _short(name), **style)
         ends.append((float(np.asarray(labels)[np.isfinite(y)][-1]), float(y[np.isfinite(y)][-1]), name, style["color"]))
     _x_axis(axes, np.asarray(labels, dtype=np.float64), log_x=False, look=look)
     axes.set_xlabel("labels", color=look.ink)
     axes.set_ylabel(wording.metric_name(y_label), color=look.ink)
     _dress(axes, look)
-    _name_lines(figure, axes, ends, look)
+    _name_lines(figure, axes, [] if alone else ends, look)
     return _png(figure, look)
 
 
@@ -293,13 +294,14 @@ def _y_limits(axes: Axes, shown: FloatArray) -> None:
 
 
 def _x_axis(axes: Axes, ticks: FloatArray | None, *, log_x: bool, look: Look) -> None:
+    log_x = log_x and not (ticks is not None and ticks.size and ticks[0] <= 0)  # no logarithm of a start at 0
     if log_x:
         axes.set_xscale("log", base=2)
     if ticks is not None and ticks.size:
         most = 6 if look.narrow else 9
         if log_x:  # as far apart as they can be read
             kept: list[float] = []
-            gap = np.log2(ticks[-1] / ticks[0]) / (most + 1) if ticks[0] > 0 else 0
+            gap = np.log2(ticks[-1] / ticks[0]) / (most + 1)
             for t in ticks.tolist():
                 if not kept or np.log2(t / kept[-1]) >= gap:
                     kept.append(t)
@@ -314,7 +316,7 @@ def _name_lines(figure: Figure, axes: Axes, ends: Sequence[tuple[float, float, s
     """Names at the right end of the curves, or below where the plot is narrow or they would not fit."""
     size = 9.5
     step = 1.45 * size / 72  # inches from name to name
-    top, bottom, left = 0.12, 0.62, 0.78
+    top, bottom, left = 0.12, 0.54, 0.78
     room = look.height - top - bottom
     if look.narrow or not ends or len(ends) * step > room:
         _legend_below(figure, axes, look, full=next((e for e in ends if e[2] == FULL), None))

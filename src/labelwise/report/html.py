@@ -159,7 +159,12 @@ def facts(values: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 
 def thumb(thumbnails: Thumbnails, item: str, text: str = "") -> dict[str, Any]:
     """One picture of a strip: data URI or None, id, file name, a line of text."""
-    return {"uri": thumbnails.uri(item), "id": item, "name": PurePosixPath(item).name or item, "text": text}
+    return {"uri": thumbnails.uri(item), "id": item, "name": _middle(PurePosixPath(item).name or item), "text": text}
+
+
+def _middle(name: str, most: int = 11) -> str:
+    """A name cut in the middle: the end tells files of one camera apart."""
+    return name if len(name) <= most else f"{name[:4]}…{name[-(most - 5) :]}"
 
 
 def _meta(summary: Summary) -> str:
@@ -182,11 +187,16 @@ def _tiles(summary: Summary) -> list[dict[str, str]]:
     metric = wording.metric_name(summary.study.primary)
     if summary.baseline is None or not labels.size:
         return []
-    at = f"{metric} at {labels[-1]:,.0f} labels"
     tiles = []
     for row in filter(None, (best, summary.row(summary.baseline))):
         note = f"±{wording.value(row.final.half)}" if math.isfinite(row.final.half) else ""
-        tiles.append({"value": wording.value(row.final.mean), "label": f"{row.strategy}, {at}", "note": note})
+        tiles.append(
+            {
+                "value": wording.value(row.final.mean),
+                "label": f"{metric} of {row.strategy} at {labels[-1]:,.0f} labels",
+                "note": note,
+            }
+        )
     if best is not None and best.savings:
         last = best.savings[-1]
         value = wording.percent(last.saved.mean) if last.reached else wording.NONE
@@ -321,17 +331,16 @@ def _savings_note(savings: Savings) -> str:
     if savings.reached < savings.pairs:
         return f"in {savings.reached} of {savings.pairs} seeds, else not reached"
     if not math.isfinite(savings.saved.low):
-        return ""
+        return "one seed" if savings.pairs == 1 else ""
     return f"{100 * savings.saved.low:.0f} to {wording.percent(savings.saved.high)}"
 
 
 def _costs(summary: Summary, *, log_x: bool) -> list[dict[str, Any]]:
-    out = []
-    for unit in costs_of(summary.study, summary.curves):
+    def drawn(unit: str) -> dict[str, Any]:
         alt = f"{wording.metric_name(summary.study.primary)} over cost in {unit}"
-        made = picture(lambda look, unit=unit: cost_curves(summary, unit, look=look, log_x=log_x), alt)  # type: ignore[misc]
-        out.append({"unit": unit, "picture": made})
-    return out
+        return picture(lambda look: cost_curves(summary, unit, look=look, log_x=log_x), alt)
+
+    return [{"unit": unit, "picture": drawn(unit)} for unit in costs_of(summary.study, summary.curves)]
 
 
 def _balance(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any] | None:
@@ -382,14 +391,15 @@ def _galleries(summary: Summary, marks: Mapping[str, Mark], image_of: ImageOf | 
     shown = {name: _some(picking, MOST_ROUNDS) for name, (_, picking) in first.items()}
     most = max(4, min(per_round, MOST_THUMBS // max(1, sum(len(r) for r in shown.values()))))
     thumbnails = Thumbnails(image_of, size=96, quality=75)
-    strategies = []
+    strategies, best = [], best_row(summary)
+    opened = best.strategy if best is not None else summary.baseline
     for name in (row.strategy for row in summary.rows if row.strategy in shown):
         seed, picking = first[name]
         about = f"seed {seed}, {wording.count(len(picking), 'round')}"
         if len(shown[name]) < len(picking):
             about += f", {len(shown[name])} shown"
         rounds = [_round(thumbnails, record, most) for record in shown[name]]
-        strategies.append({"mark": marks[name], "about": about, "rounds": rounds})
+        strategies.append({"mark": marks[name], "about": about, "rounds": rounds, "open": name == opened})
     lead = f"The picks of one seed, most wanted first, at most {most} of a round."
     if thumbnails.failed:
         lead += f" {wording.count(len(thumbnails.failed), 'image')} could not be decoded."
@@ -435,8 +445,9 @@ def _matrix(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any] | Non
         finite = [float(v) for v in column if math.isfinite(v)]
         penalties.append(wording.percent(sum(finite) / len(finite)) if finite else wording.NONE)
     lead = (
-        "Share of budgets at which the row beats the column in a paired t-test at 95 %, not corrected. Penalty: mean of "
-        "a column, lower is better. Mean rank: by area under the curve, 1 is best, with a bootstrap interval over seeds."
+        "Share of budgets at which the row beats the column in a paired t-test at 95 %, not corrected. Penalty: mean "
+        "of a column, lower is better. Mean rank: by area under the curve, 1 is best, with a bootstrap interval over "
+        "seeds."
     )
     return {"marks": [marks[r.strategy] for r in summary.rows], "rows": rows, "penalties": penalties, "lead": lead}
 

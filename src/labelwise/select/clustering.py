@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.select.arrays import ArrayLike, as_matrix, as_positions, as_tensor, check_budget, squared_norms
+from labelwise.select.arrays import ArrayLike, as_matrix, as_positions, as_tensor, blocks, check_budget, squared_norms
 from labelwise.select.seeding import plus_plus
-from labelwise.select.space import BLOCK, mean_row
+from labelwise.select.space import mean_row, tile
 
 Start: TypeAlias = Literal["plus_plus", "random"]
 Over: TypeAlias = Literal["candidates", "all"]
@@ -128,9 +128,7 @@ def assign(features_ND: ArrayLike, centroids_KD: ArrayLike) -> tuple[Tensor, Ten
     middle_D = centroids.mean(0)
     assignment_N = torch.empty(len(rows_ND), dtype=torch.int64, device=rows_ND.device)
     distance2_N = torch.empty(len(rows_ND), device=rows_ND.device)
-    for first in range(0, len(rows_ND), BLOCK):
-        part = slice(first, first + BLOCK)
-        block_BD = rows_ND[part].float()
+    for part, block_BD in blocks(rows_ND, tile(rows_ND)[0]):
         nearest_B = _nearest(block_BD - middle_D, centroids - middle_D)
         assignment_N[part] = nearest_B
         distance2_N[part] = (block_BD - centroids[nearest_B]).square_().sum(1)
@@ -299,9 +297,8 @@ def _lloyd_torch(rows_ND: Tensor, centroids_KD: Tensor, mean_D: Tensor, iteratio
         assignment_N, distance2_N = assign(rows_ND, centroids_KD)
         # float64: sums on a GPU run in no fixed order, and only the digits that are cut off then show it.
         total_KD = torch.zeros(centroids_KD.shape, dtype=torch.float64, device=rows_ND.device)
-        for first in range(0, len(rows_ND), BLOCK):
-            part = slice(first, first + BLOCK)
-            total_KD.index_add_(0, assignment_N[part], (rows_ND[part].float() - mean_D).double())
+        for part, block_BD in blocks(rows_ND, tile(rows_ND)[0]):
+            total_KD.index_add_(0, assignment_N[part], (block_BD - mean_D).double())
         count_K = torch.bincount(assignment_N, minlength=size)
         moved_KD = (total_KD / count_K.clamp_min(1)[:, None]).float() + mean_D
         empty = torch.nonzero(count_K == 0).flatten()

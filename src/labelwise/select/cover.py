@@ -13,12 +13,12 @@ from torch import Tensor
 
 from labelwise.errors import DataError
 from labelwise.select.arrays import ArrayLike, as_positions, check_budget, free_candidates
-from labelwise.select.space import BLOCK, CENTRES, Points, Space
+from labelwise.select.space import Points, Space
 
 # Sizes found by measuring (benchmarks/speed/selection.py); they change the time, never the picks.
 _GROUP = 2048
 _HEAD = 256
-_FEW = 8
+_FEW = 4
 
 
 def k_center(
@@ -150,8 +150,8 @@ class _Cover:
 
     def cover(self, labeled_L: Tensor) -> None:
         """Take labelled rows as centres; every bound learns of the first few, the rest is done when it matters."""
-        for start in range(0, len(labeled_L), CENTRES):
-            self._append(labeled_L[start : start + CENTRES])
+        for start in range(0, len(labeled_L), self.space.centres):
+            self._append(labeled_L[start : start + self.space.centres])
             if start == 0:
                 self._refresh(torch.nonzero(self.bound2_N >= 0).flatten())
 
@@ -197,7 +197,8 @@ class _Cover:
         self.seen_N[group_G] = self.count
         if len(found2) < _FEW:
             self._widen()
-        elif len(found2) > 4*_FEW: self.size = max(_GROUP, self.size//2)
+        else:
+            self.size = max(self.size // 2, min(_GROUP, self.size))
         return found2
 
     def _widen(self) -> None:
@@ -210,15 +211,14 @@ class _Cover:
     def _refresh(self, rows_G: Tensor) -> None:
         """Bring rows up to date, those with the same centres to learn of together."""
         rows_G = rows_G[self.seen_N[rows_G].argsort(stable=True)]
-        for block_B in torch.split(rows_G, BLOCK):
+        for block_B in torch.split(rows_G, self.space.block):
             first = int(self.seen_N[block_B[0]])
             if first == self.count:
                 break
             points_B = self.space.take(block_B)
             near2_B = self.bound2_N[block_B]
-            for start in range(first, self.count, CENTRES):
-                centres = self.space.take(self._centres[start : min(start + CENTRES, self.count)])
-                near2_B = torch.minimum(near2_B, points_B.nearest2(centres))
+            for centres_P in torch.split(self.centres[first:], self.space.centres):
+                near2_B = torch.minimum(near2_B, points_B.nearest2(self.space.take(centres_P)))
             self.bound2_N[block_B] = near2_B
             self.seen_N[block_B] = self.count
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labelwise.errors import unknown
 from labelwise.select.arrays import ArrayLike, as_positions, check_budget, free_candidates, squared_norms
-from labelwise.select.space import BLOCK, CENTRES, Space
+from labelwise.select.space import Space
 
 First: TypeAlias = Literal["uniform", "longest"]
 
@@ -112,11 +112,12 @@ class _Seeds:
 
     def renew(self, centres_P: Tensor) -> None:
         """Let every weight know of these rows."""
-        for start in range(0, len(centres_P), CENTRES):
-            centres = self.space.take(centres_P[start : start + CENTRES])
-            for block_B in torch.split(torch.arange(len(self.candidates_M), device=self.space.device), BLOCK):
-                near2_B = self.space.take(self.candidates_M[block_B]).nearest2(centres)
-                self.weight_M[block_B] = torch.minimum(self.weight_M[block_B], near2_B)
+        for some_P in torch.split(centres_P, self.space.centres):
+            centres = self.space.take(some_P)
+            for first in range(0, len(self.candidates_M), self.space.block):
+                part = slice(first, first + self.space.block)
+                near2_B = self.space.take(self.candidates_M[part]).nearest2(centres)
+                self.weight_M[part] = torch.minimum(self.weight_M[part], near2_B)
         self.weight_M[torch.isin(self.candidates_M, centres_P)] = 0.0
         # float64: a float32 running sum over a million rows would starve the last ones.
         self._cumulative_M = self.weight_M.double().cumsum(0)

@@ -1,0 +1,318 @@
+"""Simulated campaigns on labelled data, with paired seeds: what a strategy would have saved."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import labelwise
+from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.cache import SignalCache
+from labelwise.campaign import Campaign, Setting
+from labelwise.config import RecipeConfig, StrategyConfig, write_yaml
+from labelwise.data.open import open_in
+from labelwise.data.remembered import Remembered
+from labelwise.data.views import split, subset
+from labelwise.errors import ConfigError, DataError
+from labelwise.learner import Progress, silent
+from labelwise.oracle import HeldBack
+from labelwise.plan import Offer
+from labelwise.pool import Added, Event, Item, Labeled, Queried
+from labelwise.report.records import RoundRecord, RunRecord, Study, write_study
+from labelwise.rng import digest, generator
+from labelwise.store import Store
+from labelwise.strategy import Budget, Strategy
+
+if TYPE_CHECKING:
+    from labelwise.data.source import Source
+    from labelwise.learner import Learner
+    from labelwise.learners.features import FeatureSource
+    from labelwise.task import Task
+
+#: told (run label, record) after each round
+OnRound = Callable[[str, int, RoundRecord], None]
+
+
+def _unheard(strategy: str, seed: int, record: RoundRecord) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recipe, its data and a folder: runs every strategy with every seed, resuming what was begun.
+
+    Args:
+        recipe: what to run.
+        source: labelled images, with test items.
+        folder: where runs, shared trainings and the study are kept.
+        progress: told on long work.
+        on_round: told after each round.
+    """
+
+    recipe: RecipeConfig
+    source: Source
+    folder: Path
+    progress: Progress = silent
+    on_round: OnRound = _unheard
+
+    def run(self) -> Study:
+        """Runs what is not finished yet; returns the whole study, also written as ``study.json`` after each run.
+
+        Raises:
+            ConfigError: unknown names, more labels asked for than there are.
+            UnmetNeed: a strategy needs what the learner cannot give; before anything is trained.
+        """
+        write_recipe(self.recipe, self.folder)
+        self._check()
+        runs: list[RunRecord] = []
+        for seed in self.recipe.seeds:
+            for index in range(len(self.recipe.strategies)):
+                runs.append(self._run(index, seed))
+                write_study(self.study(runs), self.folder / "study.json")
+            self._setting(seed).cache.prune(set())
+        full = self._full() if self.recipe.full else None
+        study = self.study(runs, full)
+        write_study(study, self.folder / "study.json")
+        return study
+
+    # ---- one run ----------------------------------------------------------------------------------------------------
+
+    def _run(self, index: int, seed: int) -> RunRecord:
+        config = self.recipe.strategies[index]
+        store = Store(self._run_folder(config, seed), create=True)
+        records = {record["round"]: record for record in store.rounds()}
+        if self.recipe.rounds not in records:
+            with store.lock():
+                campaign = Campaign(store, self._setting(seed), progress=self.progress)
+                self._begin(campaign, config, seed)
+                strategies = [make_strategy(c) for c in self.recipe.strategies]
+                companions = [s for s in strategies[index + 1 :] if not s.auxiliaries()]
+                for record in campaign.rounds(
+                    strategies[index],
+                    HeldBack(self.source.truth),
+                    Budget(self.recipe.batch),
+                    count=self.recipe.rounds,
+                    companions=companions if self.recipe.start is None else (),
+                ):
+                    self.on_round(config.label, seed, record)
+        rounds = [RoundRecord.from_json(record) for record in store.rounds() if record["round"] <= self.recipe.rounds]
+        store.close()
+        return RunRecord(strategy=config.label, seed=seed, rounds=rounds)
+
+    def _begin(self, campaign: Campaign, config: StrategyConfig, seed: int) -> None:
+        """The items, the test labels and the initial set; paired: the same for every strategy of a seed."""
+        if not len(campaign.pool):
+            campaign.store.append(list(_registration(self.source)))
+            campaign.pool = campaign.store.pool()
+        if len(campaign.pool.labeled) or len(campaign.pool.pending):
+            return
+        start = config if self.recipe.start is not None and self.recipe.start.name == "own" else self.recipe.start
+        if start is None:
+            free = campaign.pool.unlabeled
+            chosen = generator(seed, "initial").choice(free, self.recipe.initial, replace=False)
+            ids = [campaign.pool.ids[p] for p in chosen]
+        else:
+            picks = campaign.choose(make_strategy(start), Budget(self.recipe.initial)).picks
+            ids = [pick.id for pick in picks]
+        # one transaction, so that a killed start leaves no half of an initial set
+        events: list[Event] = [Queried(item, -1, rank, strategy="initial") for rank, item in enumerate(ids)]
+        events += [Labeled(item, self.source.truth[item], {"images": 1.0}) for item in ids]
+        campaign.write(events)
+
+    def _run_folder(self, config: StrategyConfig, seed: int) -> Path:
+        return self.folder / "runs" / f"{config.name}-{self._digest(config)[:10]}" / f"seed-{seed}"
+
+    def _digest(self, config: StrategyConfig) -> str:
+        """Of all that decides a run but its length: more rounds continue it."""
+        shared = self.recipe.model_dump(exclude={"name", "strategies", "seeds", "rounds", "full", "version"})
+        return digest(shared, config.model_dump(), list(self.source.ids)[:1000], len(self.source.ids))
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _task(self) -> Task[Any]:
+        return make_task(self.recipe.task, self.source.classes or (), self.recipe.input)
+
+    @cached_property
+    def _features(self) -> FeatureSource:
+        shared = self.folder / "shared"
+        return make_features(self.recipe.features, self.source, SignalCache(shared / "features"), folder=shared)
+
+    def _setting(self, seed: int) -> Setting:
+        cache = SignalCache(self.folder / "shared" / f"signals-{seed}")
+        task = self._task()
+        learner: Learner = make_learner(self.recipe.learner, task, self._features)
+        return Setting(
+            source=self.source,
+            task=task,
+            learner=learner,
+            cache=cache,
+            fits=self.folder / "shared" / "fits",
+            frozen=self._features,
+            truth=self.source.truth,
+            seed=seed,
+            warm=self.recipe.warm,
+        )
+
+    def _check(self) -> None:
+        recipe, source = self.recipe, self.source
+        pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
+        labelled = sum(item in source.truth for item in pool)
+        wanted = recipe.initial + recipe.rounds * recipe.batch
+        if wanted > labelled:
+            raise ConfigError(
+                f"{recipe.initial} initial + {recipe.rounds} x {recipe.batch} = {wanted} labels asked for, and the pool has "
+                f"{labelled}: lower initial, batch or rounds"
+            )
+        if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
+            raise DataError("the data have no labelled test items: set data.test_share")
+        labels = [strategy.label for strategy in recipe.strategies]
+        if len(set(labels)) < len(labels):
+            raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
+        setting = self._setting(recipe.seeds[0])
+        Offer(setting.learner, frozen=True, held_back=True).check([make_strategy(config) for config in recipe.strategies])
+
+    # ---- the study --------------------------------------------------------------------------------------------------
+
+    def _full(self) -> list[float] | None:
+        """The primary metric when trained on everything, once: the headroom."""
+        folder = self.folder / "runs" / f"full-{self._digest(StrategyConfig(name='random'))[:10]}"
+        store = Store(folder, create=True)
+        with store.lock():
+            campaign = Campaign(store, self._setting(self.recipe.seeds[0]), progress=self.progress)
+            if not len(campaign.pool):
+                campaign.store.append([*_registration(self.source), *_labels(self.source, pool=True)])
+                campaign.pool = campaign.store.pool()
+            metrics = campaign.fit().metrics
+        store.close()
+        return [metrics[self._task().metrics().primary]]
+
+    def study(self, runs: Sequence[RunRecord], full: list[float] | None = None) -> Study:
+        """The study as it stands."""
+        metrics = self._task().metrics()
+        return Study(
+            name=self.recipe.name,
+            task=self.recipe.task,
+            primary=metrics.primary,
+            higher_is_better=metrics.higher_is_better,
+            runs=list(runs),
+            full=full,
+            settings=self._settings(),
+            environment=environment(),
+            pool=describe_pool(self.source),
+            examples={item: self.source.path(item) for run in runs for r in run.rounds for item in r.picked},
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        recipe = self.recipe
+        learner = recipe.learner.model_dump(mode="json", exclude_defaults=True) | {"kind": recipe.learner.kind}
+        start = "random" if recipe.start is None else f"{recipe.start.label}, without labels"
+        return {
+            "model": recipe.learner.model or recipe.learner.kind,
+            "learner": learner,
+            "phases": [phase.model_dump(mode="json") for phase in recipe.learner.phases] if recipe.learner.kind == "torch" else [],
+            "pretraining": recipe.features.backbone if recipe.learner.kind == "features" else (recipe.learner.weights or "none"),
+            "features": recipe.features.model_dump(mode="json", exclude_none=True),
+            "initial": recipe.initial,
+            "initial_set": start,
+            "batch": recipe.batch,
+            "rounds": recipe.rounds,
+            "retrain": "warm" if recipe.warm else "scratch",
+            "candidates": "all",
+            "transforms": {"train": recipe.input.augment, "pool": "resize and normalise, deterministic"},
+            "streams": ["initial", "fit (weights, order, augmentation)", "select", "draw"],
+            "paired": True,
+            "validation": 0,
+            "reference": 0,
+            "early_stopping": "none",
+            "tuning": "none: one configuration for every strategy",
+            "classes_from": "user",
+            "ties": "by the selection stream",
+            "seeds": list(recipe.seeds),
+            "command": f"labelwise compare {self.folder / 'recipe.yaml'}",
+        }
+
+
+def _registration(source: Source) -> list[Event]:
+    added: list[Event] = [
+        Added(Item(item, item, group=source.groups.get(item)), source.roles.get(item, "pool")) for item in source.ids
+    ]
+    return [*added, *_labels(source, pool=False)]
+
+
+def _labels(source: Source, *, pool: bool) -> list[Event]:
+    """The labels of the pool, or those of all other roles."""
+    return [
+        Labeled(item, source.truth[item], {"images": 1.0})
+        for item in source.ids
+        if (source.roles.get(item, "pool") == "pool") is pool and item in source.truth
+    ]
+
+
+def open_labelled(recipe: RecipeConfig, *, base: Path) -> Source:
+    """The labelled data of a recipe: opened, thinned, and with a test set.
+
+    Raises:
+        DataError: there are no labels.
+    """
+    data = recipe.data
+    source = open_in(base, data.source, root=data.root, download=data.download)
+    if not source.truth:
+        raise DataError(
+            f"{data.source!r} has no labels to simulate with: give one folder per class, or a CSV with a label column"
+        )
+    if data.subset is not None:
+        source = subset(source, data.subset, 0)
+    if "test" not in source.roles.values():
+        source = split(source, data.test_share, 0)
+    return Remembered(source)
+
+
+def write_recipe(recipe: RecipeConfig, folder: Path) -> Path:
+    """Writes the resolved recipe into its run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_yaml(recipe, folder / "recipe.yaml")
+    return folder / "recipe.yaml"
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware: the processor alone can change a ranking."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "labelwise": labelwise.__version__,
+        "cpu": platform.processor() or platform.machine(),
+        "gpu": gpu,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
+
+
+def describe_pool(source: Source) -> dict[str, Any]:
+    """Size, classes and duplicates of the pool."""
+    pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
+    counts: dict[str, int] = dict.fromkeys(source.classes or (), 0)
+    for item in pool:
+        if item in source.truth:
+            label = source.truth[item]
+            name = label if isinstance(label, str) else (source.classes or ())[label]
+            counts[name] = counts.get(name, 0) + 1
+    contents = [content for content in source.content(pool) if content]
+    duplicates = 1 - len(set(contents)) / len(contents) if contents else 0.0
+    return {
+        "items": len(pool),
+        "test": sum(source.roles.get(item) == "test" for item in source.ids),
+        "classes": list(source.classes or ()),
+        "class_counts": counts,
+        "duplicates": round(duplicates, 4),
+        "source": repr(source),
+    }

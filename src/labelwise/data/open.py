@@ -1,0 +1,129 @@
+"""One word for any kind of data: ``open_source``."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from labelwise.data.arrays import read_npz
+from labelwise.data.dataset import DatasetSource, from_dataset
+from labelwise.data.folder import ImageFolder
+from labelwise.data.labels import open_listing
+from labelwise.data.source import Source
+from labelwise.data.torchvision_sets import open_torchvision
+from labelwise.errors import ConfigError, DataError, unknown
+from labelwise.registry import import_object
+
+T = TypeVar("T")
+
+_ALLOWED = (
+    "give a folder of images, an .npz or .csv file, torchvision:NAME (for example torchvision:FashionMNIST) or "
+    "package.module:name"
+)
+
+
+def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **options: Any) -> Source:
+    """The source that ``spec`` names.
+
+    Args:
+        spec: a folder of images; an ``.npz`` file of arrays; a ``.csv`` file that lists images; ``torchvision:NAME``;
+            ``package.module:name``, an object, or a function that returns one; a ``Source``, which comes back as it is;
+            or a PyTorch data set.
+        root: torchvision: where the set lies. CSV: what its paths are relative to. Otherwise: what a relative ``spec``
+            is relative to.
+        options: passed on to what opens this kind: :class:`ImageFolder`, :func:`open_torchvision`,
+            :func:`from_dataset`, or the function that was named.
+
+    Raises:
+        ConfigError: for something that names no source, or an unknown option (nearest names given).
+        DataError: when the data cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> open_source([(np.zeros((4, 4), np.uint8), "cat")]).truth["0"]
+        'cat'
+    """
+    if isinstance(spec, Source):
+        return spec
+    if not isinstance(spec, (str, os.PathLike)):
+        return _of_object(spec, type(spec).__name__, options)
+    text = os.fspath(spec)
+    if not text.strip():
+        raise ConfigError(f"no data were named: {_ALLOWED}")
+    if isinstance(spec, str) and ":" in text and not Path(text).exists() and not _is_drive(text):
+        return _of_reference(text, root, options)
+    if (path := Path(text)).suffix.lower() in (".csv", ".tsv", ".txt") and not path.is_dir():
+        return _call(open_listing, (text,), {"root": root, **options}, text)
+    if root is not None:
+        text = str(Path(root) / text)
+    if Path(text).suffix.lower() == ".npz" and not Path(text).is_dir():
+        return _call(read_npz, (text,), options, text)
+    if Path(text).is_file():
+        raise DataError(f"{text!r} is a file that holds no set of images: {_ALLOWED}")
+    if not Path(text).exists():
+        raise DataError(f"{text!r} does not exist: {_ALLOWED}")
+    return _call(ImageFolder, (text,), options, text)
+
+
+def _of_reference(text: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> Source:
+    kind, _, name = text.partition(":")
+    if kind == "torchvision":
+        return _call(open_torchvision, (name,), {"root": root, **options}, text)
+    found = import_object(text)
+    if callable(found) and not isinstance(found, Source) and not hasattr(type(found), "__getitem__"):
+        found = _call(found, (), options, text)
+        options = {}
+    return found if isinstance(found, Source) else _of_object(found, text, options)
+
+
+def _of_object(found: Any, text: str, options: dict[str, Any]) -> DatasetSource:
+    if isinstance(found, (str, bytes, dict)) or not hasattr(found, "__getitem__") or not hasattr(found, "__len__"):
+        raise ConfigError(f"{text!r} gives a {type(found).__name__}, which is no source of images: {_ALLOWED}")
+    return _call(from_dataset, (found,), options, text)
+
+
+def _call(build: Callable[..., T], arguments: tuple[Any, ...], options: dict[str, Any], text: str) -> T:
+    """Call with options that were checked by name, so that a misspelt one is told apart from an error inside."""
+    parameters = inspect.signature(build).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        allowed = [parameter.name for parameter in parameters][len(arguments) :]
+        for option in options:
+            if option not in allowed:
+                raise unknown(f"option of {text!r}", option, allowed)
+    return build(*arguments, **options)
+
+
+def _is_drive(text: str) -> bool:
+    return len(text) > 2 and text[1] == ":" and text[2] in "\\/"
+
+
+def open_in(
+    base: Path, spec: str, *, root: str | None = None, ids: Sequence[str] | None = None, download: bool = False
+) -> Source:
+    """The source that a configuration in folder ``base`` names.
+
+    Args:
+        base: relative paths are relative to it.
+        spec: as for ``open_source``.
+        root: where a torchvision set lies, or what the paths of a CSV are relative to.
+        ids: the images of a folder where they are known already; saves scanning it.
+        download: whether torchvision may fetch a set that is not there.
+
+    Raises:
+        ConfigError: for something that names no source.
+        DataError: when the data cannot be read.
+    """
+    where = None if root is None else base / root
+    if spec.startswith("torchvision:"):
+        return open_source(spec, root=where, download=download)
+    if ":" in spec and not (base / spec).exists() and not _is_drive(spec):
+        return open_source(spec)
+    path = base / spec
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return open_source(path, root=where or path.parent)
+    if ids is not None and path.is_dir():
+        return open_source(path, ids=ids)
+    return open_source(path)

@@ -1,0 +1,557 @@
+"""A project: a folder of images, people who label, and what to label next. The command line is a thin skin over this."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.cache import SignalCache
+from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, prune_fits
+from labelwise.compare import environment
+from labelwise.config import ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
+from labelwise.data.open import open_in
+from labelwise.data.remembered import Remembered
+from labelwise.data.source import Source
+from labelwise.errors import ConfigError, DataError, StateError
+from labelwise.formats.labels_table import check_answers, read_labels
+from labelwise.formats.picks_json import write_picks
+from labelwise.formats.predictions_npz import Expected, read_predictions
+from labelwise.formats.scores_csv import write_scores
+from labelwise.learner import Progress, silent
+from labelwise.learners.imported import ImportedPredictions
+from labelwise.oracle import Pick, Request
+from labelwise.pool import Added, Cleared, Event, Item, Labeled, Pool
+from labelwise.report.gallery import write_gallery
+from labelwise.report.project import ProjectState, write_project_report
+from labelwise.report.records import RoundRecord
+from labelwise.store import Store
+from labelwise.strategies import COLD_START
+from labelwise.strategy import Budget, Strategy
+from labelwise.task import Task
+
+CONFIG_NAME = "labelwise.yaml"
+STATE_NAME = ".labelwise"
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """What to label next; iterates over its picks.
+
+    Args:
+        picks: in the order chosen.
+        round: the round they belong to; None for a ranking, which asks nobody.
+        strategy: what chose them.
+        notes: what people should know, one line each.
+        open: True when these are the unanswered picks of a round that was opened before.
+    """
+
+    picks: tuple[Pick, ...]
+    round: int | None
+    strategy: str
+    notes: tuple[str, ...] = ()
+    open: bool = False
+
+    def __iter__(self) -> Iterator[Pick]:
+        return iter(self.picks)
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Args:
+        labeled: items that got their first label.
+        corrected: items whose label changed.
+        skipped: items marked as not to be asked again.
+        unanswered: rows without an answer.
+        pending: items still waiting.
+        classes: set when this import decided the project's classes.
+    """
+
+    labeled: int
+    corrected: int
+    skipped: int
+    unanswered: int
+    pending: int
+    classes: tuple[str, ...] = ()
+
+
+@dataclass
+class Project:
+    """One project on disk.
+
+    Args:
+        folder: holds ``labelwise.yaml`` and ``.labelwise``.
+        progress: told on long work.
+        say: told in words what the project waits for.
+
+    Raises:
+        StateError: no project there, or it cannot be opened.
+    """
+
+    folder: Path
+    progress: Progress = silent
+    say: Callable[[str], None] = field(default=lambda message: None)
+
+    def __post_init__(self) -> None:
+        self.config = parse(ProjectConfig, read_yaml(self.folder / CONFIG_NAME), where=CONFIG_NAME)
+        self.store = Store(self.state)
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> Path:
+        """The ``.labelwise`` folder."""
+        return self.folder / STATE_NAME
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The pool as it was when it was first asked for in this process."""
+        return self.store.pool()
+
+    @cached_property
+    def source(self) -> Source:
+        """The images, those the project knows of."""
+        opened = open_images(self.config, self.folder, ids=self.pool.ids)
+        return Remembered(opened, self.store.content)
+
+    @property
+    def task(self) -> Task[Any]:
+        """The kind of label.
+
+        Raises:
+            ConfigError: the classes are not known yet.
+        """
+        if not self.config.classes:
+            raise ConfigError(
+                f"this project does not know its classes yet: import labels, or add 'classes: [...]' to {CONFIG_NAME}"
+            )
+        return make_task(self.config.task, self.config.classes, self.config.input)
+
+    @cached_property
+    def features(self) -> Any:
+        """The frozen feature source."""
+        cache = SignalCache(self.state / "signals" / "features")
+        return make_features(self.config.features, self.source, cache, folder=self.state / "backbone")
+
+    def campaign(self, predictions: Path | None = None) -> Campaign:
+        """The loop over this project, on the project's learner or on imported predictions."""
+        # before the first label any two names do: no strategy sees them
+        classes = self.config.classes or ("unknown", "unknown too")
+        task = make_task(self.config.task, classes, self.config.input)
+        cache = SignalCache(self.state / "signals" / "task")
+        if predictions is None:
+            learner, frozen = make_learner(self.config.learner, task, self.features), self.features
+        else:
+            learner = self._imported(predictions)
+            frozen = learner if "embedding" in learner.provides else self.features
+        setting = Setting(
+            self.source, task, learner, cache, fits=self.state / "fits", frozen=frozen, seed=self.config.seed
+        )
+        campaign = Campaign(self.store, setting, progress=self.progress)
+        return campaign
+
+    def _imported(self, path: Path) -> ImportedPredictions:
+        expected = Expected(ids=self.pool.ids, classes=self.config.classes or None, subset=True)
+        found = read_predictions(path, expected)
+        names = self.config.classes or found.classes
+        if not names:
+            width = 2 if found.probs_NC is None else found.probs_NC.shape[1]
+            names = tuple(f"class {i}" for i in range(width))
+        task = make_task(self.config.task, names, self.config.input)
+        return ImportedPredictions(task, found.ids, probs=found.probs_NC, embeddings=found.embeddings_ND)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Holds the project while a command changes it; what was read before may be old."""
+        with self.store.lock(waiting=self.say):
+            self.__dict__.pop("pool", None)
+            yield
+            self.__dict__.pop("pool", None)
+
+    # ---- the loop with people ---------------------------------------------------------------------------------------
+
+    def suggest(
+        self,
+        budget: int | Literal["all"] = 100,
+        *,
+        strategy: str | Strategy | None = None,
+        options: Mapping[str, Any] | None = None,
+        predictions: str | Path | None = None,
+        fit: bool = True,
+        more: bool = False,
+    ) -> Suggested:
+        """What to label next. While a round is open it returns that round's unanswered picks.
+
+        Args:
+            budget: how many; ``all`` ranks everything and asks nobody.
+            strategy: a name or a ``Strategy``; the project's own by default.
+            options: of a strategy given by name.
+            predictions: an .npz of somebody else's probabilities or embeddings; no model is trained then.
+            fit: train first if labels are newer than the weights.
+            more: open another round although one is open.
+
+        Raises:
+            ConfigError: unknown strategy or option, a budget larger than the pool.
+            UnmetNeed: the strategy needs what the learner cannot give; before anything is trained.
+        """
+        with self._changing():
+            if len(self.pool.pending) and not more and budget != "all":
+                return self._open_round()
+            chosen = self._strategy(strategy, options)
+            size = None if budget == "all" else Budget(budget)
+            if size is not None:
+                size.items(len(self.pool.unlabeled))
+            campaign = self.campaign(None if predictions is None else Path(predictions))
+            fitted, notes = None, []
+            if predictions is None:
+                chosen, fitted, notes = self._ready(campaign, chosen, fit)
+            if size is None:
+                found = campaign.choose(chosen, None)
+                return Suggested(found.picks, None, chosen.name, (*notes, *found.notes))
+            number = campaign.pool.round
+            found = campaign.suggest(chosen, size, fitted=fitted)
+            return Suggested(found.picks, number, chosen.name, (*notes, *found.notes, *_reported(found)))
+
+    def _strategy(self, strategy: str | Strategy | None, options: Mapping[str, Any] | None) -> Strategy:
+        if isinstance(strategy, Strategy):
+            return strategy
+        if strategy is None and not options:
+            return make_strategy(self.config.strategy)
+        name = strategy or self.config.strategy.name
+        return make_strategy(StrategyConfig(name=name, options=dict(options or {})))
+
+    def _open_round(self) -> Suggested:
+        pool = self.pool
+        waiting = {pool.ids[p] for p in pool.pending}
+        queries = [query for query in pool.queries() if query.id in waiting]
+        path = self.source.path
+        picks = tuple(Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in queries)
+        last = queries[-1]
+        note = (
+            f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels for "
+            "them, ask for more with --more, or drop them with 'labelwise cancel'"
+        )
+        return Suggested(picks, last.round, last.strategy, (note,), open=True)
+
+    def _ready(self, campaign: Campaign, chosen: Strategy, fit: bool) -> tuple[Strategy, Fitted | None, list[str]]:
+        """Trains or loads what the strategy needs; without labels a strategy that needs them gives way."""
+        labels = len(campaign.pool.labeled)
+        if not labels:
+            if chosen.cold:
+                return chosen, None, []
+            cold = make_strategy(StrategyConfig(name=COLD_START))
+            return cold, None, [f"there is no label yet, and {chosen.name!r} needs a trained model: {cold.name!r} chose instead"]
+        campaign.offer.check([chosen])
+        if not fit:
+            return chosen, self._last_fit(campaign, chosen), []
+        return chosen, self._fit(campaign, chosen), []
+
+    def _fit(self, campaign: Campaign, strategy: Strategy) -> Fitted:
+        fitted = campaign.fit(strategy)
+        keep = {record.fit_key for record in self.records()} | {fitted.key}
+        prune_fits(self.state / "fits", keep)
+        return fitted
+
+    def _last_fit(self, campaign: Campaign, strategy: Strategy) -> Fitted | None:
+        folders = [path.parent for path in (self.state / "fits").glob("*/fit.json")]
+        if not folders:
+            if strategy.cold:
+                return None
+            raise ConfigError("--no-fit was asked for, and nothing has been trained yet: run 'labelwise fit' first")
+        newest = max(folders, key=lambda folder: (folder / "fit.json").stat().st_mtime_ns)
+        campaign.setting.learner.load(newest, newest.name, auxiliaries=strategy.auxiliaries())
+        return None
+
+    def export(
+        self,
+        path: str | Path,
+        kind: Literal["csv", "json", "html"] | None = None,
+        *,
+        suggested: Suggested | None = None,
+    ) -> Path:
+        """Writes the unanswered picks for people: CSV of scores, JSON to fill in, or an HTML gallery, by the file's ending.
+
+        Raises:
+            ConfigError: an unknown ending.
+            StateError: no round is open.
+        """
+        out = Path(path)
+        kind = kind or _kind_of(out)
+        if suggested is None:
+            if not len(self.pool.pending):
+                raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
+            suggested = self._open_round()
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "csv":
+                write_scores(out, suggested.picks)
+            elif kind == "json":
+                number = -1 if suggested.round is None else suggested.round
+                write_picks(out, Request(number, suggested.picks, self.config.classes, suggested.strategy))
+            else:
+                self._gallery(out, suggested)
+        except OSError as error:
+            raise StateError(f"cannot write {out}: {error.strerror or error}. Choose another path") from error
+        return out
+
+    def _gallery(self, out: Path, suggested: Suggested) -> None:
+        number = "ranking" if suggested.round is None else f"round {suggested.round}"
+        write_gallery(
+            out,
+            suggested.picks,
+            image_of=self.image_of,
+            title=f"{self.folder.resolve().name}: {number}",
+            subtitle=f"{len(suggested)} images chosen by {suggested.strategy}",
+            classes=self.config.classes,
+        )
+
+    def image_of(self, item: str, side: int = 320) -> Any:
+        """A small PIL image of an item; None for one that cannot be read."""
+        from PIL import Image
+
+        try:
+            array = self.source.thumbnail(item, side)
+        except DataError:
+            return None
+        return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+    def import_labels(
+        self, path: str | Path, *, confirm: Callable[[tuple[str, ...]], bool] = lambda classes: True
+    ) -> Imported:
+        """Takes labels back from a CSV or JSON file: all of it or nothing.
+
+        Args:
+            path: the file; rows may be unanswered or skipped, and may correct earlier labels.
+            confirm: asked once, with the classes found, when the project has none yet.
+
+        Raises:
+            FormatError: an unknown id or class, or two labels for one id, with the row; nothing is imported.
+        """
+        with self._changing():
+            table = read_labels(path, classes=self.config.classes)
+            classes = self.config.classes or tuple(sorted({str(a.target) for a in table.answers if a.target is not None}))
+            root = getattr(self.source, "root", None) or getattr(getattr(self.source, "source", None), "root", None)
+            answers = check_answers(table, self.pool.ids, classes, root=root)
+            new_classes = ()
+            if not self.config.classes and classes:
+                if not confirm(classes):
+                    raise ConfigError("the classes were not confirmed, nothing was imported: correct the file and import it again")
+                new_classes = classes
+                make_task(self.config.task, classes, self.config.input)
+                self._save(self.config.model_copy(update={"classes": classes}))
+            before = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
+            campaign = _labels_only(self)
+            campaign.answer(answers)
+            labelled = [a for a in answers if a.target is not None]
+            return Imported(
+                labeled=sum(a.id not in before for a in labelled),
+                corrected=sum(a.id in before and before[a.id] != a.target for a in labelled),
+                skipped=len(answers) - len(labelled),
+                unanswered=table.unanswered,
+                pending=len(campaign.pool.pending),
+                classes=new_classes,
+            )
+
+    def cancel(self) -> int:
+        """Drops all unanswered picks; returns how many."""
+        with self._changing():
+            ids = [self.pool.ids[p] for p in self.pool.pending]
+            self.store.append([Cleared(item) for item in ids])
+            return len(ids)
+
+    def fit(self) -> Fitted:
+        """Trains on all labels, unless exactly this was trained before."""
+        with self._changing():
+            return self._fit(self.campaign(), make_strategy(self.config.strategy))
+
+    def add_new_images(self) -> int:
+        """Registers images that joined the data since; returns how many."""
+        with self._changing():
+            source = open_images(self.config, self.folder)
+            events = list(registration(source, known=self.pool))
+            self.store.append(events)
+            self.__dict__.pop("source", None)
+            return sum(isinstance(event, Added) for event in events)
+
+    # ---- what it looks like -----------------------------------------------------------------------------------------
+
+    def records(self) -> list[RoundRecord]:
+        """The record of each round."""
+        return [RoundRecord.from_json(record) for record in self.store.rounds()]
+
+    def progress_counts(self) -> dict[str, int]:
+        """Items of the pool by state."""
+        pool = self.pool
+        states = {"labelled": pool.labeled, "pending": pool.pending, "skipped": pool.skipped, "unlabelled": pool.unlabeled}
+        return {name: len(positions) for name, positions in states.items()}
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Writes one self-contained HTML page about this project."""
+        out = Path(path) if path is not None else self.state / "report.html"
+        picks: dict[int, list[Pick]] = {}
+        for query in self.pool.queries():
+            pick = Pick(query.id, self.source.path(query.id), query.rank, query.score, query.predicted, query.probability)
+            picks.setdefault(query.round, []).append(pick)
+        labels = [str(self.pool.target(p)) for p in self.pool.labeled]
+        tests = len(self.pool.with_role("test"))
+        state = ProjectState(
+            name=self.folder.resolve().name,
+            task=self.config.task,
+            strategy=self.config.strategy.label,
+            progress=self.progress_counts(),
+            rounds=self.records(),
+            picks=picks,
+            class_counts={name: labels.count(name) for name in self.config.classes},
+            cost=self.pool.cost(),
+            measured_on=f"{tests} labelled test images" if tests else "",
+            settings=self.config.model_dump(mode="json"),
+            environment=environment(),
+            warnings=() if tests else ("No image is held out for testing, so nothing says how good the model is.",),
+            next_steps=self.next_steps(),
+        )
+        return write_project_report(state, out, image_of=self.image_of)
+
+    def next_steps(self) -> list[str]:
+        """Commands that make sense now."""
+        if len(self.pool.pending):
+            return ["labelwise export picks.json", "labelwise import answers.csv"]
+        return ["labelwise suggest -n 100"]
+
+    def _save(self, config: ProjectConfig) -> None:
+        write_yaml(config, self.folder / CONFIG_NAME)
+        self.config = config
+
+
+def _labels_only(project: Project) -> Campaign:
+    """A campaign that only takes answers: no backbone is built for it."""
+    setting = Setting(project.source, project.task, None, SignalCache(None), seed=project.config.seed)  # type: ignore[arg-type]
+    return Campaign(project.store, setting)
+
+
+def _reported(found: Suggestion) -> list[str]:
+    shown = [f"left out {item!r}: {why}" for item, why in list(found.unreadable.items())[:10]]
+    more = len(found.unreadable) - len(shown)
+    return [*shown, f"and {more} more unreadable images"] if more else shown
+
+
+def _kind_of(path: Path) -> Literal["csv", "json", "html"]:
+    kinds: dict[str, Literal["csv", "json", "html"]] = {".csv": "csv", ".json": "json", ".html": "html", ".htm": "html"}
+    if path.suffix.lower() not in kinds:
+        raise ConfigError(f"cannot tell the format of {path.name!r} by its ending: use .csv, .json or .html")
+    return kinds[path.suffix.lower()]
+
+
+def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | None = None) -> Source:
+    """The images of a project; ``ids`` saves scanning a folder again."""
+    return open_in(folder, config.images, root=config.root, ids=ids)
+
+
+def registration(source: Source, *, known: Pool | None = None) -> Iterator[Event]:
+    """Events that add the images of a source, with the labels that lie on disk."""
+    new = [item for item in source.ids if known is None or item not in known]
+    for item in new:
+        yield Added(Item(item, item, group=source.groups.get(item)), source.roles.get(item, "pool"))
+    for item in new:
+        if item in source.truth:
+            yield Labeled(item, source.truth[item])
+
+
+def init(
+    images: str | Path,
+    *,
+    project: str | Path = ".",
+    classes: Sequence[str] = (),
+    progress: Progress = silent,
+    **config: Any,
+) -> Project:
+    """Makes a project from a folder of images, or of a project that is there already, adds its new images.
+
+    Args:
+        images: a folder (flat, nested, or one folder per class), an .npz, a CSV, or ``torchvision:NAME``.
+        project: where ``labelwise.yaml`` and ``.labelwise`` go.
+        classes: names of the classes; else they come from folder names or from the first import.
+        progress: told on long work.
+        config: any further key of ``labelwise.yaml``.
+
+    Raises:
+        DataError: no such folder, or no image in it; nothing is made.
+        StateError: there is another project already, or the folder cannot be written.
+    """
+    folder = Path(project)
+    resolved = _relative(str(images), folder)
+    if (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists():
+        existing = Project(folder, progress=progress)
+        if existing.config.images != resolved:
+            raise StateError(f"{folder / CONFIG_NAME} is about {existing.config.images!r} already: choose another --project folder")
+        existing.add_new_images()
+        return existing
+    values = {"images": resolved, "classes": tuple(classes), **config}
+    settings = parse(ProjectConfig, values, where="init")
+    source = open_images(settings, folder)
+    if not settings.classes and source.classes:
+        settings = settings.model_copy(update={"classes": tuple(source.classes)})
+    if settings.classes:
+        task = make_task(settings.task, settings.classes, settings.input)
+        for item, label in source.truth.items():
+            with _naming(item):
+                task.load(label)
+    make_strategy(settings.strategy)
+    store = Store(folder / STATE_NAME, create=True)
+    with store.lock():
+        if not len(store.pool()):
+            store.append(list(registration(source)))
+        try:
+            write_yaml(settings, folder / CONFIG_NAME)
+        except OSError as error:
+            raise StateError(f"cannot write {folder / CONFIG_NAME}: {error.strerror}. Choose a writable --project folder") from error
+    store.close()
+    return Project(folder, progress=progress)
+
+
+@contextlib.contextmanager
+def _naming(item: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"label of {item!r}: {error}") from None
+
+
+def _relative(images: str, folder: Path) -> str:
+    """The data as ``labelwise.yaml`` names them: relative to the project where they lie inside it, else absolute."""
+    path = Path(images)
+    if not path.exists():
+        return images
+    try:
+        return path.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        return str(path.resolve())
+
+
+def find_project(start: Path | None = None) -> Path:
+    """The project folder at or above ``start``, as git finds a repository.
+
+    Raises:
+        StateError: there is none up to the root.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder
+    raise StateError(f"no {CONFIG_NAME} in {here} or above: run 'labelwise init IMAGES' first, or name a folder with --project")
+
+
+def open_project(folder: str | Path | None = None, *, progress: Progress = silent) -> Project:
+    """Opens the project at or above a folder (the present one by default)."""
+    return Project(find_project(None if folder is None else Path(folder)), progress=progress)
+
+
+__all__ = ["Imported", "Project", "Suggested", "find_project", "init", "open_project"]
