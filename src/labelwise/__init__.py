@@ -1,13 +1,13 @@
 """labelwise: which images to label next, and what that saved.
 
-``labelwise.select`` chooses from plain arrays; ``labelwise.init`` and ``labelwise.open`` work with projects. Everything is
-imported when it is first used, so that ``import labelwise`` costs nothing.
+``labelwise.select`` chooses from plain arrays; ``labelwise.init`` and ``labelwise.open`` work with projects.
+Everything is imported when it is first used, so that ``import labelwise`` costs nothing.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 

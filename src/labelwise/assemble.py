@@ -76,9 +76,7 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
     if config.kind == "features":
         if not isinstance(features, FeatureSource):
             raise ConfigError("a learner of kind 'features' needs a feature backbone: set features: {backbone: auto}")
-        return FeatureLearner(
-            task, features, head=config.head, strength=config.strength, neighbours=config.neighbours
-        )
+        return FeatureLearner(task, features, head=config.head, strength=config.strength, neighbours=config.neighbours)
     if ":" in config.kind:
         learner = import_object(config.kind)(task)
         if not isinstance(learner, Learner):

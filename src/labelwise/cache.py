@@ -1,7 +1,7 @@
 """Signal rows on disk: computed once for each (weights, transform, signal) and image content, found again ever after.
 
-A key is a folder; each pass that adds rows writes one shard: the values, then the row keys, whose appearance commits the
-shard. A killed pass leaves at most a shard without keys, which nobody reads. Adding ten images computes ten rows.
+A key is a folder; each pass that adds rows writes one shard: the values, then the row keys, whose appearance commits
+the shard. A killed pass leaves at most a shard without keys, which nobody reads. Adding ten images computes ten rows.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class SignalCache:
                 part = missing[start : start + size]
                 table = producer.collect(
                     view.take(part.tolist()), lacking, role=role, data=data, seed=seed,
-                    progress=lambda stage, done, _, start=start: progress(stage, start + done, len(missing)),
+                    progress=_shifted(progress, start, len(missing)),
                 )  # fmt: skip
                 failed.update(table.failed)
                 self._write(table, view, contents, part, keys)
@@ -117,7 +117,8 @@ class SignalCache:
                 _Kept(self.folder / keys[signal]).add(row_keys, column)
             except OSError as error:
                 raise StateError(
-                    f"cannot keep signal rows in {self.folder}: {error}. Check that the folder is writable and the disk has room"
+                    f"cannot keep signal rows in {self.folder}: {error}. "
+                    "Check that the folder is writable and the disk has room"
                 ) from error
 
     def prune(self, keep: set[str]) -> None:
@@ -127,6 +128,13 @@ class SignalCache:
         for entry in self.folder.iterdir():
             if entry.name not in keep:
                 shutil.rmtree(entry, ignore_errors=True)
+
+
+def _shifted(progress: Progress, start: int, total: int) -> Progress:
+    def shifted(stage: str, done: int, _: int) -> None:
+        progress(stage, start + done, total)
+
+    return shifted
 
 
 class _Kept:
@@ -152,7 +160,7 @@ class _Kept:
 
     def read(self, rows: np.ndarray) -> Column:
         """These rows; mapped from the file where one shard holds exactly them in this order."""
-        values = [np.load(self.folder / f"{name}.values.npy", mmap_mode="r") for name in self.names]
+        values: list[np.ndarray] = [np.load(self.folder / f"{name}.values.npy", mmap_mode="r") for name in self.names]
         offsets = [self._offsets(name) for name in self.names]
         if any(part is not None for part in offsets):
             return _read_ragged(values, [part for part in offsets if part is not None], rows)

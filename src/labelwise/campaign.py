@@ -1,4 +1,4 @@
-"""The loop: fit, evaluate, choose, ask, take answers back; with people or simulated, resumed wherever it was stopped."""
+"""The loop: fit, evaluate, choose, ask, take answers back; with people or simulated, resumed wherever it stopped."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class Suggestion:
 class Campaign:
     """One project or one simulated run.
 
-    Every change is an event in the store, written before anything that can fail or take long comes next; a new ``Campaign``
-    on the same store goes on where the old one stopped, with the same picks.
+    Every change is an event in the store, written before anything that can fail or take long comes next; a new
+    ``Campaign`` on the same store goes on where the old one stopped, with the same picks.
 
     Args:
         store: the events.
@@ -313,8 +313,8 @@ def _keep(folder: Path, learner: Learner, report: FitReport, metrics: Mapping[st
         draft.replace(folder / "fit.json")
     except (OSError, SafetensorError) as error:
         raise StateError(
-            f"cannot keep the weights in {folder}: {error}. Nothing was lost but this training: check that the folder is "
-            "writable and the disk has room, then run the command again"
+            f"cannot keep the weights in {folder}: {error}. Nothing was lost but this training: check that the "
+            "folder is writable and the disk has room, then run the command again"
         ) from error
 
 
@@ -346,7 +346,7 @@ def peak_mb() -> float:
 
 
 class _Chooser:
-    """One selection: collects what steps need, leaves out what cannot be read, runs the strategy, describes the picks."""
+    """One selection: collects what steps need, leaves out unreadable images, runs the strategy, describes the picks."""
 
     def __init__(self, campaign: Campaign, first_needs: Needs) -> None:
         self.campaign = campaign

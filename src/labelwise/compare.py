@@ -29,7 +29,7 @@ from labelwise.pool import Added, Event, Item, Labeled, Queried
 from labelwise.report.records import RoundRecord, RunRecord, Study, write_study
 from labelwise.rng import digest, generator
 from labelwise.store import Store
-from labelwise.strategy import Budget, Strategy
+from labelwise.strategy import Budget
 
 if TYPE_CHECKING:
     from labelwise.data.source import Source
@@ -168,8 +168,8 @@ class Comparison:
         wanted = recipe.initial + recipe.rounds * recipe.batch
         if wanted > labelled:
             raise ConfigError(
-                f"{recipe.initial} initial + {recipe.rounds} x {recipe.batch} = {wanted} labels asked for, and the pool has "
-                f"{labelled}: lower initial, batch or rounds"
+                f"{recipe.initial} initial + {recipe.rounds} x {recipe.batch} = {wanted} labels asked for, and the "
+                f"pool has {labelled}: lower initial, batch or rounds"
             )
         if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
             raise DataError("the data have no labelled test items: set data.test_share")
@@ -177,7 +177,9 @@ class Comparison:
         if len(set(labels)) < len(labels):
             raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
         setting = self._setting(recipe.seeds[0])
-        Offer(setting.learner, frozen=True, held_back=True).check([make_strategy(config) for config in recipe.strategies])
+        Offer(setting.learner, frozen=True, held_back=True).check(
+            [make_strategy(config) for config in recipe.strategies]
+        )
 
     # ---- the study --------------------------------------------------------------------------------------------------
 
@@ -217,8 +219,12 @@ class Comparison:
         return {
             "model": recipe.learner.model or recipe.learner.kind,
             "learner": learner,
-            "phases": [phase.model_dump(mode="json") for phase in recipe.learner.phases] if recipe.learner.kind == "torch" else [],
-            "pretraining": recipe.features.backbone if recipe.learner.kind == "features" else (recipe.learner.weights or "none"),
+            "phases": [phase.model_dump(mode="json") for phase in recipe.learner.phases]
+            if recipe.learner.kind == "torch"
+            else [],
+            "pretraining": recipe.features.backbone
+            if recipe.learner.kind == "features"
+            else (recipe.learner.weights or "none"),
             "features": recipe.features.model_dump(mode="json", exclude_none=True),
             "initial": recipe.initial,
             "initial_set": start,

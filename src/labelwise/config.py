@@ -1,4 +1,4 @@
-"""Configuration: pydantic models from YAML. Unknown keys are an error that names the nearest; flags over file over defaults."""
+"""Configuration: pydantic models from YAML; flags over file over defaults; an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -58,11 +58,15 @@ class PhaseConfig(Config):
 class LearnerConfig(Config):
     """What is trained: a head on frozen features, or a whole network."""
 
-    kind: str = pydantic.Field("features", description="features, torch, or package.module:name of a function (task) -> Learner")
+    kind: str = pydantic.Field(
+        "features", description="features, torch, or package.module:name of a function (task) -> Learner"
+    )
     head: Literal["linear", "knn"] = "linear"
     strength: float = pydantic.Field(1.0, gt=0)
     neighbours: int = pydantic.Field(5, ge=1)
-    model: str | None = pydantic.Field(None, description="lenet, resnet18_cifar, torchvision:..., timm:..., package.module:name")
+    model: str | None = pydantic.Field(
+        None, description="lenet, resnet18_cifar, torchvision:..., timm:..., package.module:name"
+    )
     weights: str | None = None
     embedding: str | None = None
     members: int = pydantic.Field(1, ge=1)
@@ -98,7 +102,9 @@ class ProjectConfig(Config):
     """``labelwise.yaml``: one project."""
 
     version: int = CONFIG_VERSION
-    images: str = pydantic.Field(description="folder, .npz, .csv, torchvision:NAME or package.module:name; relative to this file")
+    images: str = pydantic.Field(
+        description="folder, .npz, .csv, torchvision:NAME or package.module:name; relative to this file"
+    )
     root: str | None = pydantic.Field(None, description="where a torchvision data set lies")
     task: str = "classification"
     classes: tuple[str, ...] = ()
@@ -118,7 +124,9 @@ class DataConfig(Config):
     download: bool = False
     subset: int | None = pydantic.Field(None, ge=2, description="only this many pool items, drawn at random by seed 0")
     test_subset: int | None = pydantic.Field(None, ge=2)
-    test_share: float = pydantic.Field(0.2, gt=0, lt=1, description="held out where the data have no split of their own")
+    test_share: float = pydantic.Field(
+        0.2, gt=0, lt=1, description="held out where the data have no split of their own"
+    )
 
 
 class RecipeConfig(Config):
@@ -162,7 +170,8 @@ def parse(model: type[C], values: Any, *, where: str) -> C:
     found = values.get("version", CONFIG_VERSION)
     if isinstance(found, int) and found > CONFIG_VERSION:
         raise StateError(
-            f"{where} was written by a newer labelwise (version {found}, this one reads up to {CONFIG_VERSION}): update labelwise"
+            f"{where} was written by a newer labelwise (version {found}, this one reads up to "
+            f"{CONFIG_VERSION}): update labelwise"
         )
     try:
         return model.model_validate(dict(values))
@@ -212,7 +221,9 @@ def read_yaml(path: Path) -> Any:
 def write_yaml(config: Config, path: Path) -> None:
     """Writes a configuration whole or not at all, leaving out what is default."""
     text = yaml.safe_dump(
-        config.model_dump(mode="json", exclude_defaults=True) | {"version": CONFIG_VERSION}, sort_keys=False, allow_unicode=True
+        config.model_dump(mode="json", exclude_defaults=True) | {"version": CONFIG_VERSION},
+        sort_keys=False,
+        allow_unicode=True,
     )
     draft = path.with_name(path.name + ".tmp")
     draft.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Selection straight from arrays: for people who bring embeddings and probabilities from any model, and need no project."""
+"""Selection straight from arrays, for people who bring embeddings and probabilities and need no project."""
 
 from __future__ import annotations
 
@@ -117,7 +117,9 @@ class Arrays:
         if not sizes:
             raise ConfigError("no array was given: pass embeddings= (N, D), probs= (N, C) or draws= (T, N, C)")
         if len(set(sizes.values())) > 1:
-            raise ConfigError(f"the arrays have different numbers of items: {sizes}. Give one row for each item in all of them")
+            raise ConfigError(
+                f"the arrays have different numbers of items: {sizes}. Give one row for each item in all of them"
+            )
         return next(iter(sizes.values()))
 
 
@@ -173,7 +175,9 @@ def select(
     labels_L = None if labels is None else as_tensor(labels).to(torch.int64)
     if order is not None:
         arrays, labeled_L = _reordered(arrays, order), _inverse(order)[labeled_L]
-    query = _query(count, labeled_L, labels_L, None if cost is None else as_tensor(cost), generator(seed, "select", 0), budget)
+    query = _query(
+        count, labeled_L, labels_L, None if cost is None else as_tensor(cost), generator(seed, "select", 0), budget
+    )
     if order is not None and query.cost_N is not None:
         query = replace(query, cost_N=query.cost_N[order])
     if chosen.oracle:
@@ -206,12 +210,14 @@ class Held:
 def _query(
     count: int, labeled_L: Tensor, labels_L: Tensor | None, cost_N: Tensor | None, rng: np.random.Generator, budget: int
 ) -> Query:
-    if len(labeled_L) and not (0 <= int(labeled_L.min()) and int(labeled_L.max()) < count):
+    if len(labeled_L) and (int(labeled_L.min()) < 0 or int(labeled_L.max()) >= count):
         raise ConfigError(f"labeled= holds positions outside 0 to {count - 1}: give rows of the arrays")
-    if len(labeled_L.unique()) != len(labeled_L):
+    if len(set(labeled_L.tolist())) != len(labeled_L):
         raise ConfigError("labeled= holds a position twice: give each row once")
     if labels_L is not None and len(labels_L) != len(labeled_L):
-        raise ConfigError(f"labels= has {len(labels_L)} entries for {len(labeled_L)} labelled positions: give one for each")
+        raise ConfigError(
+            f"labels= has {len(labels_L)} entries for {len(labeled_L)} labelled positions: give one for each"
+        )
     free = torch.ones(count, dtype=torch.bool)
     free[labeled_L] = False
     unlabeled_M = free.nonzero().squeeze(1)
@@ -292,6 +298,16 @@ def check_probabilities(probs_BC: Tensor, exclusive: bool, *, first_row: int = 0
     if exclusive and rows.shape[1] > 1 and bool(off_B.any()):
         row = int(off_B.nonzero()[0])
         raise DataError(
-            f"probs row {first_row + row} sums to {float(rows[row].sum()):.4f} where classes exclude each other: it must sum "
-            "to 1. Give softmax outputs, or exclusive=False for sigmoid heads"
+            f"probs row {first_row + row} sums to {float(rows[row].sum()):.4f} where classes exclude each other: "
+            "it must sum to 1. Give softmax outputs, or exclusive=False for sigmoid heads"
         )
+
+
+def list_strategies() -> list[str]:
+    """Names of all registered strategies.
+
+    Example:
+        >>> "margin" in list_strategies()
+        True
+    """
+    return STRATEGIES.names()

@@ -55,7 +55,9 @@ class StateError(LabelwiseError):
     """The project folder cannot be read or written as asked."""
 
 
-def unknown(kind: str, got: str, allowed: Iterable[str], *, error: type[LabelwiseError] = ConfigError) -> LabelwiseError:
+def unknown(
+    kind: str, got: str, allowed: Iterable[str], *, error: type[LabelwiseError] = ConfigError
+) -> LabelwiseError:
     """The error for a name that is not in a closed list: nearest names first, then the whole list.
 
     Example:

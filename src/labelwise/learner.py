@@ -1,4 +1,4 @@
-"""The contract for learners: fit, evaluate, collect, save, load. And for auxiliaries: extra heads trained beside the task."""
+"""The contract for learners (fit, evaluate, collect, save, load) and for extra heads trained beside the task."""
 
 from __future__ import annotations
 
@@ -146,8 +146,9 @@ class Auxiliary(ABC):
 class Learner(ABC):
     """Something that learns from labels and says things about images.
 
-    Weights are named by a digest of what they were trained from (configuration, labelled items with their targets, seed,
-    initial weights), so that the same training is never done twice and a killed command finds its finished work again.
+    Weights are named by a digest of what they were trained from (configuration, labelled items with their targets,
+    seed, initial weights), so that the same training is never done twice and a killed command finds its finished work
+    again.
     """
 
     task: Task[Any]

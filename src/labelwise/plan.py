@@ -49,15 +49,15 @@ class Offer:
             for step in strategy.steps():
                 if (step.needs.truth or strategy.oracle) and not self.held_back:
                     raise UnmetNeed(
-                        f"strategy {strategy.name!r} is an oracle: it reads hidden labels, which exist only in simulated "
-                        "campaigns (labelwise compare). Choose another strategy"
+                        f"strategy {strategy.name!r} is an oracle: it reads hidden labels, which exist only in "
+                        "simulated campaigns (labelwise compare). Choose another strategy"
                     )
                 for signal in step.needs.signals:
                     self._check_signal(strategy, signal)
             if strategy.auxiliaries() and not self.learner.trains_auxiliaries:
                 raise UnmetNeed(
-                    f"strategy {strategy.name!r} trains an extra head beside the model, and {type(self.learner).__name__} "
-                    "cannot: use a torch learner"
+                    f"strategy {strategy.name!r} trains an extra head beside the model, and "
+                    f"{type(self.learner).__name__} cannot: use a torch learner"
                 )
 
     def _check_signal(self, strategy: Strategy, signal: Signal) -> None:

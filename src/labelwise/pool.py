@@ -165,7 +165,9 @@ class Pool:
             case Queried():
                 position = self.position(event.id)
                 if ROLES[self._role[position]] != "pool" or self._state[position] != UNLABELED:
-                    raise PoolError(f"{event.id!r} is queried, but it is {self.describe(position)}: cancel or clear it first")
+                    raise PoolError(
+                        f"{event.id!r} is queried, but it is {self.describe(position)}: cancel or clear it first"
+                    )
                 self._state[position] = PENDING
                 self._query[position] = event
             case Labeled():
@@ -244,19 +246,17 @@ class Pool:
         busy = np.flatnonzero(np.isin(self._state, (PENDING, LABELED)))
         covered = {self.items[p].path for p in busy if self.items[p].region is None}
         opened = {self.items[p].path for p in busy if self.items[p].region is not None}
-        blocked = [
-            self.items[p].path in (opened if self.items[p].region is None else covered) for p in free
-        ]
-        return free[~np.array(blocked, dtype=bool)]
+        blocked = [self.items[p].path in (opened if self.items[p].region is None else covered) for p in free]
+        return np.array([p for p, out in zip(free, blocked, strict=True) if not out], dtype=np.int64)
 
     def with_role(self, role: Role, *, labeled: bool = True) -> Positions:
         """Items of a role, by default only those with a label."""
         here = self._role == ROLES.index(role)
         if labeled:
             here &= self._state == LABELED
-        return np.flatnonzero(here).astype(np.int64)
+        return np.flatnonzero(here).astype(np.int64, copy=False)
 
-    def target(self, position: int) -> Any:
+    def target(self, position: int | np.int64) -> Any:
         """The raw label of a labelled item.
 
         Raises:

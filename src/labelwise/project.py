@@ -1,4 +1,4 @@
-"""A project: a folder of images, people who label, and what to label next. The command line is a thin skin over this."""
+"""A project: images, people who label, and what to label next. The command line is a thin skin over this."""
 
 from __future__ import annotations
 
@@ -156,8 +156,7 @@ class Project:
         setting = Setting(
             self.source, task, learner, cache, fits=self.state / "fits", frozen=frozen, seed=self.config.seed
         )
-        campaign = Campaign(self.store, setting, progress=self.progress)
-        return campaign
+        return Campaign(self.store, setting, progress=self.progress)
 
     def _imported(self, path: Path) -> ImportedPredictions:
         expected = Expected(ids=self.pool.ids, classes=self.config.classes or None, subset=True)
@@ -211,7 +210,8 @@ class Project:
             if size is not None:
                 size.items(len(self.pool.unlabeled))
             campaign = self.campaign(None if predictions is None else Path(predictions))
-            fitted, notes = None, []
+            fitted: Fitted | None = None
+            notes: list[str] = []
             if predictions is None:
                 chosen, fitted, notes = self._ready(campaign, chosen, fit)
             if size is None:
@@ -237,8 +237,8 @@ class Project:
         picks = tuple(Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in queries)
         last = queries[-1]
         note = (
-            f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels for "
-            "them, ask for more with --more, or drop them with 'labelwise cancel'"
+            f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels "
+            "for them, ask for more with --more, or drop them with 'labelwise cancel'"
         )
         return Suggested(picks, last.round, last.strategy, (note,), open=True)
 
@@ -249,7 +249,11 @@ class Project:
             if chosen.cold:
                 return chosen, None, []
             cold = make_strategy(StrategyConfig(name=COLD_START))
-            return cold, None, [f"there is no label yet, and {chosen.name!r} needs a trained model: {cold.name!r} chose instead"]
+            return (
+                cold,
+                None,
+                [f"there is no label yet, and {chosen.name!r} needs a trained model: {cold.name!r} chose instead"],
+            )
         campaign.offer.check([chosen])
         if not fit:
             return chosen, self._last_fit(campaign, chosen), []
@@ -278,7 +282,7 @@ class Project:
         *,
         suggested: Suggested | None = None,
     ) -> Path:
-        """Writes the unanswered picks for people: CSV of scores, JSON to fill in, or an HTML gallery, by the file's ending.
+        """Writes the unanswered picks: a CSV of scores, a JSON to fill in, or an HTML gallery, by the file's ending.
 
         Raises:
             ConfigError: an unknown ending.
@@ -338,13 +342,17 @@ class Project:
         """
         with self._changing():
             table = read_labels(path, classes=self.config.classes)
-            classes = self.config.classes or tuple(sorted({str(a.target) for a in table.answers if a.target is not None}))
+            classes = self.config.classes or tuple(
+                sorted({str(a.target) for a in table.answers if a.target is not None})
+            )
             root = getattr(self.source, "root", None) or getattr(getattr(self.source, "source", None), "root", None)
             answers = check_answers(table, self.pool.ids, classes, root=root)
-            new_classes = ()
+            new_classes: tuple[str, ...] = ()
             if not self.config.classes and classes:
                 if not confirm(classes):
-                    raise ConfigError("the classes were not confirmed, nothing was imported: correct the file and import it again")
+                    raise ConfigError(
+                        "the classes were not confirmed, nothing was imported: correct the file and import it again"
+                    )
                 new_classes = classes
                 make_task(self.config.task, classes, self.config.input)
                 self._save(self.config.model_copy(update={"classes": classes}))
@@ -391,7 +399,12 @@ class Project:
     def progress_counts(self) -> dict[str, int]:
         """Items of the pool by state."""
         pool = self.pool
-        states = {"labelled": pool.labeled, "pending": pool.pending, "skipped": pool.skipped, "unlabelled": pool.unlabeled}
+        states = {
+            "labelled": pool.labeled,
+            "pending": pool.pending,
+            "skipped": pool.skipped,
+            "unlabelled": pool.unlabeled,
+        }
         return {name: len(positions) for name, positions in states.items()}
 
     def report(self, path: str | Path | None = None) -> Path:
@@ -399,7 +412,9 @@ class Project:
         out = Path(path) if path is not None else self.state / "report.html"
         picks: dict[int, list[Pick]] = {}
         for query in self.pool.queries():
-            pick = Pick(query.id, self.source.path(query.id), query.rank, query.score, query.predicted, query.probability)
+            pick = Pick(
+                query.id, self.source.path(query.id), query.rank, query.score, query.predicted, query.probability
+            )
             picks.setdefault(query.round, []).append(pick)
         labels = [str(self.pool.target(p)) for p in self.pool.labeled]
         tests = len(self.pool.with_role("test"))
@@ -491,7 +506,9 @@ def init(
     if (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists():
         existing = Project(folder, progress=progress)
         if existing.config.images != resolved:
-            raise StateError(f"{folder / CONFIG_NAME} is about {existing.config.images!r} already: choose another --project folder")
+            raise StateError(
+                f"{folder / CONFIG_NAME} is about {existing.config.images!r} already: choose another --project folder"
+            )
         existing.add_new_images()
         return existing
     values = {"images": resolved, "classes": tuple(classes), **config}
@@ -512,7 +529,9 @@ def init(
         try:
             write_yaml(settings, folder / CONFIG_NAME)
         except OSError as error:
-            raise StateError(f"cannot write {folder / CONFIG_NAME}: {error.strerror}. Choose a writable --project folder") from error
+            raise StateError(
+                f"cannot write {folder / CONFIG_NAME}: {error.strerror}. Choose a writable --project folder"
+            ) from error
     store.close()
     return Project(folder, progress=progress)
 
@@ -546,7 +565,9 @@ def find_project(start: Path | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / CONFIG_NAME).is_file():
             return folder
-    raise StateError(f"no {CONFIG_NAME} in {here} or above: run 'labelwise init IMAGES' first, or name a folder with --project")
+    raise StateError(
+        f"no {CONFIG_NAME} in {here} or above: run 'labelwise init IMAGES' first, or name a folder with --project"
+    )
 
 
 def open_project(folder: str | Path | None = None, *, progress: Progress = silent) -> Project:

@@ -113,8 +113,8 @@ class Store:
         except (OSError, sa.exc.OperationalError, sa.exc.DatabaseError) as error:
             cause = getattr(error, "orig", None) or error
             raise StateError(
-                f"cannot write the project state in {self.folder}: {cause}. Nothing was changed. Check that the folder is "
-                "writable and the disk has room"
+                f"cannot write the project state in {self.folder}: {cause}. Nothing was changed. Check that the "
+                "folder is writable and the disk has room"
             ) from error
 
     @contextlib.contextmanager
@@ -135,7 +135,9 @@ class Store:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
                 who = holder.read_text() if holder.exists() else "unknown"
-                waiting(f"another labelwise command (process {who}) is working on this project; waiting up to {wait:.0f} s")
+                waiting(
+                    f"another labelwise command (process {who}) is working on this project; waiting up to {wait:.0f} s"
+                )
                 try:
                     lock.acquire(timeout=wait)
                 except filelock.Timeout:
@@ -179,14 +181,14 @@ class Store:
         """The records of all rounds, in order."""
         with self._engine.connect() as connection:
             found = connection.execute(sa.select(_ROUNDS.c.record).order_by(_ROUNDS.c.round))
-            return [json.loads(record) for (record,) in found]
+            return [json.loads(record) for record in found.scalars()]
 
     def events(self) -> Iterator[Event]:
         """All events, in the order they were written."""
         for kind, item_id, payload, _ in self._rows():
             yield _event(kind, item_id, payload)
 
-    def _rows(self) -> Iterator[sa.Row[Any]]:
+    def _rows(self) -> Iterator[Any]:
         columns = (_EVENTS.c.kind, _EVENTS.c.item, _EVENTS.c.payload, _EVENTS.c.time)
         with self._engine.connect() as connection:
             yield from connection.execute(sa.select(*columns).order_by(_EVENTS.c.seq))
@@ -201,7 +203,9 @@ class Store:
         except (PoolError, TypeError, KeyError, json.JSONDecodeError) as error:
             raise StateError(f"{self.folder / 'state.db'} is damaged: {error}. Restore it from a backup") from error
 
-    def content(self, item_ids: Sequence[str], stats: Sequence[str], digests: Callable[[list[str]], list[str]]) -> list[str]:
+    def content(
+        self, item_ids: Sequence[str], stats: Sequence[str], digests: Callable[[list[str]], list[str]]
+    ) -> list[str]:
         """Content digests, each image read once: known ones are remembered as long as size and time of the file agree.
 
         Args:
@@ -211,7 +215,9 @@ class Store:
         """
         with self._engine.connect() as connection:
             known = {row.item: (row.stat, row.digest) for row in connection.execute(sa.select(_CONTENT))}
-        new = [i for i, (item, stat) in enumerate(zip(item_ids, stats, strict=True)) if known.get(item, ("",))[0] != stat]
+        new = [
+            i for i, (item, stat) in enumerate(zip(item_ids, stats, strict=True)) if known.get(item, ("",))[0] != stat
+        ]
         found = digests([item_ids[i] for i in new])
         rows = [{"item": item_ids[i], "stat": stats[i], "digest": value} for i, value in zip(new, found, strict=True)]
         if rows:

@@ -239,11 +239,14 @@ class Budget:
         if self.unit == "images":
             if self.amount > available:
                 raise ConfigError(
-                    f"{self.amount} items asked for, but only {available} are unlabelled: ask for at most {available}, or 'all'"
+                    f"{self.amount} items asked for, but only {available} are unlabelled: ask for at most "
+                    f"{available}, or 'all'"
                 )
             return self.amount
         if cost_M is None:
-            raise ConfigError(f"a budget in {self.unit} needs an expected cost for each item: give cost=..., or count images")
+            raise ConfigError(
+                f"a budget in {self.unit} needs an expected cost for each item: give cost=..., or count images"
+            )
         return max(1, min(available, int(self.amount // max(float(cost_M.min()), 1e-12))))
 
     def cut(self, selection: Selection, cost_N: Tensor | None) -> Selection:
@@ -270,7 +273,9 @@ class Declared:
             UndeclaredSignal: the step did not declare this signal.
         """
         if signal not in self.allowed:
-            raise UndeclaredSignal(f"{signal!r} was read but not declared: add it to the step's Needs ({set(self.allowed)})")
+            raise UndeclaredSignal(
+                f"{signal!r} was read but not declared: add it to the step's Needs ({set(self.allowed)})"
+            )
         return self.signals.matrix(signal)
 
 
@@ -296,7 +301,8 @@ def run_steps(strategy: Strategy, query: Query, collect: Callable[[Step, Query],
 
     Args:
         strategy: what to run.
-        query: the state; ``collect`` may take unreadable items out of it, and a step passes its survivors on to the next.
+        query: the state; ``collect`` may take unreadable items out of it, and a step passes its survivors on to the
+            next.
         collect: signals of a step for the query's items.
 
     Raises:
@@ -333,13 +339,13 @@ def _with_signals(query: Query, step: Step, collected: Collected) -> Query:
 def _check(strategy: Strategy, query: Query, selection: Selection, *, exact: bool) -> None:
     picked_K = selection.positions_K
     if exact and len(picked_K) != query.budget:
-        raise PoolError(f"strategy {strategy.name!r} chose {len(picked_K)} items where {query.budget} were asked: a bug in it")
-    if len(picked_K.unique()) != len(picked_K):
+        raise PoolError(
+            f"strategy {strategy.name!r} chose {len(picked_K)} items where {query.budget} were asked: a bug in it"
+        )
+    if len(set(picked_K.tolist())) != len(picked_K):
         raise PoolError(f"strategy {strategy.name!r} chose an item twice: a bug in it")
     if not bool(torch.isin(picked_K.cpu(), query.unlabeled_M.cpu()).all()):
         raise PoolError(f"strategy {strategy.name!r} chose an item that is not unlabelled: a bug in it")
     if selection.scores_K is not None and not bool(torch.isfinite(selection.scores_K).all()):
         bad = picked_K[~torch.isfinite(selection.scores_K)].tolist()
         raise NonFiniteScore(f"strategy {strategy.name!r} gave a score that is not finite at positions {bad[:5]}")
-
-

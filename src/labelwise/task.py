@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Target = TypeVar("Target")
 Json = Any
 
-#: What a task or a learner can put into ``Outputs``: ``probs``, ``logits``, ``embedding`` (of the image), ``unit_embedding``,
-#: ``head:NAME`` (what an auxiliary says); a plain string, so that a new task needs no edit here.
+#: What a task or a learner can put into ``Outputs``: ``probs``, ``logits``, ``embedding`` (of the image),
+#: ``unit_embedding``, ``head:NAME`` (what an auxiliary says); a plain string, so that a new task needs no edit here.
 Field = str
 
 
@@ -43,8 +43,8 @@ class Batch:
         return len(self.images)
 
 
-#: Named parts of a loss, each (sum_B, norm_B): the loss of an image is sum / norm of its row, the loss of a batch is the
-#: sum of sums over the sum of norms, so that splitting a batch changes nothing.
+#: Named parts of a loss, each (sum_B, norm_B): the loss of an image is sum / norm of its row, the loss of a batch is
+#: the sum of sums over the sum of norms, so that splitting a batch changes nothing.
 Losses = Mapping[str, tuple["Tensor", "Tensor"]]
 
 

@@ -45,8 +45,8 @@ def made_up_run(strategy, seed, slope, labels=tuple(LABELS), classes=tuple(CLASS
                 fit_key=f"{seed}-{n}" if i == 0 else f"{strategy}-{seed}-{n}",
             )
         )
-        for k in range(more):
-            counts[classes[int(rng.integers(len(classes)) * rng.random() ** (slope - 0.5))]] += 1
+        for _ in range(more):
+            counts[classes[int(rng.integers(len(classes)) * rng.random() ** abs(slope - 0.5))]] += 1
     return RunRecord(strategy=strategy, seed=seed, rounds=rounds)
 
 

@@ -32,7 +32,7 @@ class InputSpec:
     crop: float = 1.0
 
     def prepare(self, image: np.ndarray | Tensor) -> Tensor:
-        """One image as a (C, H, W) tensor: uint8 images are converted and resized; float tensors pass through as they are.
+        """One image as a (C, H, W) tensor: uint8 is converted and resized, float tensors pass through as they are.
 
         Cost: one resize (antialiased, bilinear).
         """

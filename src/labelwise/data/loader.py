@@ -119,7 +119,7 @@ def batches(
 
 
 def default_workers(source: Source, count: int) -> int:
-    """Decoding processes that pay for their start: none for arrays and small sets, else one for each free core, at most 8."""
+    """Decoding processes that pay for their start: none for arrays and small sets, else one a core, at most 8."""
     if count < 2000 or source.batch(list(source.ids[:1])) is not None:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,8 +23,9 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         with Path(path).open("rb") as file:
             if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
                 raise FormatError(f"{shown} is no .npz file: write it with numpy.savez")
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise FormatError(f"{shown} does not exist: check the path") from None
     except ValueError as error:

@@ -41,15 +41,12 @@ class Backbone(ABC):
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """(B, D) float32 from prepared images."""
 
-    def save(self, folder: Path) -> None:
-        """Keeps what ``prepare`` found; most backbones have nothing to keep."""
-
 
 class Pixels(Backbone):
     """Built in, needs no weights: small pictures, centred, on the main axes of the pool (PCA).
 
-    The axes come from up to 4,000 images evenly spaced by id and are kept with the project, so that later images join the
-    same space.
+    The axes come from up to 4,000 images evenly spaced by id and are kept with the project, so that later images join
+    the same space.
 
     Args:
         side: pictures are resized to this many pixels.
@@ -71,9 +68,15 @@ class Pixels(Backbone):
         """Fits the axes, unless they are there."""
         if self._axes_DK is not None:
             return
-        rows = torch.linspace(0, len(view) - 1, min(len(view), 4000)).round().long().unique().tolist()
+        rows = (
+            sorted({round(i * (len(view) - 1) / 3999) for i in range(4000)})
+            if len(view) > 4000
+            else list(range(len(view)))
+        )
         images = PreparedImages(view.source, view.ids, self.input)
-        parts = [self._flat(part.images) for part in batches(images, [[rows[i] for i in b] for b in blocks(len(rows), 512)])]
+        parts = [
+            self._flat(part.images) for part in batches(images, [[rows[i] for i in b] for b in blocks(len(rows), 512)])
+        ]
         flat_ND = torch.cat(parts)
         self._mean_D = flat_ND.mean(0)
         covariance = (flat_ND - self._mean_D).T @ (flat_ND - self._mean_D) / max(len(flat_ND) - 1, 1)
@@ -98,6 +101,7 @@ class Pixels(Backbone):
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """(B, axes)."""
         assert self._axes_DK is not None, "prepare comes first"
+        assert self._mean_D is not None
         return (self._flat(images_BCHW) - self._mean_D) @ self._axes_DK
 
     def _flat(self, images_BCHW: Tensor) -> Tensor:
@@ -114,7 +118,9 @@ class Network(Backbone):
         layer: module whose pooled output is the vector; None: the input of the last linear layer.
     """
 
-    def __init__(self, model: str, weights: str = "default", *, size: int | None = None, layer: str | None = None) -> None:
+    def __init__(
+        self, model: str, weights: str = "default", *, size: int | None = None, layer: str | None = None
+    ) -> None:
         self.net, mean, std, trained_at = _pretrained(model, weights)
         side = size or (96 if weights == LITE0 else trained_at)
         self.input = InputSpec((side, side), 3, mean, std)
@@ -168,7 +174,8 @@ def backbone(name: str, *, weights: str | None = None, size: int | None = None, 
     """A backbone by name.
 
     Args:
-        name: ``pixels``, ``lite0``, ``auto`` (lite0 where its package is installed, else pixels), or a timm or torchvision name.
+        name: ``pixels``, ``lite0``, ``auto`` (lite0 where its package is installed, else pixels), or a timm or
+            torchvision name.
         weights: for networks: ``default`` or a file.
         size: side of the input in pixels.
         folder: where ``pixels`` keeps its axes.

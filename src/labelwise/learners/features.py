@@ -292,7 +292,8 @@ def fit_linear(x_LD: Tensor, labels_L: Tensor, classes: int, strength: float) ->
     """Multinomial logistic regression with a ridge: mean cross-entropy + strength / (2 L) |W|^2, by L-BFGS.
 
     Returns:
-        weight (C, D), bias (C,), and the mean cross-entropy reached. Classes without a label get a low bias by themselves.
+        weight (C, D), bias (C,), and the mean cross-entropy reached. Classes without a label get a low bias by
+        themselves.
     """
     weight = torch.zeros(classes, x_LD.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)

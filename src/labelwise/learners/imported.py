@@ -39,7 +39,12 @@ class ImportedPredictions(Learner):
     keeps_rows = False
 
     def __init__(
-        self, task: Task[Any], ids: Sequence[str], *, probs: np.ndarray | None = None, embeddings: np.ndarray | None = None
+        self,
+        task: Task[Any],
+        ids: Sequence[str],
+        *,
+        probs: np.ndarray | None = None,
+        embeddings: np.ndarray | None = None,
     ) -> None:
         if probs is None and embeddings is None:
             raise DataError("the predictions hold neither probs nor embeddings: give at least one of them")

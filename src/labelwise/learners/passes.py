@@ -1,4 +1,4 @@
-"""Stochastic passes over a model: dropout masks, ensemble members, changed views. Every draw is the same for all images."""
+"""Stochastic passes over a model: dropout masks, ensemble members, changed views; a draw is the same for all images."""
 
 from __future__ import annotations
 

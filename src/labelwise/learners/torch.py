@@ -41,10 +41,10 @@ class TorchLearner(Learner):
 
     Args:
         task: what is learnt.
-        model: a name (see ``labelwise.models.build``), or a function that returns a fresh ``nn.Module``; None: the task's
-            own small net.
-        embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes the module's
-            input; None: the input of the last linear layer.
+        model: a name (see ``labelwise.models.build``), or a function that returns a fresh ``nn.Module``; None: the
+            task's own small net.
+        embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes the
+            module's input; None: the input of the last linear layer.
         phases: what training consists of.
         weights: pretrained weights to start from (see ``labelwise.models.build``); only with a named model.
         members: networks in the ensemble; their probabilities are averaged.
@@ -54,8 +54,8 @@ class TorchLearner(Learner):
 
     Example:
         >>> from labelwise.tasks.classification import Classification
-        >>> learner = TorchLearner(Classification(("cat", "dog")), lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)))
-        >>> sorted(learner.provides)
+        >>> build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))
+        >>> sorted(TorchLearner(Classification(("cat", "dog")), build).provides)
         ['embedding', 'logits', 'probs']
     """
 
@@ -125,8 +125,8 @@ class TorchLearner(Learner):
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
-        if AcceleratorState._shared_state and AcceleratorState().mixed_precision != self.precision:  # noqa: SLF001
-            AcceleratorState._reset_state()  # noqa: SLF001
+        if AcceleratorState._shared_state and AcceleratorState().mixed_precision != self.precision:
+            AcceleratorState._reset_state()
         return Accelerator(mixed_precision=self.precision)
 
     # ---- training ---------------------------------------------------------------------------------------------------
@@ -214,7 +214,9 @@ class TorchLearner(Learner):
         """
         if not self._nets:
             raise DataError("the model has no weights yet: fit it first")
-        states = {signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)}
+        states: dict[Signal, Any] = {
+            signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)
+        }
         want = wanted_fields(signals)
         collector = Collector(signals, lambda batch, passes, t: self._draw(batch, passes, t, seed, want), states, role)
         accelerator = self.accelerator
@@ -269,7 +271,9 @@ class TorchLearner(Learner):
 
     def _draw(self, batch: Batch, passes: Passes, draw: int, seed: int, want: frozenset[Field]) -> Outputs:
         if isinstance(passes, Members) and len(self._nets) < 2:
-            raise UnmetNeed("the strategy draws from the members of an ensemble, and there is one model: set members: 5")
+            raise UnmetNeed(
+                "the strategy draws from the members of an ensemble, and there is one model: set members: 5"
+            )
         with one_pass(self._nets[0], self._nets, batch, passes, seed, draw) as (net, changed):
             return self._member_outputs(net, changed, want)
 
@@ -311,7 +315,7 @@ class TorchLearner(Learner):
 
         if not self.accelerator.is_main_process:
             return
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for number, (net, heads) in enumerate(zip(self._nets, self._heads, strict=True)):
             state = {f"{number}.model.{k}": v for k, v in net.state_dict().items()}
             state |= {f"{number}.heads.{k}": v for k, v in heads.state_dict().items()}
@@ -329,9 +333,11 @@ class TorchLearner(Learner):
         try:
             with safe_open(file, framework="pt") as opened:
                 found = (opened.metadata() or {}).get("weights")
-                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  # noqa: SIM118
         except Exception as error:  # safetensors raises its own kinds
-            raise DataError(f"cannot read weights from {file}: {error}. Delete the folder; they are trained again") from error
+            raise DataError(
+                f"cannot read weights from {file}: {error}. Delete the folder; they are trained again"
+            ) from error
         if found != weights:
             raise DataError(f"{file} holds weights {found}, not {weights}: delete the folder; they are trained again")
         nets, added = [], []

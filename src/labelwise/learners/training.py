@@ -1,4 +1,4 @@
-"""The one training loop: phases over labelled and unlabelled images, on any device and several processes, with auxiliaries."""
+"""The one training loop: phases over labelled and unlabelled images, on any device, in one process or several."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class TrainingStep(nn.Module):
     """Model, task and auxiliaries as one module: ``forward(batch)`` gives the losses.
 
-    Everything goes through this forward, so that data parallel, forward-mode derivatives and compilation see one module.
+    Everything goes through this forward, so that data parallel, forward-mode derivatives and compilation see one
+    module.
 
     Args:
         model: what is trained.
@@ -36,7 +37,11 @@ class TrainingStep(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, task: Task[Any], auxiliaries: Sequence[Auxiliary] = (), heads: nn.ModuleDict | None = None
+        self,
+        model: nn.Module,
+        task: Task[Any],
+        auxiliaries: Sequence[Auxiliary] = (),
+        heads: nn.ModuleDict | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -214,7 +219,7 @@ class Training:
         return loss.detach()
 
     def _total(self, losses: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
-        """Sum of sums over sum of norms, over all processes: data parallel averages gradients, so each side counts world times."""
+        """Sum of sums over sum of norms, over all processes; data parallel averages gradients, hence the world size."""
         world = self.accelerator.num_processes
         parts = []
         for sums, norms in losses.values():

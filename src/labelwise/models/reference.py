@@ -14,8 +14,8 @@ class LeNet(nn.Module):
         size: side of the input in pixels, at least 16.
 
     Reference:
-        LeCun et al., "Gradient-based learning applied to document recognition", Proc. IEEE 1998. We differ: ReLU, max pooling,
-        and dropout before the last layer so that dropout draws work out of the box.
+        LeCun et al., "Gradient-based learning applied to document recognition", Proc. IEEE 1998. We differ: ReLU, max
+        pooling, and dropout before the last layer so that dropout draws work out of the box.
     """
 
     def __init__(self, classes: int, channels: int = 1, size: tuple[int, int] = (28, 28)) -> None:

@@ -18,7 +18,7 @@ def submodule(model: nn.Module, path: str) -> nn.Module:
     Raises:
         ConfigError: no such module; the nearest paths are named.
     """
-    modules = dict(model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.named_modules())
     if path not in modules:
         raise unknown(f"module of {type(model).__name__}", path, [name for name in modules if name])
     return modules[path]
@@ -30,7 +30,7 @@ def last_linear(model: nn.Module) -> str:
     Raises:
         UnmetNeed: there is none.
     """
-    paths = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    paths: list[str] = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not paths:
         raise UnmetNeed(
             f"{type(model).__name__} has no linear layer to take embeddings from: name a module, embedding='layer4'"

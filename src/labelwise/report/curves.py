@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from labelwise.report import wording
+from labelwise.report.records import write_whole
 from labelwise.report.statistics import FloatArray, interval
 from labelwise.report.summary import Summary, costs_of, picks_by_class
 
@@ -168,18 +169,12 @@ def write_curves(
         The files written.
     """
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
     pictures = {"curves": learning_curves(summary, look=look, log_x=log_x)}
     for unit in costs_of(summary.study, summary.curves):
         pictures[f"curves-{_file_name(unit)}"] = cost_curves(summary, unit, look=look, log_x=log_x)
     if picks_by_class(summary.study):
         pictures["class-balance"] = class_balance(summary, look=look)
-    written = []
-    for name, data in pictures.items():
-        path = target / f"{name}.png"
-        path.write_bytes(data)
-        written.append(path)
-    return written
+    return [write_whole(target / f"{name}.png", data) for name, data in pictures.items()]
 
 
 def single_curve(
@@ -298,16 +293,14 @@ def _x_axis(axes: Axes, ticks: FloatArray | None, *, log_x: bool, look: Look) ->
     if log_x:
         axes.set_xscale("log", base=2)
     if ticks is not None and ticks.size:
-        most = 6 if look.narrow else 9
-        if log_x:  # as far apart as they can be read
-            kept: list[float] = []
-            gap = np.log2(ticks[-1] / ticks[0]) / (most + 1)
-            for t in ticks.tolist():
-                if not kept or np.log2(t / kept[-1]) >= gap:
-                    kept.append(t)
-        else:
-            kept = ticks[:: max(1, -(-ticks.size // most))].tolist()
-        axes.xaxis.set_major_locator(FixedLocator(kept))
+        along = np.log2(ticks) if log_x else ticks
+        inches = look.width - (1.0 if look.narrow else 2.2)
+        apart = (0.085 * len(f"{ticks[-1]:,.0f}") + 0.14) / inches * float(along[-1] - along[0])
+        kept: list[int] = []
+        for i in range(ticks.size):  # the label counts themselves, as many as can be read
+            if not kept or along[i] - along[kept[-1]] >= apart:
+                kept.append(i)
+        axes.xaxis.set_major_locator(FixedLocator(ticks[kept].tolist()))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 10 or v == int(v) else f"{v:g}"))
 

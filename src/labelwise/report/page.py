@@ -16,8 +16,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from labelwise.errors import StateError
 from labelwise.report import wording
+from labelwise.report.records import write_whole
 
 
 def render(template: str, **context: Any) -> str:
@@ -26,22 +26,12 @@ def render(template: str, **context: Any) -> str:
 
 
 def write_page(path: str | os.PathLike[str], html: str) -> Path:
-    """Write a page; an older one stays whole until the new one is complete.
+    """Write a page, whole or not at all; what UTF-8 cannot hold (undecodable file names) is written as an escape.
 
     Raises:
         StateError: the file cannot be written.
     """
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(html, encoding="utf-8", errors="backslashreplace", newline="\n")
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise StateError(f"cannot write {target}: {reason}. Choose a folder that can be written") from error
-    return target
+    return write_whole(path, html.encode("utf-8", errors="backslashreplace"))
 
 
 def numeric(text: str) -> str:

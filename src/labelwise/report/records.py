@@ -7,6 +7,7 @@ strict JSON (a value that is not finite becomes ``null`` and is read back as NaN
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -185,13 +186,12 @@ class Study:
 
 
 def write_study(study: Study, path: str | os.PathLike[str]) -> Path:
-    """Write ``study`` as strict JSON; an older file stays whole until the new one is complete."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    part.write_text(json.dumps(study.to_json(), allow_nan=False, indent=1, ensure_ascii=False), encoding="utf-8")
-    part.replace(target)
-    return target
+    """Write ``study`` as strict JSON, ASCII only, whole or not at all.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    return write_whole(path, json.dumps(study.to_json(), allow_nan=False, indent=1).encode("ascii"))
 
 
 def read_study(path: str | os.PathLike[str]) -> Study:
@@ -210,6 +210,26 @@ def read_study(path: str | os.PathLike[str]) -> Study:
         return Study.from_json(data)
     except (DataError, StateError) as error:
         raise type(error)(f"{path}: {error}") from error
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Write a file of a report; its folder is made, and an older file stays whole until the new one is complete.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        reason = error.strerror or str(error)
+        raise StateError(f"cannot write {target}: {reason}. Choose a folder that can be written") from error
+    return target
 
 
 def plain(value: Any) -> Any:

@@ -36,6 +36,7 @@ from labelwise.report.statistics import (
 
 NAN = float("nan")
 ENOUGH_SEEDS = 5
+ALPHA = 0.05
 LOWER_IS_BETTER = ("nll", "ece", "loss", "brier", "error")
 
 
@@ -205,9 +206,20 @@ def headline(summary: Summary) -> str:
 
 
 def best_row(summary: Summary) -> Row | None:
-    """The strategy furthest ahead of the baseline by area, or least behind; None where there is none to compare."""
-    rivals = [(r.against.difference.mean, r) for r in summary.rows if r.against is not None and r.against.difference.n]
-    return max(rivals, key=lambda pair: summary.curves.sign * pair[0])[1] if rivals else None
+    """The strategy furthest ahead of the baseline by area, a reliable lead before any other; None without a rival."""
+    rivals = [
+        (verdict(summary, r) > 0, summary.curves.sign * r.against.difference.mean, -i)
+        for i, r in enumerate(summary.rows)
+        if r.against is not None and r.against.difference.n
+    ]
+    return summary.rows[-max(rivals)[2]] if rivals else None
+
+
+def verdict(summary: Summary, row: Row) -> int:
+    """1: better than the baseline by the corrected test on areas, -1: worse, 0: no reliable difference."""
+    if row.against is None or not row.against.p_holm < ALPHA:
+        return 0
+    return 1 if summary.curves.sign * row.against.difference.mean > 0 else -1
 
 
 def curves_of(study: Study, metric: str | None = None) -> Curves:
@@ -436,7 +448,7 @@ def _judged(summary: Summary, best: Row, metric: str) -> str:
         f"{wording.count(difference.n, 'seed')}, corrected p {wording.p_value(best.against.p_holm)})"
     )
     rivals = sum(r.against is not None for r in summary.rows)
-    if not (best.against.p_holm < 0.05 and gain > 0):
+    if not (verdict(summary, best) > 0):
         if rivals == 1:
             return f"{best.strategy} was not reliably better than {base}: {numbers}."
         if gain > 0:
@@ -501,9 +513,11 @@ def _flag_notes(summary: Summary, areas: Mapping[str, FloatArray]) -> list[str]:
         kept[flag.strategy][flag.seed_index] = NAN
     rivals = [r.strategy for r in summary.rows if r.against is not None]
     tests = correct([paired(kept[n], kept[base]) for n in rivals])
+    concerned = {flag.strategy for flag in summary.flags}
     changed = [
         f"{n} {wording.signed(t.difference.mean)} ({wording.limits(t.difference)}, p {wording.p_value(t.p_holm)})"
         for n, t in zip(rivals, tests, strict=True)
+        if n in concerned or base in concerned
     ]
     if changed:
         metric = wording.metric_name(summary.study.primary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from rich import box
 from rich.console import Console
@@ -13,7 +14,7 @@ from labelwise.report import summary as summaries
 from labelwise.report import wording
 from labelwise.report.records import Study
 from labelwise.report.statistics import Interval
-from labelwise.report.summary import Row, Summary, summarise
+from labelwise.report.summary import Row, Summary, summarise, verdict
 
 WIDE = 110
 VERDICTS = {1: "green", -1: "red", 0: ""}
@@ -39,7 +40,8 @@ def study_table(study: Study | Summary, *, width: int | None = None) -> Table:
     metric = wording.metric_name(summary.study.primary)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, caption_justify="left")
     table.caption = escape(_caption(summary, metric))
-    table.add_column("strategy", overflow="fold", min_width=8, max_width=30 if wide else 16)
+    longest = max((len(wording.visible(r.strategy)) for r in summary.rows), default=8)
+    table.add_column("strategy", overflow="fold", min_width=max(8, min(longest, 24 if wide else 17)))
     base = summary.baseline or "baseline"
     at = f"at {summary.curves.labels_B[-1]:,.0f}" if summary.curves.labels_B.size else ""
     heads = [f"{metric}\n{at}", "mean over\nthe curve", f"against\n{base}", "p", "labels\nsaved"]
@@ -61,7 +63,7 @@ def _cells(summary: Summary, row: Row, *, wide: bool) -> list[str]:
         cells += ["", "", ""]
     else:
         colour = VERDICTS[verdict(summary, row)]
-        difference = f"{wording.signed(row.against.difference.mean)}{gap}{_span(row.against.difference)}"
+        difference = _two(row.against.difference, gap, wording.signed)
         cells += [f"[{colour}]{difference}[/]" if colour else difference, wording.p_value(row.against.p_holm)]
         cells.append(_saved(row, gap))
     if wide:
@@ -70,22 +72,9 @@ def _cells(summary: Summary, row: Row, *, wide: bool) -> list[str]:
     return [*cells, f"{_s(row.select_seconds)}\n{_s(row.fit_seconds)}", peak]
 
 
-def verdict(summary: Summary, row: Row) -> int:
-    """1: better than the baseline by the corrected test, -1: worse, 0: no reliable difference."""
-    if row.against is None or not row.against.p_holm < 0.05:
-        return 0
-    return 1 if summary.curves.sign * row.against.difference.mean > 0 else -1
-
-
-def _two(interval: Interval, gap: str) -> str:
-    text = wording.value(interval.mean)
+def _two(interval: Interval, gap: str, write: Callable[[float], str] = wording.value) -> str:
+    text = write(interval.mean)
     return f"{text}{gap}±{wording.value(interval.half)}" if math.isfinite(interval.half) else text
-
-
-def _span(interval: Interval) -> str:
-    if not math.isfinite(interval.low):
-        return ""
-    return f"{wording.signed(interval.low)}..{wording.signed(interval.high)}"
 
 
 def _saved(row: Row, gap: str) -> str:
@@ -98,7 +87,7 @@ def _saved(row: Row, gap: str) -> str:
     if last.reached < last.pairs:
         return f"{text}{gap}in {last.reached}/{last.pairs}"
     if math.isfinite(last.saved.low):
-        text += f"{gap}{100 * last.saved.low:.0f}..{wording.percent(last.saved.high)}"
+        text += f"{gap}±{wording.percent(last.saved.half)}"
     return text
 
 
@@ -112,6 +101,6 @@ def _caption(summary: Summary, metric: str) -> str:
         return "no round finished yet"
     return (
         f"{wording.count(seeds, 'seed')}, {labels[0]:,.0f} to {labels[-1]:,.0f} labels ({summary.scale} scale); "
-        f"± and ..: 95 % t intervals; p: paired t-test on the mean {metric}, Holm-corrected; saved: labels saved at "
+        f"±: 95 % t interval; p: paired t-test on the mean {metric}, Holm-corrected; saved: labels saved at "
         f"{summary.baseline}'s best {metric}"
     )

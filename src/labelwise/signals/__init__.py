@@ -1,7 +1,7 @@
 """Signals: one quantity per item, computed batch by batch on the device, small enough to keep.
 
-Three kinds, one registry: ``Plain`` (a pure function of ``Outputs``), ``Draw`` (a fold over stochastic passes) and ``Probe``
-(given the model itself). A module dropped into this folder is registered.
+Three kinds, one registry: ``Plain`` (a pure function of ``Outputs``), ``Draw`` (a fold over stochastic passes) and
+``Probe`` (given the model itself). A module dropped into this folder is registered.
 """
 
 from labelwise.registry import Registry
@@ -10,7 +10,7 @@ from labelwise.signals.passes import Dropout, Members, Passes, Views
 from labelwise.signals.plain import Embedding, HeadOutput, Logits, PredictedClass, Probs, Uncertainty
 
 #: all signals by name
-SIGNALS: Registry[Signal] = Registry("signal", "labelwise.signals", Signal)  # type: ignore[type-abstract]
+SIGNALS: Registry[Signal] = Registry("signal", "labelwise.signals", Signal)
 
 __all__ = [
     "SIGNALS",

@@ -1,7 +1,7 @@
 """The contract for signals, and the table in which they come back.
 
-A signal's value for an image depends on the weights it uses, the image, the transform, its own parameters, the seed, and for
-a probe on what it was prepared with; not on the other signals asked for, nor (to 1e-5 relative) on the batch.
+A signal's value for an image depends on the weights it uses, the image, the transform, its own parameters, the seed,
+and for a probe on what it was prepared with; not on the other signals asked for, nor (to 1e-5 relative) on the batch.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class Draw(Signal):
 class ProbeContext:
     """What a probe may look at once per round.
 
-    ``labeled``, ``unlabeled`` and ``reference`` start a fresh pass over their images: batches with targets where there are
-    any, in a fixed order.
+    ``labeled``, ``unlabeled`` and ``reference`` start a fresh pass over their images: batches with targets where
+    there are any, in a fixed order.
     """
 
     model: nn.Module
@@ -157,7 +157,9 @@ class SignalTable:
         """
         rows = self.columns.get(signal)
         if rows is None:
-            raise UndeclaredSignal(f"{signal!r} was not collected: declare it in Needs. Collected: {list(self.columns)}")
+            raise UndeclaredSignal(
+                f"{signal!r} was not collected: declare it in Needs. Collected: {list(self.columns)}"
+            )
         if isinstance(rows, tuple):
             raise UndeclaredSignal(f"{signal!r} has ragged rows: read them with table.ragged(signal)")
         return rows

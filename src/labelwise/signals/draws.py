@@ -28,7 +28,9 @@ _FINISH: dict[str, tuple[Callable[[fold.Draws], Tensor], tuple[fold.Part, ...]]]
 
 @dataclass(frozen=True)
 class DrawUncertainty(Draw):
-    """Uncertainty of each unit over stochastic passes, reduced to the item. Detection re-scores the boxes of the first pass.
+    """Uncertainty of each unit over stochastic passes, reduced to the item.
+
+    Detection re-scores the boxes of the first pass.
 
     Args:
         measure: ``bald`` (mutual information), ``mean_std``, ``variation_ratio``, ``predictive_entropy`` or

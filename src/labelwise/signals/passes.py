@@ -22,7 +22,9 @@ class Passes:
 
 @dataclass(frozen=True)
 class Dropout(Passes):
-    """Dropout at inference: one mask per layer and draw, seeded by (seed, draw), shared by all images; batch norm never moves.
+    """Dropout at inference; batch norm never moves.
+
+    There is one mask per layer and draw, seeded by (seed, draw) and shared by all images.
 
     Args:
         p: share of channels set to zero, in (0, 1), for inserted layers; the model's own layers keep theirs.
@@ -46,13 +48,14 @@ class Members(Passes):
     """Each draw is another member of an ensemble learner, in turn.
 
     Reference:
-        Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017.
+        Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS
+        2017.
     """
 
 
 @dataclass(frozen=True)
 class Views(Passes):
-    """Each draw looks at a changed image: a horizontal flip on every other draw, a rotation, noise; the same for all images.
+    """Each draw looks at a changed image, changed alike for all: a flip on every other draw, a rotation, noise.
 
     Args:
         flip: whether every other draw is mirrored.

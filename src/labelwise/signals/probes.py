@@ -19,9 +19,10 @@ from labelwise.task import Batch, Task, batch_loss, image_losses
 class LossSlope(Probe):
     """How fast an image's loss falls along the direction that lowers the loss of known items: (B,) float32.
 
-    With g the mean gradient of the loss over labelled (or reference) items, the value for image i under its predicted label
-    y is the inner product <grad l(x_i, y), g>: the first-order change of the known items' loss when a step is taken on that
-    image. One forward-mode derivative gives it for a whole batch; no gradient of a single image is ever formed.
+    With g the mean gradient of the loss over labelled (or reference) items, the value for image i under its predicted
+    label y is the inner product <grad l(x_i, y), g>: the first-order change of the known items' loss when a step is
+    taken on that image. One forward-mode derivative gives it for a whole batch; no gradient of a single image is ever
+    formed.
 
     Args:
         along: which known items give the direction.
@@ -63,9 +64,9 @@ class LossSlope(Probe):
         task, direction = state
         guess = _with_predicted(task, model, batch)
         parameters = {name: p.detach() for name, p in model.named_parameters() if name in direction}
-        _, slope_B = jvp(
+        slope_B: Tensor = jvp(
             lambda values: image_losses(task.loss(_Bound(model, values), guess)), (parameters,), (direction,)
-        )
+        )[1]
         return slope_B.float()
 
 
@@ -80,7 +81,7 @@ class _Bound(nn.Module):
 
     def __init__(self, model: nn.Module, values: dict[str, Tensor]) -> None:
         super().__init__()
-        self._call = lambda images: functional_call(model, values, (images,))
+        self._call: Callable[[Tensor], Tensor] = lambda images: functional_call(model, values, (images,))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self._call(images)  # type: ignore[no-any-return]
+        return self._call(images)

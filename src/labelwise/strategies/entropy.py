@@ -13,12 +13,13 @@ from labelwise.strategies.scored import Scored
 class Entropy(Scored):
     """The candidates whose predicted distribution is most spread out.
 
-    score = -sum_c p_c ln p_c, in nats. With many classes the tail of small probabilities weighs in; margin is often better.
+    score = -sum_c p_c ln p_c, in nats. With many classes the tail of small probabilities weighs in; margin is often
+    better.
 
     Args:
         subpool: score only this many candidates, drawn at random; None scores all.
-        noise: ``power``, ``softmax`` or ``softrank`` turns the top list into a random draw that follows the scores, which
-            keeps a batch from being one image many times; None takes the top list itself.
+        noise: ``power``, ``softmax`` or ``softrank`` turns the top list into a random draw that follows the scores,
+            which keeps a batch from being one image many times; None takes the top list itself.
         coldness: of that draw; higher follows the scores more closely.
         reduction: how the units of an image (objects, pixels) become one number; nothing to choose in classification.
 
@@ -34,7 +35,8 @@ class Entropy(Scored):
         [2]
 
     Reference:
-        Shannon, "A Mathematical Theory of Communication", 1948; Settles, "Active Learning Literature Survey", 2009, section 3.1.
+        Shannon, "A Mathematical Theory of Communication", 1948; Settles, "Active Learning Literature Survey", 2009,
+        section 3.1.
     """
 
     name: ClassVar[str] = "entropy"

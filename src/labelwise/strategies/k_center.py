@@ -14,12 +14,12 @@ from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 class KCenter(Strategy):
     """Covers the pool: picks the candidate farthest from its nearest labelled or picked neighbour, again and again.
 
-    pick = argmax_i min_{c in labelled + picks} |x_i - x_c|. The scores are those distances. Good against redundant pools,
-    drawn to outliers; below random on large balanced sets.
+    pick = argmax_i min_{c in labelled + picks} |x_i - x_c|. The scores are those distances. Good against redundant
+    pools, drawn to outliers; below random on large balanced sets.
 
     Args:
-        features: ``task`` for the embedding of the model in training (as published), ``frozen`` for the feature source, with
-            which it also works before the first label.
+        features: ``task`` for the embedding of the model in training (as published), ``frozen`` for the feature
+            source, with which it also works before the first label.
 
     Raises:
         DataError: embeddings that are not finite.
@@ -32,8 +32,8 @@ class KCenter(Strategy):
         [3, 2]
 
     Reference:
-        Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018, algorithm 1.
-        The mixed-integer refinement is left out, as in most published experiments.
+        Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018,
+        algorithm 1. The mixed-integer refinement is left out, as in most published experiments.
     """
 
     name: ClassVar[str] = "k_center"

@@ -14,8 +14,9 @@ from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 class KMeansPicks(Strategy):
     """One typical image for each of ``budget`` clusters: the default where nothing is labelled yet.
 
-    Centroids minimise sum_i min_k |x_i - c_k|^2; the pick of cluster k is argmin_i |x_i - c_k| over its candidates. A cluster
-    without a candidate is made up for by the next nearest of the largest clusters, so that exactly ``budget`` are picked.
+    Centroids minimise sum_i min_k |x_i - c_k|^2; the pick of cluster k is argmin_i |x_i - c_k| over its candidates. A
+    cluster without a candidate is made up for by the next nearest of the largest clusters, so that exactly ``budget``
+    are picked.
 
     Args:
         features: ``frozen`` for the feature source beside the model, ``task`` for the model's own embedding.
@@ -34,8 +35,8 @@ class KMeansPicks(Strategy):
         [0, 1]
 
     Reference:
-        Pourahmadi, Nooralinejad and Pirsiavash, "A Simple Baseline for Low-Budget Active Learning", 2021. We differ: labelled
-        items are left out by default, and the budget is always met.
+        Pourahmadi, Nooralinejad and Pirsiavash, "A Simple Baseline for Low-Budget Active Learning", 2021. We differ:
+        labelled items are left out by default, and the budget is always met.
     """
 
     name: ClassVar[str] = "kmeans"

@@ -17,8 +17,8 @@ class Margin(Scored):
 
     Args:
         subpool: score only this many candidates, drawn at random; None scores all.
-        noise: ``power``, ``softmax`` or ``softrank`` turns the top list into a random draw that follows the scores, which
-            keeps a batch from being one image many times; None takes the top list itself.
+        noise: ``power``, ``softmax`` or ``softrank`` turns the top list into a random draw that follows the scores,
+            which keeps a batch from being one image many times; None takes the top list itself.
         coldness: of that draw; higher follows the scores more closely.
         reduction: how the units of an image (objects, pixels) become one number; nothing to choose in classification.
 

@@ -30,12 +30,12 @@ class Prefilter(Strategy):
     Example:
         >>> import labelwise as lw
         >>> probs = [[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.99, 0.01]]
-        >>> sorted(lw.select("prefilter", 2, probs=probs, embeddings=[[0.0], [1], [2], [3]], keep=1, seed=0).positions.tolist())
-        [1, 2]
+        >>> sorted(lw.select("prefilter", 2, probs=probs, embeddings=[[0.0], [1], [2], [3]], keep=1,
+        seed=0).positions.tolist()) [1, 2]
 
     Reference:
-        Yang et al., "Plug and Play Active Learning for Object Detection", CVPR 2024: uncertainty keeps four times the budget,
-        diversity chooses.
+        Yang et al., "Plug and Play Active Learning for Object Detection", CVPR 2024: uncertainty keeps four times the
+        budget, diversity chooses.
     """
 
     name: ClassVar[str] = "prefilter"

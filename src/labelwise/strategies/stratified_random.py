@@ -18,11 +18,12 @@ from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 class StratifiedRandom(Strategy):
     """Random within strata, shares as equal as the strata allow; never by hidden labels.
 
-    A stratum gets K / S picks, or all it has, the rest going to the others. A fairer baseline than random where classes are
-    imbalanced.
+    A stratum gets K / S picks, or all it has, the rest going to the others. A fairer baseline than random where
+    classes are imbalanced.
 
     Args:
-        by: ``cluster`` (k-means on frozen features; works without labels) or ``predicted`` (the model's most likely class).
+        by: ``cluster`` (k-means on frozen features; works without labels) or ``predicted`` (the model's most likely
+            class).
         clusters: number of clusters; None takes the budget, at most 50.
 
     Raises:
@@ -37,7 +38,8 @@ class StratifiedRandom(Strategy):
         True
 
     Reference:
-        Neyman, "On the Two Different Aspects of the Representative Method", 1934: stratified sampling, equal allocation.
+        Neyman, "On the Two Different Aspects of the Representative Method", 1934: stratified sampling, equal
+        allocation.
     """
 
     name: ClassVar[str] = "stratified_random"

@@ -54,7 +54,9 @@ class Classification(Task[int]):
                 return self.classes.index(raw)
             raise unknown("class", raw, self.classes, error=DataError)
         if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < len(self.classes):
-            raise DataError(f"{raw!r} is no class: give a name ({', '.join(self.classes)}) or 0 to {len(self.classes) - 1}")
+            raise DataError(
+                f"{raw!r} is no class: give a name ({', '.join(self.classes)}) or 0 to {len(self.classes) - 1}"
+            )
         return raw
 
     def dump(self, target: int) -> Json:
@@ -113,7 +115,7 @@ class Classification(Task[int]):
 
 
 def _shift(images_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
-    """Each image moved by up to an eighth of its sides; what comes in from outside is zero, the mean after normalisation."""
+    """Each image moved by up to an eighth of its sides; what comes in is zero, the mean after normalisation."""
     count, _, height, width = images_BCHW.shape
     pad_y, pad_x = height // 8, width // 8
     padded = F.pad(images_BCHW, (pad_x, pad_x, pad_y, pad_y))
@@ -151,7 +153,7 @@ class ClassificationMetrics(Metrics):
             return {}
         probs_NC = torch.cat(self._probs)
         labels_N = torch.tensor(self._targets)
-        present = labels_N.unique()
+        present = torch.tensor(sorted(set(self._targets)))
         recall_C = multiclass_recall(probs_NC, labels_N, self.classes, average=None)[present]
         return {
             "accuracy": float((probs_NC.argmax(1) == labels_N).float().mean()),
