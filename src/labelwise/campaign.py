@@ -28,7 +28,7 @@ from labelwise.plan import Offer, unite
 from labelwise.pool import Event, Labeled, Pool, Positions, Queried, Skipped
 from labelwise.report.records import RoundRecord
 from labelwise.rng import generator, seed_of
-from labelwise.select.arrays import as_tensor
+from labelwise.selection.arrays import as_tensor
 from labelwise.signals.base import Signal, SignalRole, SignalTable
 from labelwise.signals.plain import Probs
 from labelwise.strategy import Budget, Collected, Needs, Query, Selection, Step, Strategy, run_steps
@@ -363,10 +363,12 @@ class _Chooser:
         available = len(self.pool.unlabeled)
         count = available if budget is None else budget.items(available)
         while True:
+            known = len(self.unreadable)
             query = self._query(count)
             query = replace(query, budget=min(count, len(query.unlabeled_M)))
             selection = run_steps(strategy, query, self._collect)
-            if not self._unreadable_picks(selection):
+            short = len(selection.positions_K) < query.budget and len(self.unreadable) > known
+            if not self._unreadable_picks(selection) and not short:
                 break
         seconds = time.perf_counter() - started - self.collect_seconds
         picks = self._describe(selection)

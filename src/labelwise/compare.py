@@ -17,8 +17,8 @@ import labelwise
 from labelwise.assemble import make_features, make_learner, make_strategy, make_task
 from labelwise.cache import SignalCache
 from labelwise.campaign import Campaign, Setting
-from labelwise.config import RecipeConfig, StrategyConfig, write_yaml
-from labelwise.data.open import open_in
+from labelwise.config import RecipeConfig, StrategyConfig, parse, write_yaml
+from labelwise.data.open import open_in, open_source
 from labelwise.data.remembered import Remembered
 from labelwise.data.views import split, subset
 from labelwise.errors import ConfigError, DataError
@@ -53,6 +53,7 @@ class Comparison:
         recipe: what to run.
         source: labelled images, with test items.
         folder: where runs, shared trainings and the study are kept.
+        make: builds the learner from the task; None: as the recipe says.
         progress: told on long work.
         on_round: told after each round.
     """
@@ -60,6 +61,7 @@ class Comparison:
     recipe: RecipeConfig
     source: Source
     folder: Path
+    make: Callable[[Task[Any]], Learner] | None = None
     progress: Progress = silent
     on_round: OnRound = _unheard
 
@@ -132,13 +134,22 @@ class Comparison:
 
     def _digest(self, config: StrategyConfig) -> str:
         """Of all that decides a run but its length: more rounds continue it."""
-        shared = self.recipe.model_dump(exclude={"name", "strategies", "seeds", "rounds", "full", "version"})
-        return digest(shared, config.model_dump(), list(self.source.ids)[:1000], len(self.source.ids))
+        recipe = self.recipe
+        start = None if recipe.start is None else recipe.start.model_dump()
+        frozen = recipe.features.model_dump()
+        return digest(
+            dict(self._learner().config), repr(self._task()), frozen, config.model_dump(), start,
+            recipe.initial, recipe.batch, recipe.warm, recipe.data.model_dump(), digest(*self.source.ids),
+        )  # fmt: skip
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
     def _task(self) -> Task[Any]:
         return make_task(self.recipe.task, self.source.classes or (), self.recipe.input)
+
+    def _learner(self) -> Learner:
+        task = self._task()
+        return self.make(task) if self.make is not None else make_learner(self.recipe.learner, task, self._features)
 
     @cached_property
     def _features(self) -> FeatureSource:
@@ -147,11 +158,10 @@ class Comparison:
 
     def _setting(self, seed: int) -> Setting:
         cache = SignalCache(self.folder / "shared" / f"signals-{seed}")
-        task = self._task()
-        learner: Learner = make_learner(self.recipe.learner, task, self._features)
+        learner = self._learner()
         return Setting(
             source=self.source,
-            task=task,
+            task=learner.task,
             learner=learner,
             cache=cache,
             fits=self.folder / "shared" / "fits",
@@ -246,6 +256,37 @@ class Comparison:
         }
 
 
+def compare_strategies(
+    source: Any,
+    learner: Callable[[Task[Any]], Learner] | None = None,
+    *,
+    strategies: Sequence[str | dict[str, Any]] = ("random", "margin"),
+    out: str | Path = "runs/study",
+    progress: Progress = silent,
+    **recipe: Any,
+) -> Study:
+    """Simulates campaigns of several strategies on labelled data, with paired seeds; resumes what was begun.
+
+    Args:
+        source: a labelled folder, ``torchvision:NAME``, an .npz, a PyTorch data set or a ``Source``.
+        learner: builds the learner from the task, e.g. ``lambda task: TorchLearner(task, MyNet)``; None: as ``recipe`` says.
+        strategies: names, or mappings with a name and options.
+        out: folder of the study.
+        progress: told on long work.
+        recipe: any further key of a recipe: initial, batch, rounds, seeds, input, learner, features, ...
+
+    Raises:
+        ConfigError: unknown names or keys, more labels asked for than there are.
+        DataError: the data have no labels.
+    """
+    name = source if isinstance(source, str) else type(source).__name__
+    values = {"name": Path(out).name, "strategies": list(strategies), **recipe}
+    values["data"] = {"source": str(name), **recipe.get("data", {})}
+    resolved = parse(RecipeConfig, values, where="compare")
+    opened = open_labelled(resolved, base=Path(), source=None if isinstance(source, str) else open_source(source))
+    return Comparison(resolved, opened, Path(out), make=learner, progress=progress).run()
+
+
 def _registration(source: Source) -> list[Event]:
     added: list[Event] = [
         Added(Item(item, item, group=source.groups.get(item)), source.roles.get(item, "pool")) for item in source.ids
@@ -262,14 +303,20 @@ def _labels(source: Source, *, pool: bool) -> list[Event]:
     ]
 
 
-def open_labelled(recipe: RecipeConfig, *, base: Path) -> Source:
+def open_labelled(recipe: RecipeConfig, *, base: Path, source: Source | None = None) -> Source:
     """The labelled data of a recipe: opened, thinned, and with a test set.
+
+    Args:
+        recipe: names the data.
+        base: relative paths are relative to it.
+        source: the data themselves, where they are open already.
 
     Raises:
         DataError: there are no labels.
     """
     data = recipe.data
-    source = open_in(base, data.source, root=data.root, download=data.download)
+    if source is None:
+        source = open_in(base, data.source, root=data.root, download=data.download)
     if not source.truth:
         raise DataError(
             f"{data.source!r} has no labels to simulate with: give one folder per class, or a CSV with a label column"

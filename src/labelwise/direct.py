@@ -12,7 +12,7 @@ from torch import Tensor
 
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.rng import generator
-from labelwise.select.arrays import ArrayLike, as_tensor
+from labelwise.selection.arrays import ArrayLike, as_tensor
 from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal
 from labelwise.strategies import STRATEGIES
 from labelwise.strategy import Budget, Collected, Query, Step, Strategy, run_steps

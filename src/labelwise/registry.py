@@ -10,6 +10,8 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import types
+import typing
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -95,7 +97,45 @@ class Registry(Generic[T]):
         for option in options:
             if allowed is not None and option not in allowed:
                 raise unknown(f"option of {self.kind} {name!r}", option, allowed)
+        check_options(cls, options, f"{self.kind} {name!r}")
         try:
             return cls(**options)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.kind} {name!r} refuses {options}: {error}") from error
+
+
+def check_options(cls: type, options: dict[str, Any], what: str) -> None:
+    """Refuses values that the annotations of a class do not allow, before anything runs with them.
+
+    Raises:
+        ConfigError: names the option, what was got and what is allowed.
+    """
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError:  # somebody else's class, with names that exist only for type checkers
+        return
+    for option, value in options.items():
+        hint = hints.get(option, Any)
+        if _fits(value, hint):
+            continue
+        choices = [choice for kind in (hint, *typing.get_args(hint)) for choice in _choices(kind)]
+        if choices:
+            raise unknown(f"value of {option!r} for {what}:", str(value), [str(choice) for choice in choices])
+        wanted = hint.__name__ if isinstance(hint, type) else str(hint)
+        raise ConfigError(f"{what} got {option} = {value!r} ({type(value).__name__}): give {wanted}")
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in typing.get_args(hint))
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    kind = types.NoneType if hint is None else origin or hint
+    return not isinstance(kind, type) or isinstance(value, kind)

@@ -314,6 +314,9 @@ def run_steps(strategy: Strategy, query: Query, collect: Callable[[Step, Query],
     steps = strategy.steps()
     for step in steps:
         query = _with_signals(query, step, collect(step, query))
+        if not query.budget:
+            # nothing left that could be chosen: no method has to cope with that
+            return Selection(query.unlabeled_M[:0], notes=notes)
         selection = step.select(query)
         _check(strategy, query, selection, exact=step is steps[-1])
         notes += selection.notes

@@ -163,3 +163,16 @@ def test_class_number_outside_the_list_is_refused():
     dataset = Listed([(grey(0), 5)])
     with pytest.raises(DataError, match="label 5, but there are 2 classes"):
         from_dataset(dataset, classes=["a", "b"]).truth["0"]
+
+
+def test_a_damaged_first_item_does_not_lose_the_data_set():
+    class Broken(Listed):
+        def __getitem__(self, index):
+            if index == 0:
+                raise OSError("truncated")
+            return grey(0), "cat"
+
+    source = from_dataset(Broken([0, 1]))
+    assert source.truth["1"] == "cat"
+    with pytest.raises(DataError, match="truncated"):
+        source.load("0")

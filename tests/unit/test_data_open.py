@@ -89,6 +89,9 @@ def test_labels_for_a_flat_folder(photos):
     source = apply_csv(open_source(photos), photos / "labels.csv")
     assert source.truth == {"a.png": "cat", "deep/d.png": "dog"}
     assert len(source.ids) == 3
+    assert source.root == photos
+    assert source.notes() == ["left out as no images, by their ending: 1 .csv"]
+    assert apply_csv(source, photos / "labels.csv").truth == source.truth
     (photos / "labels.csv").write_text("x.png,cat\n")
     with pytest.raises(FormatError, match=r"row 1: unknown id 'x\.png'"):
         apply_csv(open_source(photos), photos / "labels.csv")
@@ -115,7 +118,7 @@ def test_package_module_name(tmp_path, monkeypatch):
     assert open_source("my_pets:ITEMS").truth["0"] == "cat"
     with pytest.raises(ConfigError, match="unknown option of 'my_pets:load' 'cuont': did you mean 'count'"):
         open_source("my_pets:load", cuont=7)
-    with pytest.raises(ConfigError, match="'my_pets:NUMBER' gives a int"):
+    with pytest.raises(ConfigError, match="'my_pets:NUMBER' gives an object of type int"):
         open_source("my_pets:NUMBER")
     with pytest.raises(ConfigError, match="cannot import 'my_pets:nothing'"):
         open_source("my_pets:nothing")
@@ -127,8 +130,8 @@ def test_package_module_name(tmp_path, monkeypatch):
         ("", ConfigError, "no data were named"),
         ("nowhere", DataError, "'nowhere' does not exist: give a folder"),
         ("torchvision:CIFAR11", ConfigError, "did you mean 'CIFAR10'"),
-        (5, ConfigError, "gives a int"),
-        ({"a": 1}, ConfigError, "gives a dict"),
+        (5, ConfigError, "gives an object of type int"),
+        ({"a": 1}, ConfigError, "gives an object of type dict"),
     ],
 )
 def test_what_names_no_source(spec, error, match):

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,6 +30,9 @@ def test_subset_keeps_other_roles_and_depends_on_the_seed():
     assert small.thumbnail(small.ids[0], 2).shape == (2, 2, 1)
     assert small.path("05") == "05"
     assert small.stat_key(small.ids) is None
+    assert set(small.truth) == set(small.ids)
+    assert next(i for i in data.ids if i not in small.ids) not in small.truth
+    assert set(small.roles) <= set(small.ids)
 
 
 @pytest.mark.parametrize("n", [0, -1, 101])
@@ -105,3 +110,11 @@ def test_views_can_be_stacked():
     assert data.classes == ("x", "y")
     assert data.groups == {"01": "g"}
     assert data.load("07").max() == 7
+
+
+def test_views_and_sources_travel_to_worker_processes():
+    data = subset(source(20), 5, 0)
+    found = pickle.loads(pickle.dumps(data))
+    assert found.ids == data.ids
+    assert dict(found.truth) == dict(data.truth)
+    assert np.array_equal(found.load(data.ids[0]), data.load(data.ids[0]))

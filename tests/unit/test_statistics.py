@@ -34,16 +34,15 @@ def slow_area(labels, values, *, steps=20000):
     """Mean height by the midpoint rule on a fine grid."""
     x = np.linspace(labels[0], labels[-1], steps + 1)
     middle = (x[1:] + x[:-1]) / 2
-    return float(np.mean([np.interp(m, labels, values) for m in middle]))
+    return float(np.interp(middle, labels, values).mean())
 
 
 def slow_reach(labels, values, target):
     """Walk along the curve in small steps until the best value so far reaches the target."""
     best = np.maximum.accumulate(values)
-    for n in np.linspace(labels[0], labels[-1], 200001):
-        if np.interp(n, labels, best) >= target - 1e-12:
-            return float(n)
-    return NAN
+    steps = np.linspace(labels[0], labels[-1], 200001)
+    there = np.interp(steps, labels, best) >= target - 1e-12
+    return float(steps[there][0]) if there.any() else NAN
 
 
 def slow_signed_rank(differences):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -96,7 +97,16 @@ class DatasetSource(Source):
         try:
             return self._parts[part][n]
         except Exception as error:  # the user's own code may raise anything
-            raise DataError(f"{item_id!r}: the data set fails on item {n} ({type(error).__name__}: {error})") from error
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise DataError(f"{item_id!r}: the data set fails on item {n} ({reason})") from error
+
+    def has_labels(self, part: int) -> bool:
+        """Whether items of the pool (0) or the test set (1) are tuples with a label; the first readable one tells."""
+        for item_id in [name for name, (of, n) in self._at.items() if of == part and n < 10]:
+            with contextlib.suppress(DataError):
+                item = self.item(item_id)
+                return isinstance(item, (tuple, list)) and len(item) > 1
+        return False
 
     def content(self, item_ids: Sequence[str]) -> list[str]:
         """BLAKE2b-128 of each image's type, shape and values; reads every item."""
@@ -125,16 +135,18 @@ class Truth(Mapping[str, Any]):
         self._source = source
         self._targets = targets
         self._known: dict[str, Any] = {}
+        self._labelled: dict[int, bool] = {}
         self._ids = tuple(i for i in source.ids if self._has_label(i))
 
     def _has_label(self, item_id: str) -> bool:
-        """Whether there is one; where finding out means reading the item, the first item speaks for all."""
+        """Whether there is one; where finding out means reading the item, the first speaks for all."""
         part, n = self._source._at[item_id]
         targets = self._targets[part]
         if targets is not None:
             return self._name(targets[n], item_id) is not None
-        first = self._known.setdefault(f"part {part}", self._source._parts[part][0])
-        return isinstance(first, (tuple, list)) and len(first) > 1
+        if part not in self._labelled:
+            self._labelled[part] = self._source.has_labels(part)
+        return self._labelled[part]
 
     def _name(self, label: Any, item_id: str) -> Any:
         """Class name of a class number; None where the label is not known; other labels as they are."""
@@ -223,7 +235,7 @@ def _image(image: Any, item_id: str) -> np.ndarray | torch.Tensor:
         if len(shape) != 3:
             raise DataError(f"{item_id!r}: a float image of shape {shape}; give (C, H, W), ready for the model")
         return image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
-    pixels = np.array(image)
+    pixels = np.array(np.asarray(image))  # a copy; tensors do not take NumPy's own way of asking for one
     if pixels.ndim == 3 and is_tensor and pixels.shape[0] in (1, 3):
         pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     if pixels.ndim == 2:

@@ -57,9 +57,9 @@ class Scan:
         ]
         if self.ignored:
             listed = ", ".join(f"{count} {ending}" for ending, count in Counter(self.ignored).most_common(5))
-            lines.append(f"{sum(self.ignored.values())} files that are no images by their ending: {listed}")
+            lines.append(f"left out as no images, by their ending: {listed}")
         if self.hidden:
-            lines.append(f"{self.hidden} hidden files or folders (name starts with a dot)")
+            lines.append(f"left out as hidden (the name starts with a dot): {self.hidden}")
         return lines
 
 
@@ -208,6 +208,10 @@ class ImageFolder(Source):
     def load(self, item_id: str) -> np.ndarray:
         """The decoded image; see :func:`labelwise.data.images.decode`."""
         return decode(self.path(item_id), name=item_id)
+
+    def notes(self) -> list[str]:
+        """What the scan left out; see :class:`Scan`."""
+        return self.scan.notes()
 
     def thumbnail(self, item_id: str, max_side: int) -> np.ndarray:
         """The image made small while it is decoded; several times faster than ``load`` for large JPEG files."""

@@ -106,7 +106,7 @@ def apply_csv(source: Source, path: str | os.PathLike[str]) -> View:
         FormatError: for a row that names an image the source does not have.
     """
     listing = read_listing(path)
-    finder = Finder(frozenset(source.ids), getattr(source, "root", None))
+    finder = Finder(frozenset(source.ids), source.root)
     ids: dict[str, str] = {}
     for name in listing.ids:
         if (item_id := finder.find(name)) is None:

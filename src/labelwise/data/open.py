@@ -81,7 +81,9 @@ def _of_reference(text: str, root: str | os.PathLike[str] | None, options: dict[
 
 def _of_object(found: Any, text: str, options: dict[str, Any]) -> DatasetSource:
     if isinstance(found, (str, bytes, dict)) or not hasattr(found, "__getitem__") or not hasattr(found, "__len__"):
-        raise ConfigError(f"{text!r} gives a {type(found).__name__}, which is no source of images: {_ALLOWED}")
+        raise ConfigError(
+            f"{text!r} gives an object of type {type(found).__name__}, which is no source of images: {_ALLOWED}"
+        )
     return _call(from_dataset, (found,), options, text)
 
 

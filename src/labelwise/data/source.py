@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
 
@@ -22,6 +24,8 @@ class Source(ABC):
 
     #: ascending, unique
     ids: Sequence[str]
+    #: the folder that ids are relative to and that no path of an imported file may leave; None where there is none
+    root: Path | None = None
     #: class names in index order, when the data say so (folder names, a data set's own list); else None
     classes: tuple[str, ...] | None = None
     #: id -> raw label (the class name, for classification), where labels lie on disk; only a held-back oracle and
@@ -58,6 +62,10 @@ class Source(ABC):
     def batch(self, item_ids: Sequence[str]) -> np.ndarray | None:
         """Many images at once as uint8 (B, H, W, C), where they lie in one array; None where each has to be loaded."""
         return None
+
+    def notes(self) -> list[str]:
+        """What people should know about files that were left out, one line each; empty when nothing was."""
+        return []
 
     def thumbnail(self, item_id: str, max_side: int) -> np.ndarray:
         """The image as people see it, uint8 (H, W, 1 | 3), neither side longer than ``max_side`` pixels.

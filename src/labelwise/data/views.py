@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,34 @@ from labelwise.rng import generator
 
 if TYPE_CHECKING:
     import torch
+
+V = TypeVar("V")
+
+
+class _Only(Mapping[str, V]):
+    """Some keys of a mapping; values are looked up when asked for, as they may have to be read from disk."""
+
+    def __init__(self, mapping: Mapping[str, V], keys: frozenset[str]) -> None:
+        self._mapping = mapping
+        self._keys = tuple(key for key in mapping if key in keys)
+        self._kept = frozenset(self._keys)
+
+    def __getitem__(self, key: str) -> V:
+        if key not in self._kept:
+            raise KeyError(key)
+        return self._mapping[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 class View(Source):
@@ -39,11 +67,19 @@ class View(Source):
         groups: Mapping[str, str] | None = None,
     ) -> None:
         self.source = source
+        self.root = source.root
         self.ids = source.ids if ids is None else tuple(sorted(ids))
         self.classes = source.classes if classes is None else tuple(classes)
         self.truth = source.truth if truth is None else truth
         self.roles = source.roles if roles is None else roles
         self.groups = source.groups if groups is None else groups
+        if ids is not None:
+            kept = frozenset(self.ids)
+            self.truth, self.roles, self.groups = (
+                _Only(self.truth, kept),
+                _Only(self.roles, kept),
+                _Only(self.groups, kept),
+            )
 
     def __repr__(self) -> str:
         return f"View({self.source!r}, {len(self.ids)} images)"
@@ -67,6 +103,10 @@ class View(Source):
     def batch(self, item_ids: Sequence[str]) -> np.ndarray | None:
         """As the original."""
         return self.source.batch(item_ids)
+
+    def notes(self) -> list[str]:
+        """As the original."""
+        return self.source.notes()
 
     def thumbnail(self, item_id: str, max_side: int) -> np.ndarray:
         """As the original."""

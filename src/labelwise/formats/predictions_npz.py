@@ -104,7 +104,8 @@ def read_predictions(path: str | os.PathLike[str], expected: Expected | None = N
         probs_NC = _numbers(arrays["probs"], ids, f"{shown}: probs")
         columns = _columns(own, expected.classes, probs_NC.shape[1], shown)
         _check_probs(probs_NC, ids, expected.exclusive, shown)
-        probs_NC = probs_NC[np.ix_(order, columns)].astype(np.float32)
+        probs_NC = _arranged(probs_NC, order)
+        probs_NC = probs_NC if columns == sorted(columns) else probs_NC[:, columns]
     if "embeddings" in arrays:
         embeddings_ND = _numbers(arrays["embeddings"], ids, f"{shown}: embeddings")
         if expected.width is not None and embeddings_ND.shape[1] != expected.width:
@@ -112,7 +113,7 @@ def read_predictions(path: str | os.PathLike[str], expected: Expected | None = N
                 f"{shown}: embeddings have {embeddings_ND.shape[1]} features, the cached ones have {expected.width}: "
                 "use one model for all"
             )
-        embeddings_ND = embeddings_ND[order].astype(np.float32)
+        embeddings_ND = _arranged(embeddings_ND, order)
         if not np.isfinite(embeddings_ND).all():
             raise FormatError(f"{shown}: embeddings hold values too large for float32; scale them down")
     classes = expected.classes if expected.classes is not None else own
@@ -155,6 +156,14 @@ def _numbers(array: np.ndarray, ids: Sequence[str], what: str) -> np.ndarray:
         value = array[n][~np.isfinite(array[n])][0]
         raise FormatError(f"{what} of {ids[n]!r} (row {n}) hold {value}: only finite numbers are allowed")
     return array
+
+
+def _arranged(array: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """Rows in this order as float32; files are large, so nothing is copied that need not be."""
+    if list(order) != list(range(len(array))):
+        array = array[order]
+    with np.errstate(over="ignore"):  # found and named by the caller
+        return array.astype(np.float32, copy=False)
 
 
 def _columns(own: Sequence[str] | None, wanted: Sequence[str] | None, width: int, shown: str) -> list[int]:

@@ -21,7 +21,7 @@ from labelwise.learners.inference import Collector
 from labelwise.learners.passes import dropout_mask
 from labelwise.models.build import read_state
 from labelwise.rng import digest, torch_generator
-from labelwise.select.arrays import as_tensor
+from labelwise.selection.arrays import as_tensor
 from labelwise.signals.base import Draw, Signal, SignalRole, SignalTable
 from labelwise.signals.passes import Dropout, Passes
 from labelwise.signals.plain import Embedding

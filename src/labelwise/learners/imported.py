@@ -14,7 +14,7 @@ from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
 from labelwise.learners.inference import Collector
 from labelwise.rng import digest
-from labelwise.select.arrays import as_tensor
+from labelwise.selection.arrays import as_tensor
 from labelwise.signals.base import Signal, SignalRole, SignalTable
 from labelwise.signals.passes import Passes
 from labelwise.task import Batch, Field, Outputs, Task

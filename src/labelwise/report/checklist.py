@@ -110,18 +110,19 @@ def _cost(summary: Summary) -> list[_Line]:
 def _randomness(summary: Summary) -> list[_Line]:
     study, seeds = summary.study, len(summary.curves.seeds)
     unpaired = unpaired_seeds(study)
-    paired: _Line = ("Paired seeds: same initial set, split, weights and order of data", "enforced", "")
+    keyed = all(run.rounds[0].fit_key for run in study.runs if run.rounds)
+    paired: tuple[Status, str] = ("enforced", "labels and fit of round 0 agree between strategies in every seed")
     if unpaired:
-        paired = (paired[0], "warned", f"the start differs in seed {', '.join(map(str, unpaired))}")
-    else:
-        paired = (paired[0], "enforced", "labels and fit of round 0 agree between strategies in every seed")
+        paired = ("warned", f"the start differs in seed {', '.join(map(str, unpaired))}")
+    elif not keyed:
+        paired = ("warned", "only label counts of round 0 could be compared: the fits carry no key")
     cpu, gpu = study.environment.get("cpu"), study.environment.get("gpu")
     span = (
         f"{summary.curves.labels_B[0]:g} to {summary.curves.labels_B[-1]:g}" if summary.curves.labels_B.size else "none"
     )
     tests = f"paired t and signed-rank tests, Holm over {max(len(summary.rows) - 1, 0)} strategies" if seeds > 1 else ""
     return [
-        paired,
+        ("Paired seeds: same initial set, split, weights and order of data", *paired),
         _said(study, "streams", "Separate random streams, all stated"),
         (
             f"At least {ENOUGH_SEEDS} seeds for a claim",
@@ -166,7 +167,7 @@ def _leaks(summary: Summary) -> list[_Line]:
         (
             "Exactly the asked number of distinct, unlabelled items per round",
             "warned" if bad else "enforced",
-            bad or "checked on every round of every run: no item picked twice",
+            bad or "checked on every round of every run",
         ),
         ("Ties broken by seed, not by order", "enforced", _text(study.settings.get("ties", tested))),
         ("Selection does not depend on the order of the pool", "enforced", tested),
@@ -206,10 +207,15 @@ def _measured(summary: Summary) -> list[_Line]:
 
 
 def _bad_picks(study: Study) -> str:
-    """What is wrong with the picks as recorded; empty if nothing is."""
+    """What is wrong with the picks as recorded; empty if nothing is. The last pick of a run may exhaust the pool."""
+    batch = study.settings.get("batch")
     for run in study.runs:
         seen: set[str] = set()
+        last = max((r.round for r in run.rounds if r.picked), default=-1)
         for r in run.rounds:
+            short = isinstance(batch, int) and r.picked and r.round != last and len(r.picked) != batch
+            if short:
+                return f"{run.strategy}, seed {run.seed}, round {r.round}: {len(r.picked)} picked, {batch} asked"
             again = seen & set(r.picked)
             if again or len(set(r.picked)) < len(r.picked):
                 name = wording.visible(sorted(again)[0]) if again else "an item"

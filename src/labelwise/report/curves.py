@@ -34,6 +34,7 @@ COLOURS_DARK = ("#4DA9E8", "#FF8A4C", "#2CC79B", "#E39AC6", "#EDB23E", "#8FD0F5"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 FAINT_SEEDS = 5
+FAINT_STRATEGIES = 6
 LABEL_LENGTH = 26
 FULL = "all labels"
 
@@ -212,7 +213,7 @@ def _curves(summary: Summary, x: Mapping[str, FloatArray], unit: str, *, look: L
     for name in names:
         values_RB = summary.curves.values[name]
         style = look.style(order[name], baseline=name == summary.baseline)
-        end = _strategy(axes, x[name], values_RB, style, label=_short(name))
+        end = _strategy(axes, x[name], values_RB, style, label=_short(name), faint=len(names) <= FAINT_STRATEGIES)
         shown.append(values_RB[np.isfinite(values_RB)])
         if end is not None:
             ends.append((*end, name, style["color"]))
@@ -235,7 +236,7 @@ def _curves(summary: Summary, x: Mapping[str, FloatArray], unit: str, *, look: L
 
 
 def _strategy(
-    axes: Axes, x_RB: FloatArray, values_RB: FloatArray, style: Mapping[str, Any], *, label: str
+    axes: Axes, x_RB: FloatArray, values_RB: FloatArray, style: Mapping[str, Any], *, label: str, faint: bool
 ) -> tuple[float, float] | None:
     """Draw one strategy; returns where its mean curve ends."""
     intervals = [interval(column) for column in values_RB.T]
@@ -246,13 +247,21 @@ def _strategy(
     has = np.isfinite(mean_B) & np.isfinite(x_B)
     if not has.any():
         return None
-    if 1 < len(values_RB) <= FAINT_SEEDS:
+    if faint and 1 < len(values_RB) <= FAINT_SEEDS:
         for x_row, row in zip(x_RB, values_RB, strict=True):
             axes.plot(x_row, row, color=style["color"], lw=0.8, alpha=0.35, zorder=2)
     low_B, high_B = np.array([i.low for i in intervals]), np.array([i.high for i in intervals])
     banded = has & np.isfinite(low_B)
     if banded.any():
-        axes.fill_between(x_B[banded], low_B[banded], high_B[banded], color=style["color"], alpha=0.13, lw=0, zorder=1)
+        axes.fill_between(
+            x_B[banded],
+            low_B[banded],
+            high_B[banded],
+            color=style["color"],
+            alpha=0.13 if faint else 0.06,
+            lw=0,
+            zorder=1,
+        )
     axes.plot(x_B[has], mean_B[has], lw=2, ms=5.5, mew=0, label=label, zorder=3, **style)
     return float(x_B[has][-1]), float(mean_B[has][-1])
 

@@ -19,12 +19,28 @@ from PIL import Image
 
 from labelwise.report import wording
 from labelwise.report.checklist import checklist
-from labelwise.report.curves import Look, balance_shares, cost_curves, learning_curves, order_of
+from labelwise.report.curves import (
+    FAINT_SEEDS,
+    FAINT_STRATEGIES,
+    Look,
+    balance_shares,
+    cost_curves,
+    learning_curves,
+    order_of,
+)
 from labelwise.report.page import render, write_page
 from labelwise.report.records import RoundRecord, Study, plain
 from labelwise.report.statistics import Paired, Savings, Scale
-from labelwise.report.summary import Summary, best_row, classes_of, costs_of, headline, picks_by_class, summarise
-from labelwise.report.table import verdict
+from labelwise.report.summary import (
+    Summary,
+    best_row,
+    classes_of,
+    costs_of,
+    headline,
+    picks_by_class,
+    summarise,
+    verdict,
+)
 from labelwise.report.thumbs import ImageOf, Thumbnails, data_uri
 
 LOOKS = {
@@ -74,7 +90,8 @@ def write_study_report(
     Args:
         study: the records, finished or not.
         path: the file; its folder is made.
-        image_of: the image of an id, or None; without it the page shows no pictures of the picks.
+        image_of: the image of an id, or None; default: opens the paths in ``study.examples``. With neither, the page
+            shows no pictures of the picks.
         scale: x scale of the areas under the curve.
         log_x: draw the curves over log2 of the labels.
         per_round: most pictures shown of a round.
@@ -106,7 +123,7 @@ def write_study_report(
         "saved": _saved(summary, marks),
         "costs": _costs(summary, log_x=log_x),
         "balance": _balance(summary, marks),
-        "galleries": _galleries(summary, marks, image_of, per_round),
+        "galleries": _galleries(summary, marks, image_of or _examples(study), per_round),
         "matrix": _matrix(summary, marks),
         "checklist": [(g, list(lines)) for g, lines in itertools.groupby(checklist(summary), key=lambda x: x.group)],
         "command": str(study.settings.get("command") or ""),
@@ -199,8 +216,9 @@ def _tiles(summary: Summary) -> list[dict[str, str]]:
         )
     if best is not None and best.savings:
         last = best.savings[-1]
-        value = wording.percent(last.saved.mean) if last.reached else wording.NONE
-        note = _savings_note(last)
+        value, note = wording.percent(last.saved.mean), _savings_note(last)
+        if last.reached and verdict(summary, best) <= 0:  # a number that big would be taken for a claim
+            value, note = "unclear", f"{value}, {note}" if note else value
         tiles.append({"value": value, "label": f"labels saved by {best.strategy}", "note": note})
     if summary.full is not None and summary.full.n:
         note = f"±{wording.value(summary.full.half)}" if math.isfinite(summary.full.half) else ""
@@ -213,8 +231,9 @@ def _curves_caption(summary: Summary) -> str:
     if not summary.curves.labels_B.size:
         return "No round has been finished yet."
     text = f"Mean {wording.metric_name(summary.study.primary)} over {wording.count(seeds, 'seed')}"
+    thin = seeds <= FAINT_SEEDS and len(summary.rows) <= FAINT_STRATEGIES
     if seeds > 1:
-        text += " with 95 % t intervals as bands" + ("; thin lines are single seeds" if seeds <= 5 else "")
+        text += " with 95 % t intervals as bands" + ("; thin lines are single seeds" if thin else "")
     text += f". Dashed: {summary.baseline}, the baseline."
     return text + (" Dotted: trained on all labels." if summary.full is not None else "")
 
@@ -222,7 +241,7 @@ def _curves_caption(summary: Summary) -> str:
 def _results(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any]:
     metric, labels = wording.metric_name(summary.study.primary), summary.curves.labels_B
     at = f" at {labels[-1]:,.0f}" if labels.size else ""
-    heads = [f"{metric}{at}", "mean over the curve", f"against {summary.baseline}", "effect", "labels saved"]
+    heads = [f"{metric}{at}", "mean over curve", f"against {summary.baseline}", "effect", "labels saved"]
     heads += ["selection per round", "training per fit", "peak memory"]
     rows = []
     for row in summary.rows:
@@ -242,8 +261,8 @@ def _results(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any]:
         f"Mean over the curve: area under {metric} from {low} to {high} labels ({summary.scale} scale), divided by the "
         f"range. Difference, 95 % t interval and p (paired t-test over seeds, Holm-corrected over "
         f"{wording.count(max(len(summary.rows) - 1, 0), 'strategy', 'strategies')}) are about this area. Effect: mean "
-        f"difference in standard deviations of the differences. Labels saved: at {summary.baseline}'s best {metric}. A "
-        "fit that several strategies share counts for each."
+        f"difference in standard deviations of the differences. Intervals are not corrected. Labels saved: at "
+        f"{summary.baseline}'s best {metric}. A fit that several strategies share counts for each."
     )
     return {"heads": heads, "rows": rows, "lead": lead}
 
@@ -253,7 +272,7 @@ def _against(summary: Summary, test: Paired | None, judged: int) -> tuple[Cell, 
         return Cell("baseline"), Cell("")
     if not test.difference.n:
         return Cell(wording.NONE), Cell(wording.NONE)
-    word, tone = {1: ("better", "good"), -1: ("worse", "bad"), 0: ("no reliable difference", "")}[judged]
+    word, tone = {1: ("better", "good"), -1: ("worse", "bad"), 0: ("unclear", "")}[judged]
     if not math.isfinite(test.p_holm):
         return Cell(wording.signed(test.difference.mean), "no interval, no test"), Cell(wording.NONE)
     rank = f", signed-rank {wording.p_value(test.p_wilcoxon_holm)}" if math.isfinite(test.p_wilcoxon_holm) else ""
@@ -318,18 +337,15 @@ def _savings_cell(savings: Savings, *, labels: bool = False) -> Cell:
         return Cell(wording.NONE)
     if not savings.reached:
         return Cell("not reached", f"in {wording.count(savings.pairs, 'seed')}")
-    note = _savings_note(savings)
-    if labels:
-        needed = f"{savings.labels_method:,.0f} instead of {savings.labels_baseline:,.0f}"
-        note = f"{note}; {needed}" if note else needed
-    return Cell(wording.percent(savings.saved.mean), note)
+    needed = f"{savings.labels_method:,.0f} instead of {savings.labels_baseline:,.0f}" if labels else ""
+    return Cell(wording.percent(savings.saved.mean), _savings_note(savings), needed)
 
 
 def _savings_note(savings: Savings) -> str:
     if not savings.reached:
         return "target not reached"
     if savings.reached < savings.pairs:
-        return f"in {savings.reached} of {savings.pairs} seeds, else not reached"
+        return f"reached in {savings.reached} of {savings.pairs}"
     if not math.isfinite(savings.saved.low):
         return "one seed" if savings.pairs == 1 else ""
     return f"{100 * savings.saved.low:.0f} to {wording.percent(savings.saved.high)}"
@@ -404,6 +420,18 @@ def _galleries(summary: Summary, marks: Mapping[str, Mark], image_of: ImageOf | 
     if thumbnails.failed:
         lead += f" {wording.count(len(thumbnails.failed), 'image')} could not be decoded."
     return {"strategies": strategies, "lead": lead}
+
+
+def _examples(study: Study) -> ImageOf | None:
+    if not study.examples:
+        return None
+
+    def image_of(item: str) -> Image.Image | None:
+        if item not in study.examples:
+            return None
+        return Image.open(io.BytesIO(Path(study.examples[item]).read_bytes()))  # no file stays open
+
+    return image_of
 
 
 def _round(thumbnails: Thumbnails, record: RoundRecord, most: int) -> dict[str, Any]:

@@ -445,6 +445,8 @@ def diverged(
     Cost: O((S R)^2 B).
     """
     names = list(values)
+    if not names:
+        return []
     stack_SRB = np.stack([np.asarray(values[n], dtype=np.float64) for n in names])
     run_SRB = np.stack([present[n] for n in names]) if present is not None else np.isfinite(stack_SRB)
     loss_SRB = np.stack([losses[n] for n in names]) if losses is not None else np.full_like(stack_SRB, np.nan)

@@ -38,14 +38,14 @@ def study_table(study: Study | Summary, *, width: int | None = None) -> Table:
     summary = study if isinstance(study, Summary) else summarise(study)
     wide = (Console().width if width is None else width) >= WIDE
     metric = wording.metric_name(summary.study.primary)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, caption_justify="left")
     table.caption = escape(_caption(summary, metric))
     longest = max((len(wording.visible(r.strategy)) for r in summary.rows), default=8)
     table.add_column("strategy", overflow="fold", min_width=max(8, min(longest, 24 if wide else 17)))
     base = summary.baseline or "baseline"
     at = f"at {summary.curves.labels_B[-1]:,.0f}" if summary.curves.labels_B.size else ""
-    heads = [f"{metric}\n{at}", "mean over\nthe curve", f"against\n{base}", "p", "labels\nsaved"]
-    heads += ["select\ns/round", "train\ns/fit", "peak\nmemory"] if wide else ["select s\ntrain s", "peak\nMiB"]
+    heads = [f"{metric}\n{at}", "mean of\ncurve", f"against\n{base}", "p", "labels\nsaved"]
+    heads += ["select\ns/round", "train\ns/fit", "peak\nmemory"] if wide else ["pick s\nfit s", "peak\nMiB"]
     for head in heads:
         table.add_column(escape(head), justify="right", no_wrap=wide, overflow="fold")
     for row in summary.rows:
@@ -57,7 +57,7 @@ def _cells(summary: Summary, row: Row, *, wide: bool) -> list[str]:
     gap = " " if wide else "\n"
     name = escape(wording.visible(row.strategy))
     if any(strategy == row.strategy for strategy, _ in summary.flagged):
-        name += " [yellow](diverged)[/]"
+        name += " [yellow]![/]"
     cells = [name, _two(row.final, gap), _two(row.area, gap)]
     if row.against is None:
         cells += ["", "", ""]
@@ -99,8 +99,9 @@ def _caption(summary: Summary, metric: str) -> str:
     labels, seeds = summary.curves.labels_B, len(summary.curves.seeds)
     if not labels.size:
         return "no round finished yet"
+    flagged = " ! looks diverged." if summary.flagged else ""
     return (
         f"{wording.count(seeds, 'seed')}, {labels[0]:,.0f} to {labels[-1]:,.0f} labels ({summary.scale} scale); "
         f"±: 95 % t interval; p: paired t-test on the mean {metric}, Holm-corrected; saved: labels saved at "
-        f"{summary.baseline}'s best {metric}"
+        f"{summary.baseline}'s best {metric}.{flagged}"
     )

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from labelwise.select import draws as fold
-from labelwise.select.reduction import fill_empty
+from labelwise.selection import draws as fold
+from labelwise.selection.reduction import fill_empty
 from labelwise.signals.base import Draw
 from labelwise.signals.passes import Dropout, Passes
 from labelwise.signals.plain import Reduction, reduced

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from labelwise.select.reduction import fill_empty, reduce_present
-from labelwise.select.uncertainty import entropy, least_confidence, margin
+from labelwise.selection.reduction import fill_empty, reduce_present
+from labelwise.selection.uncertainty import entropy, least_confidence, margin
 from labelwise.signals.base import Plain
 from labelwise.task import Field, Outputs
 
@@ -21,8 +21,10 @@ MEASURES = {"entropy": entropy, "margin": margin, "least_confidence": least_conf
 
 def reduced(values_U: Tensor, outputs: Outputs, how: Reduction, top: int) -> Tensor:
     """(B,) float32 from values of units; NaN marks an item without a unit until ``settle`` sees the whole pool."""
+    # a task without weights weighs its units alike
+    weight_U = torch.ones_like(values_U) if outputs.weight_U is None else outputs.weight_U
     values_B, present_B = reduce_present(
-        values_U, outputs.unit_item_U, outputs.size, how=how, weight_U=outputs.weight_U, top=top
+        values_U, outputs.unit_item_U, outputs.size, how=how, weight_U=weight_U, top=top
     )
     return torch.where(present_B, values_B, torch.nan)
 

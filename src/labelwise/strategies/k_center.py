@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from labelwise.select.cover import k_center
+from labelwise.selection.cover import k_center
 from labelwise.signals.plain import Embedding
 from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from labelwise.select.clustering import kmeans_picks
+from labelwise.selection.clustering import kmeans_picks
 from labelwise.signals.plain import Embedding
 from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
@@ -14,7 +14,7 @@ from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 class KMeansPicks(Strategy):
     """One typical image for each of ``budget`` clusters: the default where nothing is labelled yet.
 
-    Centroids minimise sum_i min_k |x_i - c_k|^2; the pick of cluster k is argmin_i |x_i - c_k| over its candidates. A
+    Centroids minimise sum_i min_k |x_i - c_k|^2; pick_k = argmin_i |x_i - c_k| over the candidates of cluster k. A
     cluster without a candidate is made up for by the next nearest of the largest clusters, so that exactly ``budget``
     are picked.
 

@@ -15,7 +15,8 @@ from labelwise.strategy import Query, Selection, Step, Strategy
 class Prefilter(Strategy):
     """``first`` keeps the best ``keep`` times the budget, ``then`` chooses among them.
 
-    The signals of ``then`` are collected for the survivors only, so a costly method on a large pool costs a sub-pool.
+    picks = then(first(candidates, keep K), K). The signals of ``then`` are collected for the survivors only, so a costly
+    method on a large pool costs a sub-pool.
 
     Args:
         first: thins the pool.
@@ -30,8 +31,9 @@ class Prefilter(Strategy):
     Example:
         >>> import labelwise as lw
         >>> probs = [[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.99, 0.01]]
-        >>> sorted(lw.select("prefilter", 2, probs=probs, embeddings=[[0.0], [1], [2], [3]], keep=1,
-        seed=0).positions.tolist()) [1, 2]
+        >>> points = [[0.0], [1.0], [2.0], [3.0]]
+        >>> sorted(lw.select("prefilter", 2, probs=probs, embeddings=points, keep=1, seed=0).positions.tolist())
+        [1, 2]
 
     Reference:
         Yang et al., "Plug and Play Active Learning for Object Detection", CVPR 2024: uncertainty keeps four times the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwise.select.sampling import uniform
+from labelwise.selection.sampling import uniform
 from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 

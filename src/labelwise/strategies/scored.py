@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from labelwise.select.ranking import take_top
-from labelwise.select.sampling import perturb, uniform
+from labelwise.selection.ranking import take_top
+from labelwise.selection.sampling import perturb, uniform
 from labelwise.signals.plain import Measure, Reduction, Uncertainty
 from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 

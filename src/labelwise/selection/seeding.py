@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import unknown
-from labelwise.select.arrays import ArrayLike, as_positions, check_budget, free_candidates, squared_norms
-from labelwise.select.space import Space
+from labelwise.selection.arrays import ArrayLike, as_positions, check_budget, free_candidates, squared_norms
+from labelwise.selection.space import Space
 
 First: TypeAlias = Literal["uniform", "longest"]
 

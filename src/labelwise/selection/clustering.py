@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.select.arrays import ArrayLike, as_matrix, as_positions, as_tensor, blocks, check_budget, squared_norms
-from labelwise.select.seeding import plus_plus
-from labelwise.select.space import mean_row, tile
+from labelwise.selection.arrays import ArrayLike, as_matrix, as_positions, as_tensor, blocks, check_budget, squared_norms
+from labelwise.selection.seeding import plus_plus
+from labelwise.selection.space import mean_row, tile
 
 Start: TypeAlias = Literal["plus_plus", "random"]
 Over: TypeAlias = Literal["candidates", "all"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import DataError
-from labelwise.select.arrays import ArrayLike, as_matrix, block_rows, blocks, squared_norms
+from labelwise.selection.arrays import ArrayLike, as_matrix, block_rows, blocks, squared_norms
 
 # Rounding of the three terms, in units of |x|^2 + |y|^2. Measured on duplicates of 64 to 4096 features: at most 2e-7.
 _ROUNDING = 5e-7

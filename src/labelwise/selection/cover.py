@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import DataError
-from labelwise.select.arrays import ArrayLike, as_positions, check_budget, free_candidates
-from labelwise.select.space import Points, Space
+from labelwise.selection.arrays import ArrayLike, as_positions, check_budget, free_candidates
+from labelwise.selection.space import Points, Space
 
 # Sizes found by measuring (benchmarks/speed/selection.py); they change the time, never the picks.
 _GROUP = 2048

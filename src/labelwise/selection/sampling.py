@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.select.arrays import ArrayLike, as_tensor, check_budget
-from labelwise.select.ranking import check_finite
+from labelwise.selection.arrays import ArrayLike, as_tensor, check_budget
+from labelwise.selection.ranking import check_finite
 
 Noise: TypeAlias = Literal["power", "softmax", "softrank"]
 NOISES: tuple[Noise, ...] = ("power", "softmax", "softrank")

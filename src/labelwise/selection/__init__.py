@@ -5,15 +5,15 @@ and the same code runs on CUDA tensors where they lie. Randomness comes only fro
 score = more wanted.
 """
 
-from labelwise.select.arrays import ArrayLike, as_tensor, squared_norms
-from labelwise.select.clustering import KMeans, kmeans, kmeans_picks, medoids
-from labelwise.select.cover import cover_radius, k_center
-from labelwise.select.draws import Draws, bald, mean_std, predictive_entropy, predictive_variance, variation_ratio
-from labelwise.select.ranking import take_top
-from labelwise.select.reduction import fill_empty, reduce_present, reduce_units
-from labelwise.select.sampling import perturb, stratified, uniform
-from labelwise.select.seeding import plus_plus
-from labelwise.select.uncertainty import entropy, least_confidence, margin
+from labelwise.selection.arrays import ArrayLike, as_tensor, squared_norms
+from labelwise.selection.clustering import KMeans, kmeans, kmeans_picks, medoids
+from labelwise.selection.cover import cover_radius, k_center
+from labelwise.selection.draws import Draws, bald, mean_std, predictive_entropy, predictive_variance, variation_ratio
+from labelwise.selection.ranking import take_top
+from labelwise.selection.reduction import fill_empty, reduce_present, reduce_units
+from labelwise.selection.sampling import perturb, stratified, uniform
+from labelwise.selection.seeding import plus_plus
+from labelwise.selection.uncertainty import entropy, least_confidence, margin
 
 __all__ = [
     "ArrayLike",

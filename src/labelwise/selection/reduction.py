@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.select.arrays import ArrayLike, as_tensor, real
+from labelwise.selection.arrays import ArrayLike, as_tensor, real
 
 How: TypeAlias = Literal["mean", "max", "sum", "top_k", "weighted"]
 Empty: TypeAlias = Literal["last", "median", "first"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import DataError, NonFiniteScore
-from labelwise.select.arrays import ArrayLike, as_tensor, check_budget, real
+from labelwise.selection.arrays import ArrayLike, as_tensor, check_budget, real
 
 
 def take_top(scores_M: ArrayLike, k: int, *, rng: np.random.Generator) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import DataError
-from labelwise.select.arrays import ArrayLike, as_tensor, block_rows, real
+from labelwise.selection.arrays import ArrayLike, as_tensor, block_rows, real
 
 
 def entropy(probs_UC: ArrayLike, *, exclusive: bool = True) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import ConfigError, DataError
-from labelwise.select.arrays import ArrayLike, real
-from labelwise.select.uncertainty import as_probs, entropy
+from labelwise.selection.arrays import ArrayLike, real
+from labelwise.selection.uncertainty import as_probs, entropy
 
 Part: TypeAlias = Literal["mean", "spread", "entropy", "votes"]
 PARTS: tuple[Part, ...] = ("mean", "spread", "entropy", "votes")

@@ -1,0 +1,236 @@
+"""``lw.select`` for every strategy: any row order, any float type, memory maps, and one-line errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+import labelwise as lw
+from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
+from labelwise.learners.imported import ImportedPredictions
+from labelwise.rng import generator
+from labelwise.strategies import STRATEGIES
+from labelwise.strategy import Budget
+
+N, C, D, T = 50, 5, 6, 4
+CLASSES = tuple("abcde")
+
+
+def _arrays(seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(T, N, C)).astype(np.float32) * 2
+    draws = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    return {"probs": draws.mean(0), "embeddings": rng.normal(size=(N, D)).astype(np.float32), "draws": draws}
+
+
+IDS = [f"{number:03d}.png" for number in range(N)]
+LABELED = [3, 40, 17, 8, 22]
+LABELS = [0, 4, 1, 1, 2]
+NAMES = [name for name in STRATEGIES.names() if not STRATEGIES.get(name).oracle]
+
+
+def _can_run(name: str) -> bool:
+    try:
+        lw.select(name, 1, **_arrays(), labeled=LABELED, labels=LABELS)
+    except UnmetNeed:
+        return False
+    return True
+
+
+RUN = [name for name in NAMES if _can_run(name)]
+each = pytest.mark.parametrize("name", RUN)
+
+
+def test_the_first_set_of_strategies_runs_from_arrays():
+    assert {"random", "margin", "entropy", "least_confidence", "k_center", "kmeans", "stratified_random"} <= set(RUN)
+
+
+@each
+def test_same_ids_under_any_order_of_rows(name):
+    arrays = _arrays()
+    picks = lw.select(name, 8, **arrays, ids=IDS, labeled=LABELED, labels=LABELS, cost=np.arange(N) + 1.0, seed=5)
+    expected = [IDS[row] for row in picks.positions]
+    assert len(set(expected)) == 8
+    assert not set(picks.positions.tolist()) & set(LABELED)
+    for turn in range(3):
+        order = generator(turn, "rows").permutation(N)
+        back = np.argsort(order)
+        mixed = {"probs": arrays["probs"][order], "embeddings": arrays["embeddings"][order], "draws": arrays["draws"][:, order]}
+        names = [IDS[row] for row in order]
+        again = lw.select(
+            name, 8, **mixed, ids=names, labeled=back[LABELED], labels=LABELS, cost=(np.arange(N) + 1.0)[order], seed=5
+        )
+        assert [names[row] for row in again.positions] == expected
+        if picks.scores is not None:
+            np.testing.assert_array_equal(again.scores, picks.scores)
+
+
+@each
+def test_labelled_rows_may_be_named_in_any_order(name):
+    arrays = _arrays()
+    one = lw.select(name, 8, **arrays, labeled=LABELED, labels=LABELS, seed=1)
+    two = lw.select(name, 8, **arrays, labeled=LABELED[::-1], labels=LABELS[::-1], seed=1)
+    assert one.positions.tolist() == two.positions.tolist()
+
+
+@each
+def test_half_precision_and_memory_maps(name, tmp_path):
+    half = {key: array.astype(np.float16) for key, array in _arrays().items()}
+    mapped = {}
+    for key, array in half.items():
+        np.save(tmp_path / f"{key}.npy", array)
+        mapped[key] = np.load(tmp_path / f"{key}.npy", mmap_mode="r")
+    wide = {key: array.astype(np.float32) for key, array in half.items()}
+    picks = [lw.select(name, 8, **arrays, labeled=LABELED, labels=LABELS) for arrays in (half, mapped, wide)]
+    assert picks[0].positions.tolist() == picks[1].positions.tolist() == picks[2].positions.tolist()
+    assert picks[0].positions.dtype == np.int64
+
+
+@each
+def test_lists_tensors_and_arrays_are_the_same(name):
+    arrays = _arrays()
+    tensors = {key: torch.from_numpy(array).requires_grad_() for key, array in arrays.items()}
+    lists = {key: array.tolist() for key, array in arrays.items()}
+    picks = [lw.select(name, 6, **given, labeled=LABELED, labels=LABELS).positions.tolist() for given in (arrays, tensors, lists)]
+    assert picks[0] == picks[1] == picks[2]
+
+
+@each
+def test_arrays_stay_as_they_were(name):
+    arrays = _arrays()
+    before = {key: array.copy() for key, array in arrays.items()}
+    labeled = np.array(LABELED)
+    lw.select(name, 8, **arrays, labeled=labeled, labels=LABELS, ids=IDS[::-1])
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(array, before[key])
+    assert labeled.tolist() == LABELED
+
+
+@each
+def test_agrees_with_a_campaign_on_the_same_numbers(name, tmp_path):
+    """Imported predictions in a campaign and the same arrays in one call: one choice."""
+    arrays = _arrays()
+    source = tiny.digits(N)
+    task = tiny.digits_task(classes=CLASSES)
+    mixed = generator(1, "file").permutation(N)  # the file lists the images in another order
+    learner = ImportedPredictions(
+        task, [source.ids[row] for row in mixed], probs=arrays["probs"][mixed], embeddings=arrays["embeddings"][mixed]
+    )
+    campaign = tiny.campaign(tmp_path, _relabelled(source), learner, labeled=[source.ids[row] for row in LABELED], frozen=learner, seed=3)
+    picks = campaign.choose(STRATEGIES.create(name), Budget(8)).picks
+    direct = lw.select(name, 8, probs=arrays["probs"], embeddings=arrays["embeddings"], labeled=LABELED, labels=LABELS, seed=3)
+    assert [pick.id for pick in picks] == [source.ids[row] for row in direct.positions]
+    if direct.scores is not None:
+        np.testing.assert_allclose([pick.score for pick in picks], direct.scores, rtol=1e-6)
+
+
+def _relabelled(source):
+    from labelwise.data.views import View
+
+    labels = dict(zip([source.ids[row] for row in LABELED], [CLASSES[label] for label in LABELS], strict=True))
+    return View(source, truth=labels, classes=CLASSES)
+
+
+def test_a_strategy_instance_works_as_well_as_its_name():
+    arrays = _arrays()
+    by_name = lw.select("margin", 5, **arrays, subpool=20)
+    assert by_name.positions.tolist() == lw.select(STRATEGIES.create("margin", subpool=20), 5, **arrays).positions.tolist()
+
+
+def test_what_a_method_does_not_read_is_ignored():
+    arrays = _arrays()
+    alone = lw.select("margin", 5, probs=arrays["probs"], seed=2)
+    assert lw.select("margin", 5, **arrays, seed=2).positions.tolist() == alone.positions.tolist()
+
+
+def test_probabilities_come_from_draws_where_none_are_given():
+    arrays = _arrays()
+    from_draws = lw.select("entropy", 5, draws=arrays["draws"])
+    assert from_draws.positions.tolist() == lw.select("entropy", 5, probs=arrays["draws"].mean(0)).positions.tolist()
+
+
+P = _arrays()["probs"]
+E = _arrays()["embeddings"]
+
+
+def _with(array: np.ndarray, where: tuple[int, int], value: float) -> np.ndarray:
+    changed = array.copy()
+    changed[where] = value
+    return changed
+
+
+WRONG = {
+    "budget 0": (dict(budget=0, probs=P), ConfigError, "buys nothing"),
+    "budget negative": (dict(budget=-3, probs=P), ConfigError, "buys nothing"),
+    "budget fraction": (dict(budget=2.5, probs=P), ConfigError, "2.5"),
+    "budget text": (dict(budget="3", probs=P), ConfigError, "'3'"),
+    "budget bool": (dict(budget=True, probs=P), ConfigError, "True"),
+    "budget too large": (dict(budget=N + 1, probs=P), ConfigError, f"only {N} are unlabelled"),
+    "unknown strategy": (dict(strategy="margn", budget=1, probs=P), ConfigError, "did you mean 'margin'"),
+    "unknown option": (dict(budget=1, probs=P, subpol=3), ConfigError, "did you mean 'subpool'"),
+    "options for an instance": (
+        dict(strategy=STRATEGIES.create("margin"), budget=1, probs=P, subpool=3), ConfigError, "subpool"
+    ),
+    "no array": (dict(budget=1), ConfigError, "no array was given"),
+    "missing array": (dict(budget=1, embeddings=E), UnmetNeed, "needs probs="),
+    "lengths": (dict(budget=1, probs=P, embeddings=E[:-1]), ConfigError, "different numbers of items"),
+    "empty": (dict(budget=1, probs=P[:0]), ConfigError, "only 0 are unlabelled"),
+    "vector": (dict(budget=1, probs=P[0]), DataError, "2 dimensions"),
+    "no classes": (dict(budget=1, probs=P[:, :0]), DataError, "class"),
+    "nan": (dict(budget=1, probs=_with(P, (4, 2), np.nan)), DataError, "row 4"),
+    "negative": (dict(budget=1, probs=_with(P, (4, 2), -0.1)), DataError, "row 4"),
+    "sum": (dict(budget=1, probs=P * 0.9), DataError, "sums to 0.9"),
+    "text in probs": (dict(budget=1, probs=np.array([["a", "b"]])), DataError, "type"),
+    "text in a list": (dict(budget=1, probs=[["a", "b"]]), DataError, "probs"),
+    "ragged list": (dict(budget=1, probs=[[0.5, 0.5], [1.0]]), DataError, "probs"),
+    "nan embeddings": (dict(strategy="k_center", budget=1, embeddings=_with(E, (4, 2), np.nan)), DataError, "4"),
+    "infinite embeddings": (dict(strategy="kmeans", budget=3, embeddings=_with(E, (4, 2), np.inf)), DataError, "4"),
+    "labelled out of range": (dict(budget=1, probs=P, labeled=[N]), ConfigError, "outside 0 to 49"),
+    "labelled negative": (dict(budget=1, probs=P, labeled=[-1]), ConfigError, "outside 0 to 49"),
+    "labelled out of range with ids": (dict(budget=1, probs=P, labeled=[N], ids=IDS), ConfigError, "outside 0 to 49"),
+    "labelled negative with ids": (dict(budget=1, probs=P, labeled=[-1], ids=IDS), ConfigError, "outside 0 to 49"),
+    "labelled twice": (dict(budget=1, probs=P, labeled=[1, 1]), ConfigError, "twice"),
+    "labelled mask": (dict(budget=1, probs=P, labeled=np.ones(N, bool)), ConfigError, "labeled="),
+    "labelled fractions": (dict(budget=1, probs=P, labeled=[0.5, 1.5]), ConfigError, "labeled="),
+    "labelled matrix": (dict(budget=1, probs=P, labeled=[[1, 2]]), ConfigError, "labeled="),
+    "labels too few": (dict(budget=1, probs=P, labeled=[1, 2], labels=[0]), ConfigError, "1 entries for 2"),
+    "labels without labeled": (dict(budget=1, probs=P, labels=[0]), ConfigError, "1 entries for 0"),
+    "labels negative": (dict(budget=1, probs=P, labeled=[1], labels=[-1]), ConfigError, "labels="),
+    "labels fractions": (dict(budget=1, probs=P, labeled=[1], labels=[0.5]), ConfigError, "labels="),
+    "ids too few": (dict(budget=1, probs=P, ids=IDS[:-1]), ConfigError, "49 names for 50 rows"),
+    "ids twice": (dict(budget=1, probs=P, ids=[*IDS[:-1], IDS[0]]), ConfigError, "unique"),
+    "ids mixed": (dict(budget=1, probs=P, ids=[*IDS[:-1], 3]), ConfigError, "ids="),
+    "cost too short": (dict(budget=1, probs=P, cost=[1.0]), ConfigError, "cost="),
+    "cost too short with ids": (dict(budget=1, probs=P, cost=[1.0], ids=IDS), ConfigError, "cost="),
+    "cost nan": (dict(budget=1, probs=P, cost=[np.nan] * N), ConfigError, "cost="),
+    "draws of two dimensions": (dict(budget=1, draws=P), DataError, "3 dimensions"),
+    "no draw": (dict(budget=1, draws=P[None][:0]), DataError, "draws="),
+    "draws that are no probabilities": (dict(budget=1, draws=P[None] * 7), DataError, "draws"),
+    "all labelled": (dict(budget=1, probs=P, labeled=range(N)), ConfigError, "only 0 are unlabelled"),
+    "seed text": (dict(budget=1, probs=P, option="x"), ConfigError, "unknown option"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_refused_in_one_line(case):
+    arguments, error, message = WRONG[case]
+    with pytest.raises(LabelwiseError) as caught:
+        lw.select(**{"strategy": "margin", **arguments})
+    assert isinstance(caught.value, error), repr(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_oracles_are_refused():
+    oracles = [name for name in STRATEGIES.names() if STRATEGIES.get(name).oracle]
+    for name in oracles:
+        with pytest.raises(UnmetNeed, match="only in simulated campaigns"):
+            lw.select(name, 1, **_arrays())
+
+
+def test_one_column_is_a_yes_no_question():
+    probs = np.array([[0.05], [0.45], [0.9]])
+    assert lw.select("margin", 1, probs=probs).positions.tolist() == [1]
+    assert lw.select("entropy", 1, probs=probs, exclusive=False).positions.tolist() == [1]

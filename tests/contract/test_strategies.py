@@ -1,0 +1,358 @@
+"""What every strategy promises, checked for every registered one and every choice among its options, on every task."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from labelwise.errors import ConfigError, UnmetNeed
+from labelwise.learner import Auxiliary, Learner
+from labelwise.learners.features import FeatureSource
+from labelwise.oracle import HeldBack
+from labelwise.plan import Offer
+from labelwise.rng import generator
+from labelwise.signals.base import Signal
+from labelwise.strategies import STRATEGIES
+from labelwise.strategy import Budget, Collected, Query, Selection, Step, Strategy, run_steps
+from labelwise.tasks import TASKS
+
+POOL, REFERENCE = 60, 6
+
+
+def _variants(name: str) -> list[Strategy]:
+    """The default, and one strategy for each other value of each option that is a choice."""
+    cls = STRATEGIES.get(name)
+    found = [cls()]
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        kinds = [hints[field.name], *typing.get_args(hints[field.name])]
+        choices = [value for kind in kinds if typing.get_origin(kind) is typing.Literal for value in typing.get_args(kind)]
+        if hints[field.name] is bool:
+            choices = [True, False]
+        found += [cls(**{field.name: value}) for value in choices if value != getattr(cls(), field.name)]
+    return found
+
+
+ALL = [strategy for name in STRATEGIES.names() for strategy in _variants(name)]
+EXTRA = [
+    STRATEGIES.create("margin", subpool=20),
+    STRATEGIES.create("entropy", subpool=1, noise="power", coldness=4.0),
+    STRATEGIES.create("kmeans", pool="all", normalise=True),
+    STRATEGIES.create("prefilter", keep=1.0),
+    STRATEGIES.create("stratified_random", clusters=1),
+    STRATEGIES.create("stratified_random", clusters=1000),
+]
+each_strategy = pytest.mark.parametrize("strategy", [*ALL, *EXTRA], ids=repr)
+each_class = pytest.mark.parametrize("cls", [STRATEGIES.get(name) for name in STRATEGIES.names()], ids=lambda c: c.name)
+each_task = pytest.mark.parametrize("task", TASKS.names())
+
+
+# ---- one collected table for each task ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class World:
+    """Images with labels, a learner for them, and frozen features."""
+
+    source: Any
+    make_learner: Callable[[], Learner]
+    frozen: FeatureSource
+    labels_N: Tensor
+
+
+@cache
+def _classification() -> World:
+    source = tiny.digits(POOL + REFERENCE, reference=REFERENCE)
+    labels = torch.tensor([int(source.truth[item]) for item in source.ids])
+    return World(source, tiny.torch_learner, tiny.pixels(source), labels)
+
+
+WORLDS = {"classification": _classification}
+
+
+@cache
+def _learner(task: str, auxiliaries: tuple[Auxiliary, ...]) -> Learner:
+    world = WORLDS[task]()
+    learner = world.make_learner()
+    learner.fit(tiny.learner_data(world.source, world.source.ids[:20]), 0, auxiliaries=auxiliaries)
+    return learner
+
+
+@cache
+def _matrix(task: str, auxiliaries: tuple[Auxiliary, ...], signal: Signal) -> Tensor:
+    """(N, ...): rows of all items, collected once."""
+    world = WORLDS[task]()
+    view = tiny.view(world.source, labels=False)
+    data = tiny.learner_data(world.source, world.source.ids[:20], reference=world.source.ids[POOL:])
+    if signal.of == "frozen":
+        table = world.frozen.collect(view, frozenset({signal}))
+    else:
+        table = _learner(task, auxiliaries).collect(view, frozenset({signal}), data=data)
+    return signal.settle(torch.from_numpy(np.array(table[signal])))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    task: str
+    auxiliaries: tuple[Auxiliary, ...]
+
+    def matrix(self, signal: Signal) -> Tensor:
+        return _matrix(self.task, self.auxiliaries, signal)
+
+
+def _query(task: str, strategy: Strategy, labeled: list[int], budget: int, seed: int = 0) -> Query:
+    labels_N = WORLDS[task]().labels_N
+    taken = torch.tensor(sorted(labeled), dtype=torch.int64)
+    free = torch.ones(POOL, dtype=torch.bool)
+    free[taken] = False
+    return Query(
+        labeled_L=taken,
+        unlabeled_M=free.nonzero().squeeze(1),
+        budget=budget,
+        rng=generator(seed, "select", 0),
+        reference_R=torch.arange(POOL, POOL + REFERENCE),
+        labels_L=labels_N[taken],
+        labels_R=labels_N[POOL:],
+        class_counts_C=labels_N[taken].bincount(minlength=10),
+        cost_N=torch.ones(POOL + REFERENCE),
+        truth_N=labels_N if strategy.oracle else None,
+    )
+
+
+def _run(task: str, strategy: Strategy, labeled: list[int], budget: int, seed: int = 0) -> Selection:
+    rows = _Rows(task, strategy.auxiliaries())
+
+    def collect(step: Step, query: Query) -> Collected:
+        return Collected(rows, query.unlabeled_M, query.labeled_L, query.reference_R)
+
+    return run_steps(strategy, _query(task, strategy, labeled, budget, seed), collect)
+
+
+def _skip_unless_fields_suffice(strategy: Strategy, task: str) -> None:
+    try:
+        Offer(_learner(task, strategy.auxiliaries()), frozen=True, held_back=True).check([strategy])
+    except UnmetNeed as error:
+        pytest.skip(str(error))
+
+
+LABELED = {
+    "twenty": list(range(20)),
+    "scattered": list(range(1, POOL, 3)),
+    "one": [7],
+    "one_class": [i for i in range(POOL) if int(_classification().labels_N[i]) == 3],
+    "all_but_one": [i for i in range(POOL) if i != 31],
+}
+
+
+@each_task
+def test_every_task_has_a_world(task):
+    assert task in WORLDS, f"add a small world for {task!r} to this file: every strategy is then tested on it"
+
+
+# ---- the picks ----------------------------------------------------------------------------------------------------------
+
+
+@each_task
+@each_strategy
+def test_exactly_budget_distinct_unlabelled_items(strategy, task):
+    _skip_unless_fields_suffice(strategy, task)
+    for labeled in LABELED.values():
+        free = sorted(set(range(POOL)) - set(labeled))
+        for budget in sorted({1, min(7, len(free)), len(free)}):
+            picked = _run(task, strategy, labeled, budget)
+            assert picked.positions_K.dtype == torch.int64
+            assert len(picked.positions_K) == budget
+            assert len(set(picked.positions_K.tolist())) == budget
+            assert set(picked.positions_K.tolist()) <= set(free)
+            if picked.scores_K is not None:
+                assert picked.scores_K.shape == (budget,)
+                assert torch.isfinite(picked.scores_K).all()
+
+
+@each_task
+@pytest.mark.parametrize("strategy", [strategy for strategy in [*ALL, *EXTRA] if strategy.cold], ids=repr)
+def test_no_label_at_all(strategy, task):
+    for step in strategy.steps():
+        assert all(signal.of == "frozen" for signal in step.needs.signals), "a cold strategy needs no trained model"
+    for budget in (1, 9, POOL):
+        picked = _run(task, strategy, [], budget)
+        assert sorted(set(picked.positions_K.tolist())) == sorted(picked.positions_K.tolist())
+        assert len(picked.positions_K) == budget
+
+
+@each_task
+@each_strategy
+def test_same_seed_same_picks(strategy, task):
+    _skip_unless_fields_suffice(strategy, task)
+    runs = [_run(task, strategy, LABELED["twenty"], 9, seed) for seed in (3, 3)]
+    assert torch.equal(runs[0].positions_K, runs[1].positions_K)
+    if runs[0].scores_K is not None:
+        assert torch.equal(runs[0].scores_K, runs[1].scores_K)
+
+
+@each_task
+@each_strategy
+def test_inputs_are_left_as_they_were(strategy, task):
+    _skip_unless_fields_suffice(strategy, task)
+    rows = _Rows(task, strategy.auxiliaries())
+    query = _query(task, strategy, LABELED["twenty"], 9)
+    signals = {signal: rows.matrix(signal) for step in strategy.steps() for signal in step.needs.signals}
+    given = {name: getattr(query, name) for name in ("labeled_L", "unlabeled_M", "labels_L", "class_counts_C", "cost_N")}
+    before = {key: value.clone() for key, value in {**signals, **given}.items()}
+    run_steps(strategy, query, lambda step, q: Collected(rows, q.unlabeled_M, q.labeled_L, q.reference_R))
+    for key, value in {**signals, **given}.items():
+        assert torch.equal(value, before[key]), f"{key} was written to"
+
+
+@each_strategy
+def test_global_random_states_are_left_alone(strategy):
+    _skip_unless_fields_suffice(strategy, "classification")
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    _run("classification", strategy, LABELED["twenty"], 9)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+
+
+@each_strategy
+def test_order_of_registration_changes_nothing(strategy, tmp_path):
+    """Through a whole campaign: the same ids are asked however the images were listed."""
+    _skip_unless_fields_suffice(strategy, "classification")
+    world = _classification()
+    learner = _learner("classification", strategy.auxiliaries())
+    picks = []
+    for number, shuffle in enumerate((False, True)):
+        order = list(world.source.ids)
+        if shuffle:
+            generator(0, "order").shuffle(order)
+        labeled = [item for item in order if item in world.source.ids[:20]]
+        truth = {item: world.source.truth[item] for item in world.source.ids}
+        campaign = tiny.campaign(
+            tmp_path / str(number), world.source, learner, labeled=labeled, order=order, frozen=world.frozen, truth=truth
+        )
+        picks.append([(pick.id, pick.score) for pick in campaign.choose(strategy, Budget(9)).picks])
+    assert len(picks[0]) == 9
+    assert picks[0] == picks[1]
+
+
+@each_class
+def test_a_budget_larger_than_the_pool_is_refused(cls, tmp_path):
+    world = _classification()
+    campaign = tiny.campaign(
+        tmp_path, world.source, _learner("classification", cls().auxiliaries()), frozen=world.frozen, truth=world.source.truth
+    )
+    with pytest.raises(ConfigError, match=f"{POOL + 1} items asked for, but only {POOL} are unlabelled"):
+        campaign.choose(cls(), Budget(POOL + 1))
+
+
+@each_class
+def test_ranking_everything_that_is_left(cls, tmp_path):
+    """A budget of None asks for all; with nothing left there is nothing to choose and nothing breaks."""
+    world = _classification()
+    learner = _learner("classification", cls().auxiliaries())
+    pool = world.source.ids[:POOL]
+    for labeled, expected in ((pool[:20], 40), (pool, 0)):
+        campaign = tiny.campaign(
+            tmp_path / str(expected), world.source, learner, labeled=labeled, frozen=world.frozen, truth=world.source.truth
+        )
+        assert len(campaign.choose(cls(), None).picks) == expected
+
+
+# ---- configuration ------------------------------------------------------------------------------------------------------
+
+
+def _options(strategy: Strategy) -> dict[str, Any]:
+    return {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
+
+
+@each_strategy
+def test_constructor_is_configuration_is_repr(strategy):
+    names = {STRATEGIES.get(name).__name__: STRATEGIES.get(name) for name in STRATEGIES.names()}
+    assert eval(repr(strategy), names) == strategy  # noqa: S307
+    again = STRATEGIES.create(strategy.name, **_options(strategy))
+    assert again == strategy
+    assert hash(again) == hash(strategy)
+    assert repr(again) == repr(strategy)
+
+
+@each_class
+def test_frozen_with_a_default_for_every_option(cls):
+    assert dataclasses.is_dataclass(cls)
+    strategy = cls()
+    for field in dataclasses.fields(cls):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(strategy, field.name, None)
+    assert strategy.steps(), "a strategy has at least one step"
+
+
+@each_class
+def test_aliases_and_unknown_options(cls):
+    for alias in cls.aliases:
+        assert STRATEGIES.get(alias) is cls
+    with pytest.raises(ConfigError, match="unknown option of strategy"):
+        STRATEGIES.create(cls.name, no_such_option=1)
+
+
+def _wrong_values() -> list[tuple[str, str, Any]]:
+    wrong = []
+    for name in STRATEGIES.names():
+        hints = typing.get_type_hints(STRATEGIES.get(name))
+        wrong += [(name, field.name, "bogus") for field in dataclasses.fields(STRATEGIES.get(name)) if hints[field.name] is not str]
+    return wrong
+
+
+@pytest.mark.parametrize(("name", "option", "value"), _wrong_values())
+def test_a_value_that_an_option_cannot_take_is_refused_before_anything_runs(name, option, value):
+    with pytest.raises(ConfigError, match=option) as caught:
+        STRATEGIES.create(name, **{option: value})
+    assert "\n" not in str(caught.value)
+
+
+# ---- docstrings ---------------------------------------------------------------------------------------------------------
+
+SECTIONS = ("Args", "Raises", "Cost", "Example", "Reference")
+
+
+def _section_names(text: str) -> list[str]:
+    return [line.split(":")[0] for line in text.splitlines() if line and not line[0].isspace() and line.split(":")[0] in SECTIONS]
+
+
+@each_class
+def test_docstring_says_what_users_choose_by(cls):
+    assert "__doc__" in vars(cls)
+    text = inspect.cleandoc(cls.__doc__ or "")
+    options = [field.name for field in dataclasses.fields(cls)]
+    expected = [section for section in SECTIONS if section != "Args" or options]
+    assert _section_names(text) == expected, "sections in this order"
+    body = text.split("\nArgs:")[0].split("\nRaises:")[0]
+    assert "=" in body, "a formula line in the description"
+    assert ">>> " in text.split("\nExample:")[1].split("\nReference:")[0], "an example that runs"
+    for option in options:
+        assert f"    {option}: " in text, f"option {option} is described"
+    for section in ("Cost", "Reference"):
+        assert text.split(f"\n{section}:")[1].strip(), f"{section} says something"
+
+
+@each_class
+def test_own_module_and_listed(cls):
+    assert cls.__module__.startswith("labelwise.strategies.")
+    import labelwise
+
+    assert cls.name in {entry if isinstance(entry, str) else entry.name for entry in labelwise.list_strategies()}
+
+
+def test_the_loop_runs_on_held_back_labels(tmp_path):
+    world = _classification()
+    campaign = tiny.campaign(tmp_path, world.source, tiny.torch_learner(), labeled=world.source.ids[:10], truth=world.source.truth)
+    records = list(campaign.rounds(STRATEGIES.create("margin"), HeldBack(world.source.truth), Budget(5), count=2))
+    assert [record.labels for record in records] == [10, 15, 20]

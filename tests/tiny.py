@@ -1,0 +1,217 @@
+"""Tiny images, nets and campaigns that tests share: real code, small enough to train in a blink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelwise.cache import SignalCache
+from labelwise.campaign import Campaign, Setting
+from labelwise.data.arrays import ArraySource
+from labelwise.data.input import InputSpec
+from labelwise.data.source import Source
+from labelwise.data.views import View as SourceView
+from labelwise.errors import DataError
+from labelwise.learner import Auxiliary, Learner, LearnerData, Phase, View
+from labelwise.learners.backbones import Pixels
+from labelwise.learners.features import FeatureLearner, FeatureSource
+from labelwise.learners.torch import TorchLearner
+from labelwise.pool import Added, Event, Item, Labeled
+from labelwise.store import Store
+from labelwise.task import Batch, Losses, Outputs, Task
+from labelwise.tasks.classification import Classification
+
+CLASSES = tuple("0123456789")
+SIDE = 16
+FAST = (Phase(epochs=2, batch_size=16, lr=3e-3),)
+
+
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    data = load_digits()
+    images = np.kron(data.images, np.ones((1, 2, 2))) * (255 / 16)
+    return images.round().astype(np.uint8)[..., None], data.target
+
+
+def digits(count: int = 80, *, test: int = 0, reference: int = 0, start: int = 0) -> ArraySource:
+    """Handwritten digits of 16 x 16 pixels; the last ``test`` and the ``reference`` before them are not in the pool."""
+    images, labels = _digits()
+    part = slice(start, start + count)
+    roles = ["pool"] * (count - test - reference) + ["reference"] * reference + ["test"] * test
+    names = [f"img/{number:04d}.png" for number in range(start, start + count)]
+    return ArraySource(images[part], labels[part], classes=CLASSES, ids=names, roles=roles)
+
+
+def spec(channels: int = 1) -> InputSpec:
+    return InputSpec((SIDE, SIDE), channels)
+
+
+def digits_task(augment: str = "none", classes: Sequence[str] = CLASSES) -> Classification:
+    return Classification(tuple(classes), spec(), augment)
+
+
+class TinyNet(nn.Module):
+    """A convolution with batch norm, dropout and two linear layers."""
+
+    def __init__(self, classes: int = 10, *, dropout: float = 0.5, norm: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6) if norm else nn.Identity()
+        self.pool = nn.MaxPool2d(4)
+        self.hidden = nn.Linear(6 * 16, 12)
+        self.drop = nn.Dropout(dropout)
+        self.head = nn.Linear(12, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.pool(F.relu(self.norm(self.conv(images))))
+        return self.head(self.drop(F.relu(self.hidden(maps.flatten(1)))))
+
+
+def plain_net() -> nn.Module:
+    """Neither dropout nor batch norm: its loss on a batch is the mean of its losses on the parts."""
+    return TinyNet(dropout=0.0, norm=False)
+
+
+def named_net(classes: int, spec: InputSpec) -> nn.Module:
+    """What YAML names as ``tiny:named_net``."""
+    return TinyNet(classes)
+
+
+def torch_learner(task: Task[Any] | None = None, model: Any = TinyNet, **options: Any) -> TorchLearner:
+    options.setdefault("phases", FAST)
+    return TorchLearner(task or digits_task(), model, **options)
+
+
+def pixels(source: Source, *, axes: int = 8, folder: Path | None = None) -> FeatureSource:
+    backbone = Pixels(side=8, axes=axes, channels=1)
+    pool = tuple(item for item in source.ids if source.roles.get(item, "pool") == "pool")
+    backbone.prepare(View(source, pool))
+    return FeatureSource(backbone, SignalCache(folder))
+
+
+def feature_learner(source: Source, task: Task[Any] | None = None, **options: Any) -> FeatureLearner:
+    return FeatureLearner(task or digits_task(), pixels(source), **options)
+
+
+def view(source: Source, ids: Sequence[str] | None = None, *, labels: bool = True) -> View:
+    """Items with their digit as target."""
+    chosen = tuple(source.ids) if ids is None else tuple(ids)
+    return View(source, chosen, tuple(int(source.truth[item]) for item in chosen) if labels else None)
+
+
+def learner_data(source: Source, labeled: Sequence[str], *, reference: Sequence[str] = ()) -> LearnerData:
+    """Some items labelled, the rest not."""
+    taken = {*labeled, *reference}
+    rest = [item for item in source.ids if item not in taken]
+    return LearnerData(
+        labeled=view(source, labeled),
+        unlabeled=view(source, rest, labels=False),
+        validation=view(source, ()),
+        reference=view(source, reference),
+    )
+
+
+def registration(source: Source, order: Sequence[str] | None = None) -> list[Event]:
+    """Events that add all items, in any order, with the labels of those that are not in the pool."""
+    ids = list(source.ids) if order is None else list(order)
+    added: list[Event] = [Added(Item(item, item), source.roles.get(item, "pool")) for item in ids]
+    return added + [Labeled(item, source.truth[item]) for item in ids if source.roles.get(item, "pool") != "pool"]
+
+
+def campaign(
+    folder: Path,
+    source: Source,
+    learner: Learner,
+    *,
+    labeled: Sequence[str] = (),
+    order: Sequence[str] | None = None,
+    **setting: Any,
+) -> Campaign:
+    """A campaign on a store in ``folder``; what is there already is gone on with."""
+    store = Store(folder, create=True)
+    if not len(store.pool()):
+        store.append([*registration(source, order), *(Labeled(item, source.truth[item]) for item in labeled)])
+    setting.setdefault("cache", SignalCache(folder / "signals"))
+    setting.setdefault("fits", folder / "fits")
+    return Campaign(store, Setting(source, learner.task, learner, **setting))
+
+
+class Broken(SourceView):
+    """A source some of whose images cannot be read."""
+
+    def __init__(self, source: Source, broken: Sequence[str]) -> None:
+        super().__init__(source)
+        self._broken = set(broken)
+
+    def load(self, item_id: str) -> Any:
+        if item_id in self._broken:
+            raise DataError(f"{item_id!r} is truncated")
+        return self.source.load(item_id)
+
+    def batch(self, item_ids: Sequence[str]) -> None:
+        return None
+
+    def content(self, item_ids: Sequence[str]) -> list[str]:
+        return ["" if i in self._broken else found for i, found in zip(item_ids, self.source.content(item_ids), strict=True)]
+
+
+@dataclass(frozen=True)
+class LossHead(Auxiliary):
+    """A learning-loss-like head: predicts the loss of each image from two taps."""
+
+    name = "loss_head"
+    taps: tuple[str, ...] = ("conv", "hidden")
+    strength: float = 1.0
+    detached: bool = True
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        return nn.Linear(sum(widths[path] for path in self.taps), 1)
+
+    def _predict(self, head: nn.Module, taps: Mapping[str, Tensor]) -> Tensor:
+        flat = [taps[path].mean((2, 3)) if taps[path].dim() == 4 else taps[path] for path in self.taps]
+        return head(torch.cat(flat, dim=1))[:, 0]
+
+    def loss(self, head: nn.Module, taps: Mapping[str, Tensor], loss_B: Tensor, progress: float) -> Tensor:
+        return (self._predict(head, taps) - loss_B).pow(2).mean()
+
+    def read(self, head: nn.Module, taps: Mapping[str, Tensor]) -> Tensor:
+        return self._predict(head, taps)
+
+    def weight(self, progress: float) -> float:
+        return self.strength
+
+    def detach(self, progress: float) -> bool:
+        return self.detached
+
+
+def agreement_loss(model: nn.Module, task: Task[Any], batch: Batch) -> Losses:
+    """A loss without labels for some images: ``tiny:agreement_loss`` in a phase."""
+    if batch.targets is not None:
+        return task.loss(model, batch)
+    probs_BC = model(batch.images).softmax(1)
+    entropy_B = torch.special.entr(probs_BC).sum(1)
+    return {"entropy": (entropy_B, torch.ones_like(entropy_B))}
+
+
+class RegionTask(Classification):
+    """Outputs whose unit is one of the four corners of an image; an empty image has none."""
+
+    def outputs(self, model: nn.Module, batch: Batch, want: frozenset[str]) -> Outputs:
+        half = SIDE // 2
+        corners = [batch.images[..., y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
+        size = len(batch.images)
+        whole = [F.interpolate(corner, size=(SIDE, SIDE)) for corner in corners]
+        probs = torch.stack([model(part).float().softmax(1) for part in whole], dim=1).flatten(0, 1)
+        ink_U = torch.stack([(corner + 1).mean((1, 2, 3)) for corner in corners], dim=1).flatten()
+        item_U = torch.arange(size).repeat_interleave(4)
+        there_U = ink_U > 0.55
+        return Outputs(size, item_U[there_U], probs[there_U], True, ink_U[there_U])
