@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,19 +167,18 @@ def select(
         >>> picks.positions.tolist(), picks.scores.round(1).tolist()
         ([1], [0.8])
     """
+    if options and not isinstance(strategy, str):
+        raise ConfigError(f"{strategy!r} came with {', '.join(options)}=: give a strategy its options where it is made")
     chosen = STRATEGIES.create(strategy, **options) if isinstance(strategy, str) else strategy
-    arrays = Arrays(_probabilities(probs, exclusive), _finite("embeddings", embeddings), _draws(draws), exclusive)
+    arrays = Arrays(_probabilities(probs, exclusive), _array("embeddings", embeddings), _draws(draws, exclusive), exclusive)
     count = arrays.size()
     order = None if ids is None else _order(ids, count)
-    labeled_L = torch.empty(0, dtype=torch.int64) if labeled is None else as_tensor(labeled).to(torch.int64)
-    labels_L = None if labels is None else as_tensor(labels).to(torch.int64)
+    labeled_L, labels_L = _labeled(labeled, labels, count)
+    cost_N = _cost(cost, count)
     if order is not None:
         arrays, labeled_L = _reordered(arrays, order), _inverse(order)[labeled_L]
-    query = _query(
-        count, labeled_L, labels_L, None if cost is None else as_tensor(cost), generator(seed, "select", 0), budget
-    )
-    if order is not None and query.cost_N is not None:
-        query = replace(query, cost_N=query.cost_N[order])
+        cost_N = None if cost_N is None else cost_N[order]
+    query = _query(count, labeled_L, labels_L, cost_N, generator(seed, "select", 0), budget)
     if chosen.oracle:
         raise UnmetNeed(f"strategy {chosen.name!r} reads hidden labels: it exists only in simulated campaigns")
     try:
