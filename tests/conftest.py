@@ -11,3 +11,7 @@ import hypothesis
 
 hypothesis.settings.register_profile("labelwise", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("labelwise")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")

@@ -215,3 +215,38 @@ class RegionTask(Classification):
         item_U = torch.arange(size).repeat_interleave(4)
         there_U = ink_U > 0.55
         return Outputs(size, item_U[there_U], probs[there_U], True, ink_U[there_U])
+
+
+class Seen:
+    """How often each image went through a net outside training, by its pixels, and in how many batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.images: dict[bytes, int] = {}
+
+    def clear(self) -> None:
+        self.batches.clear()
+        self.images.clear()
+
+    def note(self, images_BCHW: Tensor) -> None:
+        self.batches.append(len(images_BCHW))
+        for image in images_BCHW.contiguous():
+            key = image.numpy().tobytes()
+            self.images[key] = self.images.get(key, 0) + 1
+
+
+#: what all ``CountingNet`` have been shown
+SEEN = Seen()
+
+
+class CountingNet(TinyNet):
+    """A net that remembers what it was shown outside training: ``tiny:counting_net``."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            SEEN.note(images)
+        return super().forward(images)
+
+
+def counting_net(classes: int, spec: InputSpec) -> nn.Module:
+    return CountingNet(classes)

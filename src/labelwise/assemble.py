@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwise.cache import Producer, SignalCache
-from labelwise.config import FeaturesConfig, InputConfig, LearnerConfig, PhaseConfig, StrategyConfig
+from labelwise.config import FeaturesConfig, InputConfig, LearnerConfig, PhaseConfig, StrategyConfig, parse
 from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, unknown
 from labelwise.learner import Learner, Phase, View
@@ -90,10 +91,21 @@ def make_phase(config: PhaseConfig) -> Phase:
     return Phase(**config.model_dump())
 
 
+def parse_strategy(value: str | dict[str, Any]) -> StrategyConfig:
+    """The configuration of a strategy out of its name, or of a mapping with a name and options."""
+    return parse(StrategyConfig, {"name": value} if isinstance(value, str) else value, where="a strategy")
+
+
 def make_strategy(config: StrategyConfig) -> Strategy:
-    """A strategy with its options.
+    """A strategy with its options; one that is made of others takes them by name, too.
 
     Raises:
         ConfigError: unknown name or option.
     """
-    return STRATEGIES.create(config.name, **config.options)
+    cls = STRATEGIES.get(config.name)
+    parts = {f.name for f in dataclasses.fields(cls) if f.type in ("Strategy", Strategy)}  # type: ignore[arg-type]
+    options = dict(config.options)
+    for key in parts & options.keys():
+        if isinstance(options[key], str | dict):
+            options[key] = make_strategy(parse_strategy(options[key]))
+    return STRATEGIES.create(config.name, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from labelwise.campaign import Campaign, Setting
 from labelwise.config import RecipeConfig, StrategyConfig, parse, write_yaml
 from labelwise.data.open import open_in, open_source
 from labelwise.data.remembered import Remembered
-from labelwise.data.views import split, subset
+from labelwise.data.views import View, split, subset
 from labelwise.errors import ConfigError, DataError
 from labelwise.learner import Progress, silent
 from labelwise.oracle import HeldBack
@@ -29,6 +30,7 @@ from labelwise.pool import Added, Event, Item, Labeled, Queried
 from labelwise.report.records import RoundRecord, RunRecord, Study, write_study
 from labelwise.rng import digest, generator
 from labelwise.store import Store
+from labelwise.strategies import COLD_START
 from labelwise.strategy import Budget
 
 if TYPE_CHECKING:
@@ -37,11 +39,19 @@ if TYPE_CHECKING:
     from labelwise.learners.features import FeatureSource
     from labelwise.task import Task
 
-#: told (run label, record) after each round
+#: told (run label, seed, record) after each round
 OnRound = Callable[[str, int, RoundRecord], None]
 
 
+#: told (run label, seed, whether it had been finished before) when a run is done
+OnRun = Callable[[str, int, bool], None]
+
+
 def _unheard(strategy: str, seed: int, record: RoundRecord) -> None:
+    pass
+
+
+def _not_heard(strategy: str, seed: int, before: bool) -> None:
     pass
 
 
@@ -56,6 +66,7 @@ class Comparison:
         make: builds the learner from the task; None: as the recipe says.
         progress: told on long work.
         on_round: told after each round.
+        on_run: told when a run is done.
     """
 
     recipe: RecipeConfig
@@ -64,6 +75,7 @@ class Comparison:
     make: Callable[[Task[Any]], Learner] | None = None
     progress: Progress = silent
     on_round: OnRound = _unheard
+    on_run: OnRun = _not_heard
 
     def run(self) -> Study:
         """Runs what is not finished yet; returns the whole study, also written as ``study.json`` after each run.
@@ -72,8 +84,8 @@ class Comparison:
             ConfigError: unknown names, more labels asked for than there are.
             UnmetNeed: a strategy needs what the learner cannot give; before anything is trained.
         """
+        self.check()
         write_recipe(self.recipe, self.folder)
-        self._check()
         runs: list[RunRecord] = []
         for seed in self.recipe.seeds:
             for index in range(len(self.recipe.strategies)):
@@ -90,8 +102,8 @@ class Comparison:
     def _run(self, index: int, seed: int) -> RunRecord:
         config = self.recipe.strategies[index]
         store = Store(self._run_folder(config, seed), create=True)
-        records = {record["round"]: record for record in store.rounds()}
-        if self.recipe.rounds not in records:
+        finished = any(record["round"] == self.recipe.rounds for record in store.rounds())
+        if not finished:
             with store.lock():
                 campaign = Campaign(store, self._setting(seed), progress=self.progress)
                 self._begin(campaign, config, seed)
@@ -107,6 +119,7 @@ class Comparison:
                     self.on_round(config.label, seed, record)
         rounds = [RoundRecord.from_json(record) for record in store.rounds() if record["round"] <= self.recipe.rounds]
         store.close()
+        self.on_run(config.label, seed, finished)
         return RunRecord(strategy=config.label, seed=seed, rounds=rounds)
 
     def _begin(self, campaign: Campaign, config: StrategyConfig, seed: int) -> None:
@@ -116,7 +129,9 @@ class Comparison:
             campaign.pool = campaign.store.pool()
         if len(campaign.pool.labeled) or len(campaign.pool.pending):
             return
-        start = config if self.recipe.start is not None and self.recipe.start.name == "own" else self.recipe.start
+        start = self.recipe.start
+        if start is not None and start.name == "own":  # one that needs a model starts as it would with people
+            start = config if make_strategy(config).cold else StrategyConfig(name=COLD_START)
         if start is None:
             free = campaign.pool.unlabeled
             chosen = generator(seed, "initial").choice(free, self.recipe.initial, replace=False)
@@ -171,8 +186,16 @@ class Comparison:
             warm=self.recipe.warm,
         )
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuses what cannot run, before anything is trained.
+
+        Raises:
+            ConfigError: unknown names, more labels asked for than there are, a strategy listed twice.
+            DataError: no labelled test item.
+            UnmetNeed: a strategy needs what the learner cannot give.
+        """
         recipe, source = self.recipe, self.source
+        strategies = [make_strategy(config) for config in recipe.strategies]
         pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
         labelled = sum(item in source.truth for item in pool)
         wanted = recipe.initial + recipe.rounds * recipe.batch
@@ -187,9 +210,7 @@ class Comparison:
         if len(set(labels)) < len(labels):
             raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
         setting = self._setting(recipe.seeds[0])
-        Offer(setting.learner, frozen=True, held_back=True).check(
-            [make_strategy(config) for config in recipe.strategies]
-        )
+        Offer(setting.learner, frozen=True, held_back=True).check(strategies)
 
     # ---- the study --------------------------------------------------------------------------------------------------
 
@@ -226,6 +247,8 @@ class Comparison:
         recipe = self.recipe
         learner = recipe.learner.model_dump(mode="json", exclude_defaults=True) | {"kind": recipe.learner.kind}
         start = "random" if recipe.start is None else f"{recipe.start.label}, without labels"
+        if recipe.start is not None and recipe.start.name == "own":
+            start = "each strategy's own, without labels"
         return {
             "model": recipe.learner.model or recipe.learner.kind,
             "learner": learner,
@@ -252,7 +275,7 @@ class Comparison:
             "classes_from": "user",
             "ties": "by the selection stream",
             "seeds": list(recipe.seeds),
-            "command": f"labelwise compare {self.folder / 'recipe.yaml'}",
+            "command": f"labelwise compare {shlex.quote(str(self.folder / 'recipe.yaml'))}",
         }
 
 
@@ -269,7 +292,8 @@ def compare_strategies(
 
     Args:
         source: a labelled folder, ``torchvision:NAME``, an .npz, a PyTorch data set or a ``Source``.
-        learner: builds the learner from the task, e.g. ``lambda task: TorchLearner(task, MyNet)``; None: as ``recipe`` says.
+        learner: builds the learner from the task, e.g. ``lambda task: TorchLearner(task, MyNet)``; None: as ``recipe``
+            says.
         strategies: names, or mappings with a name and options.
         out: folder of the study.
         progress: told on long work.
@@ -325,6 +349,10 @@ def open_labelled(recipe: RecipeConfig, *, base: Path, source: Source | None = N
         source = subset(source, data.subset, 0)
     if "test" not in source.roles.values():
         source = split(source, data.test_share, 0)
+    if data.test_subset is not None:
+        tests = [item for item in source.ids if source.roles.get(item) == "test"]
+        kept = generator(0, "test subset").choice(tests, min(data.test_subset, len(tests)), replace=False).tolist()
+        source = View(source, ids=[*kept, *(item for item in source.ids if source.roles.get(item) != "test")])
     return Remembered(source)
 
 

@@ -69,6 +69,8 @@ class Arrays:
             raise UnmetNeed(f"{signal!r} needs the model itself, not arrays: run it in a project with a torch learner")
         if signal.fields == {"embedding"}:
             return self._given("embeddings", self.embeddings_ND)
+        if strange := signal.fields - {"probs", "logits"}:
+            raise UnmetNeed(f"it needs {', '.join(sorted(strange))}, which only a model in a project gives")
         if isinstance(signal, Draw):
             return signal.settle(self._drawn(signal, self._given("draws", self.draws_TNC)))
         assert isinstance(signal, Plain)
@@ -170,7 +172,7 @@ def select(
     if options and not isinstance(strategy, str):
         raise ConfigError(f"{strategy!r} came with {', '.join(options)}=: give a strategy its options where it is made")
     chosen = STRATEGIES.create(strategy, **options) if isinstance(strategy, str) else strategy
-    arrays = Arrays(_probabilities(probs, exclusive), _array("embeddings", embeddings), _draws(draws, exclusive), exclusive)
+    arrays = Arrays(_probabilities(probs, exclusive), _embeddings(embeddings), _draws(draws, exclusive), exclusive)
     count = arrays.size()
     order = None if ids is None else _order(ids, count)
     labeled_L, labels_L = _labeled(labeled, labels, count)
@@ -209,14 +211,6 @@ class Held:
 def _query(
     count: int, labeled_L: Tensor, labels_L: Tensor | None, cost_N: Tensor | None, rng: np.random.Generator, budget: int
 ) -> Query:
-    if len(labeled_L) and (int(labeled_L.min()) < 0 or int(labeled_L.max()) >= count):
-        raise ConfigError(f"labeled= holds positions outside 0 to {count - 1}: give rows of the arrays")
-    if len(set(labeled_L.tolist())) != len(labeled_L):
-        raise ConfigError("labeled= holds a position twice: give each row once")
-    if labels_L is not None and len(labels_L) != len(labeled_L):
-        raise ConfigError(
-            f"labels= has {len(labels_L)} entries for {len(labeled_L)} labelled positions: give one for each"
-        )
     free = torch.ones(count, dtype=torch.bool)
     free[labeled_L] = False
     unlabeled_M = free.nonzero().squeeze(1)
@@ -232,11 +226,50 @@ def _query(
     )
 
 
+def _labeled(labeled: ArrayLike | None, labels: ArrayLike | None, count: int) -> tuple[Tensor, Tensor | None]:
+    labeled_L = _whole("labeled", [] if labeled is None else labeled)
+    if len(labeled_L) and (int(labeled_L.min()) < 0 or int(labeled_L.max()) >= count):
+        raise ConfigError(f"labeled= holds positions outside 0 to {count - 1}: give rows of the arrays")
+    if len(set(labeled_L.tolist())) != len(labeled_L):
+        raise ConfigError("labeled= holds a position twice: give each row once")
+    if labels is None:
+        return labeled_L, None
+    labels_L = _whole("labels", labels)
+    if len(labels_L) != len(labeled_L):
+        raise ConfigError(
+            f"labels= has {len(labels_L)} entries for {len(labeled_L)} labelled positions: give one for each"
+        )
+    if len(labels_L) and int(labels_L.min()) < 0:
+        raise ConfigError(f"labels= holds {int(labels_L.min())}: give the index of a class, 0 or more")
+    return labeled_L, labels_L
+
+
+def _whole(name: str, array: ArrayLike) -> Tensor:
+    numbers = _array(name, array, 1)
+    if numbers.numel() and (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool):
+        raise ConfigError(f"{name}= has type {numbers.dtype}: give whole numbers (for a mask, numpy.flatnonzero(mask))")
+    return numbers.to(torch.int64)
+
+
+def _cost(cost: ArrayLike | None, count: int) -> Tensor | None:
+    if cost is None:
+        return None
+    cost_N = _array("cost", cost, 1)
+    if len(cost_N) != count:
+        raise ConfigError(f"cost= has {len(cost_N)} entries for {count} rows: give one for each")
+    if not bool(torch.isfinite(cost_N).all()) or bool((cost_N < 0).any()):
+        raise ConfigError("cost= holds values that are negative or not finite: give what each item will cost")
+    return cost_N
+
+
 def _order(ids: Sequence[str], count: int) -> Tensor:
     if len(ids) != count:
         raise ConfigError(f"ids= has {len(ids)} names for {count} rows: give one for each")
     if len(set(ids)) != count:
         raise ConfigError("ids= names two rows alike: ids must be unique")
+    kinds = sorted({type(name).__name__ for name in ids})
+    if len(kinds) > 1:
+        raise ConfigError(f"ids= mixes {' and '.join(kinds)}: give names of one type, so that they have an order")
     return torch.from_numpy(np.argsort(np.asarray(ids, dtype=object), kind="stable").astype(np.int64))
 
 
@@ -257,32 +290,44 @@ def _reordered(arrays: Arrays, order: Tensor) -> Arrays:
     )
 
 
-def _finite(name: str, array: ArrayLike | None, dims: int = 2) -> Tensor | None:
-    if array is None:
-        return None
-    tensor = as_tensor(array)
+def _array(name: str, array: ArrayLike, dims: int) -> Tensor:
+    try:
+        tensor = as_tensor(array)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}= is no array of numbers: {str(error).splitlines()[0]}") from error
     if tensor.ndim != dims:
-        raise DataError(f"{name}= has shape {tuple(tensor.shape)}: give {dims} dimensions")
+        error_type = DataError if dims > 1 else ConfigError
+        raise error_type(f"{name}= has shape {tuple(tensor.shape)}: give {dims} dimension{'s' if dims > 1 else ''}")
     return tensor
 
 
-def _probabilities(probs: ArrayLike | None, exclusive: bool) -> Tensor | None:
-    tensor = _finite("probs", probs)
-    if tensor is None:
+def _probabilities(probs: ArrayLike | None, exclusive: bool, name: str = "probs") -> Tensor | None:
+    if probs is None:
         return None
-    for start in range(0, len(tensor), BLOCK):
-        check_probabilities(tensor[start : start + BLOCK], exclusive, first_row=start)
-    return tensor
+    probs_NC = _array(name, probs, 2)
+    if not probs_NC.shape[1]:
+        raise DataError(f"{name}= has shape {tuple(probs_NC.shape)}: give a column for each class")
+    for start in range(0, len(probs_NC), BLOCK):
+        check_probabilities(probs_NC[start : start + BLOCK], exclusive, first_row=start, name=name)
+    return probs_NC
 
 
-def _draws(draws: ArrayLike | None) -> Tensor | None:
-    tensor = _finite("draws", draws, 3)
-    if tensor is not None and not bool(torch.isfinite(tensor).all()):
-        raise DataError("draws= holds values that are not finite: give probabilities")
-    return tensor
+def _embeddings(embeddings: ArrayLike | None) -> Tensor | None:
+    return None if embeddings is None else _array("embeddings", embeddings, 2)
 
 
-def check_probabilities(probs_BC: Tensor, exclusive: bool, *, first_row: int = 0) -> None:
+def _draws(draws: ArrayLike | None, exclusive: bool) -> Tensor | None:
+    if draws is None:
+        return None
+    draws_TNC = _array("draws", draws, 3)
+    if not len(draws_TNC):
+        raise DataError(f"draws= has shape {tuple(draws_TNC.shape)}: give at least one draw")
+    for number, probs_NC in enumerate(draws_TNC):
+        _probabilities(probs_NC, exclusive, f"draws[{number}]")
+    return draws_TNC
+
+
+def check_probabilities(probs_BC: Tensor, exclusive: bool, *, first_row: int = 0, name: str = "probs") -> None:
     """Refuses rows that are no probabilities.
 
     Raises:
@@ -292,12 +337,12 @@ def check_probabilities(probs_BC: Tensor, exclusive: bool, *, first_row: int = 0
     bad_B = ~torch.isfinite(rows).all(1) | (rows < 0).any(1) | (rows > 1 + 1e-3).any(1)
     if bool(bad_B.any()):
         row = int(bad_B.nonzero()[0])
-        raise DataError(f"probs row {first_row + row} holds {rows[row].tolist()[:6]}: every entry must lie in [0, 1]")
+        raise DataError(f"{name} row {first_row + row} holds {rows[row].tolist()[:6]}: every entry must lie in [0, 1]")
     off_B = (rows.sum(1) - 1).abs() > 1e-2
     if exclusive and rows.shape[1] > 1 and bool(off_B.any()):
         row = int(off_B.nonzero()[0])
         raise DataError(
-            f"probs row {first_row + row} sums to {float(rows[row].sum()):.4f} where classes exclude each other: "
+            f"{name} row {first_row + row} sums to {float(rows[row].sum()):.4f} where classes exclude each other: "
             "it must sum to 1. Give softmax outputs, or exclusive=False for sigmoid heads"
         )
 

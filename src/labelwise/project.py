@@ -9,6 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import pydantic
+import yaml
+
 from labelwise.assemble import make_features, make_learner, make_strategy, make_task
 from labelwise.cache import SignalCache
 from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, prune_fits
@@ -17,17 +20,15 @@ from labelwise.config import ProjectConfig, StrategyConfig, parse, read_yaml, wr
 from labelwise.data.open import open_in
 from labelwise.data.remembered import Remembered
 from labelwise.data.source import Source
-from labelwise.errors import ConfigError, DataError, StateError
+from labelwise.errors import ConfigError, DataError, PoolError, StateError
 from labelwise.formats.labels_table import check_answers, read_labels
 from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
 from labelwise.learner import Progress, silent
 from labelwise.learners.imported import ImportedPredictions
-from labelwise.oracle import Pick, Request
-from labelwise.pool import Added, Cleared, Event, Item, Labeled, Pool
-from labelwise.report.gallery import write_gallery
-from labelwise.report.project import ProjectState, write_project_report
+from labelwise.oracle import Answer, Pick, Request
+from labelwise.pool import Added, Cleared, Event, Item, Labeled, Pool, Skipped
 from labelwise.report.records import RoundRecord
 from labelwise.store import Store
 from labelwise.strategies import COLD_START
@@ -205,6 +206,11 @@ class Project:
         with self._changing():
             if len(self.pool.pending) and not more and budget != "all":
                 return self._open_round()
+            if not len(self.pool.unlabeled):
+                raise StateError(
+                    "no image is left to ask: all are labelled, asked or skipped. Add images and run 'labelwise init' "
+                    "again, or drop open picks with 'labelwise cancel'"
+                )
             chosen = self._strategy(strategy, options)
             size = None if budget == "all" else Budget(budget)
             if size is not None:
@@ -270,9 +276,14 @@ class Project:
         if not folders:
             if strategy.cold:
                 return None
-            raise ConfigError("--no-fit was asked for, and nothing has been trained yet: run 'labelwise fit' first")
+            raise StateError("nothing has been trained yet: run 'labelwise fit' first")
         newest = max(folders, key=lambda folder: (folder / "fit.json").stat().st_mtime_ns)
-        campaign.setting.learner.load(newest, newest.name, auxiliaries=strategy.auxiliaries())
+        try:
+            campaign.setting.learner.load(newest, newest.name, auxiliaries=strategy.auxiliaries())
+        except (RuntimeError, KeyError) as error:  # another network than the one that was saved
+            raise StateError(
+                f"the weights trained last do not fit {CONFIG_NAME} as it is now: run 'labelwise fit' first"
+            ) from error
         return None
 
     def export(
@@ -308,6 +319,9 @@ class Project:
         return out
 
     def _gallery(self, out: Path, suggested: Suggested) -> None:
+        # imported here: drawing and statistics would cost every other command a second
+        from labelwise.report.gallery import write_gallery
+
         number = "ranking" if suggested.round is None else f"round {suggested.round}"
         write_gallery(
             out,
@@ -329,36 +343,47 @@ class Project:
         return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
     def import_labels(
-        self, path: str | Path, *, confirm: Callable[[tuple[str, ...]], bool] = lambda classes: True
+        self,
+        path: str | Path,
+        *,
+        classes: Sequence[str] = (),
+        confirm: Callable[[tuple[str, ...]], bool] = lambda classes: True,
     ) -> Imported:
         """Takes labels back from a CSV or JSON file: all of it or nothing.
 
         Args:
             path: the file; rows may be unanswered or skipped, and may correct earlier labels.
-            confirm: asked once, with the classes found, when the project has none yet.
+            classes: of the project, when it has none yet; else those that the file names are taken.
+            confirm: asked once, with the classes found, when the project has none yet and none are given.
 
         Raises:
+            ConfigError: the classes were not confirmed, or other ones are given than the project has.
             FormatError: an unknown id or class, or two labels for one id, with the row; nothing is imported.
         """
         with self._changing():
-            table = read_labels(path, classes=self.config.classes)
-            classes = self.config.classes or tuple(
-                sorted({str(a.target) for a in table.answers if a.target is not None})
-            )
+            known = self._classes(classes)
+            table = read_labels(path, classes=known)
+            found = known or tuple(sorted({str(a.target) for a in table.answers if a.target is not None}))
             root = getattr(self.source, "root", None) or getattr(getattr(self.source, "source", None), "root", None)
-            answers = check_answers(table, self.pool.ids, classes, root=root)
-            new_classes: tuple[str, ...] = ()
-            if not self.config.classes and classes:
-                if not confirm(classes):
+            answers = check_answers(table, self.pool.ids, found, root=root)
+            if not known and found:
+                if len(found) < 2:
                     raise ConfigError(
-                        "the classes were not confirmed, nothing was imported: correct the file and import it again"
+                        f"the only class in {table.path!r} is {found[0]!r}, and a project needs all its classes: name "
+                        "them with --classes a,b,c. Nothing was imported"
                     )
-                new_classes = classes
-                make_task(self.config.task, classes, self.config.input)
-                self._save(self.config.model_copy(update={"classes": classes}))
+                if not confirm(found):
+                    raise ConfigError(
+                        "the classes were not confirmed, nothing was imported: correct the file and import it again, "
+                        "or name all classes with --classes a,b,c"
+                    )
+            new_classes = () if self.config.classes else found
             before = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
+            events = list(self._answered(answers, found, before))
+            if new_classes:
+                self._name_classes(found)
             campaign = _labels_only(self)
-            campaign.answer(answers)
+            campaign.write(events)
             labelled = [a for a in answers if a.target is not None]
             return Imported(
                 labeled=sum(a.id not in before for a in labelled),
@@ -368,6 +393,28 @@ class Project:
                 pending=len(campaign.pool.pending),
                 classes=new_classes,
             )
+
+    def _classes(self, given: Sequence[str]) -> tuple[str, ...]:
+        """The project's classes; the given ones while it has none."""
+        if self.config.classes and given and set(given) != set(self.config.classes):
+            raise ConfigError(
+                f"the project's classes are {', '.join(self.config.classes)} already: leave --classes out, or change "
+                f"them in {CONFIG_NAME}"
+            )
+        return self.config.classes or tuple(given)
+
+    def _answered(
+        self, answers: Sequence[Answer], classes: tuple[str, ...], before: Mapping[str, Any]
+    ) -> Iterator[Event]:
+        """The answers as events; a skip withdraws an earlier label."""
+        task = make_task(self.config.task, classes, self.config.input) if classes else None
+        for answer in answers:
+            if answer.target is None:
+                if answer.id in before:
+                    yield Cleared(answer.id)
+                yield Skipped(answer.id, answer.reason)
+            elif task is not None:
+                yield Labeled(answer.id, task.dump(task.load(answer.target)), dict(answer.cost))
 
     def cancel(self) -> int:
         """Drops all unanswered picks; returns how many."""
@@ -380,6 +427,31 @@ class Project:
         """Trains on all labels, unless exactly this was trained before."""
         with self._changing():
             return self._fit(self.campaign(), make_strategy(self.config.strategy))
+
+    def evaluate(self) -> dict[str, float]:
+        """Metrics of the weights trained last, on the test items that have a label; {} when there are none.
+
+        Raises:
+            StateError: nothing has been trained yet.
+        """
+        campaign = self.campaign()
+        self._last_fit(campaign, make_strategy(self.config.strategy))
+        if campaign.setting.learner.weights is None:
+            raise StateError("nothing has been trained yet: run 'labelwise fit' first")
+        return campaign.evaluate("test")
+
+    def restore(self, ids: Sequence[str]) -> None:
+        """Puts skipped items back, so that they may be asked again.
+
+        Raises:
+            PoolError: one of them is not skipped.
+        """
+        with self._changing():
+            skipped = {self.pool.ids[p] for p in self.pool.skipped}
+            for item in ids:
+                if item not in skipped:
+                    raise PoolError(f"{item!r} is not skipped: only skipped items can be put back")
+            self.store.append([Cleared(item) for item in ids])
 
     def add_new_images(self) -> int:
         """Registers images that joined the data since; returns how many."""
@@ -409,6 +481,8 @@ class Project:
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes one self-contained HTML page about this project."""
+        from labelwise.report.project import ProjectState, write_project_report
+
         out = Path(path) if path is not None else self.state / "report.html"
         picks: dict[int, list[Pick]] = {}
         for query in self.pool.queries():
@@ -439,16 +513,28 @@ class Project:
         """Commands that make sense now."""
         if len(self.pool.pending):
             return ["labelwise export picks.json", "labelwise import answers.csv"]
-        return ["labelwise suggest -n 100"]
+        return ["labelwise suggest -n 100"] if len(self.pool.unlabeled) >= 100 else ["labelwise suggest"]
 
-    def _save(self, config: ProjectConfig) -> None:
-        write_yaml(config, self.folder / CONFIG_NAME)
+    def _name_classes(self, classes: tuple[str, ...]) -> None:
+        """Writes the classes behind what people wrote into the file, comments and all."""
+        path = self.folder / CONFIG_NAME
+        config = self.config.model_copy(update={"classes": classes})
+        if "classes" in read_yaml(path):
+            write_yaml(config, path)
+        else:
+            text = path.read_text(encoding="utf-8").rstrip("\n")
+            added = yaml.safe_dump({"classes": list(classes)}, allow_unicode=True)
+            draft = path.with_name(path.name + ".tmp")
+            draft.write_text(f"{text}\n{added}", encoding="utf-8")
+            draft.replace(path)
         self.config = config
 
 
 def _labels_only(project: Project) -> Campaign:
     """A campaign that only takes answers: no backbone is built for it."""
-    setting = Setting(project.source, project.task, None, SignalCache(None), seed=project.config.seed)  # type: ignore[arg-type]
+    classes = project.config.classes or ("unknown", "unknown too")
+    task = make_task(project.config.task, classes, project.config.input)
+    setting = Setting(project.source, task, None, SignalCache(None), seed=project.config.seed)  # type: ignore[arg-type]
     return Campaign(project.store, setting)
 
 
@@ -509,6 +595,7 @@ def init(
             raise StateError(
                 f"{folder / CONFIG_NAME} is about {existing.config.images!r} already: choose another --project folder"
             )
+        _same_settings(existing.config, {"classes": tuple(classes), **config})
         existing.add_new_images()
         return existing
     values = {"images": resolved, "classes": tuple(classes), **config}
@@ -524,8 +611,14 @@ def init(
     make_strategy(settings.strategy)
     store = Store(folder / STATE_NAME, create=True)
     with store.lock():
-        if not len(store.pool()):
+        registered = store.pool().ids
+        if not registered:
             store.append(list(registration(source)))
+        elif registered != tuple(source.ids):
+            raise StateError(
+                f"{folder / STATE_NAME} holds the state of other images, and its {CONFIG_NAME} is missing: put that "
+                "back, or choose another --project folder"
+            )
         try:
             write_yaml(settings, folder / CONFIG_NAME)
         except OSError as error:
@@ -534,6 +627,26 @@ def init(
             ) from error
     store.close()
     return Project(folder, progress=progress)
+
+
+def _same_settings(config: ProjectConfig, given: Mapping[str, Any]) -> None:
+    """Refuses settings that differ from those of a project that is there already: its file decides."""
+    wanted = parse(ProjectConfig, {"images": config.images, **given}, where="init")
+    for key in given:
+        value, present = getattr(wanted, key), getattr(config, key)
+        if value not in ((), present):
+            raise StateError(
+                f"the project is there already with {key}: {_short(present)}, and {_short(value)} was asked for: "
+                f"change it in {CONFIG_NAME}, or choose another --project folder"
+            )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, pydantic.BaseModel):
+        value = value.model_dump(mode="json", exclude_defaults=True) or "the defaults"
+    elif isinstance(value, tuple):
+        value = ", ".join(map(str, value)) or "none"
+    return str(value)
 
 
 @contextlib.contextmanager

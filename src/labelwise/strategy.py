@@ -8,7 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -227,6 +228,9 @@ class Budget:
     unit: str = "images"
 
     def __post_init__(self) -> None:
+        got: Any = self.amount
+        if isinstance(got, bool) or not isinstance(got, Integral):
+            raise ConfigError(f"a budget of {got!r} {self.unit} was asked for: give a whole number, 1 or more")
         if self.amount < 1:
             raise ConfigError(f"a budget of {self.amount} {self.unit} buys nothing: give 1 or more")
 

@@ -223,6 +223,10 @@ def test_wrong_input_is_refused_in_one_line(case):
     assert "\n" not in str(caught.value)
 
 
+def test_a_budget_may_be_a_numpy_integer():
+    assert len(lw.select("margin", np.int64(3), probs=P)) == 3
+
+
 def test_oracles_are_refused():
     oracles = [name for name in STRATEGIES.names() if STRATEGIES.get(name).oracle]
     for name in oracles:

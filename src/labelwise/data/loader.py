@@ -115,7 +115,15 @@ def batches(
         workers: decoding processes; 0 reads in this one.
         pin: page-locked memory, for a GPU.
     """
-    yield from DataLoader(images, batch_sampler=order, num_workers=workers, collate_fn=_same, pin_memory=pin)  # type: ignore[arg-type]
+    yield from DataLoader(
+        images,
+        batch_sampler=order,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=_same,  # type: ignore[arg-type]
+        pin_memory=pin,
+        # without a generator of its own the loader draws a seed from the global stream
+        generator=torch.Generator(),
+    )
 
 
 def default_workers(source: Source, count: int) -> int:

@@ -118,7 +118,7 @@ def open_in(
         ConfigError: for something that names no source.
         DataError: when the data cannot be read.
     """
-    where = None if root is None else base / root
+    where = None if root is None else base / expanded(root)
     if spec.startswith("torchvision:"):
         return open_source(spec, root=where, download=download)
     if ":" in spec and not (base / spec).exists() and not _is_drive(spec):
@@ -129,3 +129,15 @@ def open_in(
     if ids is not None and path.is_dir():
         return open_source(path, ids=ids)
     return open_source(path)
+
+
+def expanded(path: str) -> str:
+    """A path with ``$NAME`` replaced by environment variables and ``~`` by the home folder.
+
+    Raises:
+        ConfigError: for a variable that is not set.
+    """
+    out = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111
+    if "$" in out:
+        raise ConfigError(f"{path!r} names an environment variable that is not set: set it, or give the folder itself")
+    return out

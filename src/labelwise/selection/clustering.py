@@ -5,6 +5,7 @@ Dimension key: N rows of the pool, M candidates, D features, K clusters or picks
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,15 +13,29 @@ import torch
 from torch import Tensor
 
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.selection.arrays import ArrayLike, as_matrix, as_positions, as_tensor, blocks, check_budget, squared_norms
+from labelwise.selection.arrays import (
+    ArrayLike,
+    as_matrix,
+    as_positions,
+    as_tensor,
+    blocks,
+    check_budget,
+    squared_norms,
+)
 from labelwise.selection.seeding import plus_plus
-from labelwise.selection.space import mean_row, tile
+from labelwise.selection.space import Space, mean_row, tile
 
-Start: TypeAlias = Literal["plus_plus", "random"]
+Start: TypeAlias = Literal["oversampled", "plus_plus", "random"]
 Over: TypeAlias = Literal["candidates", "all"]
 
-STARTS: tuple[Start, ...] = ("plus_plus", "random")
+STARTS: tuple[Start, ...] = ("oversampled", "plus_plus", "random")
 OVERS: tuple[Over, ...] = ("candidates", "all")
+
+# Seeds drawn per cluster before they are thinned to one. Measured on 100 tight clusters, k = 100: inertia 1.9 times the
+# best with k-means++ alone, 1.03 times with two seeds, no better with eight; scikit-learn's greedy start: 1.1 times.
+_SEEDS_PER_CLUSTER = 2
+# Their distances to each other are kept as a matrix: 256 MB here. Above, plain k-means++.
+_MOST_SEEDS = 8192
 
 # faiss does not centre: beyond this many times the spread, the mean costs more digits than a centred copy costs memory.
 _OFFSET = 100.0
@@ -44,9 +59,9 @@ def kmeans(
     rng: np.random.Generator,
     iterations: int = 25,
     restarts: int = 1,
-    start: Start = "plus_plus",
+    start: Start = "oversampled",
 ) -> KMeans:
-    """k-means by Lloyd's iterations from a k-means++ start.
+    """k-means by Lloyd's iterations from a careful start.
 
     Minimises the inertia ``sum_i |x_i - c_{a(i)}|^2``. All rows take part: there is no subsampling. faiss does the
     iterations for tensors on the CPU, torch for those on a GPU; start and final assignment are the same code.
@@ -57,8 +72,9 @@ def kmeans(
         rng: seeds every start.
         iterations: Lloyd's iterations, 0 and more; they stop early when nothing moves.
         restarts: runs, of which the one with the lowest inertia is kept; 1 and more.
-        start: ``plus_plus`` (exact k-means++), or ``random`` rows as published by several papers: 10 % worse and more
-            on clustered features.
+        start: ``oversampled`` (twice as many k-means++ seeds as clusters, thinned to k by weighted greedy k-means++);
+            ``plus_plus`` (exact k-means++); or ``random`` rows, as published by several papers: 10 % worse and more on
+            clustered features.
 
     Returns:
         Assignment, squared distances and centroids. Clusters can be empty where rows coincide.
@@ -68,8 +84,8 @@ def kmeans(
         DataError: rows that are not finite.
 
     Cost:
-        2 N K D operations per iteration and restart, and for the start. float32 rows are used where they lie; other
-        types, and rows whose offset is far above their spread, are copied once on the CPU.
+        2 N K D operations per iteration and restart, four times that for the start. float32 rows are used where they
+        lie; other types, and rows whose offset is far above their spread, are copied once on the CPU.
 
     Example:
         >>> found = kmeans([[0.0], [1.0], [10.0], [11.0]], 2, rng=np.random.default_rng(0))
@@ -77,25 +93,26 @@ def kmeans(
         1.0
 
     Reference:
-        Lloyd, Least Squares Quantization in PCM, 1982; start: Arthur and Vassilvitskii, SODA 2007.
+        Lloyd, Least Squares Quantization in PCM, 1982; start: Arthur and Vassilvitskii, SODA 2007; oversampling:
+        Bahmani, Moseley, Vattani, Kumar, Vassilvitskii, Scalable K-Means++, VLDB 2012. Their seeds come in a few
+        parallel rounds, ours from exact k-means++; the thinning is theirs.
     """
     rows_ND = as_matrix(features_ND)
     _check_options(k, len(rows_ND), iterations, restarts, start)
     mean_D = mean_row(rows_ND)
-    squared_norms(rows_ND, minus=mean_D)  # refuses NaN and infinity by position; faiss would not say which row
-    best: KMeans | None = None
-    for _ in range(restarts):
-        if start == "plus_plus":
-            seeds_K = plus_plus(rows_ND, k, rng=rng)
+    # Also refuses NaN and infinity by position; faiss would not say which row.
+    spread = float(squared_norms(rows_ND, minus=mean_D).double().mean())
+    far = float(mean_D.double().square().sum()) > _OFFSET * spread
+
+    def run() -> KMeans:
+        centroids_KD = rows_ND[_seeds(rows_ND, k, start, rng)].float()
+        if rows_ND.is_cuda:
+            centroids_KD = _lloyd_torch(rows_ND, centroids_KD, mean_D, iterations)
         else:
-            seeds_K = torch.from_numpy(rng.permutation(len(rows_ND))[:k]).to(rows_ND.device)
-        lloyd = _lloyd_torch if rows_ND.is_cuda else _lloyd_faiss
-        centroids_KD = lloyd(rows_ND, rows_ND[seeds_K].float(), mean_D, iterations)
-        found = KMeans(*assign(rows_ND, centroids_KD), centroids_KD)
-        if best is None or float(found.distance2_N.double().sum()) < float(best.distance2_N.double().sum()):
-            best = found
-    assert best is not None  # restarts >= 1, checked above
-    return best
+            centroids_KD = _lloyd_faiss(rows_ND, centroids_KD, mean_D if far else None, iterations)
+        return KMeans(*assign(rows_ND, centroids_KD), centroids_KD)
+
+    return min((run() for _ in range(restarts)), key=lambda found: float(found.distance2_N.double().sum()))
 
 
 def assign(features_ND: ArrayLike, centroids_KD: ArrayLike) -> tuple[Tensor, Tensor]:
@@ -260,23 +277,60 @@ def _check_options(k: int, size: int, iterations: int, restarts: int, start: str
         raise unknown("start of k-means", start, STARTS)
 
 
+def _seeds(rows_ND: Tensor, k: int, start: Start, rng: np.random.Generator) -> Tensor:
+    """Positions of the first centroids."""
+    if start == "random":
+        return torch.from_numpy(rng.permutation(len(rows_ND))[:k]).to(rows_ND.device)
+    many = min(_SEEDS_PER_CLUSTER * k, len(rows_ND))
+    if start == "plus_plus" or many > _MOST_SEEDS or many == k:
+        return plus_plus(rows_ND, k, rng=rng)
+    seeds_S = plus_plus(rows_ND, many, rng=rng)
+    assignment_N, _ = assign(rows_ND, rows_ND[seeds_S])
+    weight_S = torch.bincount(assignment_N, minlength=many).double()
+    points_S = Space.of(rows_ND[seeds_S]).take(torch.arange(many, device=rows_ND.device))
+    return seeds_S[_thin(points_S.distances2(points_S), weight_S, k, rng)]
+
+
+def _thin(distance2_SS: Tensor, weight_S: Tensor, k: int, rng: np.random.Generator) -> Tensor:
+    """Weighted greedy k-means++ among seeds: of a few draws, keep the one that leaves the least inertia."""
+    trials = 2 + int(math.log(k))  # as scikit-learn
+    least2_S = torch.full_like(weight_S, torch.inf)
+    chosen: list[Tensor] = []
+    for _ in range(k):
+        left_S = weight_S * least2_S if chosen else weight_S
+        running_S = left_S.cumsum(0)
+        if float(running_S[-1]) <= 0:
+            break
+        aim_T = torch.from_numpy(rng.random(trials)).to(running_S) * running_S[-1]
+        drawn_T = torch.searchsorted(running_S, aim_T, right=True).clamp_max(len(weight_S) - 1)
+        after2_TS = torch.minimum(distance2_SS[drawn_T].double(), least2_S)
+        best = (after2_TS @ weight_S).argmin()
+        least2_S = after2_TS[best]
+        chosen.append(drawn_T[best])
+    picks = torch.stack(chosen)
+    # Fewer distinct rows than clusters: any others will do, their clusters stay empty.
+    others = torch.arange(len(weight_S), device=picks.device)
+    return torch.cat([picks, others[~torch.isin(others, picks)]])[:k]
+
+
 def _nearest(block_BD: Tensor, centroids_KD: Tensor) -> Tensor:
     """Index of the nearest centroid: the largest <x, c> - |c|^2 / 2."""
     half_K = centroids_KD.square().sum(1) / -2
     return torch.addmm(half_K, block_BD, centroids_KD.T).argmax(1)
 
 
-def _lloyd_faiss(rows_ND: Tensor, centroids_KD: Tensor, mean_D: Tensor, iterations: int) -> Tensor:
-    """Lloyd's iterations by faiss, on the rows where they lie if they are float32 and near the origin."""
+def _lloyd_faiss(rows_ND: Tensor, centroids_KD: Tensor, minus_D: Tensor | None, iterations: int) -> Tensor:
+    """Lloyd's iterations by faiss, on the rows where they lie if they are float32 and nothing is to be subtracted.
+
+    As fast as torch on idle cores, and three to five times faster on busy ones (measured).
+    """
     import faiss  # half a second to import, and not needed on a GPU
 
     if iterations == 0:
         return centroids_KD
     rows = rows_ND.float().contiguous()
-    spread = squared_norms(rows, minus=mean_D).double().mean()
-    far = float(mean_D.double().square().sum()) > _OFFSET * float(spread)
-    if far:
-        rows, centroids_KD = rows - mean_D, centroids_KD - mean_D
+    if minus_D is not None:
+        rows, centroids_KD = rows - minus_D, centroids_KD - minus_D
     clustering = faiss.Kmeans(
         rows.shape[1],
         len(centroids_KD),
@@ -287,7 +341,7 @@ def _lloyd_faiss(rows_ND: Tensor, centroids_KD: Tensor, mean_D: Tensor, iteratio
     )
     clustering.train(rows.numpy(), init_centroids=centroids_KD.numpy())
     found_KD = torch.from_numpy(clustering.centroids)
-    return found_KD + mean_D if far else found_KD
+    return found_KD if minus_D is None else found_KD + minus_D
 
 
 def _lloyd_torch(rows_ND: Tensor, centroids_KD: Tensor, mean_D: Tensor, iterations: int) -> Tensor:

@@ -138,7 +138,7 @@ class _Cover:
         self.bound2_N = torch.full((len(space),), -1.0, device=space.device)
         self.bound2_N[candidates_M] = torch.inf
         self.seen_N = torch.zeros(len(space), dtype=torch.int32, device=space.device)
-        self.size = min(_GROUP, len(candidates_M))
+        self.size = max(1, min(_GROUP, len(candidates_M)))
         self.count = 0
         self.picked = 0
         self._centres = torch.empty(centres, dtype=torch.int64, device=space.device)
@@ -210,6 +210,8 @@ class _Cover:
 
     def _refresh(self, rows_G: Tensor) -> None:
         """Bring rows up to date, those with the same centres to learn of together."""
+        if not len(rows_G):
+            return
         rows_G = rows_G[self.seen_N[rows_G].argsort(stable=True)]
         for block_B in torch.split(rows_G, self.space.block):
             first = int(self.seen_N[block_B[0]])

@@ -259,8 +259,8 @@ def _part(state: Draws, name: Part, value: Tensor | None) -> Tensor:
 
 
 def _check_shape(state: Draws, probs_UC: Tensor) -> None:
-    for part in (state.mean_UC, state.votes_UC):
-        if part is not None and part.shape != probs_UC.shape:
+    for part in (state.mean_UC, state.votes_UC, state.entropy_U):
+        if part is not None and part.shape != probs_UC.shape[: part.ndim]:
             raise DataError(
                 f"a draw has shape {tuple(probs_UC.shape)}, the draws before it {tuple(part.shape)}; "
                 f"all draws need the same units and classes"

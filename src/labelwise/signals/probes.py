@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -43,13 +44,15 @@ class LossSlope(Probe):
 
     def prepare(self, context: ProbeContext) -> Any:
         """The task, and the mean gradient over the known items by parameter name."""
+        _load_forward_mode()
         view: Callable[[], Iterator[Batch]] = getattr(context, self.along)
-        parameters = {name: p for name, p in context.model.named_parameters() if p.requires_grad}
+        # all parameters, whatever a phase of the training left frozen: loaded weights know nothing of phases
+        parameters = {name: p.detach().requires_grad_() for name, p in context.model.named_parameters()}
         gradient = {name: torch.zeros_like(p) for name, p in parameters.items()}
         count = 0
         for batch in view():
             with torch.enable_grad():
-                loss = batch_loss(context.task.loss(context.model, batch)) * len(batch)
+                loss = batch_loss(context.task.loss(_Bound(context.model, parameters), batch)) * len(batch)
             found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
             for name, part in zip(parameters, found, strict=True):
                 if part is not None:
@@ -68,6 +71,13 @@ class LossSlope(Probe):
             lambda values: image_losses(task.loss(_Bound(model, values), guess)), (parameters,), (direction,)
         )[1]
         return slope_B.float()
+
+
+def _load_forward_mode() -> None:
+    """The first forward-mode derivative makes torch warn about its own use of ``torch.jit``: not the user's business."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+        jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
 
 
 def _with_predicted(task: Task[Any], model: nn.Module, batch: Batch) -> Batch:

@@ -1,0 +1,28 @@
+"""The command line: ``labelwise`` and ``python -m labelwise``. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+
+
+def main() -> None:
+    """Runs the command line; every ending is one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # a file name that the terminal cannot show is no reason to fail
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if not os.environ.get("LABELWISE_DEBUG"):
+        warnings.simplefilter("ignore")  # other packages' notes to programmers; ours to people are printed as such
+    try:
+        from labelwise.cli.app import app
+
+        app(prog_name="labelwise")
+    except KeyboardInterrupt:  # before any command ran
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What every command prints with: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+#: columns where no terminal says how wide it is: for files and pipes
+WIDTH = 120
+
+
+def visible(text: str) -> str:
+    r"""A text in one line: control, direction and undecodable characters as escapes.
+
+    Example:
+        >>> print(visible("a\nb.png"), visible("é 日本.png"))
+        a\nb.png é 日本.png
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def out(text: str = "") -> None:
+    """One line of a result."""
+    print(visible(text), file=sys.stdout)
+
+
+def err(text: str) -> None:
+    """One line about what is going on."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def error(message: str) -> None:
+    """The one line in which a command fails."""
+    sys.stdout.flush()
+    word = "\033[1;31merror:\033[0m" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else "error:"
+    print(f"{word} {visible(message)}", file=sys.stderr, flush=True)
+
+
+def notes(lines: Iterable[str]) -> None:
+    """Remarks that people should read."""
+    for line in lines:
+        out(f"note: {line}")
+
+
+def print_json(value: Any) -> None:
+    """A result as JSON and nothing else."""
+    from labelwise.report.records import plain
+
+    print(json.dumps(plain(value), ensure_ascii=False, indent=1), file=sys.stdout)
+
+
+def show(renderable: RenderableType) -> None:
+    """A table or another thing that rich draws."""
+    stdout().print(renderable)
+
+
+def stdout() -> Console:
+    """Standard output for rich, as wide as the terminal."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS") or WIDTH)
+    return Console(file=sys.stdout, width=width, highlight=False)
+
+
+def stderr() -> Console:
+    """Standard error for rich."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> RenderableType:
+    """A plain table; no cell is cut.
+
+    Args:
+        heads: titles of the columns.
+        rows: cells.
+        right: titles of columns that are set flush right.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    for head in heads:
+        made.add_column(escape(head), justify="right" if head in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(visible(cell)) for cell in row))
+    return made
+
+
+def next_steps(steps: Iterable[tuple[str, str]], project: Path | None = None) -> None:
+    """Commands that make sense now, with what they do, ready to be copied.
+
+    Args:
+        steps: (command, what it does).
+        project: the folder when it was named on the command line.
+    """
+    where = "" if project is None else f" --project {shlex.quote(str(project))}"
+    lines = [(f"{command}{where if command.startswith('labelwise') else ''}", text) for command, text in steps]
+    width = max((len(command) for command, _ in lines), default=0)
+    out()
+    out("next:")
+    for command, text in lines:
+        out(f"  {command:{width}}  {text}".rstrip())
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A count with its noun.
+
+    Example:
+        >>> counted(1, "image"), counted(1200, "class", "classes")
+        ('1 image', '1,200 classes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A score or a metric; a dash for none.
+
+    Example:
+        >>> number(0.123456), number(None), number(float("nan")), number(12345.678)
+        ('0.1235', '-', '-', '12345.6780')
+    """
+    return "-" if value is None or value != value else f"{value:.{digits}f}"

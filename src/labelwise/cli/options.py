@@ -1,0 +1,172 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labelwise.errors import ConfigError, StateError, unknown
+
+if TYPE_CHECKING:
+    from labelwise.learner import Progress
+    from labelwise.project import Project
+
+ProjectFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--project", "-p", metavar="DIR", help="The project's folder. [dim]default: found from here upwards[/]", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on standard output.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Of every random choice. [dim]default: the project's[/]", show_default=False)
+]
+StrategyName = Annotated[
+    str | None,
+    typer.Option("--strategy", "-s", metavar="NAME", help="See [bold]labelwise list strategies[/].", show_default=False),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="An option of the strategy; may be repeated.", show_default=False),
+]
+LearnerKind = Annotated[
+    str | None,
+    typer.Option(
+        "--learner",
+        metavar="KIND",
+        help="features: a head on frozen features, trained in a blink. torch: a whole network.",
+        show_default=False,
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME", help="The network of a torch learner; see [bold]labelwise list models[/].", show_default=False
+    ),
+]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        metavar="NAME",
+        help="Frozen features: pixels, lite0, or a timm or torchvision network. [dim]default: lite0 where installed[/]",
+        show_default=False,
+    ),
+]
+ImageSize = Annotated[
+    int | None, typer.Option("--size", metavar="PIXELS", help="Side of a torch learner's input.", show_default=False)
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", metavar="DIR", help="Where a torchvision data set lies.", show_default=False),
+]
+
+
+def settings(values: Sequence[str] | None) -> dict[str, Any]:
+    """Options of a method out of ``key=value``; values are YAML, so 3 is a number and [a, b] a list.
+
+    Raises:
+        typer.BadParameter: no ``=``, or a value that is not YAML.
+    """
+    import yaml
+
+    found: dict[str, Any] = {}
+    for value in values or ():
+        key, equals, text = value.partition("=")
+        if not key.strip() or not equals:
+            raise typer.BadParameter(f"{value!r} is not KEY=VALUE, for example --set pool=all", param_hint="--set")
+        try:
+            found[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise typer.BadParameter(f"{text!r} is no YAML value", param_hint="--set") from None
+    return found
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Names out of ``a,b,c``."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def open_project(folder: Path | None, progress: Progress, *, seed: int | None = None) -> Project:
+    """The project in a folder, or the one found from here upwards.
+
+    Raises:
+        StateError: there is none.
+    """
+    from labelwise.cli import console
+    from labelwise.config import with_flags
+    from labelwise.project import CONFIG_NAME, Project, find_project
+
+    if folder is not None and not (folder / CONFIG_NAME).is_file():
+        raise StateError(f"no {CONFIG_NAME} in {str(folder)!r}: make a project with 'labelwise init IMAGES --project {folder}'")
+    project = Project(find_project() if folder is None else folder, progress=progress, say=console.err)
+    project.config = with_flags(project.config, seed=seed)
+    return project
+
+
+def with_learner(
+    base: Mapping[str, Any], *, learner: str | None, model: str | None, backbone: str | None, size: int | None
+) -> dict[str, Any]:
+    """Changes to a configuration that flags about the learner ask for; nothing that no flag names.
+
+    Args:
+        base: the configuration below the flags, as plain values.
+        learner: its kind.
+        model: a network, which means a torch learner.
+        backbone: of the frozen features.
+        size: side of the network's input.
+
+    Raises:
+        ConfigError: a model for a learner that has none, or an unknown name.
+    """
+    kind = learner or ("torch" if model is not None else None)
+    if model is not None and kind == "features":
+        raise ConfigError("--model names the network of a torch learner, and --learner features was given: leave one out")
+    changed: dict[str, Any] = {}
+    if kind is not None or model is not None:
+        flags = {key: value for key, value in (("kind", kind), ("model", model)) if value is not None}
+        changed["learner"] = {**base.get("learner", {}), **flags}
+    if backbone is not None:
+        changed["features"] = {**base.get("features", {}), "backbone": backbone}
+    if size is not None:
+        changed["input"] = {**base.get("input", {}), "size": size}
+    return changed
+
+
+def check_names(config: Any) -> None:
+    """Refuses a learner, network or backbone that does not exist, before anything is read or trained.
+
+    Raises:
+        ConfigError: an unknown name, with the nearest.
+    """
+    from labelwise.assemble import LEARNERS
+
+    kind, model, backbone = config.learner.kind, config.learner.model, config.features.backbone
+    if kind not in LEARNERS and ":" not in kind:
+        raise unknown("learner", kind, LEARNERS)
+    built_in = ("auto", "pixels", "lite0")
+    wanted = [("model", model)] if model is not None and kind == "torch" else []
+    if backbone not in built_in:
+        wanted.append(("backbone", backbone))
+    for what, name in wanted:
+        library, _, bare = name.rpartition(":")
+        if library not in ("", "torchvision", "timm"):
+            continue  # package.module:name, which only an import can judge
+        from labelwise.models import model_names
+
+        known = model_names()
+        if bare not in known and bare.split(".")[0] not in known:  # timm: name.tag
+            more = built_in if what == "backbone" else ()
+            raise _unknown_network(what, name, [*more, *known])
+
+
+def _unknown_network(what: str, name: str, known: Sequence[str]) -> ConfigError:
+    """As ``errors.unknown``, without a list of over a thousand names."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return ConfigError(f"unknown {what} {name!r}:{hint} 'labelwise list models --match TEXT' shows all names")

@@ -1,0 +1,215 @@
+"""Killed at any instant, the same command goes on with the same picks."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from labelwise.report.records import read_study
+from labelwise.store import Store
+
+HERE = Path(__file__).parent
+COUNT = 90
+TIMINGS = {"fit_seconds", "collect_seconds", "select_seconds", "peak_mb"}
+
+
+class Server:
+    """Forks a process for each attempt; see ``killable.py``."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "random"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "killable.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+
+    def run(self, job: str, *, after: float | None = None, **arguments: Any) -> dict[str, Any]:
+        self.process.stdin.write(json.dumps({"job": job, "arguments": arguments, "after": after}) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, self.process.stderr.read()
+        result = json.loads(answer)
+        if result["ended"] not in (0, -9):
+            self.process.stdin.close()
+            raise AssertionError(self.process.stderr.read())
+        return result
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> dict[str, dict[str, Any]]:
+    """The same digits as a folder of PNGs with labels beside it, and as arrays."""
+    root = tmp_path_factory.mktemp("images")
+    source = tiny.digits(COUNT)
+    (root / "png").mkdir()
+    labels = {}
+    for number, item in enumerate(source.ids):
+        name = f"digit {number:03d}.png"
+        Image.fromarray(source.load(item)[..., 0]).save(root / "png" / name)
+        labels[name] = source.truth[item]
+    np.savez(root / "digits.npz", images=source.batch(source.ids), labels=np.array([int(source.truth[i]) for i in source.ids]))
+    return {
+        "torch": {"images": str(root / "png"), "labels": labels},
+        "features": {"images": str(root / "digits.npz"), "labels": {}},
+    }
+
+
+def _history(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """All events, and the records of all rounds without what a clock measured."""
+    store = Store(folder)
+    records = [{key: value for key, value in record.items() if key not in TIMINGS} for record in store.rounds()]
+    events = [repr(event) for event in store.events()]
+    store.close()
+    return events, records
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(server, images, tmp_path_factory):
+    """What a campaign does when nobody kills it."""
+    done: dict[tuple[str, bool], tuple[Any, float]] = {}
+
+    def of(kind: str, warm: bool = False):
+        if (kind, warm) not in done:
+            folder = tmp_path_factory.mktemp("whole") / kind
+            result = server.run("campaign", kind=kind, **images[kind], folder=str(folder), warm=warm, deaths=None)
+            assert result["ended"] == 0
+            done[kind, warm] = _history(folder), result["seconds"]
+        return done[kind, warm]
+
+    return of
+
+
+def _assert_same(found, whole) -> None:
+    """As one comparison would, but the message shows the first difference and not everything."""
+    for got, expected in zip([*found[0], *found[1]], [*whole[0], *whole[1]], strict=False):
+        assert got == expected
+    assert [len(part) for part in found] == [len(part) for part in whole]
+
+
+def _check_whole(history) -> None:
+    events, records = history
+    assert len(records) == 4
+    assert sum(event.startswith("Queried") for event in events) == 18
+    assert sum(event.startswith("Labeled") for event in events) == 12 + 18
+
+
+@pytest.mark.parametrize(("kind", "warm"), [("torch", False), ("features", False), ("torch", True)])
+def test_killed_at_every_step(kind, warm, server, images, uninterrupted, tmp_path):
+    """Before and after each write, in the middle of training, of reading, and between two files that belong together."""
+    whole, _ = uninterrupted(kind, warm)
+    _check_whole(whole)
+    deaths = 0
+    for _ in range(100):
+        folder = tmp_path / "run"
+        result = server.run(
+            "campaign", kind=kind, **images[kind], folder=str(folder), warm=warm, deaths=str(tmp_path / "deaths")
+        )
+        if result["ended"] == 0:
+            break
+        deaths += 1
+    assert result["ended"] == 0
+    points = {path.name.split(" round")[0].split(" new")[0] for path in (tmp_path / "deaths").iterdir()}
+    expected = {"before writing", "after writing", "trained, not kept", "after file 1", "after file 2"}
+    expected |= {"in training", "in the pass", "before rows", "after rows"} if kind == "torch" else {"in the backbone"}
+    assert expected <= points, "the test kills where it says"
+    assert deaths >= 20 if kind == "torch" else deaths >= 15
+    _assert_same(_history(folder), whole)
+
+
+@pytest.mark.parametrize("kind", ["torch", "features"])
+def test_killed_at_random_instants(kind, server, images, uninterrupted, tmp_path):
+    whole, seconds = uninterrupted(kind)
+    draw = random.Random(7)
+    deaths = 0
+    for number in range(60):
+        # ever longer lives, so that it ends
+        life = draw.uniform(0, seconds * (0.5 + 0.1 * number))
+        result = server.run(
+            "campaign", kind=kind, **images[kind], folder=str(tmp_path), warm=False, deaths=None, after=life
+        )
+        if result["ended"] == 0:
+            break
+        deaths += 1
+    assert result["ended"] == 0
+    assert deaths >= 1
+    _assert_same(_history(tmp_path), whole)
+
+
+@pytest.mark.parametrize("kind", ["torch", "features"])
+def test_all_but_the_database_can_be_deleted(kind, server, images, uninterrupted, tmp_path):
+    """Weights, rows and axes gone after each death: they are made again, and the picks stay."""
+    whole, _ = uninterrupted(kind)
+    for number in range(60):
+        folder, deaths = tmp_path / "run", tmp_path / "deaths"
+        result = server.run("campaign", kind=kind, **images[kind], folder=str(folder), warm=False, deaths=str(deaths))
+        if result["ended"] == 0:
+            break
+        if number % 5 == 4:
+            for entry in folder.iterdir():
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+    assert result["ended"] == 0
+    _assert_same(_history(folder), whole)
+
+
+RECIPE = {
+    "data": {"source": "unused"},
+    "input": {"size": 16, "channels": 1, "augment": "none"},
+    "learner": {"kind": "torch", "model": "lenet", "phases": [{"epochs": 2, "batch_size": 16, "lr": 3e-3}]},
+    "features": {"backbone": "pixels", "size": 8},
+    "strategies": ["random", "margin"],
+    "initial": 10,
+    "batch": 5,
+    "rounds": 2,
+    "seeds": [0, 1],
+}
+
+
+def _study(folder: Path) -> dict[str, Any]:
+    study = read_study(folder / "study.json").to_json()
+    for run in study["runs"]:
+        for record in run["rounds"]:
+            for name in TIMINGS:
+                record.pop(name)
+    study["settings"].pop("command")
+    return study
+
+
+def test_a_comparison_killed_and_resumed_gives_the_same_study(server, images, tmp_path):
+    arguments = {"recipe": RECIPE, **images["torch"]}
+    whole = server.run("comparison", **arguments, folder=str(tmp_path / "whole"), deaths=None)
+    draw = random.Random(3)
+    for number in range(60):
+        life = draw.uniform(0, whole["seconds"] * (0.3 + 0.1 * number))
+        deaths = str(tmp_path / "deaths") if number % 2 else None
+        result = server.run("comparison", **arguments, folder=str(tmp_path / "killed"), deaths=deaths, after=life)
+        if result["ended"] == 0:
+            break
+    assert result["ended"] == 0
+    assert number >= 3
+    found = _study(tmp_path / "killed")
+    assert len(found["runs"]) == 4
+    assert found == _study(tmp_path / "whole")
