@@ -18,6 +18,7 @@ _HOME = {
     "Classification": "tasks.classification",
     "Draw": "signals.base",
     "FeatureLearner": "learners.features",
+    "Folder": "exchange",
     "HeldBack": "oracle",
     "ImportedPredictions": "learners.imported",
     "InputSpec": "data.input",

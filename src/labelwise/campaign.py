@@ -36,7 +36,7 @@ from labelwise.strategy import Budget, Collected, Needs, Query, Selection, Step,
 if TYPE_CHECKING:
     from labelwise.cache import Producer, SignalCache
     from labelwise.data.source import Role, Source
-    from labelwise.learner import Learner
+    from labelwise.learner import Auxiliary, Learner
     from labelwise.store import Store
     from labelwise.task import Task
 
@@ -157,7 +157,7 @@ class Campaign:
         learner, data = self.setting.learner, self.data()
         seed = seed_of(self.setting.seed, "fit")
         auxiliaries = strategy.auxiliaries() if strategy is not None else ()
-        init = learner.weights if self.setting.warm else None
+        init = self._warm_start(auxiliaries) if self.setting.warm else None
         key = learner.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
         folder = None if self.setting.fits is None else self.setting.fits / key
         if folder is not None and (folder / "fit.json").is_file():
@@ -170,6 +170,22 @@ class Campaign:
         if folder is not None:
             _keep(folder, learner, report, metrics)
         return Fitted(key, report, metrics)
+
+    def _warm_start(self, auxiliaries: Sequence[Auxiliary]) -> str | None:
+        """Weights of the round before, loaded where another process trained them; None in the first round."""
+        learner, fits = self.setting.learner, self.setting.fits
+        before = [record for record in self.store.rounds() if record["round"] < self.pool.round and record["fit_key"]]
+        if not before:
+            return None
+        key: str = before[-1]["fit_key"]
+        if learner.weights != key:
+            if fits is None or not (fits / key / "fit.json").is_file():
+                raise StateError(
+                    f"the weights of round {before[-1]['round']} are gone, and training was to go on from them: "
+                    "start anew, or train from scratch each round (warm: false)"
+                )
+            learner.load(fits / key, key, auxiliaries=auxiliaries)
+        return key
 
     def evaluate(self, role: Role) -> dict[str, float]:
         """Metrics on the labelled items of a role; {} when there are none."""

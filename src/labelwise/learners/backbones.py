@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from labelwise.data.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from labelwise.data.loader import PreparedImages, batches, blocks
+from labelwise.errors import DataError
 from labelwise.learner import View
 from labelwise.models import Taps, build, last_linear
 from labelwise.models.build import lite0_path, load_weights, read_state
@@ -77,7 +79,9 @@ class Pixels(Backbone):
         parts = [
             self._flat(part.images) for part in batches(images, [[rows[i] for i in b] for b in blocks(len(rows), 512)])
         ]
-        flat_ND = torch.cat(parts)
+        flat_ND = torch.cat(parts) if parts else torch.empty(0, 0)
+        if not len(flat_ND):
+            raise DataError(f"none of the {len(view)} images can be read: there is nothing to take features from")
         self._mean_D = flat_ND.mean(0)
         covariance = (flat_ND - self._mean_D).T @ (flat_ND - self._mean_D) / max(len(flat_ND) - 1, 1)
         _, vectors = torch.linalg.eigh(covariance.double())
@@ -89,7 +93,9 @@ class Pixels(Backbone):
             from safetensors.torch import save_file
 
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"mean": self._mean_D, "axes": self._axes_DK.contiguous()}, self._file)
+            draft = self._file.with_name(f"{self._file.name}.{os.getpid()}.tmp")
+            save_file({"mean": self._mean_D, "axes": self._axes_DK.contiguous()}, draft)
+            draft.replace(self._file)
 
     @property
     def weights(self) -> str:
@@ -102,7 +108,9 @@ class Pixels(Backbone):
         """(B, axes)."""
         assert self._axes_DK is not None, "prepare comes first"
         assert self._mean_D is not None
-        return (self._flat(images_BCHW) - self._mean_D) @ self._axes_DK
+        # in double precision: rounded to single, a row is then the same whatever batch it was read in
+        centred_BD = self._flat(images_BCHW).double() - self._mean_D
+        return (centred_BD @ self._axes_DK.double()).float()
 
     def _flat(self, images_BCHW: Tensor) -> Tensor:
         return self.input.normalise(images_BCHW).flatten(1)

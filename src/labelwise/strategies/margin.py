@@ -29,7 +29,7 @@ class Margin(Scored):
 
     Example:
         >>> import labelwise as lw
-        >>> probs = [[0.9, 0.1, 0.0], [0.5, 0.4, 0.1], [0.4, 0.3, 0.3]]
+        >>> probs = [[0.9, 0.1, 0.0], [0.5, 0.45, 0.05], [0.4, 0.3, 0.3]]
         >>> lw.select("margin", 1, probs=probs, seed=0).positions.tolist()
         [1]
 

@@ -15,12 +15,12 @@ from labelwise.strategy import Query, Selection, Step, Strategy
 class Prefilter(Strategy):
     """``first`` keeps the best ``keep`` times the budget, ``then`` chooses among them.
 
-    picks = then(first(candidates, keep K), K). The signals of ``then`` are collected for the survivors only, so a costly
-    method on a large pool costs a sub-pool.
+    picks = then(first(candidates, keep K), K). The signals of ``then`` are collected for the survivors only, so a
+    costly method on a large pool costs a sub-pool.
 
     Args:
-        first: thins the pool.
-        then: makes the choice.
+        first: thins the pool; a ``Strategy``, or its name.
+        then: makes the choice; likewise.
         keep: how many times the budget survives the first, at least 1.
 
     Raises:
@@ -41,23 +41,33 @@ class Prefilter(Strategy):
     """
 
     name: ClassVar[str] = "prefilter"
-    first: Strategy = field(default_factory=Margin)
-    then: Strategy = field(default_factory=KMeansPicks)
+    first: Strategy | str = field(default_factory=Margin)
+    then: Strategy | str = field(default_factory=KMeansPicks)
     keep: float = 4.0
 
     def __post_init__(self) -> None:
         if self.keep < 1:
             raise ValueError(f"keep must be at least 1, got {self.keep}")
+        self._both()
 
     @property
     def cold(self) -> bool:
         """Where both are."""
-        return self.first.cold and self.then.cold
+        first, then = self._both()
+        return first.cold and then.cold
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of the first with a larger budget, then those of the second."""
-        widened = tuple(Step(step.needs, self._widened(step.select)) for step in self.first.steps())
-        return widened + self.then.steps()
+        first, then = self._both()
+        widened = tuple(Step(step.needs, self._widened(step.select)) for step in first.steps())
+        return widened + then.steps()
+
+    def _both(self) -> tuple[Strategy, Strategy]:
+        from labelwise.strategies import STRATEGIES  # the registry imports this module
+
+        pair = (self.first, self.then)
+        first, then = (STRATEGIES.create(part) if isinstance(part, str) else part for part in pair)
+        return first, then
 
     def _widened(self, select: Callable[[Query], Selection]) -> Callable[[Query], Selection]:
         def wide(query: Query) -> Selection:

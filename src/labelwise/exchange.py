@@ -1,0 +1,74 @@
+"""A folder as an oracle: picks go out as files, answers come back as files, whoever writes them and whenever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from labelwise.formats.labels_table import check_answers, read_labels
+from labelwise.formats.picks_json import read_picks, write_picks
+from labelwise.formats.scores_csv import write_scores
+from labelwise.oracle import Answer, Oracle, Request
+
+PICKS = "picks.json"
+SCORES = "picks.csv"
+
+
+class Folder(Oracle):
+    r"""Writes each round's picks into a folder of its own and reads the answers that people or programs put beside them.
+
+    Round 3 goes to ``003/picks.json`` and ``003/picks.csv``; every other ``.csv`` or ``.json`` file in ``003/`` is read
+    as answers, in the order of the names, so that a later file corrects an earlier one. ``picks.json`` itself may be
+    filled in and saved under another name.
+
+    Args:
+        folder: where the rounds lie; made when missing.
+        wait: seconds to wait for answers to all picks; 0 returns what is there.
+        poll: seconds between two looks.
+
+    Raises:
+        FormatError: from ``annotate``, for an answer file with a bad row; nothing of that file is taken.
+
+    Example:
+        >>> import tempfile
+        >>> from labelwise.oracle import Pick
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> request = Request(0, (Pick("a.png", "a.png", 0),), ("cat", "dog"), "random")
+        >>> list(Folder(folder).annotate(request))
+        []
+        >>> _ = (folder / "000" / "answers.csv").write_text("id,label\na.png,cat\n")
+        >>> [answer.target for answer in Folder(folder).annotate(request)]
+        ['cat']
+    """
+
+    def __init__(self, folder: str | Path, *, wait: float = 0.0, poll: float = 1.0) -> None:
+        self.folder = Path(folder)
+        self.wait = wait
+        self.poll = poll
+
+    def annotate(self, request: Request) -> Iterable[Answer]:
+        """Answers that are there for picks of this request; the last one for each."""
+        place = self.folder / f"{request.round:03d}"
+        place.mkdir(parents=True, exist_ok=True)
+        if not (place / PICKS).exists():
+            write_scores(place / SCORES, request.picks)
+            write_picks(place / PICKS, request)
+        until = time.monotonic() + self.wait
+        while True:
+            answers = self._read(place, request)
+            if len(answers) == len(request.picks) or time.monotonic() >= until:
+                return answers
+            time.sleep(self.poll)
+
+    def _read(self, place: Path, request: Request) -> list[Answer]:
+        asked = {pick.id for pick in request.picks}
+        # a file may also hold answers that were taken before: the request names only what is still open
+        known = {pick.id for pick in read_picks(place / PICKS).picks}
+        found: dict[str, Answer] = {}
+        for path in sorted(place.iterdir()):
+            if path.name in (PICKS, SCORES) or path.suffix.lower() not in (".csv", ".json"):
+                continue
+            table = read_labels(path, classes=request.classes)
+            found.update({a.id: a for a in check_answers(table, known, request.classes, root=None)})
+        return [answer for item, answer in found.items() if item in asked]
