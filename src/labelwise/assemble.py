@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwise.cache import Producer, SignalCache
-from labelwise.config import FeaturesConfig, InputConfig, LearnerConfig, PhaseConfig, StrategyConfig, parse
+from labelwise.config import (
+    FeaturesConfig,
+    InputConfig,
+    LearnerConfig,
+    PhaseConfig,
+    ProjectConfig,
+    RecipeConfig,
+    StrategyConfig,
+    parse,
+)
 from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, unknown
 from labelwise.learner import Learner, Phase, View
 from labelwise.learners.backbones import backbone
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
+from labelwise.models import model_names
 from labelwise.registry import import_object
 from labelwise.strategies import STRATEGIES
 from labelwise.strategy import Strategy
@@ -109,3 +120,34 @@ def make_strategy(config: StrategyConfig) -> Strategy:
         if isinstance(options[key], str | dict):
             options[key] = make_strategy(parse_strategy(options[key]))
     return STRATEGIES.create(config.name, **options)
+
+
+def check_names(config: ProjectConfig | RecipeConfig) -> None:
+    """Refuses a task, learner, network or backbone that does not exist, before anything is read or trained.
+
+    Raises:
+        ConfigError: an unknown name, with the nearest.
+    """
+    TASKS.get(config.task)
+    kind, model, backbone = config.learner.kind, config.learner.model, config.features.backbone
+    if kind not in LEARNERS and ":" not in kind:
+        raise unknown("learner", kind, LEARNERS)
+    built_in = ("auto", "pixels", "lite0")
+    wanted = [("model", model)] if model is not None and kind == "torch" else []
+    if backbone not in built_in:
+        wanted.append(("backbone", backbone))
+    for what, name in wanted:
+        library, _, bare = name.rpartition(":")
+        if library not in ("", "torchvision", "timm"):
+            continue  # package.module:name, which only an import can judge
+        known = model_names()
+        if bare not in known and bare.split(".")[0] not in known:  # timm: name.tag
+            more = built_in if what == "backbone" else ()
+            raise _unknown_network(what, name, [*more, *known])
+
+
+def _unknown_network(what: str, name: str, known: Sequence[str]) -> ConfigError:
+    """As ``errors.unknown``, without a list of over a thousand names."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return ConfigError(f"unknown {what} {name!r}:{hint} 'labelwise list models --match TEXT' shows all names")

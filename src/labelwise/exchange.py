@@ -16,7 +16,7 @@ SCORES = "picks.csv"
 
 
 class Folder(Oracle):
-    r"""Writes each round's picks into a folder of its own and reads the answers that people or programs put beside them.
+    r"""Writes each round's picks into a folder of its own and reads the answers that people or programs put there.
 
     Round 3 goes to ``003/picks.json`` and ``003/picks.csv``; every other ``.csv`` or ``.json`` file in ``003/`` is read
     as answers, in the order of the names, so that a later file corrects an earlier one. ``picks.json`` itself may be

@@ -132,6 +132,10 @@ class Pool:
         self._cost: dict[int, Mapping[str, float]] = {}
         self._reason: dict[int, str] = {}
         self._regions = any(item.region is not None for item in self.items)
+        self._of_image: dict[str, list[int]] = {}
+        if self._regions:
+            for position, item in enumerate(self.items):
+                self._of_image.setdefault(item.path, []).append(position)
         self._refuse_split_groups()
 
     @classmethod
@@ -143,11 +147,15 @@ class Pool:
         """
         added: list[Added] = []
         rest: list[Event] = []
+        known: set[str] = set()
         for event in events:
             if isinstance(event, Added):
                 added.append(event)
-            else:
+                known.add(event.item.id)
+            elif event.id in known:
                 rest.append(event)
+            else:
+                raise _no_item(event.id)
         pool = cls([event.item for event in added], [event.role for event in added])
         for event in rest:
             pool.apply(event)
@@ -168,6 +176,8 @@ class Pool:
                     raise PoolError(
                         f"{event.id!r} is queried, but it is {self.describe(position)}: cancel or clear it first"
                     )
+                if (other := self._covered_by(position)) is not None:
+                    raise PoolError(f"{event.id!r} is queried, but it is covered by {self.ids[other]!r}: clear that first")
                 self._state[position] = PENDING
                 self._query[position] = event
             case Labeled():
@@ -208,7 +218,7 @@ class Pool:
         try:
             return self._position[item_id]
         except KeyError:
-            raise PoolError(f"no item is called {item_id!r}: ids are paths relative to the data root") from None
+            raise _no_item(item_id) from None
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._position
@@ -218,6 +228,15 @@ class Pool:
         state = ("unlabelled", "pending", "labelled", "skipped")[self._state[position]]
         role = ROLES[self._role[position]]
         return state if role == "pool" else f"a {role} item"
+
+    def _covered_by(self, position: int) -> int | None:
+        """The asked or labelled item that covers this one: its whole image, or for an image one of its regions."""
+        item = self.items[position]
+        for other in self._of_image.get(item.path, ()):
+            across = (self.items[other].region is None) != (item.region is None)
+            if across and self._state[other] in (PENDING, LABELED):
+                return other
+        return None
 
     def _where(self, state: int) -> Positions:
         return np.flatnonzero((self._role == 0) & (self._state == state)).astype(np.int64)
@@ -304,3 +323,7 @@ class Pool:
                     f"group {item.group!r} lies in training and in test ({other!r} and {item.id!r}): "
                     "give all items of a group one side"
                 )
+
+
+def _no_item(item_id: str) -> PoolError:
+    return PoolError(f"no item is called {item_id!r}: ids are paths relative to the data root")

@@ -300,7 +300,7 @@ class Project:
             StateError: no round is open.
         """
         out = Path(path)
-        kind = kind or _kind_of(out)
+        kind = kind or kind_of(out)
         if suggested is None:
             if not len(self.pool.pending):
                 raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
@@ -544,7 +544,12 @@ def _reported(found: Suggestion) -> list[str]:
     return [*shown, f"and {more} more unreadable images"] if more else shown
 
 
-def _kind_of(path: Path) -> Literal["csv", "json", "html"]:
+def kind_of(path: Path) -> Literal["csv", "json", "html"]:
+    """The format that a file's ending names.
+
+    Raises:
+        ConfigError: an unknown ending.
+    """
     kinds: dict[str, Literal["csv", "json", "html"]] = {".csv": "csv", ".json": "json", ".html": "html", ".htm": "html"}
     if path.suffix.lower() not in kinds:
         raise ConfigError(f"cannot tell the format of {path.name!r} by its ending: use .csv, .json or .html")

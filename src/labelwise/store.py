@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -84,36 +85,46 @@ class Store:
         path = folder / "state.db"
         if not create and not path.exists():
             raise StateError(f"no project at {folder.parent}: {path} is missing. Run 'labelwise init IMAGES' first")
+        self._engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": 60})
+        sa.event.listen(self._engine, "connect", _set_pragmas)
         with self._disk_errors():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
-            sa.event.listen(self._engine, "connect", _set_pragmas)
-            with self._engine.begin() as connection:
-                _METADATA.create_all(connection)
-                self._check_version(connection)
-
-    def close(self) -> None:
-        """Lets go of the database file."""
-        self._engine.dispose()
-
-    def _check_version(self, connection: sa.Connection) -> None:
-        found = connection.execute(sa.select(_META.c.value).where(_META.c.key == "schema")).scalar()
-        if found is None:
-            connection.execute(_META.insert().prefix_with("OR IGNORE").values(key="schema", value=str(SCHEMA_VERSION)))
-        elif int(found) > SCHEMA_VERSION:
+            found = _version(path)
+            if found is None:
+                folder.mkdir(parents=True, exist_ok=True)
+                found = self._make()
+        if not found.isdecimal():
+            raise self._damaged(f"its version is {found!r}")
+        if int(found) > SCHEMA_VERSION:
             raise StateError(
                 f"this project was written by a newer labelwise (state version {found}, this one reads up to "
                 f"{SCHEMA_VERSION}): update labelwise (pip install -U labelwise)"
             )
 
+    def close(self) -> None:
+        """Lets go of the database file."""
+        self._engine.dispose()
+
+    def _make(self) -> str:
+        """Makes the tables, one process at a time; the version comes last and says that all are there."""
+        with filelock.FileLock(self.folder / "create.lock", timeout=60), self._engine.begin() as connection:
+            _METADATA.create_all(connection)
+            version = {"key": "schema", "value": str(SCHEMA_VERSION)}
+            connection.execute(_META.insert().prefix_with("OR IGNORE").values(version))
+        return version["value"]
+
+    def _damaged(self, why: object) -> StateError:
+        return StateError(f"{self.folder / 'state.db'} is damaged: {why}. Restore it from a backup")
+
     @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
+    def _disk_errors(self, doing: str = "write") -> Iterator[None]:
         try:
             yield
-        except (OSError, sa.exc.OperationalError, sa.exc.DatabaseError) as error:
+        except (OSError, sqlite3.Error, sa.exc.DBAPIError, filelock.Timeout) as error:
             cause = getattr(error, "orig", None) or error
+            if getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise self._damaged(cause) from error
             raise StateError(
-                f"cannot write the project state in {self.folder}: {cause}. Nothing was changed. Check that the "
+                f"cannot {doing} the project state in {self.folder}: {cause}. Nothing was changed. Check that the "
                 "folder is writable and the disk has room"
             ) from error
 
@@ -179,9 +190,12 @@ class Store:
 
     def rounds(self) -> list[dict[str, Any]]:
         """The records of all rounds, in order."""
-        with self._engine.connect() as connection:
-            found = connection.execute(sa.select(_ROUNDS.c.record).order_by(_ROUNDS.c.round))
-            return [json.loads(record) for record in found.scalars()]
+        with self._disk_errors("read"), self._engine.connect() as connection:
+            found = connection.execute(sa.select(_ROUNDS.c.record).order_by(_ROUNDS.c.round)).scalars().all()
+        try:
+            return [json.loads(record) for record in found]
+        except json.JSONDecodeError as error:
+            raise self._damaged(error) from error
 
     def events(self) -> Iterator[Event]:
         """All events, in the order they were written."""
@@ -190,7 +204,7 @@ class Store:
 
     def _rows(self) -> Iterator[Any]:
         columns = (_EVENTS.c.kind, _EVENTS.c.item, _EVENTS.c.payload, _EVENTS.c.time)
-        with self._engine.connect() as connection:
+        with self._disk_errors("read"), self._engine.connect() as connection:
             yield from connection.execute(sa.select(*columns).order_by(_EVENTS.c.seq))
 
     def pool(self) -> Pool:
@@ -200,8 +214,8 @@ class Store:
         """
         try:
             return Pool.replay(self.events())
-        except (PoolError, TypeError, KeyError, json.JSONDecodeError) as error:
-            raise StateError(f"{self.folder / 'state.db'} is damaged: {error}. Restore it from a backup") from error
+        except (PoolError, TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise self._damaged(error) from error
 
     def content(
         self, item_ids: Sequence[str], stats: Sequence[str], digests: Callable[[list[str]], list[str]]
@@ -213,11 +227,10 @@ class Store:
             stats: size and modification time of each, as text.
             digests: reads the images that are not known yet.
         """
-        with self._engine.connect() as connection:
+        with self._disk_errors("read"), self._engine.connect() as connection:
             known = {row.item: (row.stat, row.digest) for row in connection.execute(sa.select(_CONTENT))}
-        new = [
-            i for i, (item, stat) in enumerate(zip(item_ids, stats, strict=True)) if known.get(item, ("",))[0] != stat
-        ]
+        pairs = zip(item_ids, stats, strict=True)
+        new = [i for i, (item, stat) in enumerate(pairs) if item not in known or known[item][0] != stat]
         found = digests([item_ids[i] for i in new])
         rows = [{"item": item_ids[i], "stat": stats[i], "digest": value} for i, value in zip(new, found, strict=True)]
         if rows:
@@ -225,6 +238,18 @@ class Store:
                 connection.execute(_CONTENT.insert().prefix_with("OR REPLACE"), rows)
         known.update({row["item"]: (row["stat"], row["digest"]) for row in rows})
         return [known[item][1] for item in item_ids]
+
+
+def _version(path: Path) -> str | None:
+    """The version of the database at ``path``; None where there is none yet, or one whose making was cut short."""
+    if not path.is_file():
+        return None
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as database:
+        try:
+            row = database.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+        except sqlite3.OperationalError:  # no such table, or a folder in which nothing can be opened
+            return None
+    return None if row is None else str(row[0])
 
 
 def _set_pragmas(connection: Any, record: Any) -> None:

@@ -1,1 +1,1 @@
-"""The command line, one module per group of commands: a thin skin over ``labelwise.project`` and ``labelwise.compare``."""
+"""The command line, one module per group of commands: a thin skin over the projects and comparisons of Python."""

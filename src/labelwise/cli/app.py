@@ -16,11 +16,8 @@ from labelwise.cli import checking, comparing, console, demonstrating, listing, 
 from labelwise.errors import LabelwiseError
 
 #: what the command line library raises for usage errors and endings; it prints those itself
-_OWN = (
-    typer.Exit,
-    typer.Abort,
-    next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"),
-)
+_USAGE: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
+_OWN: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, _USAGE)
 
 #: what a shell reports of a program whose reader went away
 BROKEN_PIPE = 128 + 13
@@ -69,7 +66,9 @@ def _in_words(error: BaseException) -> str:
     if isinstance(error, MemoryError) or kind.__name__ == "OutOfMemoryError":
         return "out of memory: lower batch_size in the configuration, or choose a smaller model or image size"
     if kind.__module__.startswith("sqlalchemy"):
-        return f"the project state cannot be read ({_first_line(getattr(error, 'orig', error))}): restore it from a backup"
+        return (
+            f"the project state cannot be read ({_first_line(getattr(error, 'orig', error))}): restore it from a backup"
+        )
     return (
         f"{kind.__name__}: {_first_line(error)}. This is a bug in labelwise {labelwise.__version__}, please report it; "
         "LABELWISE_DEBUG=1 shows where it happened"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -59,7 +60,9 @@ def check(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RECIPE]", help="Check this recipe (a file or a shipped name) instead of the project.", show_default=False
+            metavar="[RECIPE]",
+            help="Check this recipe (a file or a shipped name) instead of the project.",
+            show_default=False,
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help=f"Decode every image, not {SAMPLE} of them.")] = False,
@@ -85,14 +88,12 @@ def check(
 
 
 def _check_recipe(target: str, *, json: bool) -> None:
-    from labelwise.cli.studies import find
     from labelwise.compare import Comparison
+    from labelwise.recipes import find
 
     with Stages() as stages:
         plan = find(target)
         recipe, source = plan.recipe, plan.open()
-        import tempfile
-
         with tempfile.TemporaryDirectory() as folder:
             Comparison(recipe, source, Path(folder), progress=stages).check()
     runs = len(recipe.strategies) * len(recipe.seeds)
@@ -114,17 +115,17 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     Raises:
         LabelwiseError: something that stops the project from working at all.
     """
-    from labelwise.assemble import make_strategy
+    from labelwise.assemble import check_names, make_strategy
     from labelwise.project import open_images
 
-    options.check_names(project.config)
+    check_names(project.config)
     strategy = make_strategy(project.config.strategy)
     now = open_images(project.config, project.folder)
     pool = project.pool
     present = set(now.ids)
     found = Found(len(pool), missing=[item for item in pool.ids if item not in present])
     found.new = sum(item not in pool for item in now.ids)
-    skipped = {pool.ids[p]: pool.reason(p) for p in pool.skipped}
+    skipped = {pool.ids[p]: pool.reason(int(p)) for p in pool.skipped}
     before = [item for item, reason in skipped.items() if reason.startswith(UNREADABLE)]
     readable = [item for item in pool.ids if item in present and item not in set(before)]
     chosen = readable if every else readable[:: max(1, -(-len(readable) // SAMPLE))]
@@ -156,7 +157,9 @@ def _warnings(project: Project, found: Found) -> list[str]:
         images = shlex.quote(project.config.images)
         lines.append(f"{console.counted(found.new, 'image')} not in the project yet: labelwise init {images} adds them")
     if found.missing:
-        lines.append(f"{console.counted(len(found.missing), 'image')} gone since they were added: {_some(found.missing)}")
+        lines.append(
+            f"{console.counted(len(found.missing), 'image')} gone since they were added: {_some(found.missing)}"
+        )
     if found.unreadable:
         lines.append(f"{console.counted(len(found.unreadable), 'image')} cannot be read; suggest leaves them out")
     empty = [name for name, count in found.classes.items() if not count]

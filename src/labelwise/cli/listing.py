@@ -26,7 +26,8 @@ def list_(
         typer.Argument(metavar="KIND", help="strategies, models, tasks, recipes or signals.", show_default=False),
     ] = "strategies",
     match: Annotated[
-        str | None, typer.Option("--match", "-m", metavar="TEXT", help="Only names that contain this.", show_default=False)
+        str | None,
+        typer.Option("--match", "-m", metavar="TEXT", help="Only names that contain this.", show_default=False),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -120,7 +121,7 @@ def _models() -> list[Row]:
 
 
 def _recipes() -> list[Row]:
-    from labelwise.cli.studies import shipped
+    from labelwise.recipes import shipped
 
     rows = []
     for name, file in shipped().items():

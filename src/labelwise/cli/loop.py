@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -61,11 +61,15 @@ def suggest(
             show_default=False,
         ),
     ] = None,
-    no_fit: Annotated[bool, typer.Option("--no-fit", help="Do not train, though labels are newer than the weights.")] = False,
+    no_fit: Annotated[
+        bool, typer.Option("--no-fit", help="Do not train, though labels are newer than the weights.")
+    ] = False,
     more: Annotated[bool, typer.Option("--more", help="Open another round although one is open.")] = False,
     export: Annotated[
         list[Path] | None,
-        typer.Option("--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False),
+        typer.Option(
+            "--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False
+        ),
     ] = None,
     project: options.ProjectFolder = None,
     seed: options.Seed = None,
@@ -154,20 +158,30 @@ def export(
     for path in written:
         console.out(f"wrote {path} ({console.counted(len(opened.pool.pending), 'pick')})")
     fill = next((path for path, kind in wanted if kind == "json"), None)
-    what = "the filled-in file" if fill else "a CSV with the columns id and label, or the JSON that export writes, filled in"
+    what = (
+        "the filled-in file"
+        if fill
+        else "a CSV with the columns id and label, or the JSON that export writes, filled in"
+    )
     console.next_steps([(f"labelwise import {fill or 'answers.csv'}", f"take the labels back: {what}")], project)
 
 
 def import_(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="CSV with columns id and label, or the JSON of export.", show_default=False),
+        typer.Argument(
+            metavar="FILE", help="CSV with columns id and label, or the JSON of export.", show_default=False
+        ),
     ],
     classes: Annotated[
         str | None,
-        typer.Option("--classes", metavar="A,B,C", help="All classes, where the project has none yet.", show_default=False),
+        typer.Option(
+            "--classes", metavar="A,B,C", help="All classes, where the project has none yet.", show_default=False
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the classes found in the file without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Take the classes found in the file without asking.")
+    ] = False,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
@@ -193,8 +207,8 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
     shown = ", ".join(repr(name) for name in classes[:30]) + (f", ... ({len(classes)})" if len(classes) > 30 else "")
     if not sys.stdin.isatty():
         raise ConfigError(
-            f"the project has no classes yet, and {str(file)!r} names {shown}: confirm them with --yes, or name all with "
-            "--classes a,b,c. Nothing was imported"
+            f"the project has no classes yet, and {str(file)!r} names {shown}: confirm them with --yes, or name all "
+            "with --classes a,b,c. Nothing was imported"
         )
     console.err(f"the project has no classes yet; {file} names {len(classes)}: {shown}")
     return typer.confirm("Are these all the classes there are?", err=True)
@@ -208,7 +222,9 @@ def _print_import(done: Imported, counts: dict[str, int], project: Path | None) 
     console.out(f"imported: {', '.join(said)}")
     if done.classes:
         console.out(f"classes: {', '.join(done.classes)}")
-    console.out(f"now {counts['labelled']:,} labelled, {counts['unlabelled']:,} unlabelled, {counts['pending']:,} pending")
+    console.out(
+        f"now {counts['labelled']:,} labelled, {counts['unlabelled']:,} unlabelled, {counts['pending']:,} pending"
+    )
     steps = [("labelwise export picks.json", "what is still unanswered")] if done.pending else []
     if counts["unlabelled"] and not done.pending:
         steps.append(("labelwise suggest", "train on the labels and choose the next images"))
@@ -223,8 +239,3 @@ def cancel(project: options.ProjectFolder = None, json: options.Json = False) ->
         console.print_json({"dropped": dropped})
     else:
         console.out(f"dropped {console.counted(dropped, 'pick')}" if dropped else "no round is open, nothing to drop")
-
-
-def as_json(found: Suggested) -> dict[str, Any]:
-    """Picks as plain values."""
-    return asdict(found)

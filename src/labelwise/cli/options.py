@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelwise.errors import ConfigError, StateError, unknown
+from labelwise.errors import ConfigError, StateError
 
 if TYPE_CHECKING:
     from labelwise.learner import Progress
@@ -17,16 +17,25 @@ if TYPE_CHECKING:
 ProjectFolder = Annotated[
     Path | None,
     typer.Option(
-        "--project", "-p", metavar="DIR", help="The project's folder. [dim]default: found from here upwards[/]", show_default=False
+        "--project",
+        "-p",
+        metavar="DIR",
+        help="The project's folder. [dim]default: found from here upwards[/]",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on standard output.")]
 Seed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Of every random choice. [dim]default: the project's[/]", show_default=False)
+    int | None,
+    typer.Option(
+        "--seed", metavar="N", help="Of every random choice. [dim]default: the project's[/]", show_default=False
+    ),
 ]
 StrategyName = Annotated[
     str | None,
-    typer.Option("--strategy", "-s", metavar="NAME", help="See [bold]labelwise list strategies[/].", show_default=False),
+    typer.Option(
+        "--strategy", "-s", metavar="NAME", help="See [bold]labelwise list strategies[/].", show_default=False
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -44,7 +53,10 @@ LearnerKind = Annotated[
 ModelName = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="NAME", help="The network of a torch learner; see [bold]labelwise list models[/].", show_default=False
+        "--model",
+        metavar="NAME",
+        help="The network of a torch learner; see [bold]labelwise list models[/].",
+        show_default=False,
     ),
 ]
 BackboneName = Annotated[
@@ -101,7 +113,9 @@ def open_project(folder: Path | None, progress: Progress, *, seed: int | None = 
     from labelwise.project import CONFIG_NAME, Project, find_project
 
     if folder is not None and not (folder / CONFIG_NAME).is_file():
-        raise StateError(f"no {CONFIG_NAME} in {str(folder)!r}: make a project with 'labelwise init IMAGES --project {folder}'")
+        raise StateError(
+            f"no {CONFIG_NAME} in {str(folder)!r}: make a project with 'labelwise init IMAGES --project {folder}'"
+        )
     project = Project(find_project() if folder is None else folder, progress=progress, say=console.err)
     project.config = with_flags(project.config, seed=seed)
     return project
@@ -124,7 +138,9 @@ def with_learner(
     """
     kind = learner or ("torch" if model is not None else None)
     if model is not None and kind == "features":
-        raise ConfigError("--model names the network of a torch learner, and --learner features was given: leave one out")
+        raise ConfigError(
+            "--model names the network of a torch learner, and --learner features was given: leave one out"
+        )
     changed: dict[str, Any] = {}
     if kind is not None or model is not None:
         flags = {key: value for key, value in (("kind", kind), ("model", model)) if value is not None}
@@ -134,39 +150,3 @@ def with_learner(
     if size is not None:
         changed["input"] = {**base.get("input", {}), "size": size}
     return changed
-
-
-def check_names(config: Any) -> None:
-    """Refuses a learner, network or backbone that does not exist, before anything is read or trained.
-
-    Raises:
-        ConfigError: an unknown name, with the nearest.
-    """
-    from labelwise.assemble import LEARNERS
-
-    kind, model, backbone = config.learner.kind, config.learner.model, config.features.backbone
-    if kind not in LEARNERS and ":" not in kind:
-        raise unknown("learner", kind, LEARNERS)
-    built_in = ("auto", "pixels", "lite0")
-    wanted = [("model", model)] if model is not None and kind == "torch" else []
-    if backbone not in built_in:
-        wanted.append(("backbone", backbone))
-    for what, name in wanted:
-        library, _, bare = name.rpartition(":")
-        if library not in ("", "torchvision", "timm"):
-            continue  # package.module:name, which only an import can judge
-        from labelwise.models import model_names
-
-        known = model_names()
-        if bare not in known and bare.split(".")[0] not in known:  # timm: name.tag
-            more = built_in if what == "backbone" else ()
-            raise _unknown_network(what, name, [*more, *known])
-
-
-def _unknown_network(what: str, name: str, known: Sequence[str]) -> ConfigError:
-    """As ``errors.unknown``, without a list of over a thousand names."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return ConfigError(f"unknown {what} {name!r}:{hint} 'labelwise list models --match TEXT' shows all names")

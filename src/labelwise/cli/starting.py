@@ -91,14 +91,12 @@ def _strategy(name: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(images: str, given: Mapping[str, Any]) -> None:
     """Unknown names are refused before a folder is read."""
-    from labelwise.assemble import make_strategy
+    from labelwise.assemble import check_names, make_strategy
     from labelwise.config import ProjectConfig, parse
-    from labelwise.tasks import TASKS
 
     config = parse(ProjectConfig, {"images": images, **given}, where="init")
-    TASKS.get(config.task)
     make_strategy(config.strategy)
-    options.check_names(config)
+    check_names(config)
 
 
 def _found(made: Project, images: str, known: int) -> dict[str, Any]:

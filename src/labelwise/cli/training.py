@@ -41,7 +41,9 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
         console.print_json({**values, "loss": report.loss, "seconds": report.seconds, "unreadable": skipped})
         return
     what = "trained before on the same" if fitted.key in before else "trained on"
-    console.out(f"{what} {console.counted(labels, 'label')} ({report.seconds:.1f} s, loss {console.number(report.loss, 3)})")
+    console.out(
+        f"{what} {console.counted(labels, 'label')} ({report.seconds:.1f} s, loss {console.number(report.loss, 3)})"
+    )
     console.notes(f"left out {item!r}: {why}" for item, why in list(skipped.items())[:10])
     _metrics(opened, fitted.metrics)
     console.next_steps([("labelwise suggest", "what to label next")], project)

@@ -1,1 +1,174 @@
-"""."""
+"""Studies by name: a recipe file, a recipe that comes with the package, or simply labelled data; flags over all of it.
+
+``labelwise list recipes`` lists what is shipped, ``labelwise compare NAME`` runs it.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelwise.errors import ConfigError, DataError, unknown
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from labelwise.config import RecipeConfig
+    from labelwise.data.source import Source
+
+RECIPE, STUDY = "recipe.yaml", "study.json"
+SIZES = ("initial", "batch", "rounds")
+
+
+def shipped() -> dict[str, Traversable]:
+    """The recipes that come with the package, by name."""
+    files = importlib.resources.files("labelwise.recipes").iterdir()
+    return {
+        file.name.removesuffix(".yaml"): file for file in sorted(files, key=lambda f: f.name) if _is_yaml(file.name)
+    }
+
+
+def _is_yaml(name: str) -> bool:
+    return name.lower().endswith((".yaml", ".yml"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can be run.
+
+    Args:
+        recipe: resolved, flags included; paths are absolute.
+        folder: where it runs by default.
+        sizes: whether the sizes are to be chosen by the data, because nobody gave any.
+    """
+
+    recipe: RecipeConfig
+    folder: Path
+    sizes: bool = False
+
+    def open(self) -> Source:
+        """The labelled data."""
+        from labelwise.compare import open_labelled
+
+        return open_labelled(self.recipe, base=Path())
+
+
+def find(target: str, flags: Mapping[str, Any] | None = None) -> Plan:
+    """The study that ``target`` names.
+
+    Args:
+        target: a recipe file, the name of a shipped recipe, a labelled folder, or other data.
+        flags: keys of a recipe, over what it says; a mapping is merged key by key.
+
+    Raises:
+        ConfigError: nothing of that name, unknown keys or names.
+    """
+    values, base, folder = _read(target)
+    return _resolved(values, base, folder, flags or {}, where=target if _is_yaml(target) else "the study")
+
+
+def shipped_plan(name: str, flags: Mapping[str, Any] | None = None) -> Plan:
+    """The study of a shipped recipe, whatever lies in the folder one stands in.
+
+    Args:
+        name: of the recipe.
+        flags: as for ``find``.
+    """
+    return _resolved(_shipped_values(name), Path.cwd(), None, flags or {}, where=f"recipe {name}")
+
+
+def _shipped_values(name: str) -> dict[str, Any]:
+    import yaml
+
+    return {"name": name, **yaml.safe_load(shipped()[name].read_text(encoding="utf-8"))}
+
+
+def _resolved(values: dict[str, Any], base: Path, folder: Path | None, flags: Mapping[str, Any], *, where: str) -> Plan:
+    from labelwise.config import RecipeConfig, parse
+
+    merged = _merge(values, flags)
+    merged["data"] = _absolute(merged.get("data", {}), base)
+    recipe = parse(RecipeConfig, merged, where=where)
+    _check_names(recipe)
+    plain = not values.keys() - {"name", "data"}
+    return Plan(recipe, folder or Path("runs") / recipe.name, sizes=plain and not set(SIZES) & set(flags))
+
+
+def _read(target: str) -> tuple[dict[str, Any], Path, Path | None]:
+    """Values of the recipe, what its paths are relative to, and the folder that it ran in."""
+    from labelwise.config import read_yaml
+
+    path = Path(target)
+    if path.is_file() and _is_yaml(target):
+        values = read_yaml(path)
+        if not isinstance(values, dict):
+            raise ConfigError(f"{target} holds {type(values).__name__} where a mapping of keys is needed")
+        ran = path.name == RECIPE and ((path.parent / STUDY).exists() or (path.parent / "runs").is_dir())
+        return {"name": path.stem, **values}, path.parent.resolve(), path.parent if ran else None
+    known = shipped()
+    name = target.removesuffix(".yaml")
+    if name in known and not path.exists():
+        return _shipped_values(name), Path.cwd(), None
+    if path.exists() or (":" in target and not _is_yaml(target)):
+        last = target.rpartition(":")[2] if ":" in target else path.resolve().name
+        short = re.sub(r"[^\w.-]+", "-", last).strip("-.") or "study"
+        return {"name": short.removesuffix(".csv").removesuffix(".npz"), "data": {"source": target}}, Path.cwd(), None
+    if os.sep in target or _is_yaml(target):
+        raise ConfigError(
+            f"{target!r} does not exist: give a recipe file, a labelled folder, or one of {', '.join(known)}"
+        )
+    raise unknown("recipe, file or folder", target, known)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        merged[key] = {**inner, **value} if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _absolute(data: Any, base: Path) -> Any:
+    """Paths that hold wherever the study is run from; ``$NAME`` stands for a variable of the environment."""
+    if not isinstance(data, Mapping):
+        return data
+    found = dict(data)
+    root = found.get("root")
+    if isinstance(root, str):
+        root = os.path.expandvars(root)
+        found["root"] = None if "$" in root else str((base / Path(root).expanduser()).resolve())
+    source = found.get("source")
+    if isinstance(source, str) and (base / source).exists():
+        found["source"] = str((base / source).resolve())
+    return found
+
+
+def _check_names(recipe: RecipeConfig) -> None:
+    from labelwise.assemble import check_names, make_strategy
+
+    for strategy in recipe.strategies:
+        make_strategy(strategy)
+    check_names(recipe)
+
+
+def sized(recipe: RecipeConfig, source: Source) -> RecipeConfig:
+    """The recipe with sizes that suit its data: about half of the labelled pool, at most 100 labels a round.
+
+    Raises:
+        DataError: too few labelled images for any study.
+    """
+    from labelwise.config import with_flags
+
+    pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool" and item in source.truth]
+    size = min(100, len(pool) // (2 * (recipe.rounds + 1)))
+    if size < 1:
+        raise DataError(
+            f"{len(pool)} labelled images are too few for {recipe.rounds} rounds: label more, or give --initial, "
+            "--batch and --rounds"
+        )
+    return with_flags(recipe, initial=size, batch=size)

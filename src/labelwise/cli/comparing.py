@@ -1,0 +1,150 @@
+"""``compare``: simulated campaigns on labelled data."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labelwise.cli import console, options, studies
+from labelwise.cli.progress import StudyProgress
+
+if TYPE_CHECKING:
+    from labelwise.config import RecipeConfig
+    from labelwise.data.source import Source
+    from labelwise.report.records import Study
+
+PANEL = "Over what the recipe says"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(compare)
+
+
+def _option(*flags: str, metavar: str, about: str) -> Any:
+    return typer.Option(*flags, metavar=metavar, help=about, show_default=False, rich_help_panel=PANEL)
+
+
+def compare(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE|FOLDER",
+            help="A recipe file, a shipped recipe ([bold]labelwise list recipes[/]), a labelled folder or other data.",
+            show_default=False,
+        ),
+    ],
+    strategy: Annotated[
+        list[str] | None,
+        _option("--strategy", "-s", metavar="NAME", about="May be repeated. [dim]default: random, margin[/]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        _option("--set", metavar="[NAME.]KEY=VALUE", about="An option of a strategy; may be repeated."),
+    ] = None,
+    seeds: Annotated[
+        int | None, _option("--seeds", metavar="N", about="Runs of each strategy. [dim]default: 5[/]")
+    ] = None,
+    initial: Annotated[int | None, _option("--initial", metavar="N", about="Labels to start from.")] = None,
+    batch: Annotated[int | None, _option("--batch", metavar="N", about="Labels a round.")] = None,
+    rounds: Annotated[int | None, _option("--rounds", metavar="N", about="Rounds. [dim]default: 5[/]")] = None,
+    test_share: Annotated[
+        float | None, _option("--test-share", metavar="SHARE", about="Held out where the data have no split.")
+    ] = None,
+    learner: options.LearnerKind = None,
+    model: options.ModelName = None,
+    backbone: options.BackboneName = None,
+    size: options.ImageSize = None,
+    data_root: options.DataRoot = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch a torchvision data set that is not there.")
+    ] = False,
+    no_full: Annotated[
+        bool, typer.Option("--no-full", help="Do not train on all labels for the line of what is possible.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder of the study. [dim]default: runs/NAME[/]", show_default=False
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Find out what each strategy would have saved, on data whose labels are known.
+
+    Every strategy starts from the same labels and weights, seed by seed. Finished runs are skipped; an interrupted one
+    goes on at its round.
+    """
+    from labelwise.recipes import find, sized
+
+    flags: dict[str, Any] = {"seeds": seeds, "initial": initial, "batch": batch, "rounds": rounds}
+    flags = {key: value for key, value in flags.items() if value is not None}
+    if strategy or set_:
+        flags["strategies"] = studies.strategies(strategy or (), options.settings(set_))
+    if no_full:
+        flags["full"] = False
+    data: dict[str, Any] = {"test_share": test_share, "root": None if data_root is None else str(data_root.resolve())}
+    data |= {"download": True} if download else {}
+    flags["data"] = {key: value for key, value in data.items() if value is not None}
+    flags |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
+    plan = find(target, flags)
+    source = plan.open()
+    recipe = sized(plan.recipe, source) if plan.sizes else plan.recipe
+    folder = out or plan.folder
+    _announce(recipe, source, chosen=plan.sizes)
+    study = run(recipe, source, folder)
+    written = studies.write(study, folder, source)
+    if json:
+        assert written.summary is not None
+        console.print_json(studies.as_json(written.summary, written))
+    else:
+        _print(written, folder)
+
+
+def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
+    """What is going to happen, before it takes long."""
+    pool = sum(source.roles.get(item, "pool") == "pool" for item in source.ids)
+    tests = sum(source.roles.get(item) == "test" for item in source.ids)
+    names = ", ".join(strategy.label for strategy in recipe.strategies)
+    console.err(
+        f"{recipe.name}: {names}; {console.counted(len(recipe.seeds), 'seed')}, {recipe.initial} + {recipe.rounds} x "
+        f"{recipe.batch} labels of {pool:,}, measured on {tests:,} test images"
+    )
+    if chosen:
+        console.err("sizes were chosen by the data: --initial, --batch and --rounds change them")
+
+
+def run(recipe: RecipeConfig, source: Source, folder: Path) -> Study:
+    """Runs a study, showing how far it is."""
+    from labelwise.compare import Comparison
+
+    with StudyProgress(len(recipe.strategies) * len(recipe.seeds), recipe.rounds) as progress:
+        comparison = Comparison(
+            recipe, source, folder, progress=progress, on_round=progress.on_round, on_run=progress.on_run
+        )
+        return comparison.run()
+
+
+def show(written: studies.Written) -> None:
+    """The table, what it says, and what to know before believing it."""
+    from labelwise.report.table import headline, study_table
+
+    assert written.summary is not None
+    terminal = console.stdout()
+    terminal.print(study_table(written.summary, width=terminal.width))
+    console.out()
+    console.out(headline(written.summary))
+    console.notes(written.summary.notes)
+
+
+def _print(written: studies.Written, folder: Path) -> None:
+    show(written)
+    console.out()
+    console.out(f"records  {written.study}")
+    for path in written.curves:
+        console.out(f"picture  {path}")
+    console.out(f"report   {written.report}")
+    console.next_steps([(f"labelwise report {shlex.quote(str(folder))}", "write the report again")])

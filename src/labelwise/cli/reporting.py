@@ -1,0 +1,79 @@
+"""``report``: one HTML page about a project or a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labelwise.cli import comparing, console, options, studies
+from labelwise.cli.progress import Stages
+from labelwise.errors import LabelwiseError, StateError
+
+if TYPE_CHECKING:
+    from labelwise.data.source import Source
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(report)
+
+
+def report(
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A study's folder or its study.json. [dim]default: the project from here upwards[/]",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE.html", help="The page to write.", show_default=False),
+    ] = None,
+    project: options.ProjectFolder = None,
+    json: options.Json = False,
+) -> None:
+    """Write one self-contained HTML page: of a study that compare ran, or of the project."""
+    if study is not None:
+        _study(study, out, json=json)
+        return
+    with Stages() as stages:
+        opened = options.open_project(project, stages)
+        page = opened.report(out or opened.folder / "report.html")
+    if json:
+        console.print_json({"report": page.resolve()})
+        return
+    counts = opened.progress_counts()
+    console.out(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
+    console.out(str(page))
+
+
+def _study(where: Path, out: Path | None, *, json: bool) -> None:
+    from labelwise.recipes import STUDY
+    from labelwise.report.records import read_study
+
+    file = where / STUDY if where.is_dir() else where
+    if not file.is_file():
+        raise StateError(f"no {STUDY} in {str(where)!r}: give the folder that 'labelwise compare' wrote, or that file")
+    found = read_study(file)
+    written = studies.write(found, file.parent, _source(file.parent), out=out)
+    assert written.summary is not None
+    if json:
+        console.print_json(studies.as_json(written.summary, written))
+        return
+    comparing.show(written)
+    console.out()
+    console.out(str(written.report))
+
+
+def _source(folder: Path) -> Source | None:
+    """The images of a study, as its recipe names them; None where they are gone: the page then shows no pictures."""
+    from labelwise.recipes import RECIPE, find
+
+    try:
+        return find(str(folder / RECIPE)).open()
+    except LabelwiseError:
+        return None
