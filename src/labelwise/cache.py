@@ -87,6 +87,7 @@ class SignalCache:
         found = {signal: rows.find(wanted) for signal, rows in kept.items()}
         lacking = frozenset(signal for signal in signals if (found[signal] < 0).any())
         failed: dict[str, str] = {}
+        unkept: list[SignalTable] = []
         if lacking:
             missing = np.flatnonzero(np.logical_or.reduce([found[signal] < 0 for signal in lacking]))
             size = len(missing) if any(isinstance(signal, Probe) for signal in lacking) else CHUNK
@@ -97,29 +98,32 @@ class SignalCache:
                     progress=_shifted(progress, start, len(missing)),
                 )  # fmt: skip
                 failed.update(table.failed)
-                self._write(table, view, contents, part, keys)
+                unkept.append(self._write(table, {view.ids[i]: contents[i] for i in part}, keys))
             kept = {signal: _Kept(self.folder / key) for signal, key in keys.items()}
             found = {signal: rows.find(wanted) for signal, rows in kept.items()}
+        at = {item: i for i, item in enumerate(view.ids)} if any(table.ids for table in unkept) else {}
+        for table in unkept:
+            for signal in table.columns:
+                found[signal][[at[item] for item in table.ids]] = kept[signal].lend(table.columns[signal])
         have = np.logical_and.reduce([rows >= 0 for rows in found.values()])
-        columns = {signal: rows.read(found[signal][have]) for signal, rows in kept.items()}
+        columns = {signal: rows.read(found[signal][have]) for signal, rows in kept.items()} if have.any() else {}
         return SignalTable(tuple(view.ids[i] for i in np.flatnonzero(have)), columns, failed)
 
-    def _write(
-        self, table: SignalTable, view: View, contents: Sequence[str], part: np.ndarray, keys: dict[Signal, str]
-    ) -> None:
+    def _write(self, table: SignalTable, content_of: dict[str, str], keys: dict[Signal, str]) -> SignalTable:
+        """Keeps the rows of all items whose content is known; returns the rows of the others."""
         assert self.folder is not None
-        content_of = {view.ids[i]: contents[i] for i in part}
         row_keys = np.array([content_of[item].encode() for item in table.ids], dtype="S32")
-        if not len(row_keys):
-            return
-        for signal, column in table.columns.items():
+        known, unknown = np.flatnonzero(row_keys != b""), np.flatnonzero(row_keys == b"")
+        for signal, column in table.columns.items() if len(known) else ():
             try:
-                _Kept(self.folder / keys[signal]).add(row_keys, column)
+                _Kept(self.folder / keys[signal]).add(row_keys[known], _take(column, known))
             except OSError as error:
                 raise StateError(
                     f"cannot keep signal rows in {self.folder}: {error}. "
                     "Check that the folder is writable and the disk has room"
                 ) from error
+        columns = {signal: _take(column, unknown) for signal, column in table.columns.items()} if len(unknown) else {}
+        return SignalTable(tuple(table.ids[i] for i in unknown), columns)
 
     def prune(self, keep: set[str]) -> None:
         """Deletes rows under all other keys."""
@@ -138,13 +142,17 @@ def _shifted(progress: Progress, start: int, total: int) -> Progress:
 
 
 class _Kept:
-    """The shards of one key."""
+    """The shards of one key: keys, values and offsets of each, offsets None where rows have one fixed shape."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         names = sorted(path.name.removesuffix(".keys.npy") for path in folder.glob("*.keys.npy"))
-        self.names = names
-        self._keys = [np.load(folder / f"{name}.keys.npy") for name in names]
+        self._keys: list[np.ndarray] = []
+        self._columns: list[Column] = []
+        for name in names:
+            if (shard := _read_shard(folder, name)) is not None:
+                self._keys.append(shard[0])
+                self._columns.append(shard[1])
 
     def find(self, wanted: np.ndarray) -> np.ndarray:
         """Row of each wanted key over all shards end to end; -1 where there is none."""
@@ -158,25 +166,27 @@ class _Kept:
         rows = order[at]
         return np.where((keys[rows] == wanted) & (wanted != b""), rows, -1).astype(np.int64)
 
+    def lend(self, column: Column) -> np.ndarray:
+        """Joins rows that are not on disk to those that are; returns their numbers."""
+        start = sum(_count(shard) for shard in self._columns)
+        self._columns.append(column)
+        return np.arange(start, start + _count(column), dtype=np.int64)
+
     def read(self, rows: np.ndarray) -> Column:
         """These rows; mapped from the file where one shard holds exactly them in this order."""
-        values: list[np.ndarray] = [np.load(self.folder / f"{name}.values.npy", mmap_mode="r") for name in self.names]
-        offsets = [self._offsets(name) for name in self.names]
-        if any(part is not None for part in offsets):
-            return _read_ragged(values, [part for part in offsets if part is not None], rows)
-        if len(values) == 1 and np.array_equal(rows, np.arange(len(values[0]))):
-            return values[0]
-        starts = np.cumsum([0, *[len(part) for part in values]])
-        out = np.empty((len(rows), *values[0].shape[1:]), dtype=values[0].dtype)
-        for part, start, end in zip(values, starts, starts[1:], strict=False):
+        first = self._columns[0]
+        if len(self._columns) == 1 and np.array_equal(rows, np.arange(_count(first))):
+            return first
+        ragged = [column for column in self._columns if isinstance(column, tuple)]
+        if ragged:
+            return _read_ragged([values for values, _ in ragged], [offsets for _, offsets in ragged], rows)
+        parts = [column for column in self._columns if not isinstance(column, tuple)]
+        starts = np.cumsum([0, *[len(part) for part in parts]])
+        out = np.empty((len(rows), *parts[0].shape[1:]), dtype=parts[0].dtype)
+        for part, start, end in zip(parts, starts, starts[1:], strict=False):
             here = np.flatnonzero((rows >= start) & (rows < end))
             out[here] = part[rows[here] - start]
         return out
-
-    def _offsets(self, name: str) -> np.ndarray | None:
-        path = self.folder / f"{name}.offsets.npy"
-        offsets: np.ndarray | None = np.load(path) if path.exists() else None
-        return offsets
 
     def add(self, row_keys: np.ndarray, column: Column) -> None:
         """Writes a shard; the keys come last."""
@@ -191,6 +201,28 @@ class _Kept:
             with draft.open("wb") as file:
                 np.save(file, array, allow_pickle=False)
             draft.replace(self.folder / f"{name}.{kind}.npy")
+
+
+def _read_shard(folder: Path, name: str) -> tuple[np.ndarray, Column] | None:
+    """Keys and column of a shard; None for one that a power cut left without its end: its rows are computed again."""
+    try:
+        keys: np.ndarray = np.load(folder / f"{name}.keys.npy")
+        values: np.ndarray = np.load(folder / f"{name}.values.npy", mmap_mode="r")
+        where = folder / f"{name}.offsets.npy"
+        column: Column = (values, np.load(where)) if where.exists() else values
+    except (OSError, ValueError, EOFError):
+        return None
+    return (keys, column) if _count(column) == len(keys) else None
+
+
+def _count(column: Column) -> int:
+    return len(column[1]) - 1 if isinstance(column, tuple) else len(column)
+
+
+def _take(column: Column, rows: np.ndarray) -> Column:
+    if len(rows) == _count(column):
+        return column
+    return _read_ragged([column[0]], [column[1]], rows) if isinstance(column, tuple) else column[rows]
 
 
 def _read_ragged(values: list[np.ndarray], offsets: list[np.ndarray], rows: np.ndarray) -> Column:

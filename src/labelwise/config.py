@@ -106,6 +106,7 @@ class ProjectConfig(Config):
         description="folder, .npz, .csv, torchvision:NAME or package.module:name; relative to this file"
     )
     root: str | None = pydantic.Field(None, description="where a torchvision data set lies")
+    labels: Literal["auto", "folders", "none"] = pydantic.Field("auto", description="whether folder names are labels")
     task: str = "classification"
     classes: tuple[str, ...] = ()
     test: str | None = pydantic.Field(None, description="labelled images held out: a folder with one folder per class")

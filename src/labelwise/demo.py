@@ -7,7 +7,6 @@ pixels, so that nothing has to be downloaded.
 from __future__ import annotations
 
 import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,9 +92,9 @@ class Demo:
         there = {path.name for path in self.images.iterdir()}
         for done, (name, image) in enumerate(zip(names, images, strict=True), 1):
             if name not in there:
-                buffer = io.BytesIO()
-                Image.fromarray(image).save(buffer, "PNG")
-                write_whole(self.images / name, buffer.getvalue())
+                part = self.images / f".{name}.part"  # a killed demo leaves no half of an image
+                Image.fromarray(image).save(part, "PNG")
+                part.replace(self.images / name)
             progress("writing images", done, len(names))
         rows = [("id", "label"), *((name, CLASSES[label]) for name, label in zip(names, labels, strict=True))]
         write_whole(self.labels, "".join(f"{item},{label}\n" for item, label in rows).encode())

@@ -177,7 +177,9 @@ class Pool:
                         f"{event.id!r} is queried, but it is {self.describe(position)}: cancel or clear it first"
                     )
                 if (other := self._covered_by(position)) is not None:
-                    raise PoolError(f"{event.id!r} is queried, but it is covered by {self.ids[other]!r}: clear that first")
+                    raise PoolError(
+                        f"{event.id!r} is queried, but it is covered by {self.ids[other]!r}: clear that first"
+                    )
                 self._state[position] = PENDING
                 self._query[position] = event
             case Labeled():

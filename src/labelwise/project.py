@@ -558,7 +558,7 @@ def kind_of(path: Path) -> Literal["csv", "json", "html"]:
 
 def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | None = None) -> Source:
     """The images of a project; ``ids`` saves scanning a folder again."""
-    return open_in(folder, config.images, root=config.root, ids=ids)
+    return open_in(folder, config.images, root=config.root, ids=ids, labels=config.labels)
 
 
 def registration(source: Source, *, known: Pool | None = None) -> Iterator[Event]:
@@ -606,6 +606,10 @@ def init(
     values = {"images": resolved, "classes": tuple(classes), **config}
     settings = parse(ProjectConfig, values, where="init")
     source = open_images(settings, folder)
+    if settings.labels == "auto" and classes and not set(classes) & set(source.classes or classes):
+        # folders of dates or cameras, not of classes
+        settings = settings.model_copy(update={"labels": "none"})
+        source = open_images(settings, folder)
     if not settings.classes and source.classes:
         settings = settings.model_copy(update={"classes": tuple(source.classes)})
     if settings.classes:

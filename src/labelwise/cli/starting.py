@@ -43,6 +43,12 @@ def init(
             "--classes", metavar="A,B,C", help="Else from folder names, or from the first import.", show_default=False
         ),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", metavar="auto|folders|none", help="Whether folder names are labels.", show_default=False
+        ),
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option("--task", metavar="NAME", help="See [bold]labelwise list tasks[/].", show_default=False),
@@ -61,7 +67,7 @@ def init(
 
     Nothing is copied or changed: the project is the file labelwise.yaml and a folder .labelwise.
     """
-    given = _given(task=task, seed=seed, root=None if data_root is None else str(data_root.resolve()))
+    given = _given(labels=labels, task=task, seed=seed, root=None if data_root is None else str(data_root.resolve()))
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     given |= _strategy(strategy, options.settings(set_))
     from labelwise.project import CONFIG_NAME, STATE_NAME, init, open_project
@@ -133,6 +139,11 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
     roles = [f"{found[name]:,} for {name}" for name in ("reference", "validation", "test") if found[name]]
     console.out(", ".join([*states, *roles]))
     console.notes(found["notes"])
+    if not found["unlabelled"] and Path(made.source.root or "").is_dir() and made.config.labels == "auto":
+        console.notes(
+            ["every image was labelled by the folder it lies in. Are the folders no classes? Then delete labelwise.yaml "
+             "and .labelwise, and run init again with --labels none"]
+        )  # fmt: skip
     console.next_steps(_next(found, made), project)
 
 

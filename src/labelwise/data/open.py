@@ -103,7 +103,13 @@ def _is_drive(text: str) -> bool:
 
 
 def open_in(
-    base: Path, spec: str, *, root: str | None = None, ids: Sequence[str] | None = None, download: bool = False
+    base: Path,
+    spec: str,
+    *,
+    root: str | None = None,
+    ids: Sequence[str] | None = None,
+    labels: str = "auto",
+    download: bool = False,
 ) -> Source:
     """The source that a configuration in folder ``base`` names.
 
@@ -112,6 +118,7 @@ def open_in(
         spec: as for ``open_source``.
         root: where a torchvision set lies, or what the paths of a CSV are relative to.
         ids: the images of a folder where they are known already; saves scanning it.
+        labels: whether folder names are labels: ``auto``, ``folders`` or ``none``.
         download: whether torchvision may fetch a set that is not there.
 
     Raises:
@@ -126,8 +133,8 @@ def open_in(
     path = base / spec
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return open_source(path, root=where or path.parent)
-    if ids is not None and path.is_dir():
-        return open_source(path, ids=ids)
+    if path.is_dir():
+        return open_source(path, ids=ids, labels=labels)
     return open_source(path)
 
 

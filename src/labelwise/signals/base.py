@@ -156,6 +156,8 @@ class SignalTable:
             UndeclaredSignal: the table was collected without it.
         """
         rows = self.columns.get(signal)
+        if rows is None and not self.ids:
+            return np.empty(0, dtype=np.float32)
         if rows is None:
             raise UndeclaredSignal(
                 f"{signal!r} was not collected: declare it in Needs. Collected: {list(self.columns)}"
@@ -167,6 +169,8 @@ class SignalTable:
     def ragged(self, signal: Signal) -> tuple[np.ndarray, np.ndarray]:
         """(values, offsets) of a ragged signal: row i is values[offsets[i]:offsets[i + 1]]."""
         rows = self.columns.get(signal)
+        if rows is None and not self.ids:
+            return np.empty(0, dtype=np.float32), np.zeros(1, dtype=np.int64)
         if not isinstance(rows, tuple):
             raise UndeclaredSignal(f"{signal!r} was not collected as ragged rows")
         return rows

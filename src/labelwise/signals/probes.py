@@ -74,7 +74,7 @@ class LossSlope(Probe):
 
 
 def _load_forward_mode() -> None:
-    """The first forward-mode derivative makes torch warn about its own use of ``torch.jit``: not the user's business."""
+    """Loads what the first forward-mode derivative loads: torch warns about its own use of ``torch.jit`` there."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
         jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
