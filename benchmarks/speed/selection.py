@@ -1,6 +1,6 @@
 """Selection against the plain loops and libraries, in one run, as ratios.
 
-Run: ``python benchmarks/speed/selection.py [--rows N] [--width D] [--picks K] [--threads T] [--turns R] [--no-kmeans]``.
+Run: ``python benchmarks/speed/selection.py [--rows N] [--width D] [--picks K] [--threads T] [--no-kmeans]``.
 
 Bars: k-center at least 8 times the NumPy loop of one matrix-vector product per pick, with its picks (gaps in the
 distance under 1e-5); k-means with an inertia within 2 % of the best of the others. The two sides take turns, and the

@@ -268,6 +268,50 @@ def test_ranking_everything_that_is_left(cls, tmp_path):
         assert len(campaign.choose(cls(), None).picks) == expected
 
 
+@each_class
+@pytest.mark.parametrize("kind", ["trained", "features"])
+def test_images_that_cannot_be_read_are_left_out_and_the_round_is_full(cls, kind, tmp_path):
+    world = _classification()
+    pool = world.source.ids[:POOL]
+    broken = [pool[2], *pool[21:60:4]]
+    source = tiny.Broken(world.source, broken)
+    frozen = tiny.pixels(source)
+    learner = _learner("classification", cls().auxiliaries()) if kind == "trained" else tiny.FeatureLearner(tiny.digits_task(), frozen)
+    campaign = tiny.campaign(tmp_path, source, learner, labeled=pool[:20], frozen=frozen, truth=world.source.truth)
+    if kind == "features":
+        try:
+            campaign.offer.check([cls()])
+        except UnmetNeed as error:
+            pytest.skip(str(error))
+        campaign.fit()
+    readable = set(pool[20:]) - set(broken)
+    for budget in (9, len(readable)):
+        suggestion = campaign.choose(cls(), Budget(budget))
+        assert len(suggestion.picks) == budget
+        assert {pick.id for pick in suggestion.picks} <= readable
+        assert set(suggestion.unreadable) <= set(broken)
+    assert len(suggestion.unreadable) == len(broken) - 1, "the labelled one is not the strategy's business"
+    short = campaign.suggest(cls(), Budget(len(readable) + 3))
+    assert {pick.id for pick in short.picks} == readable
+    assert any("could not be read" in note for note in short.notes)
+    assert {campaign.pool.ids[p] for p in campaign.pool.skipped} == set(broken[1:])
+    assert len(campaign.pool.unlabeled) == 0
+
+
+@each_class
+def test_a_pool_of_which_nothing_can_be_read(cls, tmp_path):
+    world = _classification()
+    pool = world.source.ids[:POOL]
+    campaign = tiny.campaign(
+        tmp_path, tiny.Broken(world.source, pool[20:]), _learner("classification", cls().auxiliaries()), labeled=pool[:20],
+        frozen=tiny.pixels(tiny.Broken(world.source, pool[20:])), truth=world.source.truth,
+    )  # fmt: skip
+    suggestion = campaign.suggest(cls(), Budget(5))
+    assert suggestion.picks == ()
+    assert len(campaign.pool.skipped) == 40
+    assert campaign.pool.round == 0
+
+
 # ---- configuration ------------------------------------------------------------------------------------------------------
 
 

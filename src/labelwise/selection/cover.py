@@ -16,9 +16,9 @@ from labelwise.selection.arrays import ArrayLike, as_positions, check_budget, fr
 from labelwise.selection.space import Points, Space
 
 # Sizes found by measuring (benchmarks/speed/selection.py); they change the time, never the picks.
-_GROUP = 2048
-_HEAD = 256
-_FEW = 4
+_GROUP = 2048  # candidates brought up to date together
+_HEAD = 256  # those of them whose distances to each other are all at hand
+_FEW = 4  # a group that yields fewer picks than this was too small: the next has twice the size
 
 
 def k_center(

@@ -1,0 +1,597 @@
+"""TorchLearner: one training loop in phases, one inference loop, weights that are named by what they were trained from."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import Tensor, nn
+
+from labelwise.data.input import InputSpec
+from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
+from labelwise.learner import Auxiliary, LearnerData, Phase
+from labelwise.learners.torch import TorchLearner
+from labelwise.signals import Embedding, HeadOutput, Logits, Probs
+from labelwise.signals.draws import DrawUncertainty
+from labelwise.signals.passes import Members
+from labelwise.signals.probes import LossSlope
+
+SOURCE = tiny.digits(60)
+LABELED = SOURCE.ids[:22]
+POOL = SOURCE.ids[22:]
+DATA = tiny.learner_data(SOURCE, LABELED)
+
+
+def _fit(learner: TorchLearner | None = None, *, data: LearnerData = DATA, seed: int = 0, **options) -> TorchLearner:
+    learner = learner or tiny.torch_learner()
+    learner.fit(data, seed, **options)
+    return learner
+
+
+def _state(learner: TorchLearner) -> dict[str, Tensor]:
+    nets = {f"{n}.{key}": value for n, net in enumerate(learner._nets) for key, value in net.state_dict().items()}
+    heads = {f"{n}.heads.{key}": value for n, head in enumerate(learner._heads) for key, value in head.state_dict().items()}
+    return {key: value.clone() for key, value in (nets | heads).items()}
+
+
+def _equal(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def _rows(learner: TorchLearner, signal=None, ids=POOL, **options) -> np.ndarray:
+    signal = signal or Probs()
+    return np.array(learner.collect(tiny.view(SOURCE, ids, labels=False), frozenset({signal}), **options)[signal])
+
+
+# ---- the same training gives the same weights ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("augment", ["none", "shift_flip"])
+def test_same_data_and_seed_same_weights_to_the_bit(augment):
+    fits = []
+    for junk in (1, 2):
+        torch.manual_seed(junk)  # whatever the global stream holds
+        fits.append(_fit(tiny.torch_learner(tiny.digits_task(augment))))
+    assert fits[0].weights == fits[1].weights
+    assert _equal(_state(fits[0]), _state(fits[1]))
+    np.testing.assert_array_equal(_rows(fits[0]), _rows(fits[1]))
+
+
+def test_fit_and_collect_leave_the_global_stream_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    _rows(_fit())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_second_fit_of_one_learner_starts_from_scratch():
+    learner = _fit()
+    first = _state(learner)
+    assert _equal(_state(_fit(learner)), first)
+
+
+CHANGES = {
+    "seed": dict(seed=1),
+    "labels": dict(data=replace(DATA, labeled=replace(DATA.labeled, targets=tuple((t + 1) % 10 for t in DATA.labeled.targets)))),
+    "items": dict(data=tiny.learner_data(SOURCE, LABELED[1:])),
+    "auxiliary": dict(auxiliaries=(tiny.LossHead(),)),
+    "auxiliary's options": dict(auxiliaries=(tiny.LossHead(strength=0.5),)),
+    "phases": dict(learner=tiny.torch_learner(phases=[Phase(epochs=2, batch_size=16, lr=1e-3)])),
+    "members": dict(learner=tiny.torch_learner(members=2)),
+    "precision": dict(learner=tiny.torch_learner(precision="bf16")),
+    "model": dict(learner=tiny.torch_learner(model=tiny.plain_net)),
+    "named model": dict(learner=tiny.torch_learner(model="lenet")),
+    "preparation": dict(learner=tiny.torch_learner(tiny.Classification(tiny.CLASSES, InputSpec((16, 16), 1, std=(0.4,)), "none"))),
+    "augmentation": dict(learner=tiny.torch_learner(tiny.digits_task("shift"))),
+    "classes": dict(learner=tiny.torch_learner(tiny.digits_task(classes=tuple("abcdefghij")))),
+}
+
+
+def test_the_digest_names_what_was_trained_from():
+    keys = {name: _fit(**change).weights for name, change in {"plain": {}, **CHANGES}.items()}
+    assert len(set(keys.values())) == len(keys), keys
+
+
+def test_the_digest_does_not_depend_on_what_does_not_matter():
+    plain = _fit().weights
+    assert _fit(tiny.torch_learner(batch_size=3)).weights == plain
+    assert _fit(tiny.torch_learner(embedding="hidden")).weights == plain
+    assert _fit(data=replace(DATA, unlabeled=tiny.view(SOURCE, POOL[:3], labels=False))).weights == plain
+
+
+def test_the_digest_depends_on_unlabelled_items_where_a_phase_reads_them():
+    def learner() -> TorchLearner:
+        return tiny.torch_learner(phases=[Phase(epochs=1, batches="alternate", loss="tiny:agreement_loss")])
+
+    other = replace(DATA, unlabeled=tiny.view(SOURCE, POOL[:3], labels=False))
+    assert _fit(learner()).weights != _fit(learner(), data=other).weights
+
+
+def _wide(width: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(256, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+def test_functions_that_build_different_nets_have_different_digests():
+    """Closures, partials and defaults: the code is the same, what they build is not."""
+    builders = [lambda width=width: _wide(width) for width in (8, 16)]
+    builders += [functools.partial(_wide, width) for width in (8, 16)]
+
+    def closure(width: int):
+        return lambda: _wide(width)
+
+    builders += [closure(8), closure(16)]
+    configs = [repr(dict(tiny.torch_learner(model=builder).config)) for builder in builders]
+    assert len(set(configs)) == 6
+    again = [repr(dict(tiny.torch_learner(model=builder).config)) for builder in (functools.partial(_wide, 8), closure(8))]
+    assert again == [configs[2], configs[4]], "and the same ones the same"
+
+
+# ---- phases ------------------------------------------------------------------------------------------------------------------
+
+
+def _steps(**phase) -> int:
+    learner = tiny.torch_learner(phases=[Phase(**{"epochs": 3, "batch_size": 10} | phase)])
+    return learner.fit(DATA, 0).steps
+
+
+def test_how_many_steps_a_phase_takes():
+    labelled, unlabelled = math.ceil(22 / 10), math.ceil(38 / 10)
+    assert _steps() == 3 * labelled
+    assert _steps(min_steps=10) == 4 * labelled
+    assert _steps(batches="unlabeled", loss="tiny:agreement_loss") == 3 * unlabelled
+    assert _steps(batches="alternate", loss="tiny:agreement_loss") == 3 * 2 * unlabelled
+
+
+@dataclass(frozen=True)
+class Watch(Auxiliary):
+    """Notes the progress it is told and the images it is shown."""
+
+    name = "watch"
+    taps: tuple[str, ...] = ("hidden",)
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        return nn.Linear(widths["hidden"], 1)
+
+    def loss(self, head: nn.Module, taps: Mapping[str, Tensor], loss_B: Tensor, progress: float) -> Tensor:
+        NOTED.append((progress, len(loss_B)))
+        return head(taps["hidden"]).mean() * 0.0
+
+    def read(self, head: nn.Module, taps: Mapping[str, Tensor]) -> Tensor:
+        return head(taps["hidden"])
+
+
+NOTED: list[tuple[float, int]] = []
+
+
+@pytest.mark.parametrize("batches", ["labeled", "alternate"])
+def test_progress_grows_from_0_to_below_1(batches):
+    NOTED.clear()
+    phases = [Phase(epochs=3, batch_size=10, batches=batches, loss="tiny:agreement_loss")]
+    _fit(tiny.torch_learner(phases=phases), auxiliaries=(Watch(),))
+    progress = [at for at, _ in NOTED]
+    assert progress == sorted(set(progress))
+    assert progress[0] == 0.0
+    assert 0.6 < progress[-1] < 1.0
+
+
+def test_each_epoch_shows_each_labelled_image_once_in_a_new_order():
+    NOTED.clear()
+    _fit(tiny.torch_learner(phases=[Phase(epochs=2, batch_size=10)]), auxiliaries=(Watch(),))
+    assert sorted(size for _, size in NOTED) == [2, 2, 10, 10, 10, 10]
+
+
+def test_no_batch_holds_a_single_image():
+    """Batch norm cannot train on one: the last batch of 21 = 2 x 10 + 1 takes one from its neighbour."""
+    net = functools.partial(nn.Sequential, nn.Flatten(), nn.Linear(256, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
+    learner = tiny.torch_learner(model=net, phases=[Phase(epochs=2, batch_size=10)])
+    report = learner.fit(tiny.learner_data(SOURCE, LABELED[:21]), 0)
+    assert report.steps == 6
+    assert math.isfinite(report.loss)
+
+
+def test_alternating_batches_end_together():
+    """The shorter of the two views starts over, so that no image of the longer one is left out."""
+    NOTED.clear()
+    phases = [Phase(epochs=1, batch_size=10, batches="alternate", loss="tiny:agreement_loss")]
+    _fit(tiny.torch_learner(phases=phases), auxiliaries=(Watch(),))
+    assert sum(size for _, size in NOTED) == 40, "22 labelled images, and 18 of them once more"
+
+
+def test_trainable_prefixes_freeze_the_rest():
+    start = _fit(tiny.torch_learner(phases=[Phase(epochs=1, lr=1e-12, weight_decay=0.0, schedule="constant")]))
+    learner = _fit(tiny.torch_learner(model=tiny.plain_net, phases=[Phase(epochs=3, batch_size=8, trainable=("head", "hidden"))]))
+    fresh = tiny.torch_learner(model=tiny.plain_net)._fresh(0, 0).state_dict()
+    moved = {key for key, value in learner._nets[0].state_dict().items() if not torch.equal(value, fresh[key])}
+    assert moved == {"head.weight", "head.bias", "hidden.weight", "hidden.bias"}
+    assert start.weights != learner.weights
+
+
+def test_after_the_training_all_parameters_are_as_free_as_before():
+    """Loaded weights know nothing of phases, so trained ones must not either."""
+    learner = _fit(tiny.torch_learner(phases=[Phase(epochs=1, trainable=("head",))]))
+    assert all(parameter.requires_grad for parameter in learner._nets[0].parameters())
+
+
+def test_phases_follow_one_another():
+    both = _fit(tiny.torch_learner(phases=[Phase(epochs=2, trainable=("head",)), Phase(epochs=2)]))
+    one = _fit(tiny.torch_learner(phases=[Phase(epochs=2)]))
+    assert not torch.equal(both._nets[0].conv.weight, one._nets[0].conv.weight)
+    report = tiny.torch_learner(phases=[Phase(epochs=2, batch_size=22), Phase(epochs=3, batch_size=11)]).fit(DATA, 0)
+    assert report.steps == 2 + 6
+
+
+def test_an_unlabelled_phase_learns_without_labels():
+    phases = [Phase(epochs=2, batches="unlabeled", loss="tiny:agreement_loss")]
+    nothing = tiny.learner_data(SOURCE, ())
+    learner = _fit(tiny.torch_learner(phases=phases), data=nothing)
+    assert not torch.equal(learner._nets[0].conv.weight, tiny.torch_learner()._fresh(0, 0).conv.weight)
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        (Phase(trainable=("hed",)), "no parameter starts with"),
+        (Phase(loss="tiny:no_such_loss"), "cannot import 'tiny:no_such_loss'"),
+        (Phase(loss="no_such_module:loss"), "cannot import"),
+        (Phase(batches="unlabeled"), "loss"),
+        (Phase(batches="alternate"), "loss"),
+    ],
+)
+def test_phases_that_cannot_be_are_refused_before_the_first_step(phase, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        _fit(tiny.torch_learner(phases=[phase]))
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_to_train_on():
+    with pytest.raises(DataError, match="no label to train on"):
+        _fit(data=tiny.learner_data(SOURCE, ()))
+    everything = tiny.learner_data(SOURCE, SOURCE.ids)
+    with pytest.raises(ConfigError, match="has none to train on"):
+        _fit(tiny.torch_learner(phases=[Phase(batches="alternate", loss="tiny:agreement_loss")]), data=everything)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle", "constant"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_every_optimiser_and_schedule_learns(optimiser, schedule):
+    phase = Phase(epochs=30, batch_size=11, optimiser=optimiser, schedule=schedule, lr=0.02 if optimiser == "sgd" else 5e-3)
+    learner = tiny.torch_learner(model=tiny.plain_net, phases=[phase])
+    report = learner.fit(DATA, 0)
+    assert report.loss < 1.5, "below the 2.3 of guessing"
+    assert learner.evaluate(tiny.view(SOURCE, LABELED))["accuracy"] > 0.7
+
+
+def test_progress_is_told():
+    told: list[tuple[str, int, int]] = []
+    learner = tiny.torch_learner(batch_size=10)
+    learner.fit(DATA, 0, progress=lambda *what: told.append(what))
+    learner.collect(tiny.view(SOURCE, POOL), frozenset({Probs()}), progress=lambda *what: told.append(what))
+    assert ("training", 2, 2) in told
+    assert [what for what in told if what[0] == "reading the pool"][-1] == ("reading the pool", 38, 38)
+
+
+# ---- going on, members, precision ----------------------------------------------------------------------------------------------
+
+
+def test_a_warm_start_goes_on_from_the_weights_in_use(tmp_path):
+    learner = _fit(tiny.torch_learner(model=tiny.plain_net))
+    first, key = _state(learner), learner.weights
+    learner.save(tmp_path)
+    other = tiny.torch_learner(model=tiny.plain_net)
+    other.load(tmp_path, key)
+    for one in (learner, other):
+        one.fit(DATA, 0, init=key)
+    assert learner.weights == other.weights
+    assert learner.weights != key
+    assert _equal(_state(learner), _state(other))
+    assert not _equal(_state(learner), first)
+
+
+def test_a_warm_start_from_weights_that_are_not_in_use_is_refused():
+    learner = _fit()
+    with pytest.raises(DataError, match="training was to start from weights other"):
+        learner.fit(DATA, 0, init="other")
+
+
+def test_a_warm_training_that_fails_leaves_the_weights_as_they_were():
+    learner = _fit(tiny.torch_learner(phases=[Phase(epochs=1, batch_size=8, lr=0.1)]))
+    before, key = _state(learner), learner.weights
+
+    def stop(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learner.fit(DATA, 1, init=key, progress=stop)
+    assert learner.weights == key
+    assert _equal(_state(learner), before)
+
+
+def test_members_are_trained_each_by_itself_and_averaged():
+    ensemble, single = _fit(tiny.torch_learner(members=3)), _fit()
+    states = [net.state_dict() for net in ensemble._nets]
+    assert _equal(states[0], single._nets[0].state_dict())
+    assert not torch.equal(states[0]["conv.weight"], states[1]["conv.weight"])
+    assert not torch.equal(states[1]["conv.weight"], states[2]["conv.weight"])
+    batch = ensemble.task.batch(ensemble.task.input.prepare_batch(SOURCE.batch(POOL)), None, train=False)
+    with torch.inference_mode():
+        mean = torch.stack([net(batch.images).softmax(1) for net in ensemble._nets]).mean(0)
+    np.testing.assert_allclose(_rows(ensemble), mean.numpy(), rtol=1e-6)
+    disagreement = _rows(ensemble, DrawUncertainty("predictive_variance", Members(draws=3)))
+    assert (disagreement > 0).all()
+
+
+def test_drawing_members_of_a_single_model_is_refused():
+    with pytest.raises(UnmetNeed, match="members: 5"):
+        _rows(_fit(), DrawUncertainty("bald", Members(draws=3)))
+
+
+def test_bf16_on_a_cpu():
+    learner = tiny.torch_learner(precision="bf16", phases=[Phase(epochs=30, batch_size=11, lr=5e-3)])
+    report = learner.fit(DATA, 0, auxiliaries=(tiny.LossHead(),))
+    assert math.isfinite(report.loss)
+    assert all(value.dtype != torch.bfloat16 for value in _state(learner).values()), "weights stay in float32"
+    for signal in (Probs(), Embedding(), Logits(), HeadOutput("loss_head"), DrawUncertainty()):
+        rows = _rows(learner, signal)
+        assert rows.dtype == np.float32
+        assert np.isfinite(rows).all()
+    assert learner.evaluate(tiny.view(SOURCE, LABELED))["accuracy"] > 0.5
+    np.testing.assert_allclose(_rows(learner).sum(1), 1, atol=1e-5)
+
+
+def test_learners_of_different_precision_do_not_disturb_each_other():
+    alone = _state(_fit())
+    plain, half = tiny.torch_learner(), tiny.torch_learner(precision="bf16")
+    _ = plain.accelerator
+    half.fit(DATA, 0)
+    plain.fit(DATA, 0)
+    assert _equal(_state(plain), alone)
+    assert not _equal(_state(half), alone)
+
+
+def test_trainings_do_not_pile_up_in_memory():
+    learner = tiny.torch_learner()
+    for seed in range(3):
+        learner.fit(DATA, seed)
+    assert len(learner.accelerator._models) <= 1
+    assert len(learner.accelerator._optimizers) <= 1
+
+
+# ---- auxiliaries ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_head_learns_beside_the_model_and_is_read_as_a_signal():
+    phases = [Phase(epochs=40, batch_size=11, lr=5e-3)]
+    learner = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(),))
+    predicted = _rows(learner, HeadOutput("loss_head"), ids=LABELED)
+    assert predicted.shape == (22,)
+    net, head = learner._nets[0], learner._heads[0]["loss_head"]
+    batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(LABELED)), None, train=False)
+    seen = {}
+    hooks = [getattr(net, path).register_forward_hook(lambda m, i, o, path=path: seen.update({path: o})) for path in ("conv", "hidden")]
+    with torch.inference_mode():
+        net(batch.images)
+        by_hand = head(torch.cat([seen["conv"].mean((2, 3)), seen["hidden"]], dim=1))[:, 0]
+    for hook in hooks:
+        hook.remove()
+    np.testing.assert_allclose(predicted, by_hand.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.0])
+def test_a_detached_head_leaves_the_model_as_it_would_be_without(strength):
+    """Neither its taps nor the loss it is shown may carry its gradient into the model."""
+    alone = _fit(tiny.torch_learner(model=tiny.plain_net))
+    beside = _fit(tiny.torch_learner(model=tiny.plain_net), auxiliaries=(tiny.LossHead(strength=strength),))
+    assert _equal(alone._nets[0].state_dict(), beside._nets[0].state_dict())
+    moved = not torch.equal(beside._heads[0]["loss_head"].weight, _untrained_head(beside))
+    assert moved is (strength > 0)
+
+
+def _untrained_head(learner: TorchLearner) -> Tensor:
+    from labelwise.learners.training import build_heads, seeded
+
+    with seeded(0, "heads", 0):
+        fresh = build_heads(tiny.plain_net(), (tiny.LossHead(),), torch.zeros(2, 1, 16, 16))
+    # decay alone would move the weights as well
+    return fresh["loss_head"].weight if learner else torch.empty(0)
+
+
+def test_an_attached_head_changes_the_model():
+    alone = _fit(tiny.torch_learner(model=tiny.plain_net))
+    beside = _fit(tiny.torch_learner(model=tiny.plain_net), auxiliaries=(tiny.LossHead(detached=False),))
+    assert not torch.equal(alone._nets[0].conv.weight, beside._nets[0].conv.weight)
+
+
+def test_a_head_on_a_layer_that_is_not_there():
+    with pytest.raises(ConfigError, match="did you mean 'hidden'"):
+        _fit(auxiliaries=(tiny.LossHead(taps=("conv", "hiden")),))
+
+
+# ---- weights on disk ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"members": 2}, {"model": "resnet18_cifar"}, {"model": "tiny:named_net"}, {"precision": "bf16"}])
+def test_saved_and_loaded_to_the_bit(options, tmp_path):
+    phases = [Phase(epochs=1, batch_size=22, trainable=() if "model" in options else ("head",))]
+    learner = _fit(tiny.torch_learner(phases=phases, **options))
+    learner.save(tmp_path)
+    other = tiny.torch_learner(phases=phases, **options)
+    other.load(tmp_path, learner.weights)
+    assert other.weights == learner.weights
+    assert _equal(_state(other), _state(learner))
+    for signal in (Probs(), Embedding(), LossSlope()):
+        np.testing.assert_array_equal(_rows(other, signal, data=DATA), _rows(learner, signal, data=DATA))
+        assert other.signal_key(signal, data=DATA) == learner.signal_key(signal, data=DATA)
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_heads_are_saved_and_loaded(tmp_path):
+    learner = _fit(auxiliaries=(tiny.LossHead(),))
+    learner.save(tmp_path)
+    other = tiny.torch_learner()
+    other.load(tmp_path, learner.weights, auxiliaries=(tiny.LossHead(),))
+    np.testing.assert_array_equal(_rows(other, HeadOutput("loss_head")), _rows(learner, HeadOutput("loss_head")))
+
+
+def test_foreign_weights_are_refused_and_change_nothing(tmp_path):
+    learner, other = _fit(), _fit(seed=1)
+    other.save(tmp_path / "other")
+    before, key = _state(learner), learner.weights
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "noise").mkdir()
+    (tmp_path / "noise" / "weights.safetensors").write_bytes(b"noise" * 100)
+    cut = tmp_path / "cut"
+    other.save(cut)
+    (cut / "weights.safetensors").write_bytes((cut / "weights.safetensors").read_bytes()[:-100])
+    for folder, weights in (("other", "something else"), ("empty", "x"), ("noise", "x"), ("cut", other.weights)):
+        with pytest.raises(DataError, match="delete the folder|Delete the folder") as caught:
+            learner.load(tmp_path / folder, weights)
+        assert "\n" not in str(caught.value)
+        assert learner.weights == key
+        assert _equal(_state(learner), before)
+
+
+def test_weights_of_another_shape_are_refused_in_one_line(tmp_path):
+    """Somebody asks for a head that was not trained, or kept the digest and changed the net."""
+    learner = _fit()
+    learner.save(tmp_path)
+    with pytest.raises(DataError) as caught:
+        tiny.torch_learner().load(tmp_path, learner.weights, auxiliaries=(tiny.LossHead(),))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError) as caught:
+        tiny.torch_learner(model="lenet").load(tmp_path, learner.weights)
+    assert "\n" not in str(caught.value)
+
+
+def test_before_the_first_fit():
+    learner = tiny.torch_learner()
+    assert learner.weights is None
+    with pytest.raises(DataError, match="no weights yet"):
+        _rows(learner)
+    with pytest.raises(DataError, match="no weights yet"):
+        learner.evaluate(tiny.view(SOURCE, POOL))
+
+
+# ---- bring your own net -----------------------------------------------------------------------------------------------------------
+
+
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.layer4 = nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.top = nn.Conv2d(8, 10, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.top(self.layer4(self.stem(images))).mean((2, 3))
+
+
+def test_own_module_with_a_named_layer():
+    learner = _fit(tiny.torch_learner(model=Own, embedding="layer4"))
+    batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(POOL)), None, train=False)
+    net = learner._nets[0]
+    with torch.inference_mode():
+        by_hand = net.layer4(net.stem(batch.images)).mean((2, 3))
+    np.testing.assert_allclose(_rows(learner, Embedding()), by_hand.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_embedding_is_the_input_of_the_last_linear_layer_by_default():
+    learner = _fit(tiny.torch_learner(model=tiny.plain_net))
+    net = learner._nets[0]
+    batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(POOL)), None, train=False)
+    with torch.inference_mode():
+        by_hand = torch.relu(net.hidden(net.pool(torch.relu(net.conv(batch.images))).flatten(1)))
+    np.testing.assert_allclose(_rows(learner, Embedding()), by_hand.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_net_without_a_linear_layer_says_what_to_name():
+    with pytest.raises(UnmetNeed, match="embedding='layer4'"):
+        _rows(_fit(tiny.torch_learner(model=Own)), Embedding())
+
+
+def test_a_layer_that_is_not_there_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'layer4'"):
+        _rows(_fit(tiny.torch_learner(model=Own, embedding="layer3")), Embedding())
+
+
+@pytest.mark.parametrize("model", ["lenett", "torchvision:resnet1", "tiny:no_such_net"])
+def test_unknown_models_are_refused_in_one_line(model):
+    with pytest.raises(LabelwiseError) as caught:
+        _fit(tiny.torch_learner(model=model))
+    assert isinstance(caught.value, ConfigError)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_net_with_another_number_of_outputs_is_refused():
+    with pytest.raises(ConfigError, match="10"):
+        _fit(tiny.torch_learner(model=lambda: tiny.TinyNet(classes=7)))
+
+
+# ---- trouble ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_diverging_training_reports_nan():
+    learner = tiny.torch_learner(model=tiny.plain_net, phases=[Phase(epochs=5, optimiser="sgd", lr=1e12, schedule="constant")])
+    report = learner.fit(DATA, 0)
+    assert math.isnan(report.loss)
+    metrics = learner.evaluate(tiny.view(SOURCE, LABELED))
+    assert 0 <= metrics["accuracy"] <= 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_labelled_images_that_cannot_be_read_are_skipped_and_reported(workers):
+    broken = tiny.Broken(SOURCE, [LABELED[4], LABELED[9]])
+    learner = tiny.torch_learner(phases=[Phase(epochs=2, batch_size=10)], workers=workers)
+    report = learner.fit(tiny.learner_data(broken, LABELED), 0)
+    assert dict(report.skipped) == {item: f"{item!r} is truncated" for item in (LABELED[4], LABELED[9])}
+    assert math.isfinite(report.loss)
+    table = learner.collect(tiny.view(broken, LABELED, labels=False), frozenset({Probs()}))
+    assert table.ids == tuple(item for item in LABELED if item not in (LABELED[4], LABELED[9]))
+    assert set(table.failed) == {LABELED[4], LABELED[9]}
+    assert learner.evaluate(tiny.view(broken, LABELED))["accuracy"] >= 0
+
+
+def test_no_labelled_image_can_be_read():
+    with pytest.raises(DataError, match="can be read"):
+        _fit(data=tiny.learner_data(tiny.Broken(SOURCE, LABELED), LABELED))
+
+
+def test_nothing_that_can_be_read_is_no_metrics_and_no_rows():
+    learner = _fit()
+    broken = tiny.Broken(SOURCE, SOURCE.ids)
+    assert learner.evaluate(tiny.view(broken, POOL)) == {}
+    table = learner.collect(tiny.view(broken, POOL, labels=False), frozenset({Probs()}))
+    assert table.ids == ()
+    assert set(table.failed) == set(POOL)
+
+
+def test_float_tensors_reach_the_net_as_they_are():
+    from labelwise.data.dataset import from_dataset
+
+    images = [(torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(n)) * 5, n % 10) for n in range(12)]
+    source = from_dataset(images, classes=tiny.CLASSES)
+    learner = _fit(data=tiny.learner_data(source, source.ids[:10]))
+    rows = learner.collect(tiny.view(source, source.ids, labels=False), frozenset({Logits()}))[Logits()]
+    with torch.inference_mode():
+        by_hand = learner._nets[0](torch.stack([image for image, _ in images]))
+    np.testing.assert_allclose(rows, by_hand.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_evaluate_is_what_it_says():
+    learner = _fit(tiny.torch_learner(phases=[Phase(epochs=20, batch_size=11, lr=5e-3)]))
+    view = tiny.view(SOURCE, SOURCE.ids)
+    probs = _rows(learner, ids=SOURCE.ids).astype(np.float64)
+    truth = np.array(view.targets)
+    metrics = learner.evaluate(view)
+    right = probs.argmax(1) == truth
+    assert metrics["accuracy"] == pytest.approx(right.mean())
+    recalls = [right[truth == c].mean() for c in np.unique(truth)]
+    assert metrics["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert metrics["worst_class_recall"] == pytest.approx(min(recalls))
+    assert metrics["nll"] == pytest.approx(-np.log(probs[np.arange(60), truth]).mean(), rel=1e-5)
+    assert 0 <= metrics["ece"] <= 1
