@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Progre
 from labelwise.learners.backbones import Backbone
 from labelwise.learners.inference import Collector
 from labelwise.learners.passes import dropout_mask
-from labelwise.models.build import read_state
+from labelwise.learners.saved import read_weights, write_weights
 from labelwise.rng import digest, torch_generator
 from labelwise.selection.arrays import as_tensor
 from labelwise.signals.base import Draw, Signal, SignalRole, SignalTable
@@ -186,6 +185,8 @@ class FeatureLearner(Learner):
         started = time.perf_counter()
         ids, rows_LD, failed = self._features(data.labeled, progress)
         if not len(ids):
+            if failed:
+                raise DataError(f"none of the {len(failed)} labelled images can be read: check the files")
             raise DataError("there is no label to train on: import labels first, or suggest with a cold-start strategy")
         target_of = dict(zip(data.labeled.ids, data.labeled.targets or (), strict=True))
         labels_L = torch.tensor([target_of[item] for item in ids])
@@ -209,7 +210,12 @@ class FeatureLearner(Learner):
         return super().fit_key(data, 0)
 
     def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
-        """Metrics on labelled items."""
+        """Metrics on labelled items; images that cannot be read are left out.
+
+        Raises:
+            DataError: there are no weights yet.
+        """
+        self._check_fitted()
         ids, rows_ND, _ = self._features(view, progress)
         target_of = dict(zip(view.ids, view.targets or (), strict=True))
         metrics = self.task.metrics()
@@ -228,8 +234,7 @@ class FeatureLearner(Learner):
         progress: Progress = silent,
     ) -> SignalTable:
         """All signals from cached features; only images never seen before go through the backbone."""
-        if not self._state:
-            raise DataError("the head has no weights yet: fit it first")
+        self._check_fitted()
         ids, rows_ND, failed = self._features(view, progress)
         collector = Collector(signals, lambda batch, passes, draw: self._draw(batch, passes, draw, seed), {}, role)
         for block in blocks(len(ids), BLOCK):
@@ -242,6 +247,10 @@ class FeatureLearner(Learner):
         if isinstance(signal, Embedding):
             return self.source.signal_key(FROZEN)
         return digest(self._weights, signal.key, seed if isinstance(signal, Draw) else None)
+
+    def _check_fitted(self) -> None:
+        if not self._state:
+            raise DataError("the head has no weights yet: fit it first")
 
     def _features(self, view: View, progress: Progress) -> tuple[Sequence[str], Tensor, Mapping[str, str]]:
         table = self.source.collect(view, frozenset({FROZEN}), progress=progress)
@@ -274,17 +283,15 @@ class FeatureLearner(Learner):
 
     def save(self, folder: Path) -> None:
         """Writes ``weights.safetensors``, whole or not at all."""
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"weights.{os.getpid()}.tmp"
-        state = {key: value.contiguous().clone() for key, value in self._state.items()}
-        save_file(state, draft, metadata={"weights": self._weights or ""})
-        draft.replace(folder / "weights.safetensors")
+        write_weights(folder, self._state, self._weights or "")
 
     def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
-        """Takes a saved head into use."""
-        self._state = read_state(folder / "weights.safetensors")
+        """Takes a saved head into use.
+
+        Raises:
+            DataError: the file is missing or damaged, or holds other weights.
+        """
+        self._state = read_weights(folder, weights)
         self._weights = weights
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import inspect
 import json
-import os
+import re
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -21,6 +25,7 @@ from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
 from labelwise.learners.inference import Collector, wanted_fields
 from labelwise.learners.passes import one_pass
+from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, seeded
 from labelwise.models import Taps, build, last_linear
 from labelwise.models.build import check_output
@@ -122,6 +127,9 @@ class TorchLearner(Learner):
     @cached_property
     def accelerator(self) -> Accelerator:
         """Device, precision and processes; made at the first use."""
+        return self._new_accelerator()
+
+    def _new_accelerator(self) -> Accelerator:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
@@ -150,7 +158,10 @@ class TorchLearner(Learner):
         if init is not None and init != self._weights:
             raise DataError(f"training was to start from weights {init}, and {self._weights} are loaded")
         started = time.perf_counter()
-        warm = self._nets if init is not None else []
+        # copies, so that a training that is broken off leaves the weights in use as they are
+        warm = copy.deepcopy(self._nets) if init is not None else []
+        # one for each training: an accelerator keeps all that it ever prepared
+        accelerator = self._new_accelerator()
         nets, heads, skipped, steps, loss = [], [], {}, 0, 0.0
         for member in range(self.members):
             net = warm[member] if warm else self._fresh(seed, member)
@@ -158,7 +169,7 @@ class TorchLearner(Learner):
             with seeded(seed, "heads", member):
                 added = build_heads(net, auxiliaries, self._example())
             step = TrainingStep(net, self.task, auxiliaries, added)
-            training = Training(step, self.phases, data, self.accelerator, seed, member, progress)
+            training = Training(step, self.phases, data, accelerator, seed, member, progress)
             loss += training.run() / self.members
             steps += training.steps
             skipped.update(training.skipped)
@@ -188,7 +199,12 @@ class TorchLearner(Learner):
     # ---- inference --------------------------------------------------------------------------------------------------
 
     def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
-        """Metrics on labelled items; images that cannot be read are left out."""
+        """Metrics on labelled items; images that cannot be read are left out.
+
+        Raises:
+            DataError: there are no weights yet.
+        """
+        self._check_fitted()
         metrics = self.task.metrics()
         with torch.inference_mode():
             for loaded, batch in self._batches(view, range(len(view)), "evaluating", progress):
@@ -212,8 +228,7 @@ class TorchLearner(Learner):
             UnmetNeed: the model cannot make the passes, or a probe has nothing to prepare with.
             DataError: there are no weights yet.
         """
-        if not self._nets:
-            raise DataError("the model has no weights yet: fit it first")
+        self._check_fitted()
         states: dict[Signal, Any] = {
             signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)
         }
@@ -230,7 +245,11 @@ class TorchLearner(Learner):
                     kept += loaded.rows
                     collector.add(self._nets[0], batch, self._outputs(batch, want))
         table = SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failed)
-        return table if accelerator.num_processes == 1 else _gather(table)
+        return table if accelerator.num_processes == 1 else _gather(table, view.ids)
+
+    def _check_fitted(self) -> None:
+        if not self._nets:
+            raise DataError("the model has no weights yet: fit it first")
 
     def _batches(
         self, view: View, rows: Sequence[int], stage: str, progress: Progress
@@ -263,10 +282,10 @@ class TorchLearner(Learner):
                 return self.task.outputs(net, batch, want)
             with Taps(net, paths).capture() as seen:
                 outputs = self.task.outputs(net, batch, want)
-        extra = {"embedding": pooled(seen[embedding])} if embedding else {}
-        for auxiliary in heads:
-            head = self._heads[self._nets.index(net)][auxiliary.name]
-            extra[f"head:{auxiliary.name}"] = auxiliary.read(head, {path: seen[path] for path in auxiliary.taps})
+            extra = {"embedding": pooled(seen[embedding])} if embedding else {}
+            for auxiliary in heads:
+                head = self._heads[self._nets.index(net)][auxiliary.name]
+                extra[f"head:{auxiliary.name}"] = auxiliary.read(head, {path: seen[path] for path in auxiliary.taps})
         return outputs.with_extra(extra)
 
     def _draw(self, batch: Batch, passes: Passes, draw: int, seed: int, want: frozenset[Field]) -> Outputs:
@@ -311,67 +330,84 @@ class TorchLearner(Learner):
 
     def save(self, folder: Path) -> None:
         """Writes ``weights.safetensors``, whole or not at all; only the main process does."""
-        from safetensors.torch import save_file
-
         if not self.accelerator.is_main_process:
             return
         tensors: dict[str, torch.Tensor] = {}
         for number, (net, heads) in enumerate(zip(self._nets, self._heads, strict=True)):
-            state = {f"{number}.model.{k}": v for k, v in net.state_dict().items()}
-            state |= {f"{number}.heads.{k}": v for k, v in heads.state_dict().items()}
-            tensors |= {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"weights.{os.getpid()}.tmp"
-        save_file(tensors, draft, metadata={"weights": self._weights or "", "config": json.dumps(dict(self.config))})
-        draft.replace(folder / "weights.safetensors")
+            tensors |= {f"{number}.model.{k}": v for k, v in net.state_dict().items()}
+            tensors |= {f"{number}.heads.{k}": v for k, v in heads.state_dict().items()}
+        write_weights(folder, tensors, self._weights or "", config=json.dumps(dict(self.config)))
 
     def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
-        """Takes saved weights into use."""
-        from safetensors import safe_open
+        """Takes saved weights into use.
 
-        file = folder / "weights.safetensors"
-        try:
-            with safe_open(file, framework="pt") as opened:
-                found = (opened.metadata() or {}).get("weights")
-                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  # noqa: SIM118
-        except Exception as error:  # safetensors raises its own kinds
-            raise DataError(
-                f"cannot read weights from {file}: {error}. Delete the folder; they are trained again"
-            ) from error
-        if found != weights:
-            raise DataError(f"{file} holds weights {found}, not {weights}: delete the folder; they are trained again")
+        Raises:
+            DataError: the file is missing or damaged, holds other weights, or does not fit the net in use.
+        """
+        tensors = read_weights(folder, weights)
         nets, added = [], []
         for member in range(self.members):
             net = self._placed(self._fresh(0, member))
             heads = build_heads(net, auxiliaries, self._example())
             for part, module in (("model", net), ("heads", heads)):
                 prefix = f"{member}.{part}."
-                module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+                state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                try:
+                    module.load_state_dict(state)
+                except RuntimeError as error:
+                    raise DataError(
+                        f"the weights in {folder} do not fit the {part} in use ({' '.join(str(error).split())[:160]}): "
+                        "delete the folder; they are trained again"
+                    ) from error
             nets.append(net.eval())
             added.append(heads.to(self.accelerator.device).eval())
         self._nets, self._heads, self._weights = nets, added, weights
         self._auxiliaries = tuple(auxiliaries)
 
 
-def _code_of(function: Callable[..., Any]) -> str:
-    """Name and source of a function: a cache key that changes when the code does."""
-    name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', repr(type(function)))}"
+def _code_of(value: Any) -> str:
+    """What a function does, as far as it can be seen: a cache key that changes when the code or a value in it does."""
+    if isinstance(value, functools.partial):
+        return digest("partial", _code_of(value.func), list(map(_code_of, value.args)), _codes_of(value.keywords))
+    if not callable(value):
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    name = f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', type(value).__qualname__)}"
+    parts: list[Any] = []
+    with contextlib.suppress(OSError, TypeError):
+        parts.append(inspect.getsource(value))
+    if isinstance(value, types.FunctionType):
+        # two functions on one line have one source, and a closure builds what its cells say
+        constants = [constant for constant in value.__code__.co_consts if not isinstance(constant, types.CodeType)]
+        parts += [list(map(repr, constants)), value.__code__.co_names]
+        parts += [[_code_of(default) for default in value.__defaults__ or ()], _codes_of(value.__kwdefaults__ or {})]
+        parts.append([_code_of(cell.cell_contents) for cell in value.__closure__ or () if _is_filled(cell)])
+    return f"{name}#{digest(*parts)}"
+
+
+def _codes_of(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: _code_of(value) for key, value in values.items()}
+
+
+def _is_filled(cell: types.CellType) -> bool:
     try:
-        return f"{name}#{digest(inspect.getsource(function))}"
-    except (OSError, TypeError):
-        return name
+        return cell.cell_contents is not cell
+    except ValueError:  # a name that is bound later
+        return False
 
 
-def _gather(table: SignalTable) -> SignalTable:
-    """One table from those of all processes, the same on each."""
+def _gather(table: SignalTable, ids: Sequence[str]) -> SignalTable:
+    """One table from those of all processes, the same on each, its rows in the order of ``ids``."""
     import numpy as np
     from accelerate.utils import gather_object
 
     parts: list[SignalTable] = gather_object([table])
+    if any(isinstance(rows, tuple) for part in parts for rows in part.columns.values()):
+        raise UnmetNeed("ragged signals are not gathered from several processes yet: run in one process")
+    found = [item for part in parts for item in part.ids]
+    rank = {item: number for number, item in enumerate(ids)}
+    order = sorted(range(len(found)), key=lambda row: rank[found[row]])
     columns: dict[Signal, Any] = {}
-    for signal, rows in table.columns.items():
-        if isinstance(rows, tuple):
-            raise UnmetNeed("ragged signals are not gathered from several processes yet: run in one process")
-        columns[signal] = np.concatenate([part[signal] for part in parts if part.ids])
+    for signal in {signal for part in parts for signal in part.columns}:
+        columns[signal] = np.concatenate([part[signal] for part in parts if part.ids])[order]
     failed = {item: reason for part in parts for item, reason in part.failed.items()}
-    return SignalTable(tuple(item for part in parts for item in part.ids), columns, failed)
+    return SignalTable(tuple(found[row] for row in order), columns, failed)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.data.loader import Loaded, PreparedImages, batches
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, DataError
 from labelwise.learner import Auxiliary, LearnerData, Phase, Progress, View, silent
 from labelwise.models.taps import Taps, pooled
 from labelwise.registry import import_object
@@ -59,10 +59,10 @@ class TrainingStep(nn.Module):
             losses = dict(self.loss(self.model, self.task, batch))
         loss_B = image_losses(losses)
         for auxiliary in self.auxiliaries:
-            taps = {path: seen[path] for path in auxiliary.taps}
+            taps, shown_B = {path: seen[path] for path in auxiliary.taps}, loss_B
             if auxiliary.detach(progress):
-                taps = {path: tap.detach() for path, tap in taps.items()}
-            extra = auxiliary.weight(progress) * auxiliary.loss(self.heads[auxiliary.name], taps, loss_B, progress)
+                taps, shown_B = {path: tap.detach() for path, tap in taps.items()}, loss_B.detach()
+            extra = auxiliary.weight(progress) * auxiliary.loss(self.heads[auxiliary.name], taps, shown_B, progress)
             losses[auxiliary.name] = (extra.expand(1), extra.new_ones(1))
         return losses
 
@@ -116,11 +116,20 @@ class Training:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> float:
-        """Trains; returns the mean loss of the last epoch, NaN when it diverged."""
+        """Trains; returns the mean loss of the last epoch, NaN when it diverged.
+
+        Raises:
+            ConfigError: a phase that cannot be.
+            DataError: none of its images can be read.
+        """
         loss = math.nan
+        learnt = [parameter.requires_grad for parameter in self.step.parameters()]
         for number, phase in enumerate(self.phases):
             with seeded(self.seed, "train", self.member, number):
                 loss = self._run_phase(number, phase)
+        # what a phase left frozen is no property of the weights: loaded ones would not have it
+        for parameter, flag in zip(self.step.parameters(), learnt, strict=True):
+            parameter.requires_grad_(flag)
         return loss
 
     def _run_phase(self, number: int, phase: Phase) -> float:
@@ -135,7 +144,8 @@ class Training:
         self._set_trainable(phase)
         self.step.loss = _task_loss if phase.loss == "task" else import_object(phase.loss)
         optimiser = _optimiser(phase, [p for p in self.step.parameters() if p.requires_grad])
-        total = epochs * per_epoch * len(views)
+        per_epoch *= len(views)
+        total = epochs * per_epoch
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate(phase, at, total))
         step, optimiser = self.accelerator.prepare(self.step, optimiser)
         step.train()
@@ -146,13 +156,19 @@ class Training:
                 self._learn(step, optimiser, schedule, batch, (epoch * per_epoch + done) / (epochs * per_epoch))
                 for done, batch in enumerate(self._epoch(views, images, (number, epoch), size, rng))
             ]
-            mean = float(torch.stack(losses).mean()) if losses else math.nan
+            if not losses:
+                raise _nothing_to_read(images)
+            mean = float(torch.stack(losses).mean())
             self.progress("training", epoch + 1, epochs)
         for prepared in images:
             self.skipped.update({prepared.ids[row]: reason for row, reason in prepared.failed.items()})
         return mean
 
     def _views(self, phase: Phase) -> list[View]:
+        if phase.batches != "labeled" and phase.loss == "task":
+            raise ConfigError(
+                f"a phase over {phase.batches} items needs a loss that does without labels: loss: package.module:name"
+            )
         views = {
             "labeled": [self.data.labeled],
             "unlabeled": [self.data.unlabeled],
@@ -180,23 +196,23 @@ class Training:
         longest = max(math.ceil(len(view) / size) for view in views)
         readers = []
         for which, (view, prepared) in enumerate(zip(views, images, strict=True)):
-            order = self._order(len(view), (*stream, which), longest * size)
-            mine = [self._share(order[i : i + size]) for i in range(0, len(order), size)]
+            order = self._order(len(view), (*stream, which), longest, size)
+            mine = [self._share(rows) for rows in _chunks(order, size)]
             readers.append(batches(prepared, mine, pin=self.accelerator.device.type == "cuda"))
         for together in zip(*readers, strict=False):
             for view, loaded in zip(views, together, strict=True):
                 if loaded.rows:
                     yield self._batch(view, loaded, rng)
 
-    def _order(self, count: int, stream: tuple[int, ...], at_least: int) -> list[int]:
+    def _order(self, count: int, stream: tuple[int, ...], batches_: int, size: int) -> list[int]:
         """A fresh order of the rows; the shorter of two alternating views starts over until both last equally long."""
         rng = torch_generator(self.seed, "order", self.member, *stream)
         order: list[int] = torch.randperm(count, generator=rng).tolist()
-        if at_least - count < count:
+        if math.ceil(count / size) == batches_:
             return order
-        while len(order) < at_least:
+        while len(order) < batches_ * size:
             order += torch.randperm(count, generator=rng).tolist()
-        return order[:at_least]
+        return order[: batches_ * size]
 
     def _share(self, rows: list[int]) -> list[int]:
         world = self.accelerator.num_processes
@@ -228,6 +244,19 @@ class Training:
                 norm = self.accelerator.reduce(norm, reduction="sum")
             parts.append(world * sums.sum() / norm.clamp_min(torch.finfo(sums.dtype).tiny))
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+
+
+def _chunks(order: list[int], size: int) -> list[list[int]]:
+    """Batches of rows; none of a single row, of which batch norm could learn nothing, where that can be helped."""
+    chunks = [order[i : i + size] for i in range(0, len(order), size)]
+    if size > 2 and len(chunks) > 1 and len(chunks[-1]) == 1:
+        chunks[-1].append(chunks[-2].pop())
+    return chunks
+
+
+def _nothing_to_read(images: list[PreparedImages]) -> DataError:
+    reason = next((reason for prepared in images for reason in prepared.failed.values()), "")
+    return DataError(f"none of the {len(images[0])} images to train on can be read (first: {reason}): check the files")
 
 
 def _optimiser(phase: Phase, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

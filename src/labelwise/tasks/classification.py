@@ -88,14 +88,24 @@ class Classification(Task[int]):
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """Cross-entropy; the norm of an image is one."""
-        losses_B = F.cross_entropy(model(batch.images).float(), batch.targets, reduction="none")
+        losses_B = F.cross_entropy(self._logits(model, batch), batch.targets, reduction="none")
         return {"cross_entropy": (losses_B, torch.ones_like(losses_B))}
 
     def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
         """Softmax probabilities; ``logits`` on demand."""
-        logits_BC = model(batch.images).float()
+        logits_BC = self._logits(model, batch)
         outputs = Outputs.of_images(logits_BC.softmax(1))
         return outputs.with_extra({"logits": logits_BC}) if "logits" in want else outputs
+
+    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        logits_BC: Tensor = model(batch.images).float()
+        needed = (len(batch), len(self.classes))
+        if logits_BC.shape != needed:
+            raise ConfigError(
+                f"the model gives {tuple(logits_BC.shape)} for {len(batch)} images where {needed} is needed: "
+                f"its last layer needs {len(self.classes)} outputs, one for each class"
+            )
+        return logits_BC
 
     def predictions(self, outputs: Outputs) -> list[Prediction[int]]:
         """The most likely class with its probability."""

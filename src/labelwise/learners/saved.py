@@ -1,0 +1,55 @@
+"""Weights on disk: one safetensors file that names what it was trained from; nothing in it can run code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from labelwise.errors import DataError
+
+NAME = "weights.safetensors"
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], weights: str, **metadata: str) -> None:
+    """Writes ``weights.safetensors``, whole or not at all.
+
+    Args:
+        folder: made when missing.
+        tensors: by name.
+        weights: digest of what they were trained from.
+        metadata: what else people may want to know.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"{NAME}.{os.getpid()}.tmp"
+    # a copy of each: tensors that share memory cannot be saved
+    own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    save_file(own, draft, metadata={"weights": weights, **metadata})
+    draft.replace(folder / NAME)
+
+
+def read_weights(folder: Path, weights: str) -> dict[str, torch.Tensor]:
+    """The tensors that ``write_weights`` wrote under this digest.
+
+    Raises:
+        DataError: the file is missing or damaged, or holds other weights.
+    """
+    from safetensors import safe_open
+
+    file = folder / NAME
+    try:
+        with safe_open(file, framework="pt") as opened:
+            found = (opened.metadata() or {}).get("weights")
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors raises its own kinds
+        raise DataError(
+            f"cannot read weights from {file}: {error}. Delete the folder; they are trained again"
+        ) from error
+    if found != weights:
+        raise DataError(f"{file} holds weights {found}, not {weights}: delete the folder; they are trained again")
+    return tensors
