@@ -1,9 +1,9 @@
 """Training and the pool pass through labelwise against the same bare PyTorch loop, in one run.
 
 Run: ``python benchmarks/speed/learner.py [--model lenet|resnet18_cifar] [--images N]``. Prints seconds and the ratio
-package / bare; the bar is 1.10. Both sides see the same network, batches, optimiser and augmentation; the images are random
-bytes, since speed is all that is measured. The two sides take turns, and the fastest turn of each counts, because the
-machines this runs on are shared.
+package / bare; the bar is 1.10. Both sides see the same network, batches, optimiser and augmentation; the images are
+random bytes, since speed is all that is measured. Both take turns, and the fastest turn of each counts, because
+the machines this runs on are shared.
 """
 
 from __future__ import annotations
@@ -100,7 +100,10 @@ def main() -> None:
             learner.collect(pool, wanted)
             times[name].append(time.perf_counter() - started)
     best = {name: min(found) for name, found in times.items()}
-    print(f"{args.model}, {args.labels} labels x {args.epochs} epochs, pool {args.images}, {torch.get_num_threads()} threads")
+    print(
+        f"{args.model}, {args.labels} labels x {args.epochs} epochs, pool {args.images}, "
+        f"{torch.get_num_threads()} threads"
+    )
     for ours, bare in (("fit", "bare fit"), ("pass", "bare pass"), ("pass + embedding", "bare pass")):
         print(f"{ours:18s} {best[ours]:7.3f} s   bare {best[bare]:7.3f} s   ratio {best[ours] / best[bare]:.3f}")
 

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from labelwise.errors import DataError, PoolError, StateError
+from labelwise.errors import DataError, NonFiniteScore, PoolError, StateError
 from labelwise.learner import FitReport, LearnerData, Progress, View, silent
 from labelwise.oracle import Answer, Oracle, Pick, Request
 from labelwise.plan import Offer, unite
@@ -31,6 +31,7 @@ from labelwise.rng import generator, seed_of
 from labelwise.selection.arrays import as_tensor
 from labelwise.signals.base import Signal, SignalRole, SignalTable
 from labelwise.signals.plain import Probs
+from labelwise.strategies.random import Random
 from labelwise.strategy import Budget, Collected, Needs, Query, Selection, Step, Strategy, run_steps
 
 if TYPE_CHECKING:
@@ -217,9 +218,11 @@ class Campaign:
         *,
         fitted: Fitted | None = None,
         companions: Sequence[Strategy] = (),
+        notes: tuple[str, ...] = (),
     ) -> Suggestion:
         """Chooses and writes it down: from here on these items are asked, whatever happens."""
         suggestion = self.choose(strategy, budget, companions=companions)
+        suggestion.notes = notes + suggestion.notes
         number = self.pool.round
         events: list[Event] = [Skipped(item, f"unreadable: {why}") for item, why in suggestion.unreadable.items()]
         events += [
@@ -312,8 +315,21 @@ class Campaign:
                 yield record
                 return
             size = Budget(min(budget.amount, left), budget.unit) if budget.unit == "images" else budget
-            self.suggest(strategy, size, fitted=fitted, companions=companions if first else ())
-            yield RoundRecord.from_json(self.store.rounds()[-1])
+            yield self._next_round(strategy, size, fitted, companions if first else ())
+
+    def _next_round(
+        self, strategy: Strategy, budget: Budget, fitted: Fitted | None, companions: Sequence[Strategy]
+    ) -> RoundRecord:
+        """Chooses; a simulated campaign whose training diverged goes on at random, and says so in its record."""
+        number = self.pool.round
+        try:
+            self.suggest(strategy, budget, fitted=fitted, companions=companions)
+        except (NonFiniteScore, DataError) as error:
+            diverged = fitted is not None and not math.isfinite(fitted.report.loss)
+            if self.setting.truth is None or not (diverged or isinstance(error, NonFiniteScore)):
+                raise
+            self.suggest(Random(), budget, fitted=fitted, notes=(f"picked at random: {error}",))
+        return RoundRecord.from_json(next(record for record in self.store.rounds() if record["round"] == number))
 
     def _ask(self, oracle: Oracle, strategy: Strategy) -> None:
         request = Request(self.pool.round - 1, tuple(self.pending()), self.setting.task.classes, strategy.name)
@@ -370,6 +386,7 @@ class _Chooser:
         self.pool = campaign.pool
         self.first_needs = first_needs
         self.unreadable: dict[str, str] = {}
+        self.frame = _Frame(0)
         self.collect_seconds = 0.0
         self.read: set[int] = set()
 
@@ -380,9 +397,12 @@ class _Chooser:
         count = available if budget is None else budget.items(available)
         while True:
             known = len(self.unreadable)
-            query = self._query(count)
+            query = self._query(strategy, count)
             query = replace(query, budget=min(count, len(query.unlabeled_M)))
-            selection = run_steps(strategy, query, self._collect)
+            try:
+                selection = run_steps(strategy, query, self._collect)
+            except NonFiniteScore as error:
+                raise self._not_finite(strategy, error) from error
             short = len(selection.positions_K) < query.budget and len(self.unreadable) > known
             if not self._unreadable_picks(selection) and not short:
                 break
@@ -393,12 +413,23 @@ class _Chooser:
             notes += (f"{len(self.unreadable)} images could not be read and are left out",)
         return Suggestion(picks, notes, dict(self.unreadable), self.collect_seconds, seconds)
 
-    def _query(self, budget: int) -> Query:
+    def _not_finite(self, strategy: Strategy, error: NonFiniteScore) -> NonFiniteScore:
+        """The same error in words that name items."""
+        items = [repr(self.pool.ids[p]) for p in self.frame.not_finite()]
+        if not items:
+            return error
+        return NonFiniteScore(
+            f"strategy {strategy.name!r} cannot rank {len(items)} items, for which the model gives NaN or infinity "
+            f"(first: {', '.join(items[:3])}): did the training diverge? Lower the learning rate, then fit again"
+        )
+
+    def _query(self, strategy: Strategy, budget: int) -> Query:
         pool, task = self.pool, self.setting.task
         labeled, reference = pool.labeled, pool.with_role("reference")
         free = np.array([p for p in pool.unlabeled if pool.ids[p] not in self.unreadable], dtype=np.int64)
         labels_L = _labels(task, pool, labeled)
-        truth = self.setting.truth
+        may_look = strategy.oracle or any(step.needs.truth for step in strategy.steps())
+        truth = self.setting.truth if may_look else None
         return Query(
             labeled_L=torch.from_numpy(labeled),
             unlabeled_M=torch.from_numpy(free),
@@ -414,7 +445,7 @@ class _Chooser:
 
     def _collect(self, step: Step, query: Query) -> Collected:
         started = time.perf_counter()
-        frame = _Frame(len(self.pool))
+        frame = self.frame = _Frame(len(self.pool))
         needs = step.needs
         roles: tuple[tuple[SignalRole, Tensor, frozenset[Signal]], ...] = (
             ("pool", query.unlabeled_M, needs.pool),
@@ -493,7 +524,8 @@ class _Chooser:
         best_K = as_tensor(table[Probs()]).max(1)
         names = self.setting.task.classes
         found = zip(table.ids, best_K.indices.tolist(), best_K.values.tolist(), strict=True)
-        return {item: (names[index], round(value, 6)) for item, index, value in found}
+        # a model that diverged predicts nothing
+        return {item: (names[index], round(value, 6)) for item, index, value in found if math.isfinite(value)}
 
 
 class _Frame:
@@ -508,6 +540,14 @@ class _Frame:
         for signal in table.columns:
             rows = as_tensor(table[signal])
             self._parts.setdefault(signal, []).append((where, signal.settle(rows) if settled else rows))
+
+    def not_finite(self) -> list[int]:
+        """Positions with a NaN or an infinity in any row."""
+        found: set[int] = set()
+        for where, rows in (part for parts in self._parts.values() for part in parts):
+            bad = ~torch.isfinite(rows).reshape(len(rows), -1).all(1)
+            found |= set(where[bad].tolist())
+        return sorted(found)
 
     def matrix(self, signal: Signal) -> Tensor:
         """(N, ...) by position, without a copy where one table holds all positions in order."""

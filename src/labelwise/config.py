@@ -109,7 +109,6 @@ class ProjectConfig(Config):
     labels: Literal["auto", "folders", "none"] = pydantic.Field("auto", description="whether folder names are labels")
     task: str = "classification"
     classes: tuple[str, ...] = ()
-    test: str | None = pydantic.Field(None, description="labelled images held out: a folder with one folder per class")
     input: InputConfig = InputConfig()
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()

@@ -18,6 +18,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: names that a message lists before it only counts them
+SHOWN = 40
+
 
 class LabelwiseError(Exception):
     """Base of all errors that labelwise raises on purpose."""
@@ -67,4 +70,5 @@ def unknown(
     names = sorted(allowed)
     near = difflib.get_close_matches(got, names, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return error(f"unknown {kind} {got!r}:{hint} Allowed: {', '.join(names)}")
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return error(f"unknown {kind} {got!r}:{hint} Allowed: {', '.join(names[:SHOWN])}{more}")

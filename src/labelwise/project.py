@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -160,8 +161,13 @@ class Project:
         return Campaign(self.store, setting, progress=self.progress)
 
     def _imported(self, path: Path) -> ImportedPredictions:
-        expected = Expected(ids=self.pool.ids, classes=self.config.classes or None, subset=True)
+        note = self.state / "imported.json"
+        width = json.loads(note.read_text())["embedding_width"] if note.is_file() else None
+        expected = Expected(ids=self.pool.ids, classes=self.config.classes or None, width=width, subset=True)
         found = read_predictions(path, expected)
+        if found.embeddings_ND is not None and width is None:
+            # embeddings of two models do not mix: later files must have the same width
+            note.write_text(json.dumps({"embedding_width": found.embeddings_ND.shape[1]}))
         names = self.config.classes or found.classes
         if not names:
             width = 2 if found.probs_NC is None else found.probs_NC.shape[1]
@@ -381,7 +387,7 @@ class Project:
             before = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
             events = list(self._answered(answers, found, before))
             if new_classes:
-                self._name_classes(found)
+                self._write_classes(found)
             campaign = _labels_only(self)
             campaign.write(events)
             labelled = [a for a in answers if a.target is not None]
@@ -515,7 +521,19 @@ class Project:
             return ["labelwise export picks.json", "labelwise import answers.csv"]
         return ["labelwise suggest -n 100"] if len(self.pool.unlabeled) >= 100 else ["labelwise suggest"]
 
-    def _name_classes(self, classes: tuple[str, ...]) -> None:
+    def name_classes(self, classes: Sequence[str]) -> None:
+        """Gives a project that has none yet its classes.
+
+        Raises:
+            ConfigError: it has others already, or these are none.
+        """
+        named = self._classes(classes)
+        if named and not self.config.classes:
+            make_task(self.config.task, named, self.config.input)
+            with self._changing():
+                self._write_classes(named)
+
+    def _write_classes(self, classes: tuple[str, ...]) -> None:
         """Writes the classes behind what people wrote into the file, comments and all."""
         path = self.folder / CONFIG_NAME
         config = self.config.model_copy(update={"classes": classes})
@@ -539,7 +557,7 @@ def _labels_only(project: Project) -> Campaign:
 
 
 def _reported(found: Suggestion) -> list[str]:
-    shown = [f"left out {item!r}: {why}" for item, why in list(found.unreadable.items())[:10]]
+    shown = [f"left out {item!r}: {why.removeprefix(f'{item!r}: ')}" for item, why in [*found.unreadable.items()][:10]]
     more = len(found.unreadable) - len(shown)
     return [*shown, f"and {more} more unreadable images"] if more else shown
 
@@ -600,7 +618,8 @@ def init(
             raise StateError(
                 f"{folder / CONFIG_NAME} is about {existing.config.images!r} already: choose another --project folder"
             )
-        _same_settings(existing.config, {"classes": tuple(classes), **config})
+        _same_settings(existing.config, {"classes": existing.config.classes and tuple(classes), **config})
+        existing.name_classes(classes)
         existing.add_new_images()
         return existing
     values = {"images": resolved, "classes": tuple(classes), **config}

@@ -29,7 +29,7 @@ def import_object(reference: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # an odd name raises the last two
         raise ConfigError(
             f"cannot import {reference!r}: {error}. Write it as package.module:name, where the module can be imported "
             "from the folder you stand in or is installed"

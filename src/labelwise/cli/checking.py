@@ -165,8 +165,6 @@ def _warnings(project: Project, found: Found) -> list[str]:
     empty = [name for name, count in found.classes.items() if not count]
     if empty and len(empty) < len(found.classes):
         lines.append(f"no label yet for {_some(empty)}")
-    if project.config.test is not None:
-        lines.append("the key test in labelwise.yaml is not used yet: lay the images out as train/ and test/ instead")
     return lines
 
 

@@ -52,7 +52,7 @@ def list_(
 
 def _summary(cls: type) -> str:
     """First line of the docstring; only the class's own."""
-    return (inspect.cleandoc(cls.__doc__ or "").splitlines() or [""])[0]
+    return (inspect.cleandoc(cls.__doc__ or "").splitlines() or [""])[0].replace("``", "")
 
 
 def _options(cls: type) -> dict[str, Any]:
@@ -134,7 +134,8 @@ def _print(kind: str, rows: list[Row]) -> None:
     if not rows:
         console.out(f"no {kind} of that name")
         return
-    heads = [key for key in rows[0] if key != "aliases"]
+    # a column of marks that nobody has says nothing
+    heads = [key for key in rows[0] if key != "aliases" and any(row[key] not in (False, "") for row in rows)]
     console.show(console.table(heads, [[_cell(row, key) for key in heads] for row in rows]))
 
 

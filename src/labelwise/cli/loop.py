@@ -115,9 +115,9 @@ def _print(found: Suggested, written: Sequence[Path], project: Project, folder: 
         (str(p.rank + 1), p.id, console.number(p.score), p.predicted or "-", console.number(p.probability, 3))
         for p in found.picks[:SHOWN]
     ]
-    guessed = any(p.predicted for p in found.picks[:SHOWN])
-    cut = len(heads) if guessed else 3
-    console.show(console.table(heads[:cut], [row[:cut] for row in rows], right=("rank", "score", "probability")))
+    told = [i for i in range(len(heads)) if i < 2 or any(row[i] != "-" for row in rows)]
+    cells = [[row[i] for i in told] for row in rows]
+    console.show(console.table([heads[i] for i in told], cells, right=("rank", "score", "probability")))
     if len(found) > SHOWN:
         console.out(f"... and {len(found) - SHOWN:,} more")
     console.notes(found.notes)

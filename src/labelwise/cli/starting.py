@@ -16,6 +16,11 @@ from labelwise.errors import ConfigError
 if TYPE_CHECKING:
     from labelwise.project import Project
 
+_ALL_LABELLED = (
+    "every image was labelled by the folder it lies in. Are the folders no classes? Then delete labelwise.yaml and "
+    ".labelwise, and run init again with --labels none"
+)
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -139,11 +144,8 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
     roles = [f"{found[name]:,} for {name}" for name in ("reference", "validation", "test") if found[name]]
     console.out(", ".join([*states, *roles]))
     console.notes(found["notes"])
-    if not found["unlabelled"] and Path(made.source.root or "").is_dir() and made.config.labels == "auto":
-        console.notes(
-            ["every image was labelled by the folder it lies in. Are the folders no classes? Then delete labelwise.yaml "
-             "and .labelwise, and run init again with --labels none"]
-        )  # fmt: skip
+    if not found["unlabelled"] and made.config.labels == "auto" and made.source.root is not None:
+        console.notes([_ALL_LABELLED])
     console.next_steps(_next(found, made), project)
 
 
@@ -151,8 +153,9 @@ def _next(found: Mapping[str, Any], made: Project) -> list[tuple[str, str]]:
     if not found["unlabelled"] and not found["pending"]:
         where = shlex.quote(str(made.folder / made.config.images))
         return [(f"labelwise compare {where}", "which method would have saved labels here")]
-    count = min(100, found["unlabelled"]) or 100
+    left = found["unlabelled"]
+    count = 100 if left >= 500 else min(max(10, left // 5), left)
     return [
-        (f"labelwise suggest -n {count}", "what to label first"),
+        (f"labelwise suggest -n {count}" if count else "labelwise suggest", "what to label first"),
         ("labelwise check", "whether all images can be read"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class ImportedPredictions(Learner):
         embeddings: (N, D); None when there are probabilities only.
 
     Raises:
-        DataError: neither was given, or another number of columns than the task has classes.
+        DataError: neither was given, an id twice, or arrays that do not fit the ids or the task's classes.
     """
 
     keeps_rows = False
@@ -48,6 +49,13 @@ class ImportedPredictions(Learner):
     ) -> None:
         if probs is None and embeddings is None:
             raise DataError("the predictions hold neither probs nor embeddings: give at least one of them")
+        for name, array in (("probs", probs), ("embeddings", embeddings)):
+            if array is not None and array.ndim != 2:
+                raise DataError(f"the {name} have shape {array.shape}: give two dimensions, one row for each id")
+            if array is not None and len(array) != len(ids):
+                raise DataError(
+                    f"the predictions have {len(array)} rows of {name} for {len(ids)} ids: give one for each"
+                )
         if probs is not None and probs.shape[1] != len(task.classes):
             raise DataError(
                 f"the predictions have {probs.shape[1]} columns for {len(task.classes)} classes "
@@ -55,10 +63,12 @@ class ImportedPredictions(Learner):
             )
         self.task = task
         self._row = {item: row for row, item in enumerate(ids)}
+        if len(self._row) < len(ids):
+            twice = next(item for row, item in enumerate(ids) if self._row[item] != row)
+            raise DataError(f"the predictions name {twice!r} twice: give one row for each id")
         self._probs = probs
         self._embeddings = embeddings
-        parts = [array.tobytes().hex() if array is not None else "" for array in (probs, embeddings)]
-        self._weights = digest("imported", list(ids), *parts)
+        self._weights = digest("imported", list(ids), _content(probs), _content(embeddings))
 
     @property
     def provides(self) -> frozenset[Field]:
@@ -138,6 +148,16 @@ class ImportedPredictions(Learner):
 
     def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
         """Nothing to load."""
+
+
+def _content(array: np.ndarray | None) -> str:
+    """Digest of an array, read block by block: it may be mapped, and larger than memory."""
+    if array is None:
+        return ""
+    found = hashlib.blake2b(f"{array.dtype}{array.shape}".encode(), digest_size=16)
+    for block in blocks(len(array), BLOCK):
+        found.update(np.ascontiguousarray(array[block.start : block.stop]).tobytes())
+    return found.hexdigest()
 
 
 def _no_draws(batch: Batch, passes: Passes, draw: int) -> Outputs:

@@ -21,8 +21,9 @@ _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropo
 
 
 def dropout_mask(output: Tensor, p: float, rng: torch.Generator) -> Tensor:
-    """(1, channels, 1, ...): scaled keep mask, one decision a channel, shared by the batch."""
-    shape = (1, output.shape[1]) + (1,) * (output.dim() - 2)
+    """(1, channels, 1, 1), for tokens (B, T, D) (1, 1, D): scaled keep mask, one decision a channel, for all images."""
+    tokens = output.dim() == 3
+    shape = (1, 1, output.shape[2]) if tokens else (1, output.shape[1]) + (1,) * (output.dim() - 2)
     keep = torch.rand(shape, generator=rng) >= p
     return keep.to(device=output.device, dtype=output.dtype) / (1 - p)
 

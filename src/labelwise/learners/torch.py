@@ -66,7 +66,6 @@ class TorchLearner(Learner):
 
     probes = True
     trains_auxiliaries = True
-    passes = frozenset({Dropout, Members, Views})
 
     def __init__(
         self,
@@ -90,6 +89,7 @@ class TorchLearner(Learner):
         self.precision = precision
         self.batch_size = batch_size
         self.workers = workers
+        self.passes = frozenset({Dropout, Views} | ({Members} if members > 1 else set()))
         self._nets: list[nn.Module] = []
         self._heads: list[nn.ModuleDict] = []
         self._auxiliaries: tuple[Auxiliary, ...] = ()

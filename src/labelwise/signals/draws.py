@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -73,4 +74,4 @@ class DrawUncertainty(Draw):
 
     def settle(self, rows_N: Tensor) -> Tensor:
         """Items without a unit take their declared value."""
-        return fill_empty(rows_N, ~rows_N.isnan(), empty=self.empty)
+        return fill_empty(rows_N, rows_N != -math.inf, empty=self.empty)

@@ -20,13 +20,14 @@ MEASURES = {"entropy": entropy, "margin": margin, "least_confidence": least_conf
 
 
 def reduced(values_U: Tensor, outputs: Outputs, how: Reduction, top: int) -> Tensor:
-    """(B,) float32 from values of units; NaN marks an item without a unit until ``settle`` sees the whole pool."""
+    """(B,) float32 from values of units; -inf marks an item without a unit until ``settle`` sees the whole pool."""
     # a task without weights weighs its units alike
     weight_U = torch.ones_like(values_U) if outputs.weight_U is None else outputs.weight_U
     values_B, present_B = reduce_present(
         values_U, outputs.unit_item_U, outputs.size, how=how, weight_U=weight_U, top=top
     )
-    return torch.where(present_B, values_B, torch.nan)
+    # not NaN: that is what a model that diverged gives, and nothing may hide it
+    return torch.where(present_B, values_B, -torch.inf)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Uncertainty(Plain):
 
     def settle(self, rows_N: Tensor) -> Tensor:
         """Items without a unit take their declared value, which depends on all the others."""
-        return fill_empty(rows_N, ~rows_N.isnan(), empty=self.empty)
+        return fill_empty(rows_N, rows_N != -torch.inf, empty=self.empty)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from labelwise.errors import ConfigError
 from labelwise.strategies.kmeans import KMeansPicks
 from labelwise.strategies.margin import Margin
 from labelwise.strategy import Query, Selection, Step, Strategy
+
+if TYPE_CHECKING:
+    from labelwise.learner import Auxiliary
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,22 @@ class Prefilter(Strategy):
         widened = tuple(Step(step.needs, self._widened(step.select)) for step in first.steps())
         return widened + then.steps()
 
+    def auxiliaries(self) -> tuple[Auxiliary, ...]:
+        """Those of both, each once."""
+        first, then = self._both()
+        return tuple(dict.fromkeys(first.auxiliaries() + then.auxiliaries()))
+
     def _both(self) -> tuple[Strategy, Strategy]:
         from labelwise.strategies import STRATEGIES  # the registry imports this module
 
-        pair = (self.first, self.then)
-        first, then = (STRATEGIES.create(part) if isinstance(part, str) else part for part in pair)
+        pair = []
+        for option in ("first", "then"):
+            part = getattr(self, option)
+            try:
+                pair.append(STRATEGIES.create(part) if isinstance(part, str) else part)
+            except ConfigError as error:
+                raise ConfigError(f"{option}: {error}") from None
+        first, then = pair
         return first, then
 
     def _widened(self, select: Callable[[Query], Selection]) -> Callable[[Query], Selection]:

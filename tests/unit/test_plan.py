@@ -1,0 +1,141 @@
+"""What strategies need is united for one pass, and checked before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import tiny
+
+from labelwise.errors import UndeclaredSignal, UnmetNeed
+from labelwise.learners.imported import ImportedPredictions
+from labelwise.oracle import HeldBack
+from labelwise.plan import Offer, unite
+from labelwise.signals import Dropout, Embedding, HeadOutput, Members, Passes, Probs, Uncertainty
+from labelwise.signals.draws import DrawUncertainty
+from labelwise.signals.probes import LossSlope
+from labelwise.strategies import STRATEGIES
+from labelwise.strategy import Budget, Needs, Selection, Step, Strategy
+
+SOURCE = tiny.digits(20)
+
+
+@dataclass(frozen=True)
+class Wants(Strategy):
+    """Asks for something and takes the first."""
+
+    name = "wants"
+    needs: Needs = field(default_factory=Needs)
+    heads: tuple = ()
+    reads: object = None
+
+    def steps(self):
+        return (Step(self.needs, self._first),)
+
+    def auxiliaries(self):
+        return self.heads
+
+    def _first(self, query):
+        if self.reads is not None:
+            query.pool(self.reads)
+        return Selection(query.unlabeled_M[: query.budget])
+
+
+def _wants(*signals, **options) -> Wants:
+    return Wants(Needs(pool=frozenset(signals)), **options)
+
+
+def test_needs_of_first_steps_are_united():
+    margin, kmeans = STRATEGIES.create("margin"), STRATEGIES.create("kmeans", pool="all")
+    needs = unite([margin, kmeans, STRATEGIES.create("prefilter", then=STRATEGIES.create("k_center"))])
+    assert needs.pool == {Uncertainty("margin"), Embedding("frozen")}
+    assert needs.labeled == {Embedding("frozen")}
+    assert needs.signals == needs.pool | needs.labeled
+    assert unite([]) == Needs()
+    assert (Needs(truth=True) | Needs()).truth
+
+
+def test_a_prefilter_trains_the_heads_of_both():
+    with_head = _wants(HeadOutput("loss_head"), heads=(tiny.LossHead(),))
+    both = STRATEGIES.create("prefilter", first=with_head, then=with_head)
+    assert both.auxiliaries() == (tiny.LossHead(),)
+    Offer(TORCH).check([both])
+
+
+@dataclass(frozen=True)
+class Ghosts(Passes):
+    """Passes that nobody can make."""
+
+
+TORCH, FEATURES = tiny.torch_learner(), tiny.feature_learner(SOURCE)
+IMPORTED = ImportedPredictions(tiny.digits_task(), ["a"], embeddings=tiny.np.zeros((1, 2), "float32"))
+CASES = {
+    "embedding from a file without probs": (IMPORTED, _wants(Probs()), "needs probs for .* ImportedPredictions provides embedding"),
+    "frozen features that are not there": (TORCH, _wants(Embedding("frozen")), "give the project a feature backbone"),
+    "passes that a head on features cannot make": (FEATURES, _wants(DrawUncertainty("bald", Members())), "needs Members passes"),
+    "passes that nobody makes": (TORCH, _wants(DrawUncertainty("bald", Ghosts())), "needs Ghosts passes"),
+    "members of a single model": (TORCH, _wants(DrawUncertainty("bald", Members())), "needs Members passes"),
+    "a probe without a model": (FEATURES, _wants(LossSlope()), "needs to probe the model"),
+    "a head that is not trained": (TORCH, _wants(HeadOutput("loss_head")), "needs head:loss_head"),
+    "a head beside frozen features": (FEATURES, _wants(heads=(tiny.LossHead(),)), "trains an extra head"),
+    "hidden labels": (TORCH, Wants(Needs(truth=True)), "exist only in simulated campaigns"),
+    "what labelled items need": (IMPORTED, Wants(Needs(labeled=frozenset({Probs()}))), "needs probs"),
+    "what reference items need": (IMPORTED, Wants(Needs(reference=frozenset({Probs()}))), "needs probs"),
+    "what a second step needs": (
+        IMPORTED, STRATEGIES.create("prefilter", first=STRATEGIES.create("random")), "needs frozen features"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_cannot_be_met_is_refused_in_one_line(case):
+    learner, strategy, message = CASES[case]
+    with pytest.raises(UnmetNeed, match=message) as caught:
+        Offer(learner).check([STRATEGIES.create("random"), strategy])
+    assert "\n" not in str(caught.value)
+
+
+def test_what_can_be_met_passes():
+    Offer(TORCH).check([_wants(HeadOutput("loss_head"), heads=(tiny.LossHead(),)), _wants(LossSlope(), Embedding())])
+    Offer(TORCH).check([_wants(DrawUncertainty("bald", Dropout()))])
+    Offer(tiny.torch_learner(members=3)).check([_wants(DrawUncertainty("bald", Members()))])
+    Offer(FEATURES, frozen=True).check([STRATEGIES.create(name) for name in ("margin", "kmeans", "k_center", "prefilter")])
+    Offer(TORCH, held_back=True).check([Wants(Needs(truth=True))])
+
+
+@pytest.mark.parametrize("where", ["strategy", "companions"])
+def test_nothing_is_trained_before_the_check(where, tmp_path):
+    learner = tiny.torch_learner()
+    campaign = tiny.campaign(tmp_path, SOURCE, learner, labeled=SOURCE.ids[:5])
+    bad = STRATEGIES.create("kmeans")
+    chosen, others = (bad, ()) if where == "strategy" else (STRATEGIES.create("margin"), (bad,))
+    with pytest.raises(UnmetNeed):
+        next(campaign.rounds(chosen, HeldBack(SOURCE.truth), Budget(2), count=1, companions=others))
+    assert learner.weights is None
+    assert campaign.pool.round == 0
+
+
+def test_what_is_read_must_be_declared(tmp_path):
+    campaign = tiny.campaign(tmp_path, SOURCE, FEATURES, labeled=SOURCE.ids[:5])
+    campaign.fit()
+    with pytest.raises(UndeclaredSignal, match="read but not declared"):
+        campaign.choose(_wants(Probs(), reads=Embedding()), Budget(2))
+    with pytest.raises(UndeclaredSignal):
+        campaign.choose(Wants(reads=Embedding()), Budget(2))
+    assert len(campaign.choose(_wants(Probs(), reads=Probs()), Budget(2)).picks) == 2
+
+
+def test_hidden_labels_reach_an_oracle_and_nobody_else(tmp_path):
+    seen = []
+
+    @dataclass(frozen=True)
+    class Looks(Wants):
+        def _first(self, query):
+            seen.append(query.truth_N)
+            return super()._first(query)
+
+    campaign = tiny.campaign(tmp_path, SOURCE, FEATURES, truth=SOURCE.truth)
+    campaign.choose(Looks(), Budget(2))
+    campaign.choose(Looks(Needs(truth=True)), Budget(2))
+    assert seen[0] is None
+    assert seen[1].tolist() == [int(SOURCE.truth[item]) for item in SOURCE.ids]
