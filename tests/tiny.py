@@ -250,3 +250,24 @@ class CountingNet(TinyNet):
 
 def counting_net(classes: int, spec: InputSpec) -> nn.Module:
     return CountingNet(classes)
+
+
+#: labels that each ``fit`` of a ``CountingLearner`` was given, in order
+FITS: list[tuple[int, int]] = []
+#: fits after which the next one raises KeyboardInterrupt; None for never
+STOP_AFTER: list[int | None] = [None]
+
+
+class CountingLearner(TorchLearner):
+    """Notes each training, and may be interrupted before one."""
+
+    def fit(self, data: LearnerData, seed: int, **options: Any) -> Any:
+        if STOP_AFTER[0] is not None and len(FITS) >= STOP_AFTER[0]:
+            raise KeyboardInterrupt
+        FITS.append((len(data.labeled), seed))
+        return super().fit(data, seed, **options)
+
+
+def counting_learner(task: Task[Any]) -> TorchLearner:
+    """What a recipe names as ``tiny:counting_learner``."""
+    return CountingLearner(task, TinyNet, phases=FAST, batch_size=32)

@@ -14,8 +14,6 @@ def main() -> None:
         # a file name that the terminal cannot show is no reason to fail
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    # threads that wait for each other give the core away soon: on a busy machine, training is ten times as fast with it
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if not os.environ.get("LABELWISE_DEBUG"):
         warnings.simplefilter("ignore")  # other packages' notes to programmers; ours to people are printed as such
     # waiting threads sleep instead of spinning: where others use the machine too, small nets train six times faster;

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,7 +58,6 @@ class SignalCache:
         self,
         producer: Producer,
         view: View,
-        contents: Sequence[str],
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",
@@ -71,8 +69,7 @@ class SignalCache:
 
         Args:
             producer: computes missing rows.
-            view: the items.
-            contents: digest of each item's content; "" is never kept.
+            view: the items; rows of those whose content the source cannot tell are never kept.
             signals: what is wanted.
             role: of the items, for probes.
             data: what probes are prepared with.
@@ -83,6 +80,7 @@ class SignalCache:
             return producer.collect(view, signals, role=role, data=data, seed=seed, progress=progress)
         keys = {signal: producer.signal_key(signal, data=data, seed=seed) for signal in signals}
         kept = {signal: _Kept(self.folder / key) for signal, key in keys.items()}
+        contents = view.source.content(view.ids)
         wanted = np.array([content.encode() for content in contents], dtype="S32")
         found = {signal: rows.find(wanted) for signal, rows in kept.items()}
         lacking = frozenset(signal for signal in signals if (found[signal] < 0).any())

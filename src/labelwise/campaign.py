@@ -485,10 +485,7 @@ class _Chooser:
         passing = setting.truth is not None and self.pool.round > 0
         if passing or not setting.learner.keeps_rows:
             return setting.learner.collect(view, signals, role=role, data=data, seed=seed, progress=progress)
-        contents = setting.source.content(view.ids)
-        return setting.cache.table(
-            setting.learner, view, contents, signals, role=role, data=data, seed=seed, progress=progress
-        )
+        return setting.cache.table(setting.learner, view, signals, role=role, data=data, seed=seed, progress=progress)
 
     def _unreadable_picks(self, selection: Selection) -> bool:
         """Looks at picks that no step has read, so that nobody is asked about a broken file."""

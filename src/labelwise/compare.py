@@ -209,6 +209,11 @@ class Comparison:
         labels = [strategy.label for strategy in recipe.strategies]
         if len(set(labels)) < len(labels):
             raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
+        if recipe.start is not None:
+            own = recipe.start.name == "own"
+            for chooser in strategies if own else [make_strategy(recipe.start)]:
+                if not chooser.cold:
+                    raise ConfigError(f"start: {chooser.name!r} needs labels: let random or kmeans choose the initial set")
         setting = self._setting(recipe.seeds[0])
         Offer(setting.learner, frozen=True, held_back=True).check(strategies)
 

@@ -139,14 +139,16 @@ class RecipeConfig(Config):
     input: InputConfig = InputConfig()
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()
-    strategies: tuple[StrategyConfig, ...] = (StrategyConfig(name="random"), StrategyConfig(name="margin"))
+    strategies: tuple[StrategyConfig, ...] = pydantic.Field(
+        (StrategyConfig(name="random"), StrategyConfig(name="margin")), min_length=1
+    )
     start: StrategyConfig | None = pydantic.Field(
         None, description="how the initial set is chosen; None: at random for all alike, 'own': each strategy by itself"
     )
     initial: int = pydantic.Field(100, ge=1)
     batch: int = pydantic.Field(100, ge=1)
     rounds: int = pydantic.Field(5, ge=1)
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = pydantic.Field((0, 1, 2, 3, 4), min_length=1, description="a count, or a list")
     warm: bool = False
     full: bool = pydantic.Field(True, description="also train on all labels, for the headroom line")
 
@@ -154,6 +156,13 @@ class RecipeConfig(Config):
     @classmethod
     def _count(cls, value: Any) -> Any:
         return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a seed is listed twice")
+        return value
 
 
 C = TypeVar("C", bound=Config)

@@ -166,8 +166,8 @@ def select(
     Example:
         >>> import labelwise as lw
         >>> picks = lw.select("margin", budget=1, probs=[[0.9, 0.1], [0.6, 0.4]])
-        >>> picks.positions.tolist(), picks.scores.round(1).tolist()
-        ([1], [0.8])
+        >>> picks.positions.tolist(), f"{picks.scores[0]:.2f}"
+        ([1], '0.80')
     """
     if options and not isinstance(strategy, str):
         raise ConfigError(f"{strategy!r} came with {', '.join(options)}=: give a strategy its options where it is made")

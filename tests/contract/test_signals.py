@@ -162,16 +162,16 @@ def test_values_differ_between_images(kind, signal):
 
 def test_collecting_changes_neither_weights_nor_statistics_nor_gradients():
     learner = _learner("torch")
-    before = [{key: value.clone() for key, value in net.state_dict().items()} for net in learner._nets]
-    modes = [module.training for net in learner._nets for module in net.modules()]
+    before = [{key: value.clone() for key, value in net.state_dict().items()} for net in learner.networks.nets]
+    modes = [module.training for net in learner.networks.nets for module in net.modules()]
     _collect(learner, *_offered(learner))
     learner.evaluate(tiny.view(SOURCE, POOL))
-    for net, state in zip(learner._nets, before, strict=True):
+    for net, state in zip(learner.networks.nets, before, strict=True):
         for key, value in net.state_dict().items():
             assert torch.equal(value, state[key]), key
         assert all(parameter.grad is None for parameter in net.parameters())
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
-    assert [module.training for net in learner._nets for module in net.modules()] == modes
+    assert [module.training for net in learner.networks.nets for module in net.modules()] == modes
     assert not any(modes)
 
 

@@ -38,6 +38,7 @@ from labelwise.learner import Phase
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.backbones import Pixels
 from labelwise.learner import View
+from labelwise.learners.networks import Networks
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import Training
 from labelwise.oracle import HeldBack
@@ -112,7 +113,7 @@ def arm(folder: Path, state: Callable[[], str]) -> None:
     for number in (1, 2):
         _around(Path, "replace", lambda: None, once_in(f"after file {number}", number))
     _around(_Kept, "add", point("before rows"), point("after rows"))
-    _around(TorchLearner, "_outputs", once_in("in the pass", 2), lambda: None)
+    _around(Networks, "outputs", once_in("in the pass", 2), lambda: None)
     _around(Pixels, "__call__", once_in("in the backbone", 2), lambda: None)
 
 

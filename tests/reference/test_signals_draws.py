@@ -107,12 +107,12 @@ def _batch(learner) -> Batch:
 
 def _by_hand(learner, passes, seed: int) -> list[np.ndarray]:
     """Probabilities of each pass with the net's layers called one by one."""
-    net, images = learner._nets[0], _batch(learner).images
+    net, images = learner.networks.nets[0], _batch(learner).images
     found = []
     for draw in range(passes.draws):
         with torch.inference_mode():
             if isinstance(passes, Members):
-                found.append(learner._nets[draw % 2](images).softmax(1).numpy())
+                found.append(learner.networks.nets[draw % 2](images).softmax(1).numpy())
                 continue
             maps = net.conv(images)
             if "conv" in passes.after:

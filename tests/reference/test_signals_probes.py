@@ -42,7 +42,7 @@ def test_loss_slope_against_one_gradient_for_each_image(along, model):
     signal = LossSlope(along)
     rows = learner.collect(tiny.view(SOURCE, POOL, labels=False), frozenset({signal}), data=data)[signal]
 
-    net = learner._nets[0]
+    net = learner.networks.nets[0]
     known = LABELED if along == "labeled" else REFERENCE
     direction = _gradient(net, _images(learner, known), [int(SOURCE.truth[item]) for item in known])
     expected = []
@@ -60,7 +60,7 @@ def test_loss_slope_against_one_gradient_for_each_image(along, model):
 def test_a_step_along_an_image_changes_the_known_loss_as_it_says():
     """What the number means: the first-order change of the known items' loss for a step taken on the image."""
     learner = _learner(model=tiny.plain_net)
-    net = learner._nets[0]
+    net = learner.networks.nets[0]
     rows = learner.collect(
         tiny.view(SOURCE, POOL[:1], labels=False), frozenset({LossSlope()}), data=tiny.learner_data(SOURCE, LABELED)
     )[LossSlope()]
@@ -92,7 +92,7 @@ def test_it_does_not_depend_on_what_a_phase_froze(tmp_path):
         for one in (learner, loaded)
     ]
     np.testing.assert_array_equal(rows[0], rows[1])
-    for parameter in learner._nets[0].parameters():
+    for parameter in learner.networks.nets[0].parameters():
         parameter.requires_grad_(False)
     frozen = learner.collect(tiny.view(SOURCE, POOL, labels=False), frozenset({LossSlope()}), data=data)[LossSlope()]
     np.testing.assert_array_equal(frozen, rows[0])
@@ -119,7 +119,7 @@ def test_labelled_images_that_cannot_be_read_do_not_count():
 
 def test_embedding_and_logits_against_hooks_by_hand():
     learner = _learner()
-    net = learner._nets[0]
+    net = learner.networks.nets[0]
     seen: list[torch.Tensor] = []
     hook = net.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
     with torch.inference_mode():

@@ -14,6 +14,7 @@ import torch
 
 import labelwise.cache
 from labelwise.cache import SignalCache
+from labelwise.data.views import View as SourceView
 from labelwise.errors import StateError
 from labelwise.learner import View
 from labelwise.signals import Embedding, Logits, PredictedClass, Probs, Ragged, Uncertainty
@@ -66,9 +67,20 @@ class Producer:
         return sum(map(len, self.asked))
 
 
+class Contents(SourceView):
+    """The digits, with contents of the test's own making."""
+
+    def __init__(self, contents: dict[str, str]) -> None:
+        super().__init__(SOURCE)
+        self.contents = contents
+
+    def content(self, item_ids: Sequence[str]) -> list[str]:
+        return [self.contents[item] for item in item_ids]
+
+
 def _table(cache: SignalCache, producer: Producer, ids: Sequence[str], *signals, contents=None) -> SignalTable:
-    view = tiny.view(SOURCE, ids, labels=False)
-    return cache.table(producer, view, SOURCE.content(ids) if contents is None else contents, frozenset(signals or [Probs()]))
+    source = SOURCE if contents is None else Contents(dict(zip(ids, contents, strict=True)))
+    return cache.table(producer, tiny.view(source, ids, labels=False), frozenset(signals or [Probs()]))
 
 
 def _numbers(table: SignalTable, signal=None) -> list[float]:
@@ -237,7 +249,7 @@ def test_no_folder_keeps_nothing(tmp_path):
 
 
 def test_no_items(tmp_path):
-    table = SignalCache(tmp_path).table(Producer(), View(SOURCE, ()), [], frozenset({Probs()}))
+    table = SignalCache(tmp_path).table(Producer(), View(SOURCE, ()), frozenset({Probs()}))
     assert table.ids == ()
 
 
@@ -310,7 +322,7 @@ def test_killed_between_two_files_of_a_shard(files, tmp_path):
 def test_with_a_net(tmp_path):
     """The same rows as without a cache, to the bit; a new training shares none; changed preparation neither."""
     signals = frozenset({Probs(), Embedding(), Uncertainty("entropy")})
-    view, contents = tiny.view(SOURCE, labels=False), SOURCE.content(IDS)
+    view = tiny.view(SOURCE, labels=False)
     cache = SignalCache(tmp_path)
     keys = set()
     for seed, channels_std in ((0, 0.5), (1, 0.5), (0, 0.6)):
@@ -318,7 +330,7 @@ def test_with_a_net(tmp_path):
         learner = tiny.torch_learner(task)
         learner.fit(tiny.learner_data(SOURCE, IDS[:20]), seed)
         direct = learner.collect(view, signals)
-        for table in (cache.table(learner, view, contents, signals), cache.table(learner, view, contents, signals)):
+        for table in (cache.table(learner, view, signals), cache.table(learner, view, signals)):
             assert table.ids == direct.ids
             for one in signals:
                 np.testing.assert_array_equal(table[one], direct[one])

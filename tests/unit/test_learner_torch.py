@@ -37,9 +37,7 @@ def _fit(learner: TorchLearner | None = None, *, data: LearnerData = DATA, seed:
 
 
 def _state(learner: TorchLearner) -> dict[str, Tensor]:
-    nets = {f"{n}.{key}": value for n, net in enumerate(learner._nets) for key, value in net.state_dict().items()}
-    heads = {f"{n}.heads.{key}": value for n, head in enumerate(learner._heads) for key, value in head.state_dict().items()}
-    return {key: value.clone() for key, value in (nets | heads).items()}
+    return {key: value.clone() for key, value in learner.networks.state().items()}
 
 
 def _equal(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
@@ -209,7 +207,7 @@ def test_trainable_prefixes_freeze_the_rest():
     start = _fit(tiny.torch_learner(phases=[Phase(epochs=1, lr=1e-12, weight_decay=0.0, schedule="constant")]))
     learner = _fit(tiny.torch_learner(model=tiny.plain_net, phases=[Phase(epochs=3, batch_size=8, trainable=("head", "hidden"))]))
     fresh = tiny.torch_learner(model=tiny.plain_net)._fresh(0, 0).state_dict()
-    moved = {key for key, value in learner._nets[0].state_dict().items() if not torch.equal(value, fresh[key])}
+    moved = {key for key, value in learner.networks.nets[0].state_dict().items() if not torch.equal(value, fresh[key])}
     assert moved == {"head.weight", "head.bias", "hidden.weight", "hidden.bias"}
     assert start.weights != learner.weights
 
@@ -217,13 +215,13 @@ def test_trainable_prefixes_freeze_the_rest():
 def test_after_the_training_all_parameters_are_as_free_as_before():
     """Loaded weights know nothing of phases, so trained ones must not either."""
     learner = _fit(tiny.torch_learner(phases=[Phase(epochs=1, trainable=("head",))]))
-    assert all(parameter.requires_grad for parameter in learner._nets[0].parameters())
+    assert all(parameter.requires_grad for parameter in learner.networks.nets[0].parameters())
 
 
 def test_phases_follow_one_another():
     both = _fit(tiny.torch_learner(phases=[Phase(epochs=2, trainable=("head",)), Phase(epochs=2)]))
     one = _fit(tiny.torch_learner(phases=[Phase(epochs=2)]))
-    assert not torch.equal(both._nets[0].conv.weight, one._nets[0].conv.weight)
+    assert not torch.equal(both.networks.nets[0].conv.weight, one.networks.nets[0].conv.weight)
     report = tiny.torch_learner(phases=[Phase(epochs=2, batch_size=22), Phase(epochs=3, batch_size=11)]).fit(DATA, 0)
     assert report.steps == 2 + 6
 
@@ -232,7 +230,7 @@ def test_an_unlabelled_phase_learns_without_labels():
     phases = [Phase(epochs=2, batches="unlabeled", loss="tiny:agreement_loss")]
     nothing = tiny.learner_data(SOURCE, ())
     learner = _fit(tiny.torch_learner(phases=phases), data=nothing)
-    assert not torch.equal(learner._nets[0].conv.weight, tiny.torch_learner()._fresh(0, 0).conv.weight)
+    assert not torch.equal(learner.networks.nets[0].conv.weight, tiny.torch_learner()._fresh(0, 0).conv.weight)
 
 
 @pytest.mark.parametrize(
@@ -316,13 +314,13 @@ def test_a_warm_training_that_fails_leaves_the_weights_as_they_were():
 
 def test_members_are_trained_each_by_itself_and_averaged():
     ensemble, single = _fit(tiny.torch_learner(members=3)), _fit()
-    states = [net.state_dict() for net in ensemble._nets]
-    assert _equal(states[0], single._nets[0].state_dict())
+    states = [net.state_dict() for net in ensemble.networks.nets]
+    assert _equal(states[0], single.networks.nets[0].state_dict())
     assert not torch.equal(states[0]["conv.weight"], states[1]["conv.weight"])
     assert not torch.equal(states[1]["conv.weight"], states[2]["conv.weight"])
     batch = ensemble.task.batch(ensemble.task.input.prepare_batch(SOURCE.batch(POOL)), None, train=False)
     with torch.inference_mode():
-        mean = torch.stack([net(batch.images).softmax(1) for net in ensemble._nets]).mean(0)
+        mean = torch.stack([net(batch.images).softmax(1) for net in ensemble.networks.nets]).mean(0)
     np.testing.assert_allclose(_rows(ensemble), mean.numpy(), rtol=1e-6)
     disagreement = _rows(ensemble, DrawUncertainty("predictive_variance", Members(draws=3)))
     assert (disagreement > 0).all()
@@ -375,7 +373,7 @@ def test_a_head_learns_beside_the_model_and_is_read_as_a_signal():
     learner = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(),))
     predicted = _rows(learner, HeadOutput("loss_head"), ids=LABELED)
     assert predicted.shape == (22,)
-    net, head = learner._nets[0], learner._heads[0]["loss_head"]
+    net, head = learner.networks.nets[0], learner.networks.heads[0]["loss_head"]
     batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(LABELED)), None, train=False)
     seen = {}
     hooks = [getattr(net, path).register_forward_hook(lambda m, i, o, path=path: seen.update({path: o})) for path in ("conv", "hidden")]
@@ -394,14 +392,14 @@ def test_a_detached_head_leaves_the_model_as_it_would_be_without():
     beside = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(),))
     weightless = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(strength=0.0),))
     for other in (beside, weightless):
-        assert _equal(alone._nets[0].state_dict(), other._nets[0].state_dict())
-    assert not _equal(beside._heads[0].state_dict(), weightless._heads[0].state_dict())
+        assert _equal(alone.networks.nets[0].state_dict(), other.networks.nets[0].state_dict())
+    assert not _equal(beside.networks.heads[0].state_dict(), weightless.networks.heads[0].state_dict())
 
 
 def test_an_attached_head_changes_the_model():
     alone = _fit(tiny.torch_learner(model=tiny.plain_net))
     beside = _fit(tiny.torch_learner(model=tiny.plain_net), auxiliaries=(tiny.LossHead(detached=False),))
-    assert not torch.equal(alone._nets[0].conv.weight, beside._nets[0].conv.weight)
+    assert not torch.equal(alone.networks.nets[0].conv.weight, beside.networks.nets[0].conv.weight)
 
 
 def test_a_head_on_a_layer_that_is_not_there():
@@ -446,7 +444,7 @@ def test_foreign_weights_are_refused_and_change_nothing(tmp_path):
     other.save(cut)
     (cut / "weights.safetensors").write_bytes((cut / "weights.safetensors").read_bytes()[:-100])
     for folder, weights in (("other", "something else"), ("empty", "x"), ("noise", "x"), ("cut", other.weights)):
-        with pytest.raises(DataError, match="delete the folder|Delete the folder") as caught:
+        with pytest.raises(DataError, match="[Dd]elete the folder") as caught:
             learner.load(tmp_path / folder, weights)
         assert "\n" not in str(caught.value)
         assert learner.weights == key
@@ -491,7 +489,7 @@ class Own(nn.Module):
 def test_own_module_with_a_named_layer():
     learner = _fit(tiny.torch_learner(model=Own, embedding="layer4"))
     batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(POOL)), None, train=False)
-    net = learner._nets[0]
+    net = learner.networks.nets[0]
     with torch.inference_mode():
         by_hand = net.layer4(net.stem(batch.images)).mean((2, 3))
     np.testing.assert_allclose(_rows(learner, Embedding()), by_hand.numpy(), rtol=1e-5, atol=1e-6)
@@ -499,7 +497,7 @@ def test_own_module_with_a_named_layer():
 
 def test_the_embedding_is_the_input_of_the_last_linear_layer_by_default():
     learner = _fit(tiny.torch_learner(model=tiny.plain_net))
-    net = learner._nets[0]
+    net = learner.networks.nets[0]
     batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(POOL)), None, train=False)
     with torch.inference_mode():
         by_hand = torch.relu(net.hidden(net.pool(torch.relu(net.conv(batch.images))).flatten(1)))
@@ -575,7 +573,7 @@ def test_float_tensors_reach_the_net_as_they_are():
     learner = _fit(data=tiny.learner_data(source, source.ids[:10]))
     rows = learner.collect(tiny.view(source, source.ids, labels=False), frozenset({Logits()}))[Logits()]
     with torch.inference_mode():
-        by_hand = learner._nets[0](torch.stack([image for image, _ in images]))
+        by_hand = learner.networks.nets[0](torch.stack([image for image, _ in images]))
     np.testing.assert_allclose(rows, by_hand.numpy(), rtol=1e-5, atol=1e-6)
 
 

@@ -12,7 +12,18 @@ import typer
 from typer.core import TyperGroup
 
 import labelwise
-from labelwise.cli import checking, comparing, console, demonstrating, listing, loop, reporting, starting, training
+from labelwise.cli import (
+    checking,
+    comparing,
+    console,
+    demonstrating,
+    listing,
+    loop,
+    options,
+    reporting,
+    starting,
+    training,
+)
 from labelwise.errors import LabelwiseError
 
 #: what the command line library raises for usage errors and endings; it prints those itself
@@ -99,13 +110,16 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, options.flag("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Which images to label next, and what that saved.
 
-    First look: [bold]labelwise demo[/]. Your own images: [bold]labelwise init FOLDER[/], then
-    [bold]labelwise suggest[/]. Which method to use: [bold]labelwise compare LABELLED_FOLDER[/].
+    A first look: [bold]labelwise demo[/]
+
+    Your own images: [bold]labelwise init FOLDER[/], then [bold]labelwise suggest[/]
+
+    Which method to use: [bold]labelwise compare LABELLED_FOLDER[/]
     """
 
 

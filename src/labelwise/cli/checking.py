@@ -60,14 +60,14 @@ def check(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RECIPE]",
+            metavar="RECIPE",
             help="Check this recipe (a file or a shipped name) instead of the project.",
             show_default=False,
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help=f"Decode every image, not {SAMPLE} of them.")] = False,
+    every: Annotated[bool, options.flag("--all", help=f"Decode every image, not {SAMPLE} of them.")] = False,
     restore: Annotated[
-        bool, typer.Option("--restore", help="Put back images that were skipped as unreadable and can be read now.")
+        bool, options.flag("--restore", help="Put back images that were skipped as unreadable and can be read now.")
     ] = False,
     project: options.ProjectFolder = None,
     json: options.Json = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from labelwise.data.source import Source
     from labelwise.report.records import Study
 
-PANEL = "Over what the recipe says"
-
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -25,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _option(*flags: str, metavar: str, about: str) -> Any:
-    return typer.Option(*flags, metavar=metavar, help=about, show_default=False, rich_help_panel=PANEL)
+    return typer.Option(*flags, metavar=metavar, help=about, show_default=False)
 
 
 def compare(
@@ -60,10 +59,10 @@ def compare(
     size: options.ImageSize = None,
     data_root: options.DataRoot = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch a torchvision data set that is not there.")
+        bool, options.flag("--download", help="Fetch a torchvision data set that is not there.")
     ] = False,
     no_full: Annotated[
-        bool, typer.Option("--no-full", help="Do not train on all labels for the line of what is possible.")
+        bool, options.flag("--no-full", help="Do not train on all labels for the line of what is possible.")
     ] = False,
     out: Annotated[
         Path | None,
@@ -75,8 +74,7 @@ def compare(
 ) -> None:
     """Find out what each strategy would have saved, on data whose labels are known.
 
-    Every strategy starts from the same labels and weights, seed by seed. Finished runs are skipped; an interrupted one
-    goes on at its round.
+    Seed by seed all start from the same labels and weights. Finished runs are skipped, a broken one goes on.
     """
     from labelwise.recipes import find, sized
 
@@ -94,8 +92,7 @@ def compare(
     source = plan.open()
     recipe = sized(plan.recipe, source) if plan.sizes else plan.recipe
     folder = out or plan.folder
-    _announce(recipe, source, chosen=plan.sizes)
-    study = run(recipe, source, folder)
+    study = run(recipe, source, folder, announce=lambda: _announce(recipe, source, chosen=plan.sizes))
     written = studies.write(study, folder, source)
     if json:
         assert written.summary is not None
@@ -117,14 +114,23 @@ def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
         console.err("sizes were chosen by the data: --initial, --batch and --rounds change them")
 
 
-def run(recipe: RecipeConfig, source: Source, folder: Path) -> Study:
-    """Runs a study, showing how far it is."""
+def run(recipe: RecipeConfig, source: Source, folder: Path, *, announce: Callable[[], None] = lambda: None) -> Study:
+    """Runs a study, showing how far it is.
+
+    Args:
+        recipe: what to run.
+        source: the labelled data.
+        folder: where it runs.
+        announce: called when it is sure that the study can run.
+    """
     from labelwise.compare import Comparison
 
     with StudyProgress(len(recipe.strategies) * len(recipe.seeds), recipe.rounds) as progress:
         comparison = Comparison(
             recipe, source, folder, progress=progress, on_round=progress.on_round, on_run=progress.on_run
         )
+        comparison.check()
+        announce()
         return comparison.run()
 
 

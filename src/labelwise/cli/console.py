@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -57,6 +57,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(plain(value), ensure_ascii=False, indent=1), file=sys.stdout)
 
 
+def interactive() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def show(renderable: RenderableType) -> None:
     """A table or another thing that rich draws."""
     stdout().print(renderable)
@@ -64,17 +69,23 @@ def show(renderable: RenderableType) -> None:
 
 def stdout() -> Console:
     """Standard output for rich, as wide as the terminal."""
-    from rich.console import Console
-
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS") or WIDTH)
-    return Console(file=sys.stdout, width=width, highlight=False)
+    return _console(sys.stdout, width)
 
 
 def stderr() -> Console:
     """Standard error for rich."""
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO, width: int | None = None) -> Console:
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # ends as everywhere else, and not with the exit code of a user's error
+
+    return Plain(file=file, width=width, highlight=False)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> RenderableType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -62,9 +61,9 @@ def suggest(
         ),
     ] = None,
     no_fit: Annotated[
-        bool, typer.Option("--no-fit", help="Do not train, though labels are newer than the weights.")
+        bool, options.flag("--no-fit", help="Do not train, though labels are newer than the weights.")
     ] = False,
-    more: Annotated[bool, typer.Option("--more", help="Open another round although one is open.")] = False,
+    more: Annotated[bool, options.flag("--more", help="Open another round although one is open.")] = False,
     export: Annotated[
         list[Path] | None,
         typer.Option(
@@ -180,7 +179,7 @@ def import_(
         ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Take the classes found in the file without asking.")
+        bool, options.flag("--yes", "-y", help="Take the classes found in the file without asking.")
     ] = False,
     project: options.ProjectFolder = None,
     json: options.Json = False,
@@ -205,7 +204,7 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
         ConfigError: nobody is there to be asked.
     """
     shown = ", ".join(repr(name) for name in classes[:30]) + (f", ... ({len(classes)})" if len(classes) > 30 else "")
-    if not sys.stdin.isatty():
+    if not console.interactive():
         raise ConfigError(
             f"the project has no classes yet, and {str(file)!r} names {shown}: confirm them with --yes, or name all "
             "with --classes a,b,c. Nothing was imported"

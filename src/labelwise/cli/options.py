@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from labelwise.learner import Progress
     from labelwise.project import Project
 
+
+def flag(*names: str, help: str, **how: Any) -> Any:
+    """An option without a value; help pages then name no type."""
+    return typer.Option(*names, help=help, metavar=" ", **how)
+
+
 ProjectFolder = Annotated[
     Path | None,
     typer.Option(
@@ -24,7 +30,7 @@ ProjectFolder = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else on standard output.")]
+Json = Annotated[bool, flag("--json", help="Print the result as JSON, and nothing else on standard output.")]
 Seed = Annotated[
     int | None,
     typer.Option(

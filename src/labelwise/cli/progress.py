@@ -86,7 +86,7 @@ class Stages:
         elif stage != self._stage:
             bars.reset(self._task, description=stage, total=total)
         self._stage = stage
-        bars.update(self._task, completed=done, total=total)
+        bars.update(self._task, completed=done, total=total, visible=done < total)
 
     def _tell(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
@@ -154,7 +154,7 @@ class StudyProgress(Stages):
         bars = self.begin()
         if bars is None:
             return
-        text = self._last or "starting"
+        text = f"run {min(self.done + 1, self.runs)}/{self.runs}: {self._last}" if self._last else "starting"
         if self._overall is None:
             self._overall = bars.add_task(text, total=self.runs * (self.rounds + 1))
         bars.update(self._overall, description=text, completed=self.done * (self.rounds + 1) + self._in_run)

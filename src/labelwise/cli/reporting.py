@@ -24,7 +24,7 @@ def report(
     study: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[STUDY]",
+            metavar="STUDY",
             help="A study's folder or its study.json. [dim]default: the project from here upwards[/]",
             show_default=False,
         ),

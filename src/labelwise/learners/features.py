@@ -62,8 +62,7 @@ class FeatureSource:
         for signal in signals:
             if not isinstance(signal, Embedding):
                 raise UnmetNeed(f"a frozen feature source gives embeddings and nothing else; {signal!r} was asked for")
-        contents = view.source.content(view.ids) if self.cache.folder is not None else []
-        table = self.cache.table(_Pass(self), view, contents, frozenset({FROZEN}), progress=progress)
+        table = self.cache.table(_Pass(self), view, frozenset({FROZEN}), progress=progress)
         return SignalTable(table.ids, dict.fromkeys(signals, table[FROZEN]), table.failed)
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
-from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal, SignalRole, stack_rows
+from labelwise.errors import UnmetNeed
+from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal, SignalRole, SignalTable, stack_rows
 from labelwise.signals.passes import Passes
 from labelwise.task import Batch, Outputs
 
@@ -68,3 +70,20 @@ def wanted_fields(signals: Iterable[Signal]) -> frozenset[Any]:
     for signal in signals:
         fields |= signal.fields
     return fields
+
+
+def gathered(table: SignalTable, ids: Sequence[str]) -> SignalTable:
+    """One table from those of all processes, the same on each, its rows in the order of ``ids``."""
+    from accelerate.utils import gather_object
+
+    parts: list[SignalTable] = gather_object([table])
+    if any(isinstance(rows, tuple) for part in parts for rows in part.columns.values()):
+        raise UnmetNeed("ragged signals are not gathered from several processes yet: run in one process")
+    found = [item for part in parts for item in part.ids]
+    rank = {item: number for number, item in enumerate(ids)}
+    order = sorted(range(len(found)), key=lambda row: rank[found[row]])
+    columns: dict[Signal, Any] = {}
+    for signal in {signal for part in parts for signal in part.columns}:
+        columns[signal] = np.concatenate([part[signal] for part in parts if part.ids])[order]
+    failed = {item: reason for part in parts for item, reason in part.failed.items()}
+    return SignalTable(tuple(found[row] for row in order), columns, failed)

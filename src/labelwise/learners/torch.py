@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import functools
-import inspect
 import json
-import re
+import os
 import time
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,22 +18,23 @@ from torch import nn
 from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
-from labelwise.learners.inference import Collector, wanted_fields
-from labelwise.learners.passes import one_pass
+from labelwise.learners.code import code_of
+from labelwise.learners.inference import Collector, gathered, wanted_fields
+from labelwise.learners.networks import Networks
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, seeded
-from labelwise.models import Taps, build, last_linear
+from labelwise.models import build
 from labelwise.models.build import check_output
-from labelwise.models.taps import pooled
 from labelwise.rng import digest, generator
 from labelwise.signals.base import Draw, Probe, ProbeContext, Signal, SignalRole, SignalTable
-from labelwise.signals.passes import Dropout, Members, Passes, Views
-from labelwise.task import Batch, Field, Outputs, Task
+from labelwise.signals.passes import Dropout, Members, Views
+from labelwise.task import Batch, Field, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Precision = Literal["no", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype | None] = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchLearner(Learner):
@@ -90,9 +86,7 @@ class TorchLearner(Learner):
         self.batch_size = batch_size
         self.workers = workers
         self.passes = frozenset({Dropout, Views} | ({Members} if members > 1 else set()))
-        self._nets: list[nn.Module] = []
-        self._heads: list[nn.ModuleDict] = []
-        self._auxiliaries: tuple[Auxiliary, ...] = ()
+        self._networks: Networks | None = None
         self._weights: str | None = None
 
     # ---- what it is -------------------------------------------------------------------------------------------------
@@ -112,7 +106,7 @@ class TorchLearner(Learner):
         """Model, phases, precision and ensemble size."""
         return {
             "learner": "torch",
-            "model": self.model if isinstance(self.model, str | None) else _code_of(self.model),
+            "model": self.model if isinstance(self.model, str | None) else code_of(self.model),
             "pretrained": self.pretrained,
             "phases": [asdict(phase) for phase in self.phases],
             "members": self.members,
@@ -123,6 +117,17 @@ class TorchLearner(Learner):
     def weights(self) -> str | None:
         """Digest of the weights in use."""
         return self._weights
+
+    @property
+    def networks(self) -> Networks:
+        """The trained nets.
+
+        Raises:
+            DataError: there are no weights yet.
+        """
+        if self._networks is None:
+            raise DataError("the model has no weights yet: fit it first")
+        return self._networks
 
     @cached_property
     def accelerator(self) -> Accelerator:
@@ -135,7 +140,9 @@ class TorchLearner(Learner):
 
         if AcceleratorState._shared_state and AcceleratorState().mixed_precision != self.precision:
             AcceleratorState._reset_state()
-        return Accelerator(mixed_precision=self.precision)
+        # started by torchrun on a machine without a GPU: unless told, accelerate takes each process for the only one
+        on_cpu = "LOCAL_RANK" in os.environ and not torch.accelerator.is_available()
+        return Accelerator(mixed_precision=self.precision, cpu=on_cpu)
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -159,7 +166,7 @@ class TorchLearner(Learner):
             raise DataError(f"training was to start from weights {init}, and {self._weights} are loaded")
         started = time.perf_counter()
         # copies, so that a training that is broken off leaves the weights in use as they are
-        warm = copy.deepcopy(self._nets) if init is not None else []
+        warm = copy.deepcopy(self.networks.nets) if init is not None else []
         # one for each training: an accelerator keeps all that it ever prepared
         accelerator = self._new_accelerator()
         nets, heads, skipped, steps, loss = [], [], {}, 0, 0.0
@@ -175,9 +182,14 @@ class TorchLearner(Learner):
             skipped.update(training.skipped)
             nets.append(net.eval())
             heads.append(added.eval())
-        self._nets, self._heads, self._auxiliaries = nets, heads, tuple(auxiliaries)
+        self._networks = self._together(nets, heads, auxiliaries)
         self._weights = self.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
         return FitReport(loss, steps, time.perf_counter() - started, skipped)
+
+    def _together(
+        self, nets: Sequence[nn.Module], heads: Sequence[nn.ModuleDict], auxiliaries: Sequence[Auxiliary]
+    ) -> Networks:
+        return Networks(self.task, nets, heads, tuple(auxiliaries), self.embedding, DTYPES[self.precision])
 
     def _fresh(self, seed: int, member: int) -> nn.Module:
         with seeded(seed, "weights", member):
@@ -204,12 +216,11 @@ class TorchLearner(Learner):
         Raises:
             DataError: there are no weights yet.
         """
-        self._check_fitted()
-        metrics = self.task.metrics()
+        networks, metrics = self.networks, self.task.metrics()
         with torch.inference_mode():
             for loaded, batch in self._batches(view, range(len(view)), "evaluating", progress):
                 targets = [view.targets[row] for row in loaded.rows] if view.targets else []
-                metrics.update(self._outputs(batch, frozenset()), targets)
+                metrics.update(networks.outputs(batch, frozenset()), targets)
         return metrics.compute()
 
     def collect(
@@ -228,12 +239,14 @@ class TorchLearner(Learner):
             UnmetNeed: the model cannot make the passes, or a probe has nothing to prepare with.
             DataError: there are no weights yet.
         """
-        self._check_fitted()
+        networks = self.networks
         states: dict[Signal, Any] = {
             signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)
         }
         want = wanted_fields(signals)
-        collector = Collector(signals, lambda batch, passes, t: self._draw(batch, passes, t, seed, want), states, role)
+        collector = Collector(
+            signals, lambda batch, passes, draw: networks.drawn(batch, passes, draw, seed, want), states, role
+        )
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
         kept: list[int] = []
@@ -243,13 +256,9 @@ class TorchLearner(Learner):
                 failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
                 if loaded.rows:
                     kept += loaded.rows
-                    collector.add(self._nets[0], batch, self._outputs(batch, want))
+                    collector.add(networks.nets[0], batch, networks.outputs(batch, want))
         table = SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failed)
-        return table if accelerator.num_processes == 1 else _gather(table, view.ids)
-
-    def _check_fitted(self) -> None:
-        if not self._nets:
-            raise DataError("the model has no weights yet: fit it first")
+        return table if accelerator.num_processes == 1 else gathered(table, view.ids)
 
     def _batches(
         self, view: View, rows: Sequence[int], stage: str, progress: Progress
@@ -265,42 +274,11 @@ class TorchLearner(Learner):
             done += len(loaded.rows) + len(loaded.failed)
             progress(stage, done, len(rows))
 
-    def _outputs(self, batch: Batch, want: frozenset[Field]) -> Outputs:
-        outputs = [self._member_outputs(net, batch, want) for net in self._nets]
-        if len(outputs) == 1:
-            return outputs[0]
-        return replace(outputs[0], probs_UC=torch.stack([o.probs_UC for o in outputs]).mean(0))
-
-    def _member_outputs(self, net: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
-        heads = [a for a in self._auxiliaries if f"head:{a.name}" in want]
-        paths = [path for a in heads for path in a.taps]
-        embedding = self.embedding or f"{last_linear(net)}:input" if "embedding" in want else None
-        if embedding:
-            paths.append(embedding)
-        with self.accelerator.autocast() if self.precision != "no" else nullcontext():
-            if not paths:
-                return self.task.outputs(net, batch, want)
-            with Taps(net, paths).capture() as seen:
-                outputs = self.task.outputs(net, batch, want)
-            extra = {"embedding": pooled(seen[embedding])} if embedding else {}
-            for auxiliary in heads:
-                head = self._heads[self._nets.index(net)][auxiliary.name]
-                extra[f"head:{auxiliary.name}"] = auxiliary.read(head, {path: seen[path] for path in auxiliary.taps})
-        return outputs.with_extra(extra)
-
-    def _draw(self, batch: Batch, passes: Passes, draw: int, seed: int, want: frozenset[Field]) -> Outputs:
-        if isinstance(passes, Members) and len(self._nets) < 2:
-            raise UnmetNeed(
-                "the strategy draws from the members of an ensemble, and there is one model: set members: 5"
-            )
-        with one_pass(self._nets[0], self._nets, batch, passes, seed, draw) as (net, changed):
-            return self._member_outputs(net, changed, want)
-
     def _prepare(self, signal: Probe, data: LearnerData | None, seed: int) -> Any:
         if data is None:
             raise UnmetNeed(f"{signal!r} is prepared from labelled or reference items, and none were given")
         context = ProbeContext(
-            self._nets[0],
+            self.networks.nets[0],
             self.task,
             labeled=lambda: self._with_targets(data.labeled),
             unlabeled=lambda: self._with_targets(data.unlabeled),
@@ -330,13 +308,9 @@ class TorchLearner(Learner):
 
     def save(self, folder: Path) -> None:
         """Writes ``weights.safetensors``, whole or not at all; only the main process does."""
-        if not self.accelerator.is_main_process:
-            return
-        tensors: dict[str, torch.Tensor] = {}
-        for number, (net, heads) in enumerate(zip(self._nets, self._heads, strict=True)):
-            tensors |= {f"{number}.model.{k}": v for k, v in net.state_dict().items()}
-            tensors |= {f"{number}.heads.{k}": v for k, v in heads.state_dict().items()}
-        write_weights(folder, tensors, self._weights or "", config=json.dumps(dict(self.config)))
+        if self.accelerator.is_main_process:
+            config = json.dumps(dict(self.config))
+            write_weights(folder, self.networks.state(), self._weights or "", config=config)
 
     def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
         """Takes saved weights into use.
@@ -345,69 +319,8 @@ class TorchLearner(Learner):
             DataError: the file is missing or damaged, holds other weights, or does not fit the net in use.
         """
         tensors = read_weights(folder, weights)
-        nets, added = [], []
-        for member in range(self.members):
-            net = self._placed(self._fresh(0, member))
-            heads = build_heads(net, auxiliaries, self._example())
-            for part, module in (("model", net), ("heads", heads)):
-                prefix = f"{member}.{part}."
-                state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-                try:
-                    module.load_state_dict(state)
-                except RuntimeError as error:
-                    raise DataError(
-                        f"the weights in {folder} do not fit the {part} in use ({' '.join(str(error).split())[:160]}): "
-                        "delete the folder; they are trained again"
-                    ) from error
-            nets.append(net.eval())
-            added.append(heads.to(self.accelerator.device).eval())
-        self._nets, self._heads, self._weights = nets, added, weights
-        self._auxiliaries = tuple(auxiliaries)
-
-
-def _code_of(value: Any) -> str:
-    """What a function does, as far as it can be seen: a cache key that changes when the code or a value in it does."""
-    if isinstance(value, functools.partial):
-        return digest("partial", _code_of(value.func), list(map(_code_of, value.args)), _codes_of(value.keywords))
-    if not callable(value):
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-    name = f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', type(value).__qualname__)}"
-    parts: list[Any] = []
-    with contextlib.suppress(OSError, TypeError):
-        parts.append(inspect.getsource(value))
-    if isinstance(value, types.FunctionType):
-        # two functions on one line have one source, and a closure builds what its cells say
-        constants = [constant for constant in value.__code__.co_consts if not isinstance(constant, types.CodeType)]
-        parts += [list(map(repr, constants)), value.__code__.co_names]
-        parts += [[_code_of(default) for default in value.__defaults__ or ()], _codes_of(value.__kwdefaults__ or {})]
-        parts.append([_code_of(cell.cell_contents) for cell in value.__closure__ or () if _is_filled(cell)])
-    return f"{name}#{digest(*parts)}"
-
-
-def _codes_of(values: Mapping[str, Any]) -> dict[str, str]:
-    return {key: _code_of(value) for key, value in values.items()}
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:  # a name that is bound later
-        return False
-
-
-def _gather(table: SignalTable, ids: Sequence[str]) -> SignalTable:
-    """One table from those of all processes, the same on each, its rows in the order of ``ids``."""
-    import numpy as np
-    from accelerate.utils import gather_object
-
-    parts: list[SignalTable] = gather_object([table])
-    if any(isinstance(rows, tuple) for part in parts for rows in part.columns.values()):
-        raise UnmetNeed("ragged signals are not gathered from several processes yet: run in one process")
-    found = [item for part in parts for item in part.ids]
-    rank = {item: number for number, item in enumerate(ids)}
-    order = sorted(range(len(found)), key=lambda row: rank[found[row]])
-    columns: dict[Signal, Any] = {}
-    for signal in {signal for part in parts for signal in part.columns}:
-        columns[signal] = np.concatenate([part[signal] for part in parts if part.ids])[order]
-    failed = {item: reason for part in parts for item, reason in part.failed.items()}
-    return SignalTable(tuple(found[row] for row in order), columns, failed)
+        nets = [self._placed(self._fresh(0, member)).eval() for member in range(self.members)]
+        heads = [build_heads(net, auxiliaries, self._example()).to(self.accelerator.device).eval() for net in nets]
+        networks = self._together(nets, heads, auxiliaries)
+        networks.load_state(tensors)
+        self._networks, self._weights = networks, weights

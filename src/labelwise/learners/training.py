@@ -91,6 +91,15 @@ def seeded(seed: int, *names: str | int) -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True)
+class _Items:
+    """A view to train on, its prepared images, and the rows that can be read as far as that is known."""
+
+    view: View
+    images: PreparedImages
+    rows: list[int]
+
+
 @dataclass
 class Training:
     """One run through a list of phases.
@@ -133,18 +142,13 @@ class Training:
         return loss
 
     def _run_phase(self, number: int, phase: Phase) -> float:
-        task = self.step.task
-        views = self._views(phase)
-        images = [PreparedImages(view.source, view.ids, task.input, keep=view is self.data.labeled) for view in views]
-        for prepared in images:
-            prepared.keep_all()
+        items = self._items(phase)
         size = phase.batch_size
-        per_epoch = max(math.ceil(len(view) / size) for view in views)
+        per_epoch = len(items) * max(math.ceil(len(part.rows) / size) for part in items)
         epochs = max(phase.epochs, math.ceil(phase.min_steps / per_epoch))
         self._set_trainable(phase)
         self.step.loss = _task_loss if phase.loss == "task" else import_object(phase.loss)
         optimiser = _optimiser(phase, [p for p in self.step.parameters() if p.requires_grad])
-        per_epoch *= len(views)
         total = epochs * per_epoch
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate(phase, at, total))
         step, optimiser = self.accelerator.prepare(self.step, optimiser)
@@ -153,30 +157,37 @@ class Training:
         mean = math.nan
         for epoch in range(epochs):
             losses = [
-                self._learn(step, optimiser, schedule, batch, (epoch * per_epoch + done) / (epochs * per_epoch))
-                for done, batch in enumerate(self._epoch(views, images, (number, epoch), size, rng))
+                self._learn(step, optimiser, schedule, batch, (epoch * per_epoch + done) / total)
+                for done, batch in enumerate(self._epoch(items, (number, epoch), size, rng))
             ]
             if not losses:
-                raise _nothing_to_read(images)
-            mean = float(torch.stack(losses).mean())
+                raise _unreadable(items)
+            mean = float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean"))
             self.progress("training", epoch + 1, epochs)
-        for prepared in images:
-            self.skipped.update({prepared.ids[row]: reason for row, reason in prepared.failed.items()})
+        for part in items:
+            self.skipped.update({part.view.ids[row]: reason for row, reason in part.images.failed.items()})
         return mean
 
-    def _views(self, phase: Phase) -> list[View]:
+    def _items(self, phase: Phase) -> list[_Items]:
+        """What the batches of a phase are made of; labelled images are read once and stay in memory where they fit."""
         if phase.batches != "labeled" and phase.loss == "task":
             raise ConfigError(
                 f"a phase over {phase.batches} items needs a loss that does without labels: loss: package.module:name"
             )
-        views = {
-            "labeled": [self.data.labeled],
-            "unlabeled": [self.data.unlabeled],
-            "alternate": [self.data.labeled, self.data.unlabeled],
-        }[phase.batches]
-        if not all(len(view) for view in views):
-            raise ConfigError(f"a phase over {phase.batches} items has none to train on: label some, or drop the phase")
-        return views
+        data = self.data
+        views = {"labeled": [data.labeled], "unlabeled": [data.unlabeled], "alternate": [data.labeled, data.unlabeled]}
+        items = []
+        for view in views[phase.batches]:
+            if not len(view):
+                raise ConfigError(
+                    f"a phase over {phase.batches} items has none to train on: label some, or drop the phase"
+                )
+            images = PreparedImages(view.source, view.ids, self.step.task.input, keep=view is data.labeled)
+            images.keep_all()
+            items.append(_Items(view, images, [row for row in range(len(view)) if row not in images.failed]))
+        if not all(part.rows for part in items):
+            raise _unreadable(items)
+        return items
 
     def _set_trainable(self, phase: Phase) -> None:
         for name, parameter in self.step.model.named_parameters():
@@ -185,34 +196,27 @@ class Training:
             names = sorted({name.split(".")[0] for name, _ in self.step.model.named_parameters()})
             raise ConfigError(f"no parameter starts with {phase.trainable}: the model's parts are {', '.join(names)}")
 
-    def _epoch(
-        self,
-        views: list[View],
-        images: list[PreparedImages],
-        stream: tuple[int, int],
-        size: int,
-        rng: torch.Generator,
-    ) -> Iterator[Batch]:
-        longest = max(math.ceil(len(view) / size) for view in views)
+    def _epoch(self, items: list[_Items], stream: tuple[int, int], size: int, rng: torch.Generator) -> Iterator[Batch]:
+        longest = max(math.ceil(len(part.rows) / size) for part in items)
         readers = []
-        for which, (view, prepared) in enumerate(zip(views, images, strict=True)):
-            order = self._order(len(view), (*stream, which), longest, size)
-            mine = [self._share(rows) for rows in _chunks(order, size)]
-            readers.append(batches(prepared, mine, pin=self.accelerator.device.type == "cuda"))
-        for together in zip(*readers, strict=False):
-            for view, loaded in zip(views, together, strict=True):
+        for which, part in enumerate(items):
+            order = [part.rows[i] for i in self._order(len(part.rows), (*stream, which), longest, size)]
+            mine = [self._share(chunk) for chunk in _chunks(order, size)]
+            readers.append(batches(part.images, mine, pin=self.accelerator.device.type == "cuda"))
+        for together in zip(*readers, strict=True):
+            for part, loaded in zip(items, together, strict=True):
                 if loaded.rows:
-                    yield self._batch(view, loaded, rng)
+                    yield self._batch(part.view, loaded, rng)
 
-    def _order(self, count: int, stream: tuple[int, ...], batches_: int, size: int) -> list[int]:
-        """A fresh order of the rows; the shorter of two alternating views starts over until both last equally long."""
+    def _order(self, count: int, stream: tuple[int, ...], steps: int, size: int) -> list[int]:
+        """A fresh order; the shorter of two alternating views starts over until both last equally long."""
         rng = torch_generator(self.seed, "order", self.member, *stream)
         order: list[int] = torch.randperm(count, generator=rng).tolist()
-        if math.ceil(count / size) == batches_:
+        if math.ceil(count / size) == steps:
             return order
-        while len(order) < batches_ * size:
+        while len(order) < steps * size:
             order += torch.randperm(count, generator=rng).tolist()
-        return order[: batches_ * size]
+        return order[: steps * size]
 
     def _share(self, rows: list[int]) -> list[int]:
         world = self.accelerator.num_processes
@@ -254,9 +258,11 @@ def _chunks(order: list[int], size: int) -> list[list[int]]:
     return chunks
 
 
-def _nothing_to_read(images: list[PreparedImages]) -> DataError:
-    reason = next((reason for prepared in images for reason in prepared.failed.values()), "")
-    return DataError(f"none of the {len(images[0])} images to train on can be read (first: {reason}): check the files")
+def _unreadable(items: list[_Items]) -> DataError:
+    reason = next((reason for part in items for reason in part.images.failed.values()), "")
+    return DataError(
+        f"none of the {len(items[0].view)} images to train on can be read (first: {reason}): check the files"
+    )
 
 
 def _optimiser(phase: Phase, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

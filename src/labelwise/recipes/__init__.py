@@ -108,7 +108,7 @@ def _read(target: str) -> tuple[dict[str, Any], Path, Path | None]:
         values = read_yaml(path)
         if not isinstance(values, dict):
             raise ConfigError(f"{target} holds {type(values).__name__} where a mapping of keys is needed")
-        ran = path.name == RECIPE and ((path.parent / STUDY).exists() or (path.parent / "runs").is_dir())
+        ran = path.name == RECIPE and (path.parent / "runs").is_dir()
         return {"name": path.stem, **values}, path.parent.resolve(), path.parent if ran else None
     known = shipped()
     name = target.removesuffix(".yaml")

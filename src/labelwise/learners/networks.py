@@ -1,0 +1,108 @@
+"""Trained networks at work: what they say of a batch, in one deterministic pass or in stochastic ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labelwise.errors import DataError, UnmetNeed
+from labelwise.learner import Auxiliary
+from labelwise.learners.passes import one_pass
+from labelwise.models import Taps, last_linear
+from labelwise.models.taps import pooled
+from labelwise.signals.passes import Members, Passes
+from labelwise.task import Batch, Field, Outputs, Task
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The members of an ensemble, mostly one, with the heads that were trained beside them.
+
+    Args:
+        task: turns what a net says into outputs.
+        nets: in evaluation mode.
+        heads: of each net, by the auxiliary's name.
+        auxiliaries: what the heads are.
+        embedding: module whose pooled output is the embedding; None: the input of the last linear layer.
+        dtype: of mixed precision; None computes as the weights are.
+    """
+
+    task: Task[Any]
+    nets: Sequence[nn.Module]
+    heads: Sequence[nn.ModuleDict]
+    auxiliaries: tuple[Auxiliary, ...] = ()
+    embedding: str | None = None
+    dtype: torch.dtype | None = None
+
+    def outputs(self, batch: Batch, want: frozenset[Field]) -> Outputs:
+        """The deterministic pass; probabilities are averaged over members, other fields are the first member's."""
+        outputs = [self._of(number, batch, want) for number in range(len(self.nets))]
+        if len(outputs) == 1:
+            return outputs[0]
+        return replace(outputs[0], probs_UC=torch.stack([o.probs_UC for o in outputs]).mean(0))
+
+    def drawn(self, batch: Batch, passes: Passes, draw: int, seed: int, want: frozenset[Field]) -> Outputs:
+        """One stochastic pass.
+
+        Raises:
+            UnmetNeed: members are to be drawn from, and there is one.
+        """
+        if isinstance(passes, Members) and len(self.nets) < 2:
+            raise UnmetNeed(
+                "the strategy draws from the members of an ensemble, and there is one model: set members: 5"
+            )
+        with one_pass(self.nets[0], list(self.nets), batch, passes, seed, draw) as (net, changed):
+            return self._of(list(self.nets).index(net), changed, want)
+
+    def _of(self, number: int, batch: Batch, want: frozenset[Field]) -> Outputs:
+        net = self.nets[number]
+        heads = [auxiliary for auxiliary in self.auxiliaries if f"head:{auxiliary.name}" in want]
+        paths = [path for auxiliary in heads for path in auxiliary.taps]
+        embedding = (self.embedding or f"{last_linear(net)}:input") if "embedding" in want else None
+        if embedding:
+            paths.append(embedding)
+        with self._precision(batch.images.device):
+            if not paths:
+                return self.task.outputs(net, batch, want)
+            with Taps(net, paths).capture() as seen:
+                outputs = self.task.outputs(net, batch, want)
+            extra = {"embedding": pooled(seen[embedding])} if embedding else {}
+            for auxiliary in heads:
+                taps = {path: seen[path] for path in auxiliary.taps}
+                extra[f"head:{auxiliary.name}"] = auxiliary.read(self.heads[number][auxiliary.name], taps)
+        return outputs.with_extra(extra)
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        # not the accelerator's own: that one follows the precision of whichever accelerator was made last
+        return nullcontext() if self.dtype is None else torch.autocast(device.type, dtype=self.dtype)
+
+    def state(self) -> dict[str, Tensor]:
+        """All weights and statistics, by member and part."""
+        tensors: dict[str, Tensor] = {}
+        for number, (net, heads) in enumerate(zip(self.nets, self.heads, strict=True)):
+            tensors |= {f"{number}.model.{key}": value for key, value in net.state_dict().items()}
+            tensors |= {f"{number}.heads.{key}": value for key, value in heads.state_dict().items()}
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Takes weights that ``state`` gave.
+
+        Raises:
+            DataError: they belong to other nets.
+        """
+        for number, parts in enumerate(zip(self.nets, self.heads, strict=True)):
+            for part, module in zip(("model", "heads"), parts, strict=True):
+                prefix = f"{number}.{part}."
+                state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                try:
+                    module.load_state_dict(state)
+                except RuntimeError as error:
+                    reason = " ".join(str(error).split())[:160]
+                    raise DataError(
+                        f"the saved weights do not fit the {part} in use ({reason}): delete them; they are trained again"
+                    ) from error

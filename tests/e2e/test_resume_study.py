@@ -1,0 +1,157 @@
+"""A simulated study: paired seeds, shared trainings, finished runs skipped, interrupted ones gone on with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import pytest
+import tiny
+
+from labelwise.compare import Comparison
+from labelwise.config import RecipeConfig, parse
+from labelwise.errors import ConfigError
+from labelwise.report.records import read_study
+
+TIMINGS = ("fit_seconds", "collect_seconds", "select_seconds", "peak_mb")
+SOURCE = tiny.digits(80, test=20)
+
+
+def _recipe(**changes) -> RecipeConfig:
+    values = {
+        "data": {"source": "unused"},
+        "input": {"size": 16, "channels": 1, "augment": "none"},
+        "learner": {"kind": "tiny:counting_learner"},
+        "features": {"backbone": "pixels", "size": 8},
+        "strategies": ["random", "margin", {"name": "margin", "noise": "power"}, "kmeans"],
+        "initial": 10,
+        "batch": 5,
+        "rounds": 2,
+        "seeds": [0, 1],
+        "full": False,
+    }
+    return parse(RecipeConfig, values | changes, where="test")
+
+
+@pytest.fixture(autouse=True)
+def _count_anew():
+    tiny.FITS.clear()
+    tiny.STOP_AFTER[0] = None
+
+
+def _plain(study) -> dict:
+    found = study.to_json()
+    for run in found["runs"]:
+        for record in run["rounds"]:
+            for name in TIMINGS:
+                record.pop(name)
+    found["settings"].pop("command")
+    return found
+
+
+def test_round_0_is_trained_once_for_each_seed(tmp_path):
+    study = Comparison(_recipe(), SOURCE, tmp_path).run()
+    sizes = Counter(labels for labels, _ in tiny.FITS)
+    assert sizes == {10: 2, 15: 2 * 4, 20: 2 * 4}
+    assert len({seed for labels, seed in tiny.FITS if labels == 10}) == 2
+    for seed in (0, 1):
+        first = [run.rounds[0] for run in study.runs if run.seed == seed]
+        assert len({record.fit_key for record in first}) == 1
+        assert len({str(record.metrics) for record in first}) == 1
+    assert [record.labels for record in study.runs[0].rounds] == [10, 15, 20]
+
+
+def test_seeds_are_paired_and_differ(tmp_path):
+    """The same initial set and the same weights for every strategy of a seed; other ones for another seed."""
+    study = Comparison(_recipe(rounds=1), SOURCE, tmp_path).run()
+    by_seed = {seed: [run for run in study.runs if run.seed == seed] for seed in (0, 1)}
+    counts = {seed: {str(run.rounds[0].class_counts) for run in runs} for seed, runs in by_seed.items()}
+    assert all(len(found) == 1 for found in counts.values())
+    assert by_seed[0][0].rounds[0].fit_key != by_seed[1][0].rounds[0].fit_key
+    assert by_seed[0][0].rounds[0].picked != by_seed[1][0].rounds[0].picked
+    picks = [tuple(run.rounds[0].picked) for run in by_seed[0]]
+    assert len(set(picks)) == 4, "each strategy picks by itself"
+
+
+def test_finished_runs_are_skipped(tmp_path):
+    first = Comparison(_recipe(), SOURCE, tmp_path).run()
+    done = len(tiny.FITS)
+    told = []
+    again = Comparison(_recipe(), SOURCE, tmp_path, on_round=lambda *what: told.append(what)).run()
+    assert len(tiny.FITS) == done
+    assert told == []
+    assert again.to_json() == first.to_json(), "timings too: nothing was done again"
+    assert read_study(tmp_path / "study.json").to_json() == first.to_json()
+
+
+def test_what_is_added_to_a_recipe_is_run_and_the_rest_is_kept(tmp_path):
+    Comparison(_recipe(strategies=["margin"], seeds=[0]), SOURCE, tmp_path).run()
+    assert [labels for labels, _ in tiny.FITS] == [10, 15, 20]
+    Comparison(_recipe(strategies=["random", "margin"], seeds=[0]), SOURCE, tmp_path).run()
+    assert [labels for labels, _ in tiny.FITS][3:] == [15, 20], "round 0 is found"
+    more = Comparison(_recipe(strategies=["random", "margin"], seeds=[0], rounds=3), SOURCE, tmp_path).run()
+    assert [labels for labels, _ in tiny.FITS][5:] == [25, 25], "more rounds go on where the run ended"
+    assert [len(run.rounds) for run in more.runs] == [4, 4]
+    fewer = Comparison(_recipe(strategies=["random", "margin"], seeds=[0], rounds=1), SOURCE, tmp_path).run()
+    assert len(tiny.FITS) == 7
+    assert [len(run.rounds) for run in fewer.runs] == [2, 2]
+    Comparison(_recipe(strategies=["margin"], seeds=[0, 5]), SOURCE, tmp_path).run()
+    assert [labels for labels, _ in tiny.FITS][7:] == [10, 15, 20], "another seed"
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("start", [None, "kmeans"])
+def test_interrupted_before_every_single_training_and_resumed(start, warm, tmp_path):
+    changes = {"strategies": ["random", "margin"], "start": start, "warm": warm}
+    whole = Comparison(_recipe(**changes), SOURCE, tmp_path / "whole").run()
+    expected = len(tiny.FITS)
+    tiny.FITS.clear()
+    for fits in range(1, expected + 1):
+        tiny.STOP_AFTER[0] = fits
+        try:
+            study = Comparison(_recipe(**changes), SOURCE, tmp_path / "stopped").run()
+        except KeyboardInterrupt:
+            continue
+    assert len(tiny.FITS) == expected, "nothing is trained twice"
+    assert _plain(study) == _plain(whole)
+
+
+def test_the_headroom_is_trained_once(tmp_path):
+    full = _recipe(full=True, strategies=["random"], seeds=[0], rounds=1)
+    study = Comparison(full, SOURCE, tmp_path).run()
+    assert [labels for labels, _ in tiny.FITS] == [10, 15, 60]
+    assert len(study.full) == 1
+    assert 0 <= study.full[0] <= 1
+    Comparison(full, SOURCE, tmp_path).run()
+    assert len(tiny.FITS) == 3
+
+
+def test_strategies_that_differ_in_options_are_runs_of_their_own(tmp_path):
+    study = Comparison(_recipe(seeds=[0], rounds=1), SOURCE, tmp_path).run()
+    assert [run.strategy for run in study.runs] == ["random", "margin", "margin(noise=power)", "kmeans"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"initial": 60}, ConfigError, r"60 initial \+ 2 x 5 = 70 labels asked for, and the pool has 60"),
+        ({"strategies": ["margin", "margin"]}, ConfigError, "listed twice"),
+        ({"strategies": ["margn"]}, ConfigError, "did you mean 'margin'"),
+        ({"strategies": [{"name": "margin", "subpol": 3}]}, ConfigError, "did you mean 'subpool'"),
+        ({"learner": {"kind": "tiny:digits_task"}}, ConfigError, "return a Learner"),
+        ({"start": "entropy"}, ConfigError, "'entropy' needs labels"),
+        ({"start": "own"}, ConfigError, "'margin' needs labels"),
+        ({"strategies": ["tiny:Oracle"]}, ConfigError, "cannot import"),
+    ],
+)
+def test_recipes_that_cannot_be_are_refused_before_anything_is_trained(changes, error, message, tmp_path):
+    with pytest.raises(error, match=message) as caught:
+        Comparison(_recipe(**changes), SOURCE, tmp_path).run()
+    assert "\n" not in str(caught.value)
+    assert tiny.FITS == []
+
+
+def test_every_strategy_may_start_by_itself(tmp_path):
+    study = Comparison(_recipe(strategies=["random", "kmeans"], start="own", seeds=[0], rounds=1), SOURCE, tmp_path).run()
+    assert study.runs[0].rounds[0].fit_key != study.runs[1].rounds[0].fit_key
+    assert dataclasses.asdict(study.runs[0].rounds[0])["labels"] == 10
