@@ -164,7 +164,17 @@ class Comparison:
 
     def _learner(self) -> Learner:
         task = self._task()
-        return self.make(task) if self.make is not None else make_learner(self.recipe.learner, task, self._features)
+        if self.make is not None:
+            return self.make(task)
+        features = self._features if self.recipe.learner.kind == "features" else None
+        return make_learner(self.recipe.learner, task, features)
+
+    @cached_property
+    def _reads_features(self) -> bool:
+        """Whether a strategy reads frozen features: a backbone takes seconds to load."""
+        configs = [c for c in (*self.recipe.strategies, self.recipe.start) if c is not None and c.name != "own"]
+        steps = [step for config in configs for step in make_strategy(config).steps()]
+        return any(signal.of == "frozen" for step in steps for signal in step.needs.signals)
 
     @cached_property
     def _features(self) -> FeatureSource:
@@ -180,7 +190,7 @@ class Comparison:
             learner=learner,
             cache=cache,
             fits=self.folder / "shared" / "fits",
-            frozen=self._features,
+            frozen=self._features if self._reads_features else None,
             truth=self.source.truth,
             seed=seed,
             warm=self.recipe.warm,
@@ -213,7 +223,9 @@ class Comparison:
             own = recipe.start.name == "own"
             for chooser in strategies if own else [make_strategy(recipe.start)]:
                 if not chooser.cold:
-                    raise ConfigError(f"start: {chooser.name!r} needs labels: let random or kmeans choose the initial set")
+                    raise ConfigError(
+                        f"start: {chooser.name!r} needs labels: let random or kmeans choose the initial set"
+                    )
         setting = self._setting(recipe.seeds[0])
         Offer(setting.learner, frozen=True, held_back=True).check(strategies)
 
@@ -251,15 +263,17 @@ class Comparison:
     def _settings(self) -> dict[str, Any]:
         recipe = self.recipe
         learner = recipe.learner.model_dump(mode="json", exclude_defaults=True) | {"kind": recipe.learner.kind}
+        if recipe.learner.kind == "torch":
+            learner["phases"] = [phase.model_dump(mode="json") for phase in recipe.learner.phases]
+        if self.make is not None:
+            learner = dict(self._learner().config)
         start = "random" if recipe.start is None else f"{recipe.start.label}, without labels"
         if recipe.start is not None and recipe.start.name == "own":
             start = "each strategy's own, without labels"
         return {
-            "model": recipe.learner.model or recipe.learner.kind,
+            "model": learner.get("model") or recipe.learner.kind,
             "learner": learner,
-            "phases": [phase.model_dump(mode="json") for phase in recipe.learner.phases]
-            if recipe.learner.kind == "torch"
-            else [],
+            "phases": learner.get("phases", []),
             "pretraining": recipe.features.backbone
             if recipe.learner.kind == "features"
             else (recipe.learner.weights or "none"),

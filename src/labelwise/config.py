@@ -46,7 +46,8 @@ class PhaseConfig(Config):
     epochs: int = pydantic.Field(30, ge=1)
     batches: Literal["labeled", "unlabeled", "alternate"] = "labeled"
     batch_size: int = pydantic.Field(64, ge=1)
-    min_steps: int = pydantic.Field(0, ge=0)
+    # 30 epochs of the first 60 labels are 30 steps, which train nothing (accuracy 0.23 on digits; 0.65 after 300)
+    min_steps: int = pydantic.Field(300, ge=0)
     trainable: tuple[str, ...] = ()
     optimiser: Literal["sgd", "adamw"] = "adamw"
     lr: float = pydantic.Field(1e-3, gt=0)

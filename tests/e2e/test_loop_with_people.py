@@ -1,4 +1,4 @@
-"""The whole loop on the command line, as a user walks it, on files with the names and defects that real folders have."""
+"""The whole loop on the command line, as a user walks it, on files with the names and defects of real folders."""
 
 import csv
 import json

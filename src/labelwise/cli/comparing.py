@@ -27,49 +27,52 @@ def _option(*flags: str, metavar: str, about: str) -> Any:
     return typer.Option(*flags, metavar=metavar, help=about, show_default=False)
 
 
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE|FOLDER",
+        help="A recipe file, a shipped recipe ([bold]labelwise list recipes[/]), a labelled folder or other data.",
+        show_default=False,
+    ),
+]
+Strategies = Annotated[
+    list[str] | None,
+    _option("--strategy", "-s", metavar="NAME", about="May be repeated. [dim]default: random, margin[/]"),
+]
+StrategySettings = Annotated[
+    list[str] | None, _option("--set", metavar="[NAME.]KEY=VALUE", about="An option of a strategy; may be repeated.")
+]
+Seeds = Annotated[int | None, _option("--seeds", metavar="N", about="Runs of each strategy. [dim]default: 5[/]")]
+Initial = Annotated[int | None, _option("--initial", metavar="N", about="Labels to start from.")]
+Batch = Annotated[int | None, _option("--batch", metavar="N", about="Labels a round.")]
+Rounds = Annotated[int | None, _option("--rounds", metavar="N", about="Rounds. [dim]default: 5[/]")]
+TestShare = Annotated[
+    float | None, _option("--test-share", metavar="SHARE", about="Held out where the data have no split.")
+]
+Download = Annotated[bool, options.flag("--download", help="Fetch a torchvision data set that is not there.")]
+NoFull = Annotated[bool, options.flag("--no-full", help="Do not train on all labels for the line of what is possible.")]
+Out = Annotated[
+    Path | None, _option("--out", "-o", metavar="DIR", about="Folder of the study. [dim]default: runs/NAME[/]")
+]
+
+
 def compare(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE|FOLDER",
-            help="A recipe file, a shipped recipe ([bold]labelwise list recipes[/]), a labelled folder or other data.",
-            show_default=False,
-        ),
-    ],
-    strategy: Annotated[
-        list[str] | None,
-        _option("--strategy", "-s", metavar="NAME", about="May be repeated. [dim]default: random, margin[/]"),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        _option("--set", metavar="[NAME.]KEY=VALUE", about="An option of a strategy; may be repeated."),
-    ] = None,
-    seeds: Annotated[
-        int | None, _option("--seeds", metavar="N", about="Runs of each strategy. [dim]default: 5[/]")
-    ] = None,
-    initial: Annotated[int | None, _option("--initial", metavar="N", about="Labels to start from.")] = None,
-    batch: Annotated[int | None, _option("--batch", metavar="N", about="Labels a round.")] = None,
-    rounds: Annotated[int | None, _option("--rounds", metavar="N", about="Rounds. [dim]default: 5[/]")] = None,
-    test_share: Annotated[
-        float | None, _option("--test-share", metavar="SHARE", about="Held out where the data have no split.")
-    ] = None,
+    target: Target,
+    strategy: Strategies = None,
+    set_: StrategySettings = None,
+    seeds: Seeds = None,
+    initial: Initial = None,
+    batch: Batch = None,
+    rounds: Rounds = None,
+    test_share: TestShare = None,
     learner: options.LearnerKind = None,
     model: options.ModelName = None,
     backbone: options.BackboneName = None,
     size: options.ImageSize = None,
     data_root: options.DataRoot = None,
-    download: Annotated[
-        bool, options.flag("--download", help="Fetch a torchvision data set that is not there.")
-    ] = False,
-    no_full: Annotated[
-        bool, options.flag("--no-full", help="Do not train on all labels for the line of what is possible.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Folder of the study. [dim]default: runs/NAME[/]", show_default=False
-        ),
-    ] = None,
+    download: Download = False,
+    no_full: NoFull = False,
+    out: Out = None,
     json: options.Json = False,
 ) -> None:
     """Find out what each strategy would have saved, on data whose labels are known.

@@ -2,20 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import UnmetNeed
-from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal, SignalRole, SignalTable, stack_rows
+from labelwise.learner import LearnerData, Progress, View
+from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalRole, SignalTable, stack_rows
 from labelwise.signals.passes import Passes
-from labelwise.task import Batch, Outputs
+from labelwise.task import Batch, Outputs, Task
 
 #: outputs of one stochastic pass: (batch, passes, draw) -> Outputs
 DrawPass = Callable[[Batch, Passes, int], Outputs]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How images are read when nothing is learnt: in order, prepared, on the device.
+
+    Args:
+        task: prepares batches.
+        batch_size: images per step.
+        workers: decoding processes; None decides by the data.
+        device: where batches go.
+    """
+
+    task: Task[Any]
+    batch_size: int
+    workers: int | None
+    device: torch.device
+
+    def batches(
+        self, view: View, rows: Sequence[int], stage: str, progress: Progress
+    ) -> Iterator[tuple[Loaded, Batch]]:
+        """These rows of a view, batch by batch, without targets."""
+        images = PreparedImages(view.source, view.ids, self.task.input)
+        workers = default_workers(view.source, len(rows)) if self.workers is None else self.workers
+        order = [[rows[i] for i in block] for block in blocks(len(rows), self.batch_size)]
+        done = 0
+        for loaded in batches(images, order, workers=workers, pin=self.device.type == "cuda"):
+            yield loaded, self.task.batch(loaded.images, None, train=False).to(self.device)
+            done += len(loaded.rows) + len(loaded.failed)
+            progress(stage, done, len(rows))
+
+    def with_targets(self, view: View) -> Iterator[Batch]:
+        """All readable images of a view with their targets, where it has any."""
+        images = PreparedImages(view.source, view.ids, self.task.input)
+        for loaded in batches(images, blocks(len(view), self.batch_size)):
+            targets = None if view.targets is None else [view.targets[row] for row in loaded.rows]
+            yield self.task.batch(loaded.images, targets, train=False).to(self.device)
+
+    def context(self, model: nn.Module, data: LearnerData, rng: np.random.Generator) -> ProbeContext:
+        """What a probe may look at."""
+        return ProbeContext(
+            model,
+            self.task,
+            labeled=lambda: self.with_targets(data.labeled),
+            unlabeled=lambda: self.with_targets(data.unlabeled),
+            reference=lambda: self.with_targets(data.reference),
+            rng=rng,
+        )
 
 
 @dataclass

@@ -104,5 +104,5 @@ class Networks:
                 except RuntimeError as error:
                     reason = " ".join(str(error).split())[:160]
                     raise DataError(
-                        f"the saved weights do not fit the {part} in use ({reason}): delete them; they are trained again"
+                        f"the saved weights do not fit the {part} in use ({reason}): delete them, they are made again"
                     ) from error

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -15,20 +14,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
 from labelwise.learners.code import code_of
-from labelwise.learners.inference import Collector, gathered, wanted_fields
+from labelwise.learners.inference import Collector, Reader, gathered, wanted_fields
 from labelwise.learners.networks import Networks
 from labelwise.learners.saved import read_weights, write_weights
-from labelwise.learners.training import Training, TrainingStep, build_heads, seeded
+from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
 from labelwise.models import build
 from labelwise.models.build import check_output
 from labelwise.rng import digest, generator
-from labelwise.signals.base import Draw, Probe, ProbeContext, Signal, SignalRole, SignalTable
+from labelwise.signals.base import Draw, Probe, Signal, SignalRole, SignalTable
 from labelwise.signals.passes import Dropout, Members, Views
-from labelwise.task import Batch, Field, Task
+from labelwise.task import Field, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -132,17 +130,7 @@ class TorchLearner(Learner):
     @cached_property
     def accelerator(self) -> Accelerator:
         """Device, precision and processes; made at the first use."""
-        return self._new_accelerator()
-
-    def _new_accelerator(self) -> Accelerator:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-
-        if AcceleratorState._shared_state and AcceleratorState().mixed_precision != self.precision:
-            AcceleratorState._reset_state()
-        # started by torchrun on a machine without a GPU: unless told, accelerate takes each process for the only one
-        on_cpu = "LOCAL_RANK" in os.environ and not torch.accelerator.is_available()
-        return Accelerator(mixed_precision=self.precision, cpu=on_cpu)
+        return make_accelerator(self.precision)
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -168,7 +156,7 @@ class TorchLearner(Learner):
         # copies, so that a training that is broken off leaves the weights in use as they are
         warm = copy.deepcopy(self.networks.nets) if init is not None else []
         # one for each training: an accelerator keeps all that it ever prepared
-        accelerator = self._new_accelerator()
+        accelerator = make_accelerator(self.precision)
         nets, heads, skipped, steps, loss = [], [], {}, 0, 0.0
         for member in range(self.members):
             net = warm[member] if warm else self._fresh(seed, member)
@@ -218,7 +206,7 @@ class TorchLearner(Learner):
         """
         networks, metrics = self.networks, self.task.metrics()
         with torch.inference_mode():
-            for loaded, batch in self._batches(view, range(len(view)), "evaluating", progress):
+            for loaded, batch in self._reader.batches(view, range(len(view)), "evaluating", progress):
                 targets = [view.targets[row] for row in loaded.rows] if view.targets else []
                 metrics.update(networks.outputs(batch, frozenset()), targets)
         return metrics.compute()
@@ -252,7 +240,7 @@ class TorchLearner(Learner):
         kept: list[int] = []
         failed: dict[str, str] = {}
         with torch.no_grad() if states else torch.inference_mode():
-            for loaded, batch in self._batches(view, rows, "reading the pool", progress):
+            for loaded, batch in self._reader.batches(view, rows, "reading the pool", progress):
                 failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
                 if loaded.rows:
                     kept += loaded.rows
@@ -260,38 +248,15 @@ class TorchLearner(Learner):
         table = SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failed)
         return table if accelerator.num_processes == 1 else gathered(table, view.ids)
 
-    def _batches(
-        self, view: View, rows: Sequence[int], stage: str, progress: Progress
-    ) -> Iterator[tuple[Loaded, Batch]]:
-        images = PreparedImages(view.source, view.ids, self.task.input)
-        workers = default_workers(view.source, len(rows)) if self.workers is None else self.workers
-        order = [[rows[i] for i in block] for block in blocks(len(rows), self.batch_size)]
-        device = self.accelerator.device
-        done = 0
-        for loaded in batches(images, order, workers=workers, pin=device.type == "cuda"):
-            batch = self.task.batch(loaded.images, None, train=False).to(device)
-            yield loaded, batch
-            done += len(loaded.rows) + len(loaded.failed)
-            progress(stage, done, len(rows))
+    @property
+    def _reader(self) -> Reader:
+        return Reader(self.task, self.batch_size, self.workers, self.accelerator.device)
 
     def _prepare(self, signal: Probe, data: LearnerData | None, seed: int) -> Any:
         if data is None:
             raise UnmetNeed(f"{signal!r} is prepared from labelled or reference items, and none were given")
-        context = ProbeContext(
-            self.networks.nets[0],
-            self.task,
-            labeled=lambda: self._with_targets(data.labeled),
-            unlabeled=lambda: self._with_targets(data.unlabeled),
-            reference=lambda: self._with_targets(data.reference),
-            rng=generator(seed, "probe", signal.key),
-        )
-        return signal.prepare(context)
-
-    def _with_targets(self, view: View) -> Iterator[Batch]:
-        images = PreparedImages(view.source, view.ids, self.task.input)
-        for loaded in batches(images, blocks(len(view), self.batch_size)):
-            targets = None if view.targets is None else [view.targets[row] for row in loaded.rows]
-            yield self.task.batch(loaded.images, targets, train=False).to(self.accelerator.device)
+        rng = generator(seed, "probe", signal.key)
+        return signal.prepare(self._reader.context(self.networks.nets[0], data, rng))
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
         """Weights, transform, signal; the seed for draws and probes, and what a probe is prepared from."""

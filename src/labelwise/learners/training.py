@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,6 +81,18 @@ def build_heads(model: nn.Module, auxiliaries: Sequence[Auxiliary], example: Ten
             model(example)
         heads[auxiliary.name] = auxiliary.build({path: pooled(tap).shape[1] for path, tap in seen.items()})
     return heads
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """Device, processes and mixed precision."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()
+    # started by torchrun on a machine without a GPU: unless told, accelerate takes each process for the only one
+    on_cpu = "LOCAL_RANK" in os.environ and not torch.accelerator.is_available()
+    return Accelerator(mixed_precision=precision, cpu=on_cpu)
 
 
 @contextmanager
