@@ -161,7 +161,9 @@ class Broken(SourceView):
         return None
 
     def content(self, item_ids: Sequence[str]) -> list[str]:
-        return ["" if i in self._broken else found for i, found in zip(item_ids, self.source.content(item_ids), strict=True)]
+        return [
+            "" if i in self._broken else found for i, found in zip(item_ids, self.source.content(item_ids), strict=True)
+        ]
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,8 @@ def parse(model: type[C], values: Any, *, where: str) -> C:
     try:
         return model.model_validate(dict(values))
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
+        # a key nobody knows often is the misspelt one that is missing
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         path = [part for part in first["loc"] if part != "function-before[_short_forms(), StrategyConfig]"]
         shown = ".".join(str(part) for part in path)
         if first["type"] == "extra_forbidden":

@@ -432,7 +432,11 @@ class Project:
     def fit(self) -> Fitted:
         """Trains on all labels, unless exactly this was trained before."""
         with self._changing():
-            return self._fit(self.campaign(), make_strategy(self.config.strategy))
+            campaign = self.campaign()
+            fitted = self._fit(campaign, make_strategy(self.config.strategy))
+            # for the report; the next suggest puts its own record of this round in its place
+            campaign.write([], record=campaign.describe(fitted))
+            return fitted
 
     def evaluate(self) -> dict[str, float]:
         """Metrics of the weights trained last, on the test items that have a label; {} when there are none.

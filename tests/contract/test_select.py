@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
 import labelwise as lw
+import tiny
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.rng import generator
@@ -57,7 +57,11 @@ def test_same_ids_under_any_order_of_rows(name):
     for turn in range(3):
         order = generator(turn, "rows").permutation(N)
         back = np.argsort(order)
-        mixed = {"probs": arrays["probs"][order], "embeddings": arrays["embeddings"][order], "draws": arrays["draws"][:, order]}
+        mixed = {
+            "probs": arrays["probs"][order],
+            "embeddings": arrays["embeddings"][order],
+            "draws": arrays["draws"][:, order],
+        }
         names = [IDS[row] for row in order]
         again = lw.select(
             name, 8, **mixed, ids=names, labeled=back[LABELED], labels=LABELS, cost=(np.arange(N) + 1.0)[order], seed=5
@@ -93,7 +97,10 @@ def test_lists_tensors_and_arrays_are_the_same(name):
     arrays = _arrays()
     tensors = {key: torch.from_numpy(array).requires_grad_() for key, array in arrays.items()}
     lists = {key: array.tolist() for key, array in arrays.items()}
-    picks = [lw.select(name, 6, **given, labeled=LABELED, labels=LABELS).positions.tolist() for given in (arrays, tensors, lists)]
+    picks = [
+        lw.select(name, 6, **given, labeled=LABELED, labels=LABELS).positions.tolist()
+        for given in (arrays, tensors, lists)
+    ]
     assert picks[0] == picks[1] == picks[2]
 
 
@@ -118,9 +125,13 @@ def test_agrees_with_a_campaign_on_the_same_numbers(name, tmp_path):
     learner = ImportedPredictions(
         task, [source.ids[row] for row in mixed], probs=arrays["probs"][mixed], embeddings=arrays["embeddings"][mixed]
     )
-    campaign = tiny.campaign(tmp_path, _relabelled(source), learner, labeled=[source.ids[row] for row in LABELED], frozen=learner, seed=3)
+    campaign = tiny.campaign(
+        tmp_path, _relabelled(source), learner, labeled=[source.ids[row] for row in LABELED], frozen=learner, seed=3
+    )
     picks = campaign.choose(STRATEGIES.create(name), Budget(8)).picks
-    direct = lw.select(name, 8, probs=arrays["probs"], embeddings=arrays["embeddings"], labeled=LABELED, labels=LABELS, seed=3)
+    direct = lw.select(
+        name, 8, probs=arrays["probs"], embeddings=arrays["embeddings"], labeled=LABELED, labels=LABELS, seed=3
+    )
     assert [pick.id for pick in picks] == [source.ids[row] for row in direct.positions]
     if direct.scores is not None:
         np.testing.assert_allclose([pick.score for pick in picks], direct.scores, rtol=1e-6)
@@ -136,7 +147,9 @@ def _relabelled(source):
 def test_a_strategy_instance_works_as_well_as_its_name():
     arrays = _arrays()
     by_name = lw.select("margin", 5, **arrays, subpool=20)
-    assert by_name.positions.tolist() == lw.select(STRATEGIES.create("margin", subpool=20), 5, **arrays).positions.tolist()
+    assert (
+        by_name.positions.tolist() == lw.select(STRATEGIES.create("margin", subpool=20), 5, **arrays).positions.tolist()
+    )
 
 
 def test_what_a_method_does_not_read_is_ignored():
@@ -162,54 +175,68 @@ def _with(array: np.ndarray, where: tuple[int, int], value: float) -> np.ndarray
 
 
 WRONG = {
-    "budget 0": (dict(budget=0, probs=P), ConfigError, "buys nothing"),
-    "budget negative": (dict(budget=-3, probs=P), ConfigError, "buys nothing"),
-    "budget fraction": (dict(budget=2.5, probs=P), ConfigError, "2.5"),
-    "budget text": (dict(budget="3", probs=P), ConfigError, "'3'"),
-    "budget bool": (dict(budget=True, probs=P), ConfigError, "True"),
-    "budget too large": (dict(budget=N + 1, probs=P), ConfigError, f"only {N} are unlabelled"),
-    "unknown strategy": (dict(strategy="margn", budget=1, probs=P), ConfigError, "did you mean 'margin'"),
-    "unknown option": (dict(budget=1, probs=P, subpol=3), ConfigError, "did you mean 'subpool'"),
+    "budget 0": ({"budget": 0, "probs": P}, ConfigError, "buys nothing"),
+    "budget negative": ({"budget": -3, "probs": P}, ConfigError, "buys nothing"),
+    "budget fraction": ({"budget": 2.5, "probs": P}, ConfigError, "2.5"),
+    "budget text": ({"budget": "3", "probs": P}, ConfigError, "'3'"),
+    "budget bool": ({"budget": True, "probs": P}, ConfigError, "True"),
+    "budget too large": ({"budget": N + 1, "probs": P}, ConfigError, f"only {N} are unlabelled"),
+    "unknown strategy": ({"strategy": "margn", "budget": 1, "probs": P}, ConfigError, "did you mean 'margin'"),
+    "unknown option": ({"budget": 1, "probs": P, "subpol": 3}, ConfigError, "did you mean 'subpool'"),
     "options for an instance": (
-        dict(strategy=STRATEGIES.create("margin"), budget=1, probs=P, subpool=3), ConfigError, "subpool"
+        {"strategy": STRATEGIES.create("margin"), "budget": 1, "probs": P, "subpool": 3},
+        ConfigError,
+        "subpool",
     ),
-    "no array": (dict(budget=1), ConfigError, "no array was given"),
-    "missing array": (dict(budget=1, embeddings=E), UnmetNeed, "needs probs="),
-    "lengths": (dict(budget=1, probs=P, embeddings=E[:-1]), ConfigError, "different numbers of items"),
-    "empty": (dict(budget=1, probs=P[:0]), ConfigError, "only 0 are unlabelled"),
-    "vector": (dict(budget=1, probs=P[0]), DataError, "2 dimensions"),
-    "no classes": (dict(budget=1, probs=P[:, :0]), DataError, "class"),
-    "nan": (dict(budget=1, probs=_with(P, (4, 2), np.nan)), DataError, "row 4"),
-    "negative": (dict(budget=1, probs=_with(P, (4, 2), -0.1)), DataError, "row 4"),
-    "sum": (dict(budget=1, probs=P * 0.9), DataError, "sums to 0.9"),
-    "text in probs": (dict(budget=1, probs=np.array([["a", "b"]])), DataError, "type"),
-    "text in a list": (dict(budget=1, probs=[["a", "b"]]), DataError, "probs"),
-    "ragged list": (dict(budget=1, probs=[[0.5, 0.5], [1.0]]), DataError, "probs"),
-    "nan embeddings": (dict(strategy="k_center", budget=1, embeddings=_with(E, (4, 2), np.nan)), DataError, "4"),
-    "infinite embeddings": (dict(strategy="kmeans", budget=3, embeddings=_with(E, (4, 2), np.inf)), DataError, "4"),
-    "labelled out of range": (dict(budget=1, probs=P, labeled=[N]), ConfigError, "outside 0 to 49"),
-    "labelled negative": (dict(budget=1, probs=P, labeled=[-1]), ConfigError, "outside 0 to 49"),
-    "labelled out of range with ids": (dict(budget=1, probs=P, labeled=[N], ids=IDS), ConfigError, "outside 0 to 49"),
-    "labelled negative with ids": (dict(budget=1, probs=P, labeled=[-1], ids=IDS), ConfigError, "outside 0 to 49"),
-    "labelled twice": (dict(budget=1, probs=P, labeled=[1, 1]), ConfigError, "twice"),
-    "labelled mask": (dict(budget=1, probs=P, labeled=np.ones(N, bool)), ConfigError, "labeled="),
-    "labelled fractions": (dict(budget=1, probs=P, labeled=[0.5, 1.5]), ConfigError, "labeled="),
-    "labelled matrix": (dict(budget=1, probs=P, labeled=[[1, 2]]), ConfigError, "labeled="),
-    "labels too few": (dict(budget=1, probs=P, labeled=[1, 2], labels=[0]), ConfigError, "1 entries for 2"),
-    "labels without labeled": (dict(budget=1, probs=P, labels=[0]), ConfigError, "1 entries for 0"),
-    "labels negative": (dict(budget=1, probs=P, labeled=[1], labels=[-1]), ConfigError, "labels="),
-    "labels fractions": (dict(budget=1, probs=P, labeled=[1], labels=[0.5]), ConfigError, "labels="),
-    "ids too few": (dict(budget=1, probs=P, ids=IDS[:-1]), ConfigError, "49 names for 50 rows"),
-    "ids twice": (dict(budget=1, probs=P, ids=[*IDS[:-1], IDS[0]]), ConfigError, "unique"),
-    "ids mixed": (dict(budget=1, probs=P, ids=[*IDS[:-1], 3]), ConfigError, "ids="),
-    "cost too short": (dict(budget=1, probs=P, cost=[1.0]), ConfigError, "cost="),
-    "cost too short with ids": (dict(budget=1, probs=P, cost=[1.0], ids=IDS), ConfigError, "cost="),
-    "cost nan": (dict(budget=1, probs=P, cost=[np.nan] * N), ConfigError, "cost="),
-    "draws of two dimensions": (dict(budget=1, draws=P), DataError, "3 dimensions"),
-    "no draw": (dict(budget=1, draws=P[None][:0]), DataError, "draws="),
-    "draws that are no probabilities": (dict(budget=1, draws=P[None] * 7), DataError, "draws"),
-    "all labelled": (dict(budget=1, probs=P, labeled=range(N)), ConfigError, "only 0 are unlabelled"),
-    "seed text": (dict(budget=1, probs=P, option="x"), ConfigError, "unknown option"),
+    "no array": ({"budget": 1}, ConfigError, "no array was given"),
+    "missing array": ({"budget": 1, "embeddings": E}, UnmetNeed, "needs probs="),
+    "lengths": ({"budget": 1, "probs": P, "embeddings": E[:-1]}, ConfigError, "different numbers of items"),
+    "empty": ({"budget": 1, "probs": P[:0]}, ConfigError, "only 0 are unlabelled"),
+    "vector": ({"budget": 1, "probs": P[0]}, DataError, "2 dimensions"),
+    "no classes": ({"budget": 1, "probs": P[:, :0]}, DataError, "class"),
+    "nan": ({"budget": 1, "probs": _with(P, (4, 2), np.nan)}, DataError, "row 4"),
+    "negative": ({"budget": 1, "probs": _with(P, (4, 2), -0.1)}, DataError, "row 4"),
+    "sum": ({"budget": 1, "probs": P * 0.9}, DataError, "sums to 0.9"),
+    "text in probs": ({"budget": 1, "probs": np.array([["a", "b"]])}, DataError, "type"),
+    "text in a list": ({"budget": 1, "probs": [["a", "b"]]}, DataError, "probs"),
+    "ragged list": ({"budget": 1, "probs": [[0.5, 0.5], [1.0]]}, DataError, "probs"),
+    "nan embeddings": ({"strategy": "k_center", "budget": 1, "embeddings": _with(E, (4, 2), np.nan)}, DataError, "4"),
+    "infinite embeddings": (
+        {"strategy": "kmeans", "budget": 3, "embeddings": _with(E, (4, 2), np.inf)},
+        DataError,
+        "4",
+    ),
+    "labelled out of range": ({"budget": 1, "probs": P, "labeled": [N]}, ConfigError, "outside 0 to 49"),
+    "labelled negative": ({"budget": 1, "probs": P, "labeled": [-1]}, ConfigError, "outside 0 to 49"),
+    "labelled out of range with ids": (
+        {"budget": 1, "probs": P, "labeled": [N], "ids": IDS},
+        ConfigError,
+        "outside 0 to 49",
+    ),
+    "labelled negative with ids": (
+        {"budget": 1, "probs": P, "labeled": [-1], "ids": IDS},
+        ConfigError,
+        "outside 0 to 49",
+    ),
+    "labelled twice": ({"budget": 1, "probs": P, "labeled": [1, 1]}, ConfigError, "twice"),
+    "labelled mask": ({"budget": 1, "probs": P, "labeled": np.ones(N, bool)}, ConfigError, "labeled="),
+    "labelled fractions": ({"budget": 1, "probs": P, "labeled": [0.5, 1.5]}, ConfigError, "labeled="),
+    "labelled matrix": ({"budget": 1, "probs": P, "labeled": [[1, 2]]}, ConfigError, "labeled="),
+    "labels too few": ({"budget": 1, "probs": P, "labeled": [1, 2], "labels": [0]}, ConfigError, "1 entries for 2"),
+    "labels without labeled": ({"budget": 1, "probs": P, "labels": [0]}, ConfigError, "1 entries for 0"),
+    "labels negative": ({"budget": 1, "probs": P, "labeled": [1], "labels": [-1]}, ConfigError, "labels="),
+    "labels fractions": ({"budget": 1, "probs": P, "labeled": [1], "labels": [0.5]}, ConfigError, "labels="),
+    "ids too few": ({"budget": 1, "probs": P, "ids": IDS[:-1]}, ConfigError, "49 names for 50 rows"),
+    "ids twice": ({"budget": 1, "probs": P, "ids": [*IDS[:-1], IDS[0]]}, ConfigError, "unique"),
+    "ids mixed": ({"budget": 1, "probs": P, "ids": [*IDS[:-1], 3]}, ConfigError, "ids="),
+    "cost too short": ({"budget": 1, "probs": P, "cost": [1.0]}, ConfigError, "cost="),
+    "cost too short with ids": ({"budget": 1, "probs": P, "cost": [1.0], "ids": IDS}, ConfigError, "cost="),
+    "cost nan": ({"budget": 1, "probs": P, "cost": [np.nan] * N}, ConfigError, "cost="),
+    "draws of two dimensions": ({"budget": 1, "draws": P}, DataError, "3 dimensions"),
+    "no draw": ({"budget": 1, "draws": P[None][:0]}, DataError, "draws="),
+    "draws that are no probabilities": ({"budget": 1, "draws": P[None] * 7}, DataError, "draws"),
+    "all labelled": ({"budget": 1, "probs": P, "labeled": range(N)}, ConfigError, "only 0 are unlabelled"),
+    "seed text": ({"budget": 1, "probs": P, "option": "x"}, ConfigError, "unknown option"),
 }
 
 

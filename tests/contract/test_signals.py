@@ -1,4 +1,4 @@
-"""Isolation: a signal's value depends on weights, image, transform, its own parameters and the seed; on nothing else."""
+"""Isolation: a signal's value depends on weights, image, transform, its parameters and the seed; on nothing else."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ from functools import cache
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+import tiny
 from labelwise.errors import UnmetNeed
 from labelwise.learner import Learner, Phase
 from labelwise.learners.features import FeatureLearner
 from labelwise.learners.imported import ImportedPredictions
-from labelwise.signals import SIGNALS, Draw, Dropout, Embedding, HeadOutput, Logits, Members, PredictedClass, Probe, Probs, Signal
-from labelwise.signals import Uncertainty, Views
+from labelwise.signals import (
+    SIGNALS,
+    Draw,
+    Dropout,
+    Embedding,
+    HeadOutput,
+    Logits,
+    Members,
+    PredictedClass,
+    Probe,
+    Probs,
+    Signal,
+    Uncertainty,
+    Views,
+)
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.probes import LossSlope
 
@@ -41,7 +54,9 @@ EXAMPLES: dict[str, list[Signal]] = {
     "embedding": [Embedding()],
     "head_output": [HeadOutput("loss_head")],
     "uncertainty": [
-        Uncertainty(measure, how) for measure in ("entropy", "margin", "least_confidence") for how in ("mean", "max", "weighted")
+        Uncertainty(measure, how)
+        for measure in ("entropy", "margin", "least_confidence")
+        for how in ("mean", "max", "weighted")
     ],
     "draw_uncertainty": [
         *(DrawUncertainty(measure, PASSES[0]) for measure in DRAW_MEASURES),
@@ -56,7 +71,9 @@ SIGNAL_LIST = [signal for signals in EXAMPLES.values() for signal in signals]
 def _learner(kind: str) -> Learner:
     task = tiny.digits_task()
     learners = {
-        "torch": lambda: tiny.torch_learner(task, batch_size=16, members=2, phases=[Phase(epochs=30, batch_size=16, lr=1e-2)]),
+        "torch": lambda: tiny.torch_learner(
+            task, batch_size=16, members=2, phases=[Phase(epochs=30, batch_size=16, lr=1e-2)]
+        ),
         "linear": lambda: tiny.feature_learner(SOURCE),
         "knn": lambda: tiny.feature_learner(SOURCE, head="knn"),
     }
@@ -248,5 +265,7 @@ def test_what_a_frozen_feature_source_cannot_give_is_refused():
     assert isinstance(learner, FeatureLearner)
     np.testing.assert_array_equal(
         _alone("linear", Embedding()),
-        np.array(learner.source.collect(tiny.view(SOURCE, POOL), frozenset({Embedding("frozen")}))[Embedding("frozen")]),
+        np.array(
+            learner.source.collect(tiny.view(SOURCE, POOL), frozenset({Embedding("frozen")}))[Embedding("frozen")]
+        ),
     )

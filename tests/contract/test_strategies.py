@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from torch import Tensor
 
+import tiny
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.learner import Auxiliary, Learner
 from labelwise.learners.features import FeatureSource
@@ -37,7 +37,9 @@ def _variants(name: str) -> list[Strategy]:
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         kinds = [hints[field.name], *typing.get_args(hints[field.name])]
-        choices = [value for kind in kinds if typing.get_origin(kind) is typing.Literal for value in typing.get_args(kind)]
+        choices = [
+            value for kind in kinds if typing.get_origin(kind) is typing.Literal for value in typing.get_args(kind)
+        ]
         if hints[field.name] is bool:
             choices = [True, False]
         found += [cls(**{field.name: value}) for value in choices if value != getattr(cls(), field.name)]
@@ -58,7 +60,7 @@ each_class = pytest.mark.parametrize("cls", [STRATEGIES.get(name) for name in ST
 each_task = pytest.mark.parametrize("task", TASKS.names())
 
 
-# ---- one collected table for each task ----------------------------------------------------------------------------------
+# ---- one collected table for each task ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def test_every_task_has_a_world(task):
     assert task in WORLDS, f"add a small world for {task!r} to this file: every strategy is then tested on it"
 
 
-# ---- the picks ----------------------------------------------------------------------------------------------------------
+# ---- the picks ------------------------------------------------------------------------------------------------------
 
 
 @each_task
@@ -208,7 +210,9 @@ def test_inputs_are_left_as_they_were(strategy, task):
     rows = _Rows(task, strategy.auxiliaries())
     query = _query(task, strategy, LABELED["twenty"], 9)
     signals = {signal: rows.matrix(signal) for step in strategy.steps() for signal in step.needs.signals}
-    given = {name: getattr(query, name) for name in ("labeled_L", "unlabeled_M", "labels_L", "class_counts_C", "cost_N")}
+    given = {
+        name: getattr(query, name) for name in ("labeled_L", "unlabeled_M", "labels_L", "class_counts_C", "cost_N")
+    }
     before = {key: value.clone() for key, value in {**signals, **given}.items()}
     run_steps(strategy, query, lambda step, q: Collected(rows, q.unlabeled_M, q.labeled_L, q.reference_R))
     for key, value in {**signals, **given}.items():
@@ -238,7 +242,13 @@ def test_order_of_registration_changes_nothing(strategy, tmp_path):
         labeled = [item for item in order if item in world.source.ids[:20]]
         truth = {item: world.source.truth[item] for item in world.source.ids}
         campaign = tiny.campaign(
-            tmp_path / str(number), world.source, learner, labeled=labeled, order=order, frozen=world.frozen, truth=truth
+            tmp_path / str(number),
+            world.source,
+            learner,
+            labeled=labeled,
+            order=order,
+            frozen=world.frozen,
+            truth=truth,
         )
         picks.append([(pick.id, pick.score) for pick in campaign.choose(strategy, Budget(9)).picks])
     assert len(picks[0]) == 9
@@ -249,7 +259,11 @@ def test_order_of_registration_changes_nothing(strategy, tmp_path):
 def test_a_budget_larger_than_the_pool_is_refused(cls, tmp_path):
     world = _classification()
     campaign = tiny.campaign(
-        tmp_path, world.source, _learner("classification", cls().auxiliaries()), frozen=world.frozen, truth=world.source.truth
+        tmp_path,
+        world.source,
+        _learner("classification", cls().auxiliaries()),
+        frozen=world.frozen,
+        truth=world.source.truth,
     )
     with pytest.raises(ConfigError, match=f"{POOL + 1} items asked for, but only {POOL} are unlabelled"):
         campaign.choose(cls(), Budget(POOL + 1))
@@ -263,7 +277,12 @@ def test_ranking_everything_that_is_left(cls, tmp_path):
     pool = world.source.ids[:POOL]
     for labeled, expected in ((pool[:20], 40), (pool, 0)):
         campaign = tiny.campaign(
-            tmp_path / str(expected), world.source, learner, labeled=labeled, frozen=world.frozen, truth=world.source.truth
+            tmp_path / str(expected),
+            world.source,
+            learner,
+            labeled=labeled,
+            frozen=world.frozen,
+            truth=world.source.truth,
         )
         assert len(campaign.choose(cls(), None).picks) == expected
 
@@ -276,7 +295,11 @@ def test_images_that_cannot_be_read_are_left_out_and_the_round_is_full(cls, kind
     broken = [pool[2], *pool[21:60:4]]
     source = tiny.Broken(world.source, broken)
     frozen = tiny.pixels(source)
-    learner = _learner("classification", cls().auxiliaries()) if kind == "trained" else tiny.FeatureLearner(tiny.digits_task(), frozen)
+    learner = (
+        _learner("classification", cls().auxiliaries())
+        if kind == "trained"
+        else tiny.FeatureLearner(tiny.digits_task(), frozen)
+    )
     campaign = tiny.campaign(tmp_path, source, learner, labeled=pool[:20], frozen=frozen, truth=world.source.truth)
     if kind == "features":
         try:
@@ -303,16 +326,20 @@ def test_a_pool_of_which_nothing_can_be_read(cls, tmp_path):
     world = _classification()
     pool = world.source.ids[:POOL]
     campaign = tiny.campaign(
-        tmp_path, tiny.Broken(world.source, pool[20:]), _learner("classification", cls().auxiliaries()), labeled=pool[:20],
-        frozen=tiny.pixels(tiny.Broken(world.source, pool[20:])), truth=world.source.truth,
-    )  # fmt: skip
+        tmp_path,
+        tiny.Broken(world.source, pool[20:]),
+        _learner("classification", cls().auxiliaries()),
+        labeled=pool[:20],
+        frozen=tiny.pixels(tiny.Broken(world.source, pool[20:])),
+        truth=world.source.truth,
+    )
     suggestion = campaign.suggest(cls(), Budget(5))
     assert suggestion.picks == ()
     assert len(campaign.pool.skipped) == 40
     assert campaign.pool.round == 0
 
 
-# ---- configuration ------------------------------------------------------------------------------------------------------
+# ---- configuration --------------------------------------------------------------------------------------------------
 
 
 def _options(strategy: Strategy) -> dict[str, Any]:
@@ -322,7 +349,7 @@ def _options(strategy: Strategy) -> dict[str, Any]:
 @each_strategy
 def test_constructor_is_configuration_is_repr(strategy):
     names = {STRATEGIES.get(name).__name__: STRATEGIES.get(name) for name in STRATEGIES.names()}
-    assert eval(repr(strategy), names) == strategy  # noqa: S307
+    assert eval(repr(strategy), names) == strategy
     again = STRATEGIES.create(strategy.name, **_options(strategy))
     assert again == strategy
     assert hash(again) == hash(strategy)
@@ -351,7 +378,11 @@ def _wrong_values() -> list[tuple[str, str, Any]]:
     wrong = []
     for name in STRATEGIES.names():
         hints = typing.get_type_hints(STRATEGIES.get(name))
-        wrong += [(name, field.name, "bogus") for field in dataclasses.fields(STRATEGIES.get(name)) if hints[field.name] is not str]
+        wrong += [
+            (name, field.name, "bogus")
+            for field in dataclasses.fields(STRATEGIES.get(name))
+            if hints[field.name] is not str
+        ]
     return wrong
 
 
@@ -362,13 +393,17 @@ def test_a_value_that_an_option_cannot_take_is_refused_before_anything_runs(name
     assert "\n" not in str(caught.value)
 
 
-# ---- docstrings ---------------------------------------------------------------------------------------------------------
+# ---- docstrings -----------------------------------------------------------------------------------------------------
 
 SECTIONS = ("Args", "Raises", "Cost", "Example", "Reference")
 
 
 def _section_names(text: str) -> list[str]:
-    return [line.split(":")[0] for line in text.splitlines() if line and not line[0].isspace() and line.split(":")[0] in SECTIONS]
+    return [
+        line.split(":")[0]
+        for line in text.splitlines()
+        if line and not line[0].isspace() and line.split(":")[0] in SECTIONS
+    ]
 
 
 @each_class
@@ -397,6 +432,8 @@ def test_own_module_and_listed(cls):
 
 def test_the_loop_runs_on_held_back_labels(tmp_path):
     world = _classification()
-    campaign = tiny.campaign(tmp_path, world.source, tiny.torch_learner(), labeled=world.source.ids[:10], truth=world.source.truth)
+    campaign = tiny.campaign(
+        tmp_path, world.source, tiny.torch_learner(), labeled=world.source.ids[:10], truth=world.source.truth
+    )
     records = list(campaign.rounds(STRATEGIES.create("margin"), HeldBack(world.source.truth), Budget(5), count=2))
     assert [record.labels for record in records] == [10, 15, 20]

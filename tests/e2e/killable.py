@@ -22,11 +22,11 @@ from typing import Any
 import accelerate  # noqa: F401
 import faiss  # noqa: F401
 import safetensors.torch  # noqa: F401
-import tiny
 import torch
 import torchmetrics.functional.classification  # noqa: F401
 
 import labelwise.campaign
+import tiny
 from labelwise.cache import SignalCache, _Kept
 from labelwise.campaign import Campaign, Setting
 from labelwise.compare import Comparison
@@ -34,10 +34,9 @@ from labelwise.config import RecipeConfig, parse
 from labelwise.data.input import InputSpec
 from labelwise.data.open import open_source
 from labelwise.data.views import with_labels
-from labelwise.learner import Phase
-from labelwise.learners.features import FeatureLearner, FeatureSource
+from labelwise.learner import Phase, View
 from labelwise.learners.backbones import Pixels
-from labelwise.learner import View
+from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.networks import Networks
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import Training
@@ -55,7 +54,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-# ---- where to die -------------------------------------------------------------------------------------------------------
+# ---- where to die ---------------------------------------------------------------------------------------------------
 
 
 class Deaths:
@@ -91,7 +90,7 @@ def _around(owner: Any, name: str, before: Callable[[], None], after: Callable[[
 
 
 def arm(folder: Path, state: Callable[[], str]) -> None:
-    """Dies before and after each write, in the middle of training, of reading and of keeping rows, once in each state."""
+    """Dies around each write, in the middle of training, of reading and of keeping rows, once in each state."""
     deaths = Deaths(folder)
 
     def point(name: str) -> Callable[[], None]:
@@ -117,7 +116,7 @@ def arm(folder: Path, state: Callable[[], str]) -> None:
     _around(Pixels, "__call__", once_in("in the backbone", 2), lambda: None)
 
 
-# ---- what to run --------------------------------------------------------------------------------------------------------
+# ---- what to run ----------------------------------------------------------------------------------------------------
 
 
 def _source(images: str, labels: dict[str, str]) -> Any:
@@ -153,7 +152,10 @@ def run_campaign(kind: str, images: str, labels: dict[str, str], folder: str, wa
     where.mkdir(exist_ok=True)
     campaigns: list[Campaign] = []
     if deaths:
-        arm(Path(deaths), lambda: f"round {campaigns[0].pool.round} {len(campaigns[0].pool.labeled)}" if campaigns else "new")
+        arm(
+            Path(deaths),
+            lambda: f"round {campaigns[0].pool.round} {len(campaigns[0].pool.labeled)}" if campaigns else "new",
+        )
     source = _source(images, labels)
     store = Store(where, create=True)
     if not len(store.pool()):
@@ -164,19 +166,21 @@ def run_campaign(kind: str, images: str, labels: dict[str, str], folder: str, wa
     list(campaign.rounds(STRATEGIES_OF[kind](), HeldBack(source.truth), Budget(BATCH), count=ROUNDS))
 
 
-def run_comparison(recipe: dict[str, Any], images: str, labels: dict[str, str], folder: str, deaths: str | None) -> None:
+def run_comparison(
+    recipe: dict[str, Any], images: str, labels: dict[str, str], folder: str, deaths: str | None
+) -> None:
     if deaths:
         arm(Path(deaths), lambda: "of the study")
     source = _source(images, labels)
     ids = source.ids
-    source.roles = {item: "test" for item in ids[-20:]}
+    source.roles = dict.fromkeys(ids[-20:], "test")
     Comparison(parse(RecipeConfig, recipe, where="test"), source, Path(folder)).run()
 
 
 JOBS = {"campaign": run_campaign, "comparison": run_comparison}
 
 
-# ---- the server ---------------------------------------------------------------------------------------------------------
+# ---- the server -----------------------------------------------------------------------------------------------------
 
 
 def attempt(job: str, arguments: dict[str, Any], after: float | None) -> dict[str, Any]:
@@ -200,7 +204,10 @@ def attempt(job: str, arguments: dict[str, Any], after: float | None) -> dict[st
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    return {"ended": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status), "seconds": time.perf_counter() - started}
+    return {
+        "ended": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status),
+        "seconds": time.perf_counter() - started,
+    }
 
 
 def serve() -> None:

@@ -15,7 +15,9 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
 
 
-def _run(out: Path, *launcher: str, script: str = "two_processes.py", **environment: str) -> list[dict[str, np.ndarray]]:
+def _run(
+    out: Path, *launcher: str, script: str = "two_processes.py", **environment: str
+) -> list[dict[str, np.ndarray]]:
     settings = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", **environment}
     out.mkdir()
     done = subprocess.run(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, parse
 from labelwise.learner import View as Items
@@ -32,7 +32,10 @@ FOUR = [
 def _keys(ids) -> dict[str, bytes]:
     """The pixels of each item as the net is shown them."""
     task = tiny.digits_task()
-    return {i: task.batch(task.input.prepare(SOURCE.load(i))[None], None, train=False).images[0].numpy().tobytes() for i in ids}
+    return {
+        i: task.batch(task.input.prepare(SOURCE.load(i))[None], None, train=False).images[0].numpy().tobytes()
+        for i in ids
+    }
 
 
 @pytest.fixture
@@ -81,17 +84,20 @@ def _recipe(**changes) -> RecipeConfig:
     values = {
         "data": {"source": "unused"},
         "input": {"size": tiny.SIDE, "channels": 1, "augment": "none"},
-        "learner": {"kind": "torch", "model": "tiny:counting_net", "batch_size": BATCH, "phases": [{"epochs": 1, "batch_size": 16}]},
+        "learner": {"kind": "torch", "model": "tiny:counting_net", "batch_size": BATCH, "phases": [{"epochs": 1}]},
         "features": {"backbone": "pixels", "size": 8},
         "strategies": [
-            "margin", "entropy", {"name": "kmeans", "features": "task"}, {"name": "stratified_random", "by": "predicted"}
+            "margin",
+            "entropy",
+            {"name": "kmeans", "features": "task"},
+            {"name": "stratified_random", "by": "predicted"},
         ],
         "initial": 10,
         "batch": PICKS,
         "rounds": 1,
         "seeds": [0],
         "full": False,
-    }  # fmt: skip
+    }
     return parse(RecipeConfig, values | changes, where="test")
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
+import tiny
 from labelwise.report.records import read_study
 from labelwise.store import Store
 
@@ -70,7 +70,11 @@ def images(tmp_path_factory) -> dict[str, dict[str, Any]]:
         name = f"digit {number:03d}.png"
         Image.fromarray(source.load(item)[..., 0]).save(root / "png" / name)
         labels[name] = source.truth[item]
-    np.savez(root / "digits.npz", images=source.batch(source.ids), labels=np.array([int(source.truth[i]) for i in source.ids]))
+    np.savez(
+        root / "digits.npz",
+        images=source.batch(source.ids),
+        labels=np.array([int(source.truth[i]) for i in source.ids]),
+    )
     return {
         "torch": {"images": str(root / "png"), "labels": labels},
         "features": {"images": str(root / "digits.npz"), "labels": {}},
@@ -118,7 +122,7 @@ def _check_whole(history) -> None:
 
 @pytest.mark.parametrize(("kind", "warm"), [("torch", False), ("features", False), ("torch", True)])
 def test_killed_at_every_step(kind, warm, server, images, uninterrupted, tmp_path):
-    """Before and after each write, in the middle of training, of reading, and between two files that belong together."""
+    """Around each write, in the middle of training, of reading, and between two files that belong together."""
     whole, _ = uninterrupted(kind, warm)
     _check_whole(whole)
     deaths = 0

@@ -6,8 +6,8 @@ import dataclasses
 from collections import Counter
 
 import pytest
-import tiny
 
+import tiny
 from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, parse
 from labelwise.errors import ConfigError
@@ -152,6 +152,8 @@ def test_recipes_that_cannot_be_are_refused_before_anything_is_trained(changes, 
 
 
 def test_every_strategy_may_start_by_itself(tmp_path):
-    study = Comparison(_recipe(strategies=["random", "kmeans"], start="own", seeds=[0], rounds=1), SOURCE, tmp_path).run()
+    study = Comparison(
+        _recipe(strategies=["random", "kmeans"], start="own", seeds=[0], rounds=1), SOURCE, tmp_path
+    ).run()
     assert study.runs[0].rounds[0].fit_key != study.runs[1].rounds[0].fit_key
     assert dataclasses.asdict(study.runs[0].rounds[0])["labels"] == 10

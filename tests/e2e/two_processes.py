@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import tiny
 import torch
 
+import tiny
 from labelwise.learner import Phase
 from labelwise.signals import Dropout, Embedding, HeadOutput, Probs, Uncertainty
 from labelwise.signals.draws import DrawUncertainty
@@ -30,11 +30,18 @@ def main(out: Path) -> None:
     broken = tiny.Broken(source, [source.ids[50]])
     data = tiny.learner_data(tiny.Broken(source, [source.ids[3]]), source.ids[:27])
     # 26 = 3 x 8 + 2: the last batch is a small one
-    phases = [Phase(epochs=2, batch_size=8, lr=3e-3), Phase(epochs=1, batch_size=8, trainable=("head",), optimiser="sgd", lr=0.01)]
+    phases = [
+        Phase(epochs=2, batch_size=8, lr=3e-3),
+        Phase(epochs=1, batch_size=8, trainable=("head",), optimiser="sgd", lr=0.01),
+    ]
     learner = tiny.torch_learner(model=tiny.plain_net, phases=phases, batch_size=7)
     report = learner.fit(data, 0, auxiliaries=(tiny.LossHead(),))
     rank = learner.accelerator.process_index
-    found = {"steps": np.array(report.steps), "loss": np.array(report.loss), "world": np.array(learner.accelerator.num_processes)}
+    found = {
+        "steps": np.array(report.steps),
+        "loss": np.array(report.loss),
+        "world": np.array(learner.accelerator.num_processes),
+    }
     found |= {f"weight {name}": value.numpy() for name, value in learner.networks.nets[0].state_dict().items()}
     table = learner.collect(tiny.view(broken, source.ids[20:], labels=False), frozenset(SIGNALS), data=data, seed=3)
     found |= {f"rows {n}": np.asarray(table[signal]) for n, signal in enumerate(SIGNALS)}

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+import tiny
 from labelwise.learners.passes import changed_view, dropout_mask, dropped, one_pass
 from labelwise.rng import torch_generator
 from labelwise.signals import Dropout, Members, Views
@@ -56,7 +56,10 @@ def _draws(seed: int, count: int, units: int, classes: int, exclusive: bool) -> 
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize(("count", "classes", "exclusive"), [(1, 3, True), (2, 2, True), (7, 4, True), (5, 3, False), (4, 1, False), (3, 1, True)])
+@pytest.mark.parametrize(
+    ("count", "classes", "exclusive"),
+    [(1, 3, True), (2, 2, True), (7, 4, True), (5, 3, False), (4, 1, False), (3, 1, True)],
+)
 def test_the_fold_against_a_loop_that_keeps_all_draws(measure, count, classes, exclusive):
     draws = _draws(count, count, 9, classes, exclusive)
     signal = DrawUncertainty(measure, Dropout(draws=count))
@@ -89,7 +92,7 @@ def test_units_are_those_of_the_deterministic_pass(measure):
     assert (rows[[1, 3, 4]] > max(rows[[0, 2, 5]])).all()
 
 
-# ---- a whole learner against passes done by hand -------------------------------------------------------------------------------
+# ---- a whole learner against passes done by hand --------------------------------------------------------------------
 
 SOURCE = tiny.digits(30)
 
@@ -124,7 +127,9 @@ def _by_hand(learner, passes, seed: int) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("passes", [Dropout(draws=5), Dropout(draws=3, p=0.4, after=("conv",)), Members(draws=4)], ids=repr)
+@pytest.mark.parametrize(
+    "passes", [Dropout(draws=5), Dropout(draws=3, p=0.4, after=("conv",)), Members(draws=4)], ids=repr
+)
 def test_a_learner_against_passes_by_hand(passes, learner):
     draws = _by_hand(learner, passes, 11)
     signals = [DrawUncertainty(measure, passes) for measure in MEASURES]
@@ -196,8 +201,11 @@ def test_odd_passes_are_refused():
         pass
     with pytest.raises(UnmetNeed, match="no dropout layer to draw from"), dropped(tiny.plain_net(), Dropout(), 0, 0):
         pass
-    with pytest.raises(ConfigError, match="did you mean 'hidden'"), dropped(tiny.TinyNet(), Dropout(after=("hiden",)), 0, 0):
+    with (
+        pytest.raises(ConfigError, match="did you mean 'hidden'"),
+        dropped(tiny.TinyNet(), Dropout(after=("hiden",)), 0, 0),
+    ):
         pass
-    for wrong in (dict(draws=0), dict(p=0.0), dict(p=1.0)):
+    for wrong in ({"draws": 0}, {"p": 0.0}, {"p": 1.0}):
         with pytest.raises(ValueError, match="must"):
             Dropout(**wrong)

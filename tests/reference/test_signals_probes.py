@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from torch.nn import functional as F
 
+import tiny
 from labelwise.errors import UnmetNeed
 from labelwise.learner import Phase
 from labelwise.signals import Embedding, Logits
@@ -128,4 +128,9 @@ def test_embedding_and_logits_against_hooks_by_hand():
     table = learner.collect(tiny.view(SOURCE, POOL, labels=False), frozenset({Embedding(), Logits()}))
     np.testing.assert_allclose(table[Embedding()], seen[0].numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(table[Logits()], logits.numpy(), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(table[Logits()], table[Embedding()] @ net.head.weight.detach().numpy().T + net.head.bias.detach().numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        table[Logits()],
+        table[Embedding()] @ net.head.weight.detach().numpy().T + net.head.bias.detach().numpy(),
+        rtol=1e-4,
+        atol=1e-5,
+    )

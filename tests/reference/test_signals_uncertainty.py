@@ -18,7 +18,7 @@ MEASURES = ("entropy", "margin", "least_confidence")
 REDUCTIONS = ("mean", "max", "sum", "top_k", "weighted")
 
 
-# ---- the slow twins --------------------------------------------------------------------------------------------------------
+# ---- the slow twins -------------------------------------------------------------------------------------------------
 
 
 def slow_unit(measure: str, probs: list[float], exclusive: bool) -> float:
@@ -54,7 +54,7 @@ def slow_pool(items: list[float | None], empty: str) -> list[float]:
     return [fill if value is None else value for value in items]
 
 
-# ---- the pools ---------------------------------------------------------------------------------------------------------------
+# ---- the pools ------------------------------------------------------------------------------------------------------
 
 
 def _pool(seed: int, *, classes: int, exclusive: bool, empty_share: float, items: int = 17):
@@ -74,7 +74,11 @@ def _pool(seed: int, *, classes: int, exclusive: bool, empty_share: float, items
 
 def _outputs(items, exclusive: bool) -> Outputs:
     classes = max((part.shape[1] for part, _ in items), default=1)
-    probs = np.concatenate([part.reshape(-1, classes) for part, _ in items]) if items else np.zeros((0, classes), np.float32)
+    probs = (
+        np.concatenate([part.reshape(-1, classes) for part, _ in items])
+        if items
+        else np.zeros((0, classes), np.float32)
+    )
     owners = np.repeat(np.arange(len(items)), [len(part) for part, _ in items])
     weights = np.concatenate([weight for _, weight in items])
     return Outputs(len(items), torch.from_numpy(owners), torch.from_numpy(probs), exclusive, torch.from_numpy(weights))
@@ -95,7 +99,9 @@ def test_against_loops(measure, how, empty):
             items = _pool(seed, classes=classes, exclusive=exclusive, empty_share=share)
             signal = Uncertainty(measure, how, top=2, empty=empty)
             units = [[slow_unit(measure, row.tolist(), exclusive) for row in probs] for probs, _ in items]
-            slow = [slow_item(values, weights.tolist(), how, 2) for values, (_, weights) in zip(units, items, strict=True)]
+            slow = [
+                slow_item(values, weights.tolist(), how, 2) for values, (_, weights) in zip(units, items, strict=True)
+            ]
             expected = slow_pool(slow, empty)
             for batch in (1, 5, 17):
                 rows = _collected(signal, items, exclusive, batch)
@@ -123,10 +129,17 @@ def test_nan_is_never_taken_for_an_item_without_units():
         assert np.isnan(rows[broken])
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(1, 12), st.sampled_from(REDUCTIONS), st.integers(0, 99))
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=12),
+    st.integers(1, 12),
+    st.sampled_from(REDUCTIONS),
+    st.integers(0, 99),
+)
 def test_the_batch_is_of_no_account(counts, batch, how, seed):
     rng = np.random.default_rng(seed)
-    items = [(rng.dirichlet(np.ones(3), count).astype(np.float32), rng.random(count).astype(np.float32)) for count in counts]
+    items = [
+        (rng.dirichlet(np.ones(3), count).astype(np.float32), rng.random(count).astype(np.float32)) for count in counts
+    ]
     signal = Uncertainty("margin", how, top=2)
     whole = _collected(signal, items, True, len(items))
     np.testing.assert_allclose(_collected(signal, items, True, batch), whole, rtol=1e-6)

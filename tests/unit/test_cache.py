@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Sequence
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
 import labelwise.cache
+import tiny
 from labelwise.cache import SignalCache
 from labelwise.data.views import View as SourceView
 from labelwise.errors import StateError
@@ -48,7 +49,9 @@ class Producer:
         self.signals.append(signals)
         good = [item for item in view.ids if item not in self.failing]
         columns = {signal: self._rows(signal, good) for signal in signals}
-        return SignalTable(tuple(good), columns if good else {}, {i: self.failing[i] for i in view.ids if i in self.failing})
+        return SignalTable(
+            tuple(good), columns if good else {}, {i: self.failing[i] for i in view.ids if i in self.failing}
+        )
 
     def _rows(self, signal, ids: Sequence[str]):
         numbers = torch.tensor([float(item[4:8]) for item in ids])
@@ -169,7 +172,7 @@ def test_ragged_rows_come_back(tmp_path, ids):
     values, offsets = _table(cache, producer, ids, RaggedCorners()).ragged(RaggedCorners())
     assert offsets.dtype == np.int64
     assert len(offsets) == len(ids) + 1
-    rows = [values[a:b].tolist() for a, b in zip(offsets, offsets[1:], strict=False)]
+    rows = [values[a:b].tolist() for a, b in itertools.pairwise(offsets)]
     assert rows == [[number] * (int(number) % 3) for number in _expected(ids)]
     assert producer.count == len(IDS)
 
@@ -283,7 +286,8 @@ def test_a_shard_that_was_cut_short_is_computed_anew(tmp_path):
     assert producer.count == 20
 
 
-# ---- death ---------------------------------------------------------------------------------------------------------------
+# ---- death ----------------------------------------------------------------------------------------------------------
+
 
 def _die_after_files(folder: Path, count: int) -> int:
     """Fills a cache in a process of its own, which kills itself once so many files are in place; how it ended."""
@@ -316,7 +320,7 @@ def test_killed_between_two_files_of_a_shard(files, tmp_path):
     assert values.tolist() == [number for number in _expected(IDS) for _ in range(int(number) % 3)]
 
 
-# ---- with a real learner ---------------------------------------------------------------------------------------------------
+# ---- with a real learner --------------------------------------------------------------------------------------------
 
 
 def test_with_a_net(tmp_path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-import tiny
 
+import tiny
 from labelwise.errors import NonFiniteScore
 from labelwise.learner import Phase
 from labelwise.oracle import HeldBack
@@ -32,7 +32,9 @@ def test_a_project_is_told_which_items_cannot_be_ranked(tmp_path):
     assert len(campaign.suggest(STRATEGIES.create("random"), Budget(5)).picks) == 5
 
 
-@pytest.mark.parametrize("strategy", [STRATEGIES.create(name) for name in ("margin", "entropy", "k_center", "random")], ids=repr)
+@pytest.mark.parametrize(
+    "strategy", [STRATEGIES.create(name) for name in ("margin", "entropy", "k_center", "random")], ids=repr
+)
 def test_a_simulated_run_goes_on_and_says_so(strategy, tmp_path):
     campaign = _campaign(tmp_path, truth=SOURCE.truth)
     records = list(campaign.rounds(strategy, HeldBack(SOURCE.truth), Budget(5), count=2))

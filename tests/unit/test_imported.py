@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny
 
+import tiny
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.pool import Labeled
@@ -88,13 +88,13 @@ def test_evaluate_over_what_has_a_prediction_and_a_label():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(probs=None, embeddings=None), "neither probs nor embeddings"),
-        (dict(probs=PROBS[:, :7]), "7 columns for 10 classes"),
-        (dict(probs=PROBS[:-1]), "39 rows of probs for 40 ids"),
-        (dict(embeddings=VECTORS[:-1]), "39 rows of embeddings for 40 ids"),
-        (dict(ids=[*IDS[:-1], IDS[0]]), "twice"),
-        (dict(probs=PROBS[0]), "probs"),
-        (dict(embeddings=VECTORS[0]), "embeddings"),
+        ({"probs": None, "embeddings": None}, "neither probs nor embeddings"),
+        ({"probs": PROBS[:, :7]}, "7 columns for 10 classes"),
+        ({"probs": PROBS[:-1]}, "39 rows of probs for 40 ids"),
+        ({"embeddings": VECTORS[:-1]}, "39 rows of embeddings for 40 ids"),
+        ({"ids": [*IDS[:-1], IDS[0]]}, "twice"),
+        ({"probs": PROBS[0]}, "probs"),
+        ({"embeddings": VECTORS[0]}, "embeddings"),
     ],
 )
 def test_predictions_that_do_not_fit_are_refused_in_one_line(changes, message):

@@ -1,4 +1,4 @@
-"""TorchLearner: one training loop in phases, one inference loop, weights that are named by what they were trained from."""
+"""TorchLearner: one training loop in phases, one inference loop, weights named by what they were trained from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from torch import Tensor, nn
 
+import tiny
 from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.learner import Auxiliary, LearnerData, Phase
@@ -49,7 +49,7 @@ def _rows(learner: TorchLearner, signal=None, ids=POOL, **options) -> np.ndarray
     return np.array(learner.collect(tiny.view(SOURCE, ids, labels=False), frozenset({signal}), **options)[signal])
 
 
-# ---- the same training gives the same weights ------------------------------------------------------------------------------
+# ---- the same training gives the same weights -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("augment", ["none", "shift_flip"])
@@ -77,19 +77,23 @@ def test_a_second_fit_of_one_learner_starts_from_scratch():
 
 
 CHANGES = {
-    "seed": dict(seed=1),
-    "labels": dict(data=replace(DATA, labeled=replace(DATA.labeled, targets=tuple((t + 1) % 10 for t in DATA.labeled.targets)))),
-    "items": dict(data=tiny.learner_data(SOURCE, LABELED[1:])),
-    "auxiliary": dict(auxiliaries=(tiny.LossHead(),)),
-    "auxiliary's options": dict(auxiliaries=(tiny.LossHead(strength=0.5),)),
-    "phases": dict(learner=tiny.torch_learner(phases=[Phase(epochs=2, batch_size=16, lr=1e-3)])),
-    "members": dict(learner=tiny.torch_learner(members=2)),
-    "precision": dict(learner=tiny.torch_learner(precision="bf16")),
-    "model": dict(learner=tiny.torch_learner(model=tiny.plain_net)),
-    "named model": dict(learner=tiny.torch_learner(model="lenet")),
-    "preparation": dict(learner=tiny.torch_learner(tiny.Classification(tiny.CLASSES, InputSpec((16, 16), 1, std=(0.4,)), "none"))),
-    "augmentation": dict(learner=tiny.torch_learner(tiny.digits_task("shift"))),
-    "classes": dict(learner=tiny.torch_learner(tiny.digits_task(classes=tuple("abcdefghij")))),
+    "seed": {"seed": 1},
+    "labels": {
+        "data": replace(DATA, labeled=replace(DATA.labeled, targets=tuple((t + 1) % 10 for t in DATA.labeled.targets)))
+    },
+    "items": {"data": tiny.learner_data(SOURCE, LABELED[1:])},
+    "auxiliary": {"auxiliaries": (tiny.LossHead(),)},
+    "auxiliary's options": {"auxiliaries": (tiny.LossHead(strength=0.5),)},
+    "phases": {"learner": tiny.torch_learner(phases=[Phase(epochs=2, batch_size=16, lr=1e-3)])},
+    "members": {"learner": tiny.torch_learner(members=2)},
+    "precision": {"learner": tiny.torch_learner(precision="bf16")},
+    "model": {"learner": tiny.torch_learner(model=tiny.plain_net)},
+    "named model": {"learner": tiny.torch_learner(model="lenet")},
+    "preparation": {
+        "learner": tiny.torch_learner(tiny.Classification(tiny.CLASSES, InputSpec((16, 16), 1, std=(0.4,)), "none"))
+    },
+    "augmentation": {"learner": tiny.torch_learner(tiny.digits_task("shift"))},
+    "classes": {"learner": tiny.torch_learner(tiny.digits_task(classes=tuple("abcdefghij")))},
 }
 
 
@@ -128,11 +132,13 @@ def test_functions_that_build_different_nets_have_different_digests():
     builders += [closure(8), closure(16)]
     configs = [repr(dict(tiny.torch_learner(model=builder).config)) for builder in builders]
     assert len(set(configs)) == 6
-    again = [repr(dict(tiny.torch_learner(model=builder).config)) for builder in (functools.partial(_wide, 8), closure(8))]
+    again = [
+        repr(dict(tiny.torch_learner(model=builder).config)) for builder in (functools.partial(_wide, 8), closure(8))
+    ]
     assert again == [configs[2], configs[4]], "and the same ones the same"
 
 
-# ---- phases ------------------------------------------------------------------------------------------------------------------
+# ---- phases ---------------------------------------------------------------------------------------------------------
 
 
 def _steps(**phase) -> int:
@@ -205,7 +211,9 @@ def test_alternating_batches_end_together():
 
 def test_trainable_prefixes_freeze_the_rest():
     start = _fit(tiny.torch_learner(phases=[Phase(epochs=1, lr=1e-12, weight_decay=0.0, schedule="constant")]))
-    learner = _fit(tiny.torch_learner(model=tiny.plain_net, phases=[Phase(epochs=3, batch_size=8, trainable=("head", "hidden"))]))
+    learner = _fit(
+        tiny.torch_learner(model=tiny.plain_net, phases=[Phase(epochs=3, batch_size=8, trainable=("head", "hidden"))])
+    )
     fresh = tiny.torch_learner(model=tiny.plain_net)._fresh(0, 0).state_dict()
     moved = {key for key, value in learner.networks.nets[0].state_dict().items() if not torch.equal(value, fresh[key])}
     assert moved == {"head.weight", "head.bias", "hidden.weight", "hidden.bias"}
@@ -260,7 +268,9 @@ def test_nothing_to_train_on():
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle", "constant"])
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_every_optimiser_and_schedule_learns(optimiser, schedule):
-    phase = Phase(epochs=60, batch_size=11, optimiser=optimiser, schedule=schedule, lr=0.05 if optimiser == "sgd" else 1e-2)
+    phase = Phase(
+        epochs=60, batch_size=11, optimiser=optimiser, schedule=schedule, lr=0.05 if optimiser == "sgd" else 1e-2
+    )
     learner = tiny.torch_learner(model=tiny.plain_net, phases=[phase])
     report = learner.fit(DATA, 0)
     assert report.loss < 1.5, "below the 2.3 of guessing"
@@ -276,7 +286,7 @@ def test_progress_is_told():
     assert [what for what in told if what[0] == "reading the pool"][-1] == ("reading the pool", 38, 38)
 
 
-# ---- going on, members, precision ----------------------------------------------------------------------------------------------
+# ---- going on, members, precision -----------------------------------------------------------------------------------
 
 
 def test_a_warm_start_goes_on_from_the_weights_in_use(tmp_path):
@@ -332,7 +342,9 @@ def test_drawing_members_of_a_single_model_is_refused():
 
 
 def test_bf16_on_a_cpu():
-    learner = tiny.torch_learner(model=tiny.plain_net, precision="bf16", phases=[Phase(epochs=60, batch_size=11, lr=1e-2)])
+    learner = tiny.torch_learner(
+        model=tiny.plain_net, precision="bf16", phases=[Phase(epochs=60, batch_size=11, lr=1e-2)]
+    )
     report = learner.fit(DATA, 0, auxiliaries=(tiny.LossHead(),))
     assert math.isfinite(report.loss)
     assert all(value.dtype != torch.bfloat16 for value in _state(learner).values()), "weights stay in float32"
@@ -365,7 +377,7 @@ def test_trainings_do_not_pile_up_in_memory():
     assert torch.optim.AdamW not in kinds
 
 
-# ---- auxiliaries ----------------------------------------------------------------------------------------------------------------
+# ---- auxiliaries ----------------------------------------------------------------------------------------------------
 
 
 def test_a_head_learns_beside_the_model_and_is_read_as_a_signal():
@@ -376,7 +388,10 @@ def test_a_head_learns_beside_the_model_and_is_read_as_a_signal():
     net, head = learner.networks.nets[0], learner.networks.heads[0]["loss_head"]
     batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(LABELED)), None, train=False)
     seen = {}
-    hooks = [getattr(net, path).register_forward_hook(lambda m, i, o, path=path: seen.update({path: o})) for path in ("conv", "hidden")]
+    hooks = [
+        getattr(net, path).register_forward_hook(lambda m, i, o, path=path: seen.update({path: o}))
+        for path in ("conv", "hidden")
+    ]
     with torch.inference_mode():
         net(batch.images)
         by_hand = head(torch.cat([seen["conv"].mean((2, 3)), seen["hidden"]], dim=1))[:, 0]
@@ -390,7 +405,9 @@ def test_a_detached_head_leaves_the_model_as_it_would_be_without():
     phases = [Phase(epochs=2, batch_size=11, weight_decay=0.0)]
     alone = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases))
     beside = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(),))
-    weightless = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(strength=0.0),))
+    weightless = _fit(
+        tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(strength=0.0),)
+    )
     for other in (beside, weightless):
         assert _equal(alone.networks.nets[0].state_dict(), other.networks.nets[0].state_dict())
     assert not _equal(beside.networks.heads[0].state_dict(), weightless.networks.heads[0].state_dict())
@@ -407,10 +424,12 @@ def test_a_head_on_a_layer_that_is_not_there():
         _fit(auxiliaries=(tiny.LossHead(taps=("conv", "hiden")),))
 
 
-# ---- weights on disk ------------------------------------------------------------------------------------------------------------
+# ---- weights on disk ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"members": 2}, {"model": "resnet18_cifar"}, {"model": "tiny:named_net"}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"members": 2}, {"model": "resnet18_cifar"}, {"model": "tiny:named_net"}, {"precision": "bf16"}]
+)
 def test_saved_and_loaded_to_the_bit(options, tmp_path):
     phases = [Phase(epochs=1, batch_size=22, trainable=() if "model" in options else ("head",))]
     learner = _fit(tiny.torch_learner(phases=phases, **options))
@@ -444,7 +463,7 @@ def test_foreign_weights_are_refused_and_change_nothing(tmp_path):
     other.save(cut)
     (cut / "weights.safetensors").write_bytes((cut / "weights.safetensors").read_bytes()[:-100])
     for folder, weights in (("other", "something else"), ("empty", "x"), ("noise", "x"), ("cut", other.weights)):
-        with pytest.raises(DataError, match="[Dd]elete the folder") as caught:
+        with pytest.raises(DataError, match=r"[Dd]elete the folder") as caught:
             learner.load(tmp_path / folder, weights)
         assert "\n" not in str(caught.value)
         assert learner.weights == key
@@ -472,7 +491,7 @@ def test_before_the_first_fit():
         learner.evaluate(tiny.view(SOURCE, POOL))
 
 
-# ---- bring your own net -----------------------------------------------------------------------------------------------------------
+# ---- bring your own net ---------------------------------------------------------------------------------------------
 
 
 class Own(nn.Module):
@@ -527,11 +546,13 @@ def test_a_net_with_another_number_of_outputs_is_refused():
         _fit(tiny.torch_learner(model=lambda: tiny.TinyNet(classes=7)))
 
 
-# ---- trouble ------------------------------------------------------------------------------------------------------------------------
+# ---- trouble --------------------------------------------------------------------------------------------------------
 
 
 def test_a_diverging_training_reports_nan():
-    learner = tiny.torch_learner(model=tiny.plain_net, phases=[Phase(epochs=5, optimiser="sgd", lr=1e12, schedule="constant")])
+    learner = tiny.torch_learner(
+        model=tiny.plain_net, phases=[Phase(epochs=5, optimiser="sgd", lr=1e12, schedule="constant")]
+    )
     report = learner.fit(DATA, 0)
     assert math.isnan(report.loss)
     metrics = learner.evaluate(tiny.view(SOURCE, LABELED))

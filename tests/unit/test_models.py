@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import tiny
 import torch
 from torch import nn
 
+import tiny
 from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.models import Taps, build, last_linear, load_weights, model_names
@@ -64,7 +64,7 @@ def test_input_that_a_net_refuses_is_one_line():
     assert "\n" not in str(caught.value)
 
 
-# ---- weights -------------------------------------------------------------------------------------------------------------
+# ---- weights --------------------------------------------------------------------------------------------------------
 
 
 def _net() -> nn.Module:
@@ -133,7 +133,7 @@ def test_reference_nets_have_no_downloads(name):
     assert "\n" not in str(caught.value)
 
 
-# ---- inner layers ----------------------------------------------------------------------------------------------------------
+# ---- inner layers ---------------------------------------------------------------------------------------------------
 
 
 def test_taps_give_what_hooks_by_hand_give_and_are_gone_afterwards():
@@ -167,7 +167,11 @@ def test_pooled():
 def test_widths_leave_the_mode_as_it_was():
     net = tiny.TinyNet().train()
     statistics = net.norm.running_mean.clone()
-    assert widths(net, ["conv", "hidden", "head:input"], torch.rand(2, 1, 16, 16)) == {"conv": 6, "hidden": 12, "head:input": 12}
+    assert widths(net, ["conv", "hidden", "head:input"], torch.rand(2, 1, 16, 16)) == {
+        "conv": 6,
+        "hidden": 12,
+        "head:input": 12,
+    }
     assert net.training
     assert torch.equal(net.norm.running_mean, statistics)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-import tiny
 
+import tiny
 from labelwise.errors import UndeclaredSignal, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.oracle import HeldBack
@@ -70,9 +70,9 @@ class Ghosts(Passes):
 TORCH, FEATURES = tiny.torch_learner(), tiny.feature_learner(SOURCE)
 IMPORTED = ImportedPredictions(tiny.digits_task(), ["a"], embeddings=tiny.np.zeros((1, 2), "float32"))
 CASES = {
-    "embedding from a file without probs": (IMPORTED, _wants(Probs()), "needs probs for .* ImportedPredictions provides embedding"),
+    "embedding from a file without probs": (IMPORTED, _wants(Probs()), "needs probs .* provides embedding"),
     "frozen features that are not there": (TORCH, _wants(Embedding("frozen")), "give the project a feature backbone"),
-    "passes that a head on features cannot make": (FEATURES, _wants(DrawUncertainty("bald", Members())), "needs Members passes"),
+    "passes that frozen features cannot make": (FEATURES, _wants(DrawUncertainty("bald", Members())), "Members passes"),
     "passes that nobody makes": (TORCH, _wants(DrawUncertainty("bald", Ghosts())), "needs Ghosts passes"),
     "members of a single model": (TORCH, _wants(DrawUncertainty("bald", Members())), "needs Members passes"),
     "a probe without a model": (FEATURES, _wants(LossSlope()), "needs to probe the model"),
@@ -99,7 +99,9 @@ def test_what_can_be_met_passes():
     Offer(TORCH).check([_wants(HeadOutput("loss_head"), heads=(tiny.LossHead(),)), _wants(LossSlope(), Embedding())])
     Offer(TORCH).check([_wants(DrawUncertainty("bald", Dropout()))])
     Offer(tiny.torch_learner(members=3)).check([_wants(DrawUncertainty("bald", Members()))])
-    Offer(FEATURES, frozen=True).check([STRATEGIES.create(name) for name in ("margin", "kmeans", "k_center", "prefilter")])
+    Offer(FEATURES, frozen=True).check(
+        [STRATEGIES.create(name) for name in ("margin", "kmeans", "k_center", "prefilter")]
+    )
     Offer(TORCH, held_back=True).check([Wants(Needs(truth=True))])
 
 

@@ -85,7 +85,7 @@ def test_options_that_can_be():
 
 def test_import_object():
     assert import_object("json:dumps").__name__ == "dumps"
-    with pytest.raises(ConfigError, match="package.module:name"):
+    with pytest.raises(ConfigError, match=r"package\.module:name"):
         import_object("json")
 
 

@@ -42,9 +42,12 @@ def test_parts_do_not_run_together():
 
 
 def test_streams_are_the_same_in_another_process():
-    code = "from labelwise.rng import *; print(seed_of(3, 'select', 1), generator(3, 'x').integers(1 << 40), digest({'b': 1, 'a': 'é'}))"
+    code = "from labelwise.rng import *\n"
+    code += "print(seed_of(3, 'select', 1), generator(3, 'x').integers(1 << 40), digest({'b': 1, 'a': 'é'}))"
     environment = os.environ | {"PYTHONHASHSEED": "77"}
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout.split()
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    ).stdout.split()
     assert out == [str(seed_of(3, "select", 1)), str(generator(3, "x").integers(1 << 40)), digest({"a": "é", "b": 1})]
 
 
@@ -68,8 +71,14 @@ def test_seeds_fit_what_takes_them(seed, names):
 @pytest.mark.parametrize("make", [generator, torch_generator])
 def test_named_streams_are_independent(make):
     def draw(stream) -> list[float]:
-        return torch.rand(4, generator=stream).tolist() if isinstance(stream, torch.Generator) else stream.random(4).tolist()
+        return (
+            torch.rand(4, generator=stream).tolist()
+            if isinstance(stream, torch.Generator)
+            else stream.random(4).tolist()
+        )
 
-    streams = [draw(make(*names)) for names in ((0,), (1,), (0, "a"), (0, "b"), (0, "a", 0), (0, "a", 1), (0, "a", "1"))]
+    streams = [
+        draw(make(*names)) for names in ((0,), (1,), (0, "a"), (0, "b"), (0, "a", 0), (0, "a", 1), (0, "a", "1"))
+    ]
     assert len({tuple(values) for values in streams}) == len(streams)
     assert draw(make(0, "a")) == streams[2]

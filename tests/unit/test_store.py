@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import itertools
 import random
 import signal
 import sqlite3
@@ -23,13 +23,13 @@ from labelwise.store import SCHEMA_VERSION, Store
 
 EVENTS = [
     Added(Item("a.png", "a.png")),
-    Added(Item("b, c\n\"é\".png", "b, c\n\"é\".png", group="p1"), "pool"),
+    Added(Item('b, c\n"é".png', 'b, c\n"é".png', group="p1"), "pool"),
     Added(Item("a.png#box:0,0,4,4", "a.png", region="box:0,0,4,4"), "pool"),
     Added(Item("t.png", "t.png"), "test"),
     Queried("a.png", 0, 2, 0.5, "margin", "cat", 0.25),
     Labeled("a.png", {"boxes": [[0, 1.5]], "name": "é"}, {"boxes": 2.0, "seconds": 1.5}),
-    Skipped("b, c\n\"é\".png", "blurred"),
-    Cleared("b, c\n\"é\".png"),
+    Skipped('b, c\n"é".png', "blurred"),
+    Cleared('b, c\n"é".png'),
 ]
 
 
@@ -61,7 +61,7 @@ def _opened(folder: Path, *, create: bool = False):
         store.close()
 
 
-# ---- what is written is read ---------------------------------------------------------------------------------------------
+# ---- what is written is read ----------------------------------------------------------------------------------------
 
 
 def test_every_kind_of_event_comes_back(tmp_path):
@@ -128,7 +128,7 @@ def test_content_is_read_once_until_a_file_changes(tmp_path):
     assert asked[-1] == ["b", "c"]
 
 
-# ---- versions and damage -------------------------------------------------------------------------------------------------
+# ---- versions and damage --------------------------------------------------------------------------------------------
 
 
 def test_a_newer_project_is_refused(tmp_path):
@@ -136,7 +136,7 @@ def test_a_newer_project_is_refused(tmp_path):
         store.append(EVENTS[:1])
     with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as database, database:
         database.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA_VERSION + 1),))
-    with pytest.raises(StateError, match="written by a newer labelwise .*update labelwise") as caught:
+    with pytest.raises(StateError, match=r"written by a newer labelwise .*update labelwise") as caught:
         Store(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -264,7 +264,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path):
         assert len(store.pool()) == 3001
 
 
-# ---- several processes ---------------------------------------------------------------------------------------------------
+# ---- several processes ----------------------------------------------------------------------------------------------
 
 WRITER = """
 import sys
@@ -314,7 +314,7 @@ def test_two_processes_append_at_once_and_nothing_is_lost(tmp_path):
         own = [event.item.id for event in events if event.item.id.startswith(name)]
         assert own == sorted(own), "each writer's events keep their order"
     runs = [event.item.group for event in events]
-    assert sum(a != b for a, b in zip(runs, runs[1:], strict=False)) == 3 * 40 - 1, "transactions are not mixed"
+    assert sum(a != b for a, b in itertools.pairwise(runs)) == 3 * 40 - 1, "transactions are not mixed"
 
 
 OPENER = """
@@ -369,9 +369,9 @@ def test_the_second_command_waits_and_says_so(tmp_path):
 def test_who_waits_too_long_is_told_who_holds_it(tmp_path):
     with _opened(tmp_path, create=True) as store:
         holder = _holder(tmp_path)
-        with pytest.raises(StateError, match=f"process {holder.pid}.* still works on this project") as caught:
-            with store.lock(wait=0.2):
-                raise AssertionError("two hold it")
+        said = f"process {holder.pid}.* still works on this project"
+        with pytest.raises(StateError, match=said) as caught, store.lock(wait=0.2):
+            raise AssertionError("two hold it")
         assert "\n" not in str(caught.value)
         _kill(holder)
 
@@ -394,13 +394,16 @@ def test_the_lock_is_released_when_a_command_fails(tmp_path):
             pass
 
 
-# ---- size ----------------------------------------------------------------------------------------------------------------
+# ---- size -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_two_hundred_thousand_images(tmp_path, record_property, capsys):
     """Registered in one transaction and replayed; the design promises under a minute."""
-    events = [Added(Item(f"folder/{n // 1000:03d}/image {n:06d}.jpg", f"folder/{n // 1000:03d}/image {n:06d}.jpg")) for n in range(200_000)]
+    events = [
+        Added(Item(f"folder/{n // 1000:03d}/image {n:06d}.jpg", f"folder/{n // 1000:03d}/image {n:06d}.jpg"))
+        for n in range(200_000)
+    ]
     with _opened(tmp_path, create=True) as store:
         started = time.perf_counter()
         store.append(events)

@@ -153,14 +153,13 @@ class TorchLearner(Learner):
         if init is not None and init != self._weights:
             raise DataError(f"training was to start from weights {init}, and {self._weights} are loaded")
         started = time.perf_counter()
-        # copies, so that a training that is broken off leaves the weights in use as they are
+        # copies: a training that is broken off leaves the weights in use as they are
         warm = copy.deepcopy(self.networks.nets) if init is not None else []
         # one for each training: an accelerator keeps all that it ever prepared
         accelerator = make_accelerator(self.precision)
         nets, heads, skipped, steps, loss = [], [], {}, 0, 0.0
         for member in range(self.members):
-            net = warm[member] if warm else self._fresh(seed, member)
-            net = self._placed(net)
+            net = self._placed(warm[member] if warm else self._fresh(seed, member))
             with seeded(seed, "heads", member):
                 added = build_heads(net, auxiliaries, self._example())
             step = TrainingStep(net, self.task, auxiliaries, added)
@@ -174,20 +173,18 @@ class TorchLearner(Learner):
         self._weights = self.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
         return FitReport(loss, steps, time.perf_counter() - started, skipped)
 
-    def _together(
-        self, nets: Sequence[nn.Module], heads: Sequence[nn.ModuleDict], auxiliaries: Sequence[Auxiliary]
-    ) -> Networks:
-        return Networks(self.task, nets, heads, tuple(auxiliaries), self.embedding, DTYPES[self.precision])
+    def _together(self, nets: list[nn.Module], heads: list[nn.ModuleDict], added: Sequence[Auxiliary]) -> Networks:
+        return Networks(self.task, nets, heads, tuple(added), self.embedding, DTYPES[self.precision])
 
     def _fresh(self, seed: int, member: int) -> nn.Module:
         with seeded(seed, "weights", member):
             if self.model is None:
                 return self.task.default_model()
-            if isinstance(self.model, str):
-                net = build(self.model, len(self.task.classes), self.task.input, weights=self.pretrained)
-                check_output(net, len(self.task.classes), self.task.input)
-                return net
-            return self.model()
+            if not isinstance(self.model, str):
+                return self.model()
+            net = build(self.model, len(self.task.classes), self.task.input, weights=self.pretrained)
+            check_output(net, len(self.task.classes), self.task.input)
+            return net
 
     def _placed(self, net: nn.Module) -> nn.Module:
         layout = torch.channels_last if self.task.input.channels == 3 else torch.contiguous_format
