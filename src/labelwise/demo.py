@@ -79,12 +79,15 @@ class Demo:
 
         images, labels = _digits()
         names = [f"{number:04d}.png" for number in range(len(images))]
+        rows = [("id", "label"), *((name, CLASSES[label]) for name, label in zip(names, labels, strict=True))]
         try:
-            strange = self.folder.exists() and any(self.folder.iterdir()) and not self.images.is_dir()
-            if strange:
+            # the labels come first: a folder that has them is ours
+            others = self.folder.exists() and {path.name for path in self.folder.iterdir()} - {self.labels.parent.name}
+            if others and not self.labels.is_file():
                 raise StateError(f"{str(self.folder)!r} holds other files: choose a new folder with --out")
-            self.images.mkdir(parents=True, exist_ok=True)
-            self.labels.parent.mkdir(exist_ok=True)
+            self.labels.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.labels, "".join(f"{item},{label}\n" for item, label in rows).encode())
+            self.images.mkdir(exist_ok=True)
         except OSError as error:
             raise StateError(
                 f"cannot write {str(self.folder)!r}: {error.strerror}. Choose another --out folder"
@@ -96,8 +99,6 @@ class Demo:
                 Image.fromarray(image).save(part, "PNG")
                 part.replace(self.images / name)
             progress("writing images", done, len(names))
-        rows = [("id", "label"), *((name, CLASSES[label]) for name, label in zip(names, labels, strict=True))]
-        write_whole(self.labels, "".join(f"{item},{label}\n" for item, label in rows).encode())
         return len(names)
 
     def recipe(self) -> RecipeConfig:

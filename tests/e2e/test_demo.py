@@ -62,12 +62,14 @@ def test_demo_walks_the_whole_way_and_again(tmp_path: Path) -> None:
 
 
 def test_demo_leaves_other_folders_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "0000.png").write_text("mine")
     command = [sys.executable, "-m", "labelwise", "demo", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "holds other files" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["images", "0000.png"]
+    assert (tmp_path / "images" / "0000.png").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

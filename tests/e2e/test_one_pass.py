@@ -84,7 +84,12 @@ def _recipe(**changes) -> RecipeConfig:
     values = {
         "data": {"source": "unused"},
         "input": {"size": tiny.SIDE, "channels": 1, "augment": "none"},
-        "learner": {"kind": "torch", "model": "tiny:counting_net", "batch_size": BATCH, "phases": [{"epochs": 1}]},
+        "learner": {
+            "kind": "torch",
+            "model": "tiny:counting_net",
+            "batch_size": BATCH,
+            "phases": [{"epochs": 1, "min_steps": 0}],
+        },
         "features": {"backbone": "pixels", "size": 8},
         "strategies": [
             "margin",

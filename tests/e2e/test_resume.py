@@ -149,8 +149,8 @@ def test_killed_at_random_instants(kind, server, images, uninterrupted, tmp_path
     draw = random.Random(7)
     deaths = 0
     for number in range(60):
-        # ever longer lives, so that it ends
-        life = draw.uniform(0, seconds * (0.2 + 0.1 * number))
+        # ever longer lives: the first die early on any machine, and the last lives to the end
+        life = draw.uniform(0.3, 1.0) * seconds * 0.1 * 1.25**number
         result = server.run(
             "campaign", kind=kind, **images[kind], folder=str(tmp_path), warm=False, deaths=None, after=life
         )
@@ -165,24 +165,33 @@ def test_killed_at_random_instants(kind, server, images, uninterrupted, tmp_path
 @pytest.mark.parametrize("kind", ["torch", "features"])
 def test_all_but_the_database_can_be_deleted(kind, server, images, uninterrupted, tmp_path):
     """Weights, rows and axes gone after each death: they are made again, and the picks stay."""
-    whole, _ = uninterrupted(kind)
+    whole, seconds = uninterrupted(kind)
+    draw = random.Random(11)
+    deaths = 0
     for number in range(60):
-        folder, deaths = tmp_path / "run", tmp_path / "deaths"
-        result = server.run("campaign", kind=kind, **images[kind], folder=str(folder), warm=False, deaths=str(deaths))
+        life = draw.uniform(0.3, 1.0) * seconds * 0.1 * 1.25**number
+        result = server.run(
+            "campaign", kind=kind, **images[kind], folder=str(tmp_path), warm=False, deaths=None, after=life
+        )
         if result["ended"] == 0:
             break
-        if number % 5 == 4:
-            for entry in folder.iterdir():
-                if entry.is_dir():
-                    shutil.rmtree(entry)
+        deaths += 1
+        for entry in tmp_path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
     assert result["ended"] == 0
-    _assert_same(_history(folder), whole)
+    assert deaths >= 2
+    _assert_same(_history(tmp_path), whole)
 
 
 RECIPE = {
     "data": {"source": "unused"},
     "input": {"size": 16, "channels": 1, "augment": "none"},
-    "learner": {"kind": "torch", "model": "lenet", "phases": [{"epochs": 2, "batch_size": 16, "lr": 3e-3}]},
+    "learner": {
+        "kind": "torch",
+        "model": "lenet",
+        "phases": [{"epochs": 2, "batch_size": 16, "lr": 3e-3, "min_steps": 0}],
+    },
     "features": {"backbone": "pixels", "size": 8},
     "strategies": ["random", "margin"],
     "initial": 10,
@@ -207,7 +216,7 @@ def test_a_comparison_killed_and_resumed_gives_the_same_study(server, images, tm
     whole = server.run("comparison", **arguments, folder=str(tmp_path / "whole"), deaths=None)
     draw = random.Random(3)
     for number in range(60):
-        life = draw.uniform(0, whole["seconds"] * (0.3 + 0.1 * number))
+        life = draw.uniform(0.3, 1.0) * whole["seconds"] * 0.1 * 1.25**number
         deaths = str(tmp_path / "deaths") if number % 2 else None
         result = server.run("comparison", **arguments, folder=str(tmp_path / "killed"), deaths=deaths, after=life)
         if result["ended"] == 0:
