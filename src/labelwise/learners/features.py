@@ -301,9 +301,13 @@ def fit_linear(x_LD: Tensor, labels_L: Tensor, classes: int, strength: float) ->
         weight (C, D), bias (C,), and the mean cross-entropy reached. Classes without a label get a low bias by
         themselves.
     """
-    weight = torch.zeros(classes, x_LD.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
     x, ridge = x_LD.double(), strength / (2 * len(x_LD))
+    # the ridge keeps the optimum within the span of the rows: with fewer labels than features solve it there, exactly
+    span = torch.linalg.svd(x, full_matrices=False).Vh if x.shape[0] < x.shape[1] else None
+    if span is not None:
+        x = x @ span.T
+    weight = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, tolerance_change=1e-9, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
@@ -316,4 +320,5 @@ def fit_linear(x_LD: Tensor, labels_L: Tensor, classes: int, strength: float) ->
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         reached = float(F.cross_entropy(x @ weight.T + bias, labels_L))
-    return weight.detach().float(), bias.detach().float(), reached
+        full = weight if span is None else weight @ span
+    return full.detach().float(), bias.detach().float(), reached
