@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans as SklearnKMeans
 
 from labelwise.errors import ConfigError, DataError
 from labelwise.selection import clustering
+from labelwise.selection.progress import listening
 
 
 def generator(seed=0):
@@ -25,8 +26,8 @@ def inertia(found):
     return float(found.distance2_N.double().sum())
 
 
-def kmeans(rows, k, seed=0, **options):
-    return clustering.kmeans(rows, k, rng=generator(seed), **options)
+def kmeans(rows, k, seed=0, among=None, **search):
+    return clustering.kmeans(rows, k, among=among, rng=generator(seed), search=clustering.Search(**search))
 
 
 def slow_assign(rows, centroids):
@@ -76,34 +77,50 @@ def test_assignment_refuses_what_does_not_fit():
 # k-means
 
 
-@pytest.mark.parametrize("lloyd", ["faiss", "torch"])
+def lloyd(rows, centroids, iterations, tolerance=0.0, among=None):
+    read = clustering._Rows(torch.from_numpy(rows), among)
+    mean = read.mean()
+    search = clustering.Search(iterations=iterations, tolerance=tolerance)
+    return clustering._lloyd(read, torch.from_numpy(centroids), mean, read.norms(mean), search)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_iterations_are_those_of_lloyd(lloyd, offset):
-    rows = clustered(600, 8, groups=5, spread=0.4)
-    rows_ND = torch.from_numpy(rows + np.float32(offset))
-    first = rows_ND[:5].clone()
-    mean_D = rows_ND.mean(0)
-    if lloyd == "faiss":
-        found = clustering._lloyd_faiss(rows_ND, first, mean_D if offset else None, 6)
-    else:
-        found = clustering._lloyd_torch(rows_ND, first, mean_D, 6)
-    expected = slow_lloyd(rows_ND.numpy(), first.numpy(), 6)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-4)
-    assert torch.equal(first, rows_ND[:5])
+def test_iterations_are_those_of_lloyd(offset):
+    rows = clustered(600, 8, groups=5, spread=0.4) + np.float32(offset)
+    first = rows[:5].copy()
+    np.testing.assert_allclose(lloyd(rows, first, 6), slow_lloyd(rows, first, 6), rtol=1e-5, atol=2e-4)
+    np.testing.assert_array_equal(first, rows[:5])
 
 
-def test_empty_clusters_of_the_torch_path_move_to_the_worst_served_row():
-    rows = torch.tensor([[0.0], [1.0], [2.0], [50.0], [51.0]])
-    far_off = torch.tensor([[1.0], [1000.0]])
-    found = clustering._lloyd_torch(rows, far_off, rows.mean(0), 5)
-    assert sorted(found.flatten().tolist()) == [1.0, 50.5]
+def test_iterations_end_when_the_inertia_has_stopped_falling():
+    rows = clustered(3000, 8, groups=5, spread=1.0)
+    first = rows[:20].copy()
+    centroids, before, done = first, np.inf, 0
+    while True:
+        assignment, _ = slow_assign(rows, centroids)
+        centroids = slow_lloyd(rows, centroids, 1)
+        inertia = ((rows - centroids[assignment]) ** 2).sum()
+        done += 1
+        if before - inertia <= 2e-3 * inertia:
+            break
+        before = inertia
+    assert 3 < done < 20
+    np.testing.assert_allclose(lloyd(rows, first, 30, tolerance=2e-3), centroids, atol=1e-4)
+    assert np.abs(slow_lloyd(rows, first, done + 1) - centroids).max() > 1e-3
+
+
+def test_empty_clusters_move_to_the_worst_served_rows():
+    rows = np.array([[0.0], [1.0], [2.0], [50.0], [51.0], [-60.0]], dtype=np.float32)
+    start = np.array([[1.0], [1000.0], [2000.0]], dtype=np.float32)
+    np.testing.assert_allclose(np.sort(lloyd(rows, start, 1).flatten()), [-60, rows.mean(), 51], atol=1e-5)
+    np.testing.assert_allclose(np.sort(lloyd(rows, start, 9).flatten()), [-60, 1, 50.5], atol=1e-5)
 
 
 @pytest.mark.parametrize("start", clustering.STARTS)
 def test_a_clustering_is_consistent_with_itself(start):
     rows = clustered(800, 8, spread=0.5)
     before = rows.copy()
-    found = kmeans(rows, 10, start=start, iterations=200)
+    found = kmeans(rows, 10, start=start, iterations=200, tolerance=0)
     assignment, distance2 = slow_assign(rows, found.centroids_KD.numpy())
     np.testing.assert_array_equal(found.assignment_N, assignment)
     np.testing.assert_allclose(found.distance2_N, distance2, rtol=1e-4)
@@ -169,6 +186,52 @@ def test_oversampling_gives_way_where_its_matrix_would_be_large(monkeypatch):
     assert inertia(kmeans(rows, 8)) == inertia(kmeans(rows, 8, start="plus_plus"))
 
 
+def test_some_rows_are_clustered_as_if_alone():
+    rows = clustered(900, 8)
+    some = generator(1).permutation(900)[:500]
+    rows[np.setdiff1d(np.arange(900), some)] = np.nan
+    alone, among = kmeans(rows[some], 12), kmeans(rows, 12, among=some)
+    assert torch.equal(alone.assignment_N, among.assignment_N)
+    assert torch.equal(alone.centroids_KD, among.centroids_KD)
+    assert torch.equal(alone.distance2_N, among.distance2_N)
+    rows[:] = 1
+    rows[77] = np.inf
+    with pytest.raises(DataError, match="1 of 900 rows"):
+        kmeans(rows, 2, among=np.arange(900))
+    with pytest.raises(DataError, match=r"\[77\]"):
+        kmeans(rows, 2, among=np.arange(50, 90))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_are_streamed(tmp_path, dtype, monkeypatch):
+    rows = clustered(6000, 128).astype(dtype)
+    np.save(tmp_path / "rows.npy", rows)
+    largest = []
+    read = torch.Tensor.float
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: largest.append(tensor.shape) or read(tensor))
+    kmeans(np.load(tmp_path / "rows.npy", mmap_mode="r"), 40)
+    assert max(shape[0] for shape in largest if len(shape) == 2) <= 4096
+
+
+def test_the_start_of_a_large_pool_is_drawn_from_a_sample(monkeypatch):
+    monkeypatch.setattr(clustering, "_START_ROWS", 400)
+    rows = clustered(5000, 8, groups=10, spread=0.1)
+    best = inertia(kmeans(rows, 10, restarts=5))
+    assert inertia(kmeans(rows, 10)) <= 1.2 * best
+    some = np.arange(0, 5000, 2)
+    assert inertia(kmeans(rows, 10, among=some)) <= 0.6 * 1.2 * best
+
+
+def test_progress_is_told():
+    heard = []
+    with listening(lambda what, done, total: heard.append((what, done, total))):
+        kmeans(clustered(9000, 4), 5, tolerance=0)
+    done = [done for what, done, _ in heard if what == "clustering"]
+    assert done == sorted(done)
+    assert len(done) > 10
+    assert all(done <= total for _, done, total in heard)
+
+
 def test_impossible_clusterings_are_refused():
     rows = clustered(10, 3)
     for k in (0, 11):
@@ -176,6 +239,8 @@ def test_impossible_clusterings_are_refused():
             kmeans(rows, k)
     with pytest.raises(ConfigError, match="restarts"):
         kmeans(rows, 2, restarts=0)
+    with pytest.raises(ConfigError, match="tolerance"):
+        kmeans(rows, 2, tolerance=-1e-3)
     with pytest.raises(ConfigError, match="start"):
         kmeans(rows, 2, start="k-means++")
     rows[3, 0] = np.nan

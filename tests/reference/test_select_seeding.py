@@ -90,12 +90,31 @@ def test_the_longest_row_may_come_first():
     assert int(plus_plus([[5.0], [5.1], [-4.0]], 1, first="longest")[0]) == 1
 
 
+def test_equally_long_rows_take_turns_as_the_first():
+    rows = np.eye(12)
+    assert len({int(plus_plus(rows, 1, seed=seed, first="longest")[0]) for seed in range(40)}) > 8
+
+
 def test_duplicates_come_only_when_nothing_else_is_left():
     rows = np.repeat(generator(4).normal(size=(30, 8)), 4, axis=0).astype(np.float32)
     for seed in range(5):
         picks = plus_plus(rows, 120, seed=seed)
         assert len(set(picks.tolist())) == 120
         assert len({pick // 4 for pick in picks[:30].tolist()}) == 30
+
+
+@pytest.mark.parametrize("proposals", [2, 16, 128])
+def test_light_rows_learn_of_picks_when_they_are_proposed(monkeypatch, proposals):
+    """Forty far rows and 900 copies of a near one, with 2 % of the weight: one copy is picked, whenever, never two."""
+    monkeypatch.setattr(seeding, "_PROPOSALS", proposals)
+    far, near = 32 * np.eye(41)[:40], np.repeat(np.eye(41)[40:], 900, axis=0)
+    rows = np.concatenate([np.zeros((1, 41)), far, near])
+    early = 0
+    for seed in range(12):
+        picks = plus_plus(rows, 41, labeled_L=[0], seed=seed).tolist()
+        assert sum(pick > 40 for pick in picks) == 1
+        early += picks[-1] <= 40
+    assert early > 0, "at times the copy is picked before the last of the far rows"
 
 
 def test_identical_and_zero_rows_give_distinct_picks():

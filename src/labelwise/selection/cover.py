@@ -13,10 +13,12 @@ from torch import Tensor
 
 from labelwise.errors import DataError
 from labelwise.selection.arrays import ArrayLike, as_positions, check_budget, free_candidates
+from labelwise.selection.progress import report
 from labelwise.selection.space import Points, Space
 
 # Sizes found by measuring (benchmarks/speed/selection.py); they change the time, never the picks.
-_GROUP = 2048  # candidates brought up to date together
+_GROUP = 2048  # candidates brought up to date together, at the least
+_NEAR = 16384  # those of them that are gathered, so that no group takes the memory of the pool
 _HEAD = 256  # those of them whose distances to each other are all at hand
 _FEW = 4  # a group that yields fewer picks than this was too small: the next has twice the size
 
@@ -85,6 +87,7 @@ def k_center(
         cover.cover(labeled)
     distances2: list[float] = []
     while cover.picked < k:
+        report("covering the pool", cover.picked, k)
         distances2 += cover.pick_some(k - cover.picked)
     if alone:
         distances2.insert(0, distances2[0] if distances2 else cover.farthest2())
@@ -177,8 +180,10 @@ class _Cover:
         A pick is certain while the best row of the group, all up to date, is at least as far as the highest bound
         outside: what stands there can only have fallen. None is certain if the whole group has fallen below.
         """
-        group_G, rest2 = _highest(self.bound2_N, self.size, self.order_N)
+        group_G, outside2 = _highest(self.bound2_N, self.size, self.order_N)
         self._refresh(group_G)
+        highest, inside2 = _highest(self.bound2_N[group_G], _NEAR, self.order_N[group_G])
+        group_G, rest2 = group_G[highest], max(outside2, inside2)
         points_G = self.space.take(group_G)
         near2_G = self.bound2_N[group_G]
         found2: list[float] = []
@@ -195,7 +200,7 @@ class _Cover:
             found2 += picks2
         self.bound2_N[group_G] = near2_G
         self.seen_N[group_G] = self.count
-        if len(found2) < _FEW:
+        if len(found2) < _FEW and outside2 >= inside2:
             self._widen()
         else:
             self.size = max(self.size // 2, min(_GROUP, self.size))

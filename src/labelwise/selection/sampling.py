@@ -5,6 +5,7 @@ Dimension key: M candidates, K picks.
 
 from __future__ import annotations
 
+import heapq
 import math
 from typing import Literal, TypeAlias
 
@@ -80,6 +81,58 @@ def stratified(strata_M: ArrayLike, k: int, *, rng: np.random.Generator) -> Tens
     round_M = torch.arange(len(strata), device=strata.device) - torch.searchsorted(ordered_M, ordered_M)
     turn_M = torch.from_numpy(rng.permutation(len(strata))).to(strata.device)
     return drawn_M[turn_M[round_M[turn_M].argsort(stable=True)]][:k]
+
+
+def apportion(shares_C: ArrayLike, k: int, *, room_C: ArrayLike | None = None, rng: np.random.Generator) -> Tensor:
+    """Deal k picks out to classes in proportion to their shares, none beyond its room.
+
+    One pick after another goes to ``argmax_c share_c / (2 given_c + 1)`` among the classes with room left (Webster's
+    rule): shares that come out whole are met exactly, the others up to rounding, and every prefix is as fair as the
+    whole. A share of 0 is dealt to only when all others are full; equal claims go by ``rng``.
+
+    Args:
+        shares_C: zero or above, in any unit.
+        k: picks to deal out, at most the sum of ``room_C``.
+        room_C: most that each class can take; without limit by default.
+        rng: order of equal claims.
+
+    Returns:
+        (k,) int64: the class that each pick goes to, in turn.
+
+    Raises:
+        ConfigError: more picks than room.
+        DataError: a share that is negative or not finite.
+
+    Cost:
+        O(C + k log C).
+
+    Example:
+        >>> apportion([2.0, 1.0], 3, rng=np.random.default_rng(0)).tolist()
+        [0, 1, 0]
+
+    Reference:
+        Balinski and Young, Fair Representation, 1982 (Webster's method).
+    """
+    shares = as_tensor(shares_C).double().cpu()
+    if not bool((torch.isfinite(shares) & (shares >= 0)).all()):
+        raise DataError(f"shares are {shares.tolist()[:6]}; needed are finite numbers, zero or above")
+    room = torch.full((len(shares),), k) if room_C is None else as_tensor(room_C).cpu()
+    check_budget(k, int(room.sum()))
+    turn = rng.permutation(len(shares)).tolist()
+    # the turn decides between equal claims only
+    claims = [(-share, turn[c], c) for c, share in enumerate(shares.tolist()) if int(room[c])]
+    heapq.heapify(claims)
+    given = [0] * len(shares)
+    dealt: list[int] = []
+    while len(dealt) < k:
+        _, order, c = claims[0]
+        dealt.append(c)
+        given[c] += 1
+        if given[c] < int(room[c]):
+            heapq.heapreplace(claims, (-float(shares[c]) / (2 * given[c] + 1), order, c))
+        else:
+            heapq.heappop(claims)
+    return torch.tensor(dealt, dtype=torch.int64)
 
 
 def perturb(scores_M: ArrayLike, *, how: Noise, coldness: float = 1.0, rng: np.random.Generator) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from labelwise.errors import unknown
 from labelwise.selection.arrays import ArrayLike, as_positions, check_budget, free_candidates, squared_norms
+from labelwise.selection.progress import report
 from labelwise.selection.space import Space
 
 First: TypeAlias = Literal["uniform", "longest"]
@@ -21,6 +22,8 @@ First: TypeAlias = Literal["uniform", "longest"]
 _PROPOSALS = 128
 # Below this share of accepted proposals the weights are brought up to date.
 _STALE = 0.5
+# Share of the whole weight that may lie on candidates whose weights are left as they are.
+_LIGHT = 0.1
 
 
 def plus_plus(
@@ -41,8 +44,8 @@ def plus_plus(
     factor and embeddings as features this is the selection of BADGE.
 
     The draw is exact, yet most picks cost no pass over the pool: distances only fall, so proposals are drawn from old
-    weights and accepted with probability new / old (rejection sampling); the weights of all rows are renewed by one
-    matrix product when half of the proposals fail.
+    weights and accepted with probability new / old (rejection sampling); when half of the proposals fail, the weights
+    of the rows that hold nine tenths of the whole are renewed by one matrix product.
 
     Args:
         features_ND: one row per item; any float type.
@@ -50,7 +53,8 @@ def plus_plus(
         factor_NC: second factor, one row per item.
         labeled_L: rows that count as picked already; none by default.
         candidates_M: positions that may be picked; all that are not labelled by default.
-        first: the first pick when nothing is labelled: ``uniform`` at random, or the ``longest`` row (BADGE).
+        first: the first pick when nothing is labelled: ``uniform`` at random, or the ``longest`` row (BADGE), at
+            random among equally long ones.
         rng: source of the draws.
 
     Returns:
@@ -85,16 +89,21 @@ def plus_plus(
     if len(labeled):
         seeds.renew(labeled)
     elif k:
-        norms_N = space.norms_N if factor_NC is not None else squared_norms(features_ND)
-        start = candidates[norms_N[candidates].argmax()] if first == "longest" else _any(candidates, rng)
-        seeds.accept(start.reshape(1))
+        if first == "longest":
+            norms_M = (space.norms_N if factor_NC is not None else squared_norms(features_ND))[candidates]
+            candidates = candidates[norms_M == norms_M.max()]
+        seeds.accept(candidates[int(rng.integers(len(candidates)))].reshape(1))
     while len(seeds.picks) < k and seeds.draw(k - len(seeds.picks)):
-        pass
+        report("drawing", len(seeds.picks), k)
     return seeds.filled(k)
 
 
 class _Seeds:
-    """The picks so far, and the weights as of the last renewal."""
+    """The picks so far, and for each candidate a weight: its squared distance to the picks that it knows of.
+
+    What it does not know of can only lower it, and is made up for when the candidate is proposed. So renewals leave out
+    the light candidates, however many they are, until they hold a share of the whole weight that counts.
+    """
 
     def __init__(self, space: Space, candidates_M: Tensor, rng: np.random.Generator) -> None:
         self.space = space
@@ -103,6 +112,9 @@ class _Seeds:
         self.picks: list[int] = []
         self.weight_M = torch.full((len(candidates_M),), torch.inf, device=space.device)
         self._cumulative_M = torch.empty(0)
+        self._heavy_M = torch.ones(len(candidates_M), dtype=torch.bool, device=space.device)
+        # centres that no candidate knows of yet, and those that light ones may not know of
+        self._new: list[int] = []
         self._unseen: list[int] = []
 
     def accept(self, positions_P: Tensor) -> None:
@@ -111,17 +123,33 @@ class _Seeds:
         self.renew(positions_P)
 
     def renew(self, centres_P: Tensor) -> None:
-        """Let every weight know of these rows."""
-        for some_P in torch.split(centres_P, self.space.centres):
-            centres = self.space.take(some_P)
-            for first in range(0, len(self.candidates_M), self.space.block):
-                part = slice(first, first + self.space.block)
-                near2_B = self.space.take(self.candidates_M[part]).nearest2(centres)
-                self.weight_M[part] = torch.minimum(self.weight_M[part], near2_B)
-        self.weight_M[torch.isin(self.candidates_M, centres_P)] = 0.0
+        """Let every candidate know of these rows, the first ones."""
+        self._new = self._unseen = centres_P.tolist()
+        self._renew()
+
+    def _renew(self) -> None:
+        """Bring the heavy candidates up to date, and of the light ones those that weigh too much by now."""
+        self._learn(self._heavy_M, self._new)
+        while float(self.weight_M[~self._heavy_M].sum()) > _LIGHT * float(self.weight_M.sum()):
+            risen_M = _heaviest(self.weight_M) & ~self._heavy_M
+            self._learn(risen_M, self._unseen)
+            self._heavy_M |= risen_M
+        self._new = []
+        if bool(self._heavy_M.all()):
+            self._unseen = []
+        self._heavy_M &= _heaviest(self.weight_M)
         # float64: a float32 running sum over a million rows would starve the last ones.
         self._cumulative_M = self.weight_M.double().cumsum(0)
-        self._unseen = []
+
+    def _learn(self, mask_M: Tensor, centres: list[int]) -> None:
+        places_A = mask_M.nonzero().flatten()
+        centres_P = torch.tensor(centres, dtype=torch.int64, device=self.space.device)
+        for some_P in torch.split(centres_P, self.space.centres):
+            points = self.space.take(some_P)
+            for part_B in torch.split(places_A, self.space.block):
+                near2_B = self.space.take(self.candidates_M[part_B]).nearest2(points)
+                self.weight_M[part_B] = torch.minimum(self.weight_M[part_B], near2_B)
+        self.weight_M[torch.isin(self.candidates_M, centres_P)] = 0.0
 
     def draw(self, limit: int) -> bool:
         """One batch of proposals; False when no candidate has any weight left."""
@@ -142,9 +170,10 @@ class _Seeds:
         chosen = _accepted(old2_B, now2_B, distances2_BB, limit, self.rng)
         found = position_B[torch.tensor(chosen, dtype=torch.int64, device=self.space.device)].tolist()
         self.picks += found
-        self._unseen += found
+        self._unseen = self._unseen + found
+        self._new = self._new + found
         if len(found) < min(limit, _STALE * _PROPOSALS):
-            self.renew(torch.tensor(self._unseen, dtype=torch.int64, device=self.space.device))
+            self._renew()
         return True
 
     def filled(self, k: int) -> Tensor:
@@ -153,6 +182,15 @@ class _Seeds:
         left = self.candidates_M[~torch.isin(self.candidates_M, picks)]
         order = torch.from_numpy(self.rng.permutation(len(left))[: k - len(picks)]).to(self.space.device)
         return torch.cat([picks, left[order]])
+
+
+def _heaviest(weight_M: Tensor) -> Tensor:
+    """Mask of the fewest candidates that hold nearly all the weight; all where that is most of them."""
+    high_to_low, order_M = weight_M.double().sort(descending=True, stable=True)
+    count = int((high_to_low.cumsum(0) < (1 - _LIGHT / 4) * high_to_low.sum()).sum()) + 1
+    heavy_M = torch.zeros_like(weight_M, dtype=torch.bool)
+    heavy_M[order_M[: count if 2 * count < len(weight_M) else None]] = True
+    return heavy_M
 
 
 def _accepted(old2_B: Tensor, now2_B: Tensor, distances2_BB: Tensor, limit: int, rng: np.random.Generator) -> list[int]:
@@ -169,7 +207,3 @@ def _accepted(old2_B: Tensor, now2_B: Tensor, distances2_BB: Tensor, limit: int,
             if len(chosen) == limit:
                 break
     return chosen
-
-
-def _any(candidates_M: Tensor, rng: np.random.Generator) -> Tensor:
-    return candidates_M[int(rng.integers(len(candidates_M)))]

@@ -18,9 +18,9 @@ from torch import Tensor
 from labelwise.errors import DataError
 from labelwise.selection.arrays import ArrayLike, as_matrix, block_rows, blocks, squared_norms
 
-# Rounding of the three terms, in units of |x|^2 + |y|^2. Measured on duplicates of 1 to 4096 features: at most 6e-7.
+#: rounding of the three terms, in units of |x|^2 + |y|^2. Measured on duplicates of 1 to 4096 features: at most 6e-7.
 # So rows nearer than about a seven-hundredth of their distance from the mean count as duplicates.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 
 # Rows and centres of one product. 4 MB of results stay in the caches of a CPU (measured); a GPU wants large launches.
 _CPU_TILE = (2048, 512)
@@ -57,7 +57,7 @@ class Points:
             # <r h', s g'> = <r, s> <h, g> for outer products: the C x D products are never formed.
             inner_AB = (self.rows_AD @ other.rows_AD.T).mul_(self.factor_AC @ other.factor_AC.T)
             distances_AB = sum_AB - 2 * inner_AB
-        return distances_AB.masked_fill_(distances_AB <= _ROUNDING * sum_AB, 0.0)
+        return distances_AB.masked_fill_(distances_AB <= ROUNDING * sum_AB, 0.0)
 
     def nearest2(self, other: Points) -> Tensor:
         """Squared distance to the nearest of the other points, (A,)."""
@@ -66,7 +66,7 @@ class Points:
         # One product and one pass over it; the smallest |y|^2 - 2 <x, y> decides, |x|^2 comes after.
         least_A = torch.addmm(other.norms_A, self.rows_AD, other.rows_AD.T, alpha=-2).amin(1)
         distances_A = least_A + self.norms_A
-        return distances_A.masked_fill_(distances_A <= 2 * _ROUNDING * self.norms_A, 0.0)
+        return distances_A.masked_fill_(distances_A <= 2 * ROUNDING * self.norms_A, 0.0)
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,26 @@ class Space:
     factor_NC: Tensor | None
     mean_D: Tensor | None
     norms_N: Tensor
+    scale_N: Tensor | None = None
+
+    @classmethod
+    def of_unit(cls, features_ND: ArrayLike) -> Space:
+        """The space of the rows scaled to length one as they are read; rows of zeros stay.
+
+        Raises:
+            DataError: no matrix, or rows that are not finite.
+        """
+        rows_ND = as_matrix(features_ND)
+        length2_N = squared_norms(rows_ND)
+        scale_N = torch.where(length2_N > 0, length2_N.rsqrt(), 1.0)
+        total_D = torch.zeros(rows_ND.shape[1], dtype=torch.float64, device=rows_ND.device)
+        for part, block in blocks(rows_ND, block_rows(rows_ND)):
+            total_D += scale_N[part] @ block
+        mean_D = (total_D / max(1, len(rows_ND))).float()
+        norms_N = torch.empty_like(length2_N)
+        for part, block in blocks(rows_ND, block_rows(rows_ND)):
+            norms_N[part] = squared_norms(block * scale_N[part, None], minus=mean_D)
+        return cls(rows_ND, None, mean_D, norms_N, scale_N)
 
     @classmethod
     def of(cls, features_ND: ArrayLike, factor_NC: ArrayLike | None = None) -> Space:
@@ -117,6 +137,8 @@ class Space:
         """Gather rows: the only copies of features that are ever made."""
         # index_select copies rows more than twice as fast as indexing does on a CPU (measured).
         rows_AD = torch.index_select(self.rows_ND, 0, positions_A).float()
+        if self.scale_N is not None:
+            rows_AD = rows_AD * self.scale_N[positions_A, None]
         if self.mean_D is not None:
             rows_AD -= self.mean_D
         factor_AC = None if self.factor_NC is None else torch.index_select(self.factor_NC, 0, positions_A).float()
