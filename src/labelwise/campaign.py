@@ -29,10 +29,11 @@ from labelwise.pool import Event, Labeled, Pool, Positions, Queried, Skipped
 from labelwise.report.records import RoundRecord
 from labelwise.rng import generator, seed_of
 from labelwise.selection.arrays import as_tensor
+from labelwise.selection.progress import listening
 from labelwise.signals.base import Signal, SignalRole, SignalTable
 from labelwise.signals.plain import Probs
 from labelwise.strategies.random import Random
-from labelwise.strategy import Budget, Collected, Needs, Query, Selection, Step, Strategy, run_steps
+from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Selection, Step, Strategy, run_steps
 
 if TYPE_CHECKING:
     from labelwise.cache import Producer, SignalCache
@@ -400,7 +401,8 @@ class _Chooser:
             query = self._query(strategy, count)
             query = replace(query, budget=min(count, len(query.unlabeled_M)))
             try:
-                selection = run_steps(strategy, query, self._collect)
+                with listening(self.campaign.progress):
+                    selection = run_steps(strategy, query, self._collect)
             except NonFiniteScore as error:
                 raise self._not_finite(strategy, error) from error
             short = len(selection.positions_K) < query.budget and len(self.unreadable) > known
@@ -440,8 +442,14 @@ class _Chooser:
             labels_R=_labels(task, pool, reference),
             class_counts_C=None if labels_L is None else labels_L.bincount(minlength=len(task.classes)),
             truth_N=None if truth is None else _truth(task, pool, truth),
+            head=self._head(strategy),
             round=pool.round,
         )
+
+    def _head(self, strategy: Strategy) -> LinearHead | None:
+        learner = self.setting.learner
+        wanted = any(step.needs.head for step in strategy.steps())
+        return learner.linear_head() if wanted and learner.weights is not None else None
 
     def _collect(self, step: Step, query: Query) -> Collected:
         started = time.perf_counter()

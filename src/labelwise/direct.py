@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from labelwise.arrays import SHOWN, Arrays, Given, numbers
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.rng import generator
-from labelwise.selection.arrays import ArrayLike, as_tensor
-from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal
+from labelwise.selection.arrays import ArrayLike
+from labelwise.selection.progress import Listener, listening
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget, Collected, Query, Step, Strategy, run_steps
-from labelwise.task import Outputs
+from labelwise.strategies.parts import needs_of
+from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Step, Strategy, run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: rows turned into signals at once
-BLOCK = 65_536
+    from labelwise.signals.base import Signal
 
 
 @dataclass(frozen=True)
@@ -43,125 +44,55 @@ class Picks:
         return len(self.positions)
 
 
-@dataclass(frozen=True)
-class Arrays:
-    """The user's arrays as signals, in the frame of rows; each signal is computed once, block by block.
-
-    Args:
-        probs_NC: class probabilities.
-        embeddings_ND: one vector per item.
-        draws_TNC: class probabilities of T stochastic passes.
-        exclusive: rows of probabilities sum to one.
-    """
-
-    probs_NC: Tensor | None = None
-    embeddings_ND: Tensor | None = None
-    draws_TNC: Tensor | None = None
-    exclusive: bool = True
-
-    def matrix(self, signal: Signal) -> Tensor:
-        """(N, ...) for a signal; the embeddings themselves without a copy.
-
-        Raises:
-            UnmetNeed: an array that it is made from was not given.
-        """
-        if isinstance(signal, Probe):
-            raise UnmetNeed(f"{signal!r} needs the model itself, not arrays: run it in a project with a torch learner")
-        if signal.fields == {"embedding"}:
-            return self._given("embeddings", self.embeddings_ND)
-        if strange := signal.fields - {"probs", "logits"}:
-            raise UnmetNeed(f"it needs {', '.join(sorted(strange))}, which only a model in a project gives")
-        if isinstance(signal, Draw):
-            return signal.settle(self._drawn(signal, self._given("draws", self.draws_TNC)))
-        assert isinstance(signal, Plain)
-        probs_NC = self._given("probs", self._mean_probs())
-        parts = []
-        for start in range(0, len(probs_NC), BLOCK):
-            block = probs_NC[start : start + BLOCK].float()
-            outputs = Outputs.of_images(block, exclusive=self.exclusive, logits=block.clamp_min(1e-12).log())
-            rows = signal.compute(outputs)
-            assert not isinstance(rows, Ragged)
-            parts.append(rows)
-        return signal.settle(torch.cat(parts))
-
-    def _mean_probs(self) -> Tensor | None:
-        if self.probs_NC is None and self.draws_TNC is not None:
-            return self.draws_TNC.float().mean(0)
-        return self.probs_NC
-
-    def _drawn(self, signal: Draw, draws_TNC: Tensor) -> Tensor:
-        state = signal.start(Outputs.of_images(draws_TNC[0].float(), exclusive=self.exclusive))
-        for probs_NC in draws_TNC:
-            state = signal.step(state, Outputs.of_images(probs_NC.float(), exclusive=self.exclusive))
-        return signal.finish(state)
-
-    @staticmethod
-    def _given(name: str, array: Tensor | None) -> Tensor:
-        if array is None:
-            raise UnmetNeed(f"it needs {name}=, which was not given")
-        return array
-
-    def size(self) -> int:
-        """Number of items N.
-
-        Raises:
-            ConfigError: no array was given, or they disagree.
-        """
-        sizes = {
-            name: size
-            for name, size in (
-                ("probs", None if self.probs_NC is None else len(self.probs_NC)),
-                ("embeddings", None if self.embeddings_ND is None else len(self.embeddings_ND)),
-                ("draws", None if self.draws_TNC is None else self.draws_TNC.shape[1]),
-            )
-            if size is not None
-        }
-        if not sizes:
-            raise ConfigError("no array was given: pass embeddings= (N, D), probs= (N, C) or draws= (T, N, C)")
-        if len(set(sizes.values())) > 1:
-            raise ConfigError(
-                f"the arrays have different numbers of items: {sizes}. Give one row for each item in all of them"
-            )
-        return next(iter(sizes.values()))
-
-
 def select(
     strategy: str | Strategy,
-    budget: int,
+    budget: int | Budget,
     *,
-    probs: ArrayLike | None = None,
-    embeddings: ArrayLike | None = None,
-    draws: ArrayLike | None = None,
+    probs: Given | None = None,
+    embeddings: Given | None = None,
+    draws: Given | None = None,
+    head: tuple[ArrayLike, ArrayLike] | LinearHead | None = None,
     labeled: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     cost: ArrayLike | None = None,
     ids: Sequence[str] | None = None,
     exclusive: bool = True,
     seed: int = 0,
+    progress: Listener | None = None,
     **options: Any,
 ) -> Picks:
     """Chooses which items to label next, from arrays of any model. Arrays that the method does not read are ignored.
 
+    ``probs``, ``embeddings`` and ``draws`` may also be paths of ``.npy`` or ``.safetensors`` files (with
+    ``FILE.safetensors#TENSOR`` for one tensor of several that bears another name): they are mapped and read in blocks,
+    so they may be larger than memory.
+
     Args:
         strategy: a registered name (``labelwise.list_strategies()``) with ``options``, or a ``Strategy``.
-        budget: how many items to choose.
+        budget: how many items to choose; or ``labelwise.Budget(amount, unit)``, which buys as many as ``cost`` allows.
         probs: class probabilities (N, C).
         embeddings: one vector per item (N, D); any float type; memory maps are read in place.
         draws: class probabilities of stochastic passes (T, N, C).
+        head: (weight (C, D), bias (C,)) of the linear layer that turns the embeddings into the logits of ``probs``, for
+            methods that ask what the model would say of other embeddings. In PyTorch: ``(layer.weight, layer.bias)``.
         labeled: positions that have a label already; never chosen.
         labels: class index of each of those.
         cost: expected cost of each item (N,), for methods that weigh it.
-        ids: a name for each row: the same ids are then chosen however the rows are ordered.
+        ids: a name for each row: the same ids are then chosen however the rows are ordered. For that the rows are put
+            in the order of their ids: free where they lie so already, else one copy of the arrays that the method
+            reads (of a mapped file in a temporary file, not in memory).
         exclusive: rows of ``probs`` sum to one; False for sigmoid heads.
         seed: of every random choice.
+        progress: called with (what is going on, done, total) on long work; an exception that it raises ends the work.
         options: the strategy's own.
 
     Raises:
         ConfigError: unknown strategy or option, a budget larger than the pool, arrays of different lengths.
-        DataError: probabilities that are none, values that are not finite.
+        DataError: probabilities that are none, values that are not finite, a file that cannot be read. Every array that
+            the method reads is looked at before any work.
         UnmetNeed: the method needs an array that was not given.
 
-    Cost: the strategy's; embeddings are not copied unless ``ids`` has them reordered.
+    Cost: the strategy's, and two passes over what it reads; embeddings are not copied unless ``ids`` reorders them.
 
     Example:
         >>> import labelwise as lw
@@ -172,24 +103,55 @@ def select(
     if options and not isinstance(strategy, str):
         raise ConfigError(f"{strategy!r} came with {', '.join(options)}=: give a strategy its options where it is made")
     chosen = STRATEGIES.create(strategy, **options) if isinstance(strategy, str) else strategy
-    arrays = Arrays(_probabilities(probs, exclusive), _embeddings(embeddings), _draws(draws, exclusive), exclusive)
+    _refuse(chosen)
+    arrays = Arrays.open(probs, embeddings, draws, exclusive=exclusive)
     count = arrays.size()
     order = None if ids is None else _order(ids, count)
-    labeled_L, labels_L = _labeled(labeled, labels, count)
+    labeled_L, labels_L = _labeled(labeled, labels, count, arrays.classes)
     cost_N = _cost(cost, count)
+    layer = _head(head, arrays)
     if order is not None:
-        arrays, labeled_L = _reordered(arrays, order), _inverse(order)[labeled_L]
+        labeled_L = _inverse(order)[labeled_L]
         cost_N = None if cost_N is None else cost_N[order]
-    query = _query(count, labeled_L, labels_L, cost_N, generator(seed, "select", 0), budget)
-    if chosen.oracle:
-        raise UnmetNeed(f"strategy {chosen.name!r} reads hidden labels: it exists only in simulated campaigns")
+    rng = generator(seed, "select", 0)
+    spend = budget if isinstance(budget, Budget) else Budget(budget)
+    query = Query(labeled_L, labeled_L[:0], 0, rng, labels_L=labels_L, cost_N=cost_N, head=layer)
+    query = _query(query, count, arrays.classes, spend)
     try:
-        selection = run_steps(chosen, query, lambda step, now: _collected(arrays, step, now))
+        read = _read(arrays, needs_of([chosen.acts_as(query)]), layer)
+        with contextlib.nullcontext() if progress is None else listening(progress):
+            arrays.check(read)
+            if order is not None:
+                arrays = arrays.reordered(order, read)
+            selection = run_steps(chosen, query, lambda step, now: _collected(arrays, step, now))
+        selection = spend.cut(selection, query.cost_N)
     except UnmetNeed as error:
         raise UnmetNeed(f"strategy {chosen.name!r} cannot run on what it was given: {error}") from None
-    positions_K = selection.positions_K if order is None else order[selection.positions_K]
+    positions_K = selection.positions_K.cpu()
     scores = None if selection.scores_K is None else selection.scores_K.cpu().numpy()
-    return Picks(positions_K.cpu().numpy(), scores, selection.notes)
+    return Picks((positions_K if order is None else order[positions_K]).numpy(), scores, selection.notes)
+
+
+def _refuse(strategy: Strategy) -> None:
+    """What arrays cannot give to any method is refused at once."""
+    if strategy.oracle or needs_of([strategy]).truth:
+        raise UnmetNeed(f"strategy {strategy.name!r} reads hidden labels: it exists only in simulated campaigns")
+    if auxiliaries := strategy.auxiliaries():
+        names = ", ".join(auxiliary.name for auxiliary in auxiliaries)
+        raise UnmetNeed(
+            f"strategy {strategy.name!r} trains a head beside the model ({names}): run it in a project with a torch "
+            "learner"
+        )
+
+
+def _read(arrays: Arrays, needs: Needs, layer: LinearHead | None) -> frozenset[str]:
+    """Names of the arrays that are going to be read; before any of them is."""
+    if needs.head and layer is None:
+        raise UnmetNeed(
+            "it needs head=, which was not given: give (weight (C, D), bias (C,)) of the model's last linear layer, "
+            "the one that reads the embeddings; in PyTorch head=(layer.weight, layer.bias)"
+        )
+    return frozenset[str]().union(*(arrays.read_by(signal) for signal in needs.signals))
 
 
 def _collected(arrays: Arrays, step: Step, query: Query) -> Collected:
@@ -208,30 +170,35 @@ class Held:
         return self.rows[signal]
 
 
-def _query(
-    count: int, labeled_L: Tensor, labels_L: Tensor | None, cost_N: Tensor | None, rng: np.random.Generator, budget: int
-) -> Query:
-    free = torch.ones(count, dtype=torch.bool)
-    free[labeled_L] = False
-    unlabeled_M = free.nonzero().squeeze(1)
-    order = labeled_L.argsort()
-    return Query(
-        labeled_L=labeled_L[order],
+def _query(query: Query, count: int, classes: int, spend: Budget) -> Query:
+    """The same with its candidates, its labelled items in order, and its budget checked."""
+    free_N = torch.ones(count, dtype=torch.bool)
+    free_N[query.labeled_L] = False
+    unlabeled_M = free_N.nonzero().squeeze(1)
+    order = query.labeled_L.argsort()
+    labels_L = None if query.labels_L is None else query.labels_L[order]
+    return replace(
+        query,
+        labeled_L=query.labeled_L[order],
         unlabeled_M=unlabeled_M,
-        budget=Budget(budget).items(len(unlabeled_M)),
-        rng=rng,
-        labels_L=None if labels_L is None else labels_L[order],
-        class_counts_C=None if labels_L is None or not len(labels_L) else labels_L.bincount(),
-        cost_N=cost_N,
+        budget=spend.items(len(unlabeled_M), None if query.cost_N is None else query.cost_N[unlabeled_M]),
+        labels_L=labels_L,
+        class_counts_C=None if labels_L is None else labels_L.bincount(minlength=classes),
     )
 
 
-def _labeled(labeled: ArrayLike | None, labels: ArrayLike | None, count: int) -> tuple[Tensor, Tensor | None]:
+def _labeled(
+    labeled: ArrayLike | None, labels: ArrayLike | None, count: int, classes: int
+) -> tuple[Tensor, Tensor | None]:
     labeled_L = _whole("labeled", [] if labeled is None else labeled)
-    if len(labeled_L) and (int(labeled_L.min()) < 0 or int(labeled_L.max()) >= count):
-        raise ConfigError(f"labeled= holds positions outside 0 to {count - 1}: give rows of the arrays")
-    if len(set(labeled_L.tolist())) != len(labeled_L):
-        raise ConfigError("labeled= holds a position twice: give each row once")
+    outside = labeled_L[(labeled_L < 0) | (labeled_L >= count)].tolist()
+    if outside:
+        shown = ", ".join(map(str, outside[:SHOWN]))
+        raise ConfigError(f"labeled= holds positions outside 0 to {count - 1} ({shown}): give rows of the arrays")
+    names, times = torch.unique(labeled_L, return_counts=True)
+    if len(names) != len(labeled_L):
+        shown = ", ".join(map(str, names[times > 1][:SHOWN].tolist()))
+        raise ConfigError(f"labeled= holds a position twice ({shown}): give each row once")
     if labels is None:
         return labeled_L, None
     labels_L = _whole("labels", labels)
@@ -241,25 +208,58 @@ def _labeled(labeled: ArrayLike | None, labels: ArrayLike | None, count: int) ->
         )
     if len(labels_L) and int(labels_L.min()) < 0:
         raise ConfigError(f"labels= holds {int(labels_L.min())}: give the index of a class, 0 or more")
+    if classes > 1 and len(labels_L) and int(labels_L.max()) >= classes:
+        raise ConfigError(
+            f"labels= holds {int(labels_L.max())}, and the probabilities have {classes} classes: give 0 to "
+            f"{classes - 1}"
+        )
     return labeled_L, labels_L
 
 
 def _whole(name: str, array: ArrayLike) -> Tensor:
-    numbers = _array(name, array, 1)
-    if numbers.numel() and (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool):
-        raise ConfigError(f"{name}= has type {numbers.dtype}: give whole numbers (for a mask, numpy.flatnonzero(mask))")
-    return numbers.to(torch.int64)
+    found = numbers(name, array, 1).cpu()
+    if found.numel() and (found.is_floating_point() or found.dtype == torch.bool):
+        raise ConfigError(f"{name}= has type {found.dtype}: give whole numbers (for a mask, numpy.flatnonzero(mask))")
+    return found.to(torch.int64)
 
 
 def _cost(cost: ArrayLike | None, count: int) -> Tensor | None:
     if cost is None:
         return None
-    cost_N = _array("cost", cost, 1)
+    cost_N = numbers("cost", cost, 1)
     if len(cost_N) != count:
         raise ConfigError(f"cost= has {len(cost_N)} entries for {count} rows: give one for each")
     if not bool(torch.isfinite(cost_N).all()) or bool((cost_N < 0).any()):
         raise ConfigError("cost= holds values that are negative or not finite: give what each item will cost")
     return cost_N
+
+
+def _head(head: tuple[ArrayLike, ArrayLike] | LinearHead | None, arrays: Arrays) -> LinearHead | None:
+    if head is None:
+        return None
+    if isinstance(head, LinearHead):
+        head = (head.weight_CD, head.bias_C)
+    if isinstance(head, str | Tensor | np.ndarray) or not isinstance(head, Sequence) or len(head) != 2:
+        raise ConfigError("head= is no pair: give (weight, bias) of the last linear layer, of shapes (C, D) and (C,)")
+    weight_CD, bias_C = numbers("head weight", head[0], 2).float(), numbers("head bias", head[1], 1).float()
+    classes, width = weight_CD.shape
+    if len(bias_C) != classes:
+        raise ConfigError(
+            f"head= has a weight of shape ({classes}, {width}) and a bias of {len(bias_C)}: give {classes}"
+        )
+    if arrays.embeddings_ND is not None and arrays.embeddings_ND.shape[1] != width:
+        raise ConfigError(
+            f"head= reads {width} features, and embeddings= has {arrays.embeddings_ND.shape[1]}: give the layer that "
+            "reads these embeddings; its weight has shape (classes, features)"
+        )
+    if arrays.probs_NC is not None and arrays.probs_NC.shape[1] != classes:
+        raise ConfigError(
+            f"head= has {classes} classes, and probs= has {arrays.probs_NC.shape[1]}: give the layer that made them; "
+            "its weight has shape (classes, features)"
+        )
+    if not bool(torch.isfinite(weight_CD).all() & torch.isfinite(bias_C).all()):
+        raise DataError("head= holds NaN or infinity: did the training diverge?")
+    return LinearHead(weight_CD, bias_C)
 
 
 def _order(ids: Sequence[str], count: int) -> Tensor:
@@ -277,74 +277,6 @@ def _inverse(order: Tensor) -> Tensor:
     inverse = torch.empty_like(order)
     inverse[order] = torch.arange(len(order))
     return inverse
-
-
-def _reordered(arrays: Arrays, order: Tensor) -> Arrays:
-    if torch.equal(order, torch.arange(len(order))):
-        return arrays
-    return Arrays(
-        None if arrays.probs_NC is None else arrays.probs_NC[order],
-        None if arrays.embeddings_ND is None else arrays.embeddings_ND[order],
-        None if arrays.draws_TNC is None else arrays.draws_TNC[:, order],
-        arrays.exclusive,
-    )
-
-
-def _array(name: str, array: ArrayLike, dims: int) -> Tensor:
-    try:
-        tensor = as_tensor(array)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name}= is no array of numbers: {str(error).splitlines()[0]}") from error
-    if tensor.ndim != dims:
-        error_type = DataError if dims > 1 else ConfigError
-        raise error_type(f"{name}= has shape {tuple(tensor.shape)}: give {dims} dimension{'s' if dims > 1 else ''}")
-    return tensor
-
-
-def _probabilities(probs: ArrayLike | None, exclusive: bool, name: str = "probs") -> Tensor | None:
-    if probs is None:
-        return None
-    probs_NC = _array(name, probs, 2)
-    if not probs_NC.shape[1]:
-        raise DataError(f"{name}= has shape {tuple(probs_NC.shape)}: give a column for each class")
-    for start in range(0, len(probs_NC), BLOCK):
-        check_probabilities(probs_NC[start : start + BLOCK], exclusive, first_row=start, name=name)
-    return probs_NC
-
-
-def _embeddings(embeddings: ArrayLike | None) -> Tensor | None:
-    return None if embeddings is None else _array("embeddings", embeddings, 2)
-
-
-def _draws(draws: ArrayLike | None, exclusive: bool) -> Tensor | None:
-    if draws is None:
-        return None
-    draws_TNC = _array("draws", draws, 3)
-    if not len(draws_TNC):
-        raise DataError(f"draws= has shape {tuple(draws_TNC.shape)}: give at least one draw")
-    for number, probs_NC in enumerate(draws_TNC):
-        _probabilities(probs_NC, exclusive, f"draws[{number}]")
-    return draws_TNC
-
-
-def check_probabilities(probs_BC: Tensor, exclusive: bool, *, first_row: int = 0, name: str = "probs") -> None:
-    """Refuses rows that are no probabilities.
-
-    Raises:
-        DataError: names the first bad row, what is in it and what is allowed.
-    """
-    rows = probs_BC.float()
-    bad_B = ~torch.isfinite(rows).all(1) | (rows < 0).any(1) | (rows > 1 + 1e-3).any(1)
-    if bool(bad_B.any()):
-        row = int(bad_B.nonzero()[0])
-        raise DataError(f"{name} row {first_row + row} holds {rows[row].tolist()[:6]}: every entry must lie in [0, 1]")
-    off_B = (rows.sum(1) - 1).abs() > 1e-2
-    if exclusive and rows.shape[1] > 1 and bool(off_B.any()):
-        row = int(off_B.nonzero()[0])
-        raise DataError(
-            f"{name} row {first_row + row} sums to {float(rows[row].sum()):.4f} where classes exclude each other: "
-            "it must sum to 1. Give softmax outputs, or exclusive=False for sigmoid heads"
-        )
 
 
 def list_strategies() -> list[str]:

@@ -54,6 +54,11 @@ class Offer:
                     )
                 for signal in step.needs.signals:
                     self._check_signal(strategy, signal)
+                if step.needs.head and (reason := self.learner.headless):
+                    raise UnmetNeed(
+                        f"strategy {strategy.name!r} needs the model's last linear layer (head), and {reason}; "
+                        "or choose another strategy"
+                    )
             if strategy.auxiliaries() and not self.learner.trains_auxiliaries:
                 raise UnmetNeed(
                     f"strategy {strategy.name!r} trains an extra head beside the model, and "

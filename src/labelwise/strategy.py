@@ -1,6 +1,6 @@
 """The contract for strategies: declare what you need, receive arrays, return positions. A strategy never sees a model.
 
-Dimension key: N pool, L labelled, M candidates, R reference, C classes, K picks.
+Dimension key: N pool, L labelled, M candidates, R reference, C classes, D features, K picks.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ class Needs:
         labeled: for labelled items.
         reference: for reference items.
         truth: hidden labels of the candidates: marks an oracle method, refused unless labels are held back.
+        head: the linear layer between the task's embedding and its logits, as ``Query.head``.
     """
 
     pool: frozenset[Signal] = frozenset()
     labeled: frozenset[Signal] = frozenset()
     reference: frozenset[Signal] = frozenset()
     truth: bool = False
+    head: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(
@@ -45,12 +47,38 @@ class Needs:
             self.labeled | other.labeled,
             self.reference | other.reference,
             self.truth or other.truth,
+            self.head or other.head,
         )
 
     @property
     def signals(self) -> frozenset[Signal]:
         """All signals, whatever the role."""
         return self.pool | self.labeled | self.reference
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """The layer in which a model ends: ``logits = embedding @ weight.T + bias``.
+
+    It reads the embedding of the model in training, ``Embedding("task")``, in the same units.
+
+    Args:
+        weight_CD: one row per class, float32.
+        bias_C: one entry per class, float32.
+
+    Example:
+        >>> head = LinearHead(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.zeros(2))
+        >>> head.logits(torch.tensor([[3.0, 1.0]]))
+        tensor([[3., 2.]])
+    """
+
+    weight_CD: Tensor
+    bias_C: Tensor
+
+    def logits(self, rows_AD: Tensor) -> Tensor:
+        """(A, C) float32: what the model says of these embeddings, which may be mixtures that no image has."""
+        weight_CD, bias_C = (part.to(rows_AD.device) for part in (self.weight_CD, self.bias_C))
+        return torch.addmm(bias_C, rows_AD.float(), weight_CD.T)
 
 
 class Signals(Protocol):
@@ -86,6 +114,7 @@ class Query:
         class_counts_C: labelled items by class.
         cost_N: expected cost of each item, where one is known beforehand.
         truth_N: hidden labels, only for oracle methods under held-back labels.
+        head: the model's last layer, only for steps that declare it.
         budget: number of items to choose.
         round: 0 for the first.
         rng: the only source of randomness.
@@ -102,6 +131,7 @@ class Query:
     class_counts_C: Tensor | None = None
     cost_N: Tensor | None = None
     truth_N: Tensor | None = None
+    head: LinearHead | None = None
     round: int = 0
 
     def matrix(self, signal: Signal) -> Tensor:
@@ -210,6 +240,14 @@ class Strategy(ABC):
     def steps(self) -> tuple[Step, ...]:
         """The stages, mostly one; the last returns exactly ``query.budget`` picks."""
 
+    def acts_as(self, query: Query) -> Strategy:
+        """The strategy that chooses in this state: itself, unless it hands over by what is labelled so far.
+
+        ``steps`` then names the needs of all that it may hand over to, so that they are checked before training; only
+        those of the one that acts are collected.
+        """
+        return self
+
     def auxiliaries(self) -> tuple[Auxiliary, ...]:
         """Extra heads that must be trained with the model."""
         return ()
@@ -314,9 +352,14 @@ def run_steps(strategy: Strategy, query: Query, collect: Callable[[Step, Query],
         PoolError: the strategy returned another number of picks than asked, one twice, or one that was no candidate.
     """
     notes: tuple[str, ...] = ()
+    asked, strategy = strategy, strategy.acts_as(query)
+    if strategy is not asked:
+        notes = (f"{asked.name} acts as {strategy!r} here",)
     selection = Selection(query.unlabeled_M[:0])
+    head = query.head
     steps = strategy.steps()
     for step in steps:
+        query = replace(query, head=head if step.needs.head else None)
         query = _with_signals(query, step, collect(step, query))
         if not query.budget:
             # nothing left that could be chosen: no method has to cope with that
@@ -329,8 +372,9 @@ def run_steps(strategy: Strategy, query: Query, collect: Callable[[Step, Query],
 
 
 def _with_signals(query: Query, step: Step, collected: Collected) -> Query:
-    readable_L = torch.isin(query.labeled_L, collected.labeled_L)
-    readable_R = torch.isin(query.reference_R, collected.reference_R)
+    # None drops out in arrays: a million labelled items are not looked for among themselves
+    readable_L = _kept(query.labeled_L, collected.labeled_L)
+    readable_R = _kept(query.reference_R, collected.reference_R)
     return replace(
         query,
         signals=Declared(collected.signals, step.needs.signals),
@@ -343,6 +387,15 @@ def _with_signals(query: Query, step: Step, collected: Collected) -> Query:
     )
 
 
+def _kept(before: Tensor, after: Tensor) -> Tensor:
+    return torch.ones_like(before, dtype=torch.bool) if before is after else torch.isin(before, after)
+
+
+def _all_among(picked_K: Tensor, ascending_M: Tensor) -> bool:
+    places_K = torch.searchsorted(ascending_M, picked_K).clamp_max(len(ascending_M) - 1)
+    return bool((ascending_M[places_K] == picked_K).all())
+
+
 def _check(strategy: Strategy, query: Query, selection: Selection, *, exact: bool) -> None:
     picked_K = selection.positions_K
     if exact and len(picked_K) != query.budget:
@@ -351,7 +404,7 @@ def _check(strategy: Strategy, query: Query, selection: Selection, *, exact: boo
         )
     if len(set(picked_K.tolist())) != len(picked_K):
         raise PoolError(f"strategy {strategy.name!r} chose an item twice: a bug in it")
-    if not bool(torch.isin(picked_K.cpu(), query.unlabeled_M.cpu()).all()):
+    if not _all_among(picked_K.cpu(), query.unlabeled_M.cpu()):
         raise PoolError(f"strategy {strategy.name!r} chose an item that is not unlabelled: a bug in it")
     if selection.scores_K is not None and not bool(torch.isfinite(selection.scores_K).all()):
         bad = picked_K[~torch.isfinite(selection.scores_K)].tolist()

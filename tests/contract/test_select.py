@@ -25,15 +25,23 @@ def _arrays(seed: int = 0) -> dict[str, np.ndarray]:
     return {"probs": draws.mean(0), "embeddings": rng.normal(size=(N, D)).astype(np.float32), "draws": draws}
 
 
+HEAD = (_arrays(1)["embeddings"][:C], np.arange(C) / C)
 IDS = [f"{number:03d}.png" for number in range(N)]
 LABELED = [3, 40, 17, 8, 22]
 LABELS = [0, 4, 1, 1, 2]
+
+
+def _select(name, budget, **given):
+    """With everything that a method may ask for."""
+    return lw.select(name, budget, **{"labeled": LABELED, "labels": LABELS, "head": HEAD, **given})
+
+
 NAMES = [name for name in STRATEGIES.names() if not STRATEGIES.get(name).oracle]
 
 
 def _can_run(name: str) -> bool:
     try:
-        lw.select(name, 1, **_arrays(), labeled=LABELED, labels=LABELS)
+        _select(name, 1, **_arrays())
     except UnmetNeed:
         return False
     return True
@@ -50,7 +58,7 @@ def test_the_first_set_of_strategies_runs_from_arrays():
 @each
 def test_same_ids_under_any_order_of_rows(name):
     arrays = _arrays()
-    picks = lw.select(name, 8, **arrays, ids=IDS, labeled=LABELED, labels=LABELS, cost=np.arange(N) + 1.0, seed=5)
+    picks = _select(name, 8, **arrays, ids=IDS, cost=np.arange(N) + 1.0, seed=5)
     expected = [IDS[row] for row in picks.positions]
     assert len(set(expected)) == 8
     assert not set(picks.positions.tolist()) & set(LABELED)
@@ -63,9 +71,7 @@ def test_same_ids_under_any_order_of_rows(name):
             "draws": arrays["draws"][:, order],
         }
         names = [IDS[row] for row in order]
-        again = lw.select(
-            name, 8, **mixed, ids=names, labeled=back[LABELED], labels=LABELS, cost=(np.arange(N) + 1.0)[order], seed=5
-        )
+        again = _select(name, 8, **mixed, ids=names, labeled=back[LABELED], cost=(np.arange(N) + 1.0)[order], seed=5)
         assert [names[row] for row in again.positions] == expected
         if picks.scores is not None:
             np.testing.assert_array_equal(again.scores, picks.scores)
@@ -74,8 +80,8 @@ def test_same_ids_under_any_order_of_rows(name):
 @each
 def test_labelled_rows_may_be_named_in_any_order(name):
     arrays = _arrays()
-    one = lw.select(name, 8, **arrays, labeled=LABELED, labels=LABELS, seed=1)
-    two = lw.select(name, 8, **arrays, labeled=LABELED[::-1], labels=LABELS[::-1], seed=1)
+    one = _select(name, 8, **arrays, seed=1)
+    two = _select(name, 8, **arrays, labeled=LABELED[::-1], labels=LABELS[::-1], seed=1)
     assert one.positions.tolist() == two.positions.tolist()
 
 
@@ -87,7 +93,7 @@ def test_half_precision_and_memory_maps(name, tmp_path):
         np.save(tmp_path / f"{key}.npy", array)
         mapped[key] = np.load(tmp_path / f"{key}.npy", mmap_mode="r")
     wide = {key: array.astype(np.float32) for key, array in half.items()}
-    picks = [lw.select(name, 8, **arrays, labeled=LABELED, labels=LABELS) for arrays in (half, mapped, wide)]
+    picks = [_select(name, 8, **arrays) for arrays in (half, mapped, wide)]
     assert picks[0].positions.tolist() == picks[1].positions.tolist() == picks[2].positions.tolist()
     assert picks[0].positions.dtype == np.int64
 
@@ -97,10 +103,7 @@ def test_lists_tensors_and_arrays_are_the_same(name):
     arrays = _arrays()
     tensors = {key: torch.from_numpy(array).requires_grad_() for key, array in arrays.items()}
     lists = {key: array.tolist() for key, array in arrays.items()}
-    picks = [
-        lw.select(name, 6, **given, labeled=LABELED, labels=LABELS).positions.tolist()
-        for given in (arrays, tensors, lists)
-    ]
+    picks = [_select(name, 6, **given).positions.tolist() for given in (arrays, tensors, lists)]
     assert picks[0] == picks[1] == picks[2]
 
 
@@ -109,7 +112,7 @@ def test_arrays_stay_as_they_were(name):
     arrays = _arrays()
     before = {key: array.copy() for key, array in arrays.items()}
     labeled = np.array(LABELED)
-    lw.select(name, 8, **arrays, labeled=labeled, labels=LABELS, ids=IDS[::-1])
+    _select(name, 8, **arrays, labeled=labeled, ids=IDS[::-1])
     for key, array in arrays.items():
         np.testing.assert_array_equal(array, before[key])
     assert labeled.tolist() == LABELED
@@ -128,7 +131,10 @@ def test_agrees_with_a_campaign_on_the_same_numbers(name, tmp_path):
     campaign = tiny.campaign(
         tmp_path, _relabelled(source), learner, labeled=[source.ids[row] for row in LABELED], frozen=learner, seed=3
     )
-    picks = campaign.choose(STRATEGIES.create(name), Budget(8)).picks
+    try:
+        picks = campaign.choose(STRATEGIES.create(name), Budget(8)).picks
+    except UnmetNeed as error:
+        pytest.skip(f"not from a file of predictions: {error}")
     direct = lw.select(
         name, 8, probs=arrays["probs"], embeddings=arrays["embeddings"], labeled=LABELED, labels=LABELS, seed=3
     )
@@ -236,18 +242,54 @@ WRONG = {
     "no draw": ({"budget": 1, "draws": P[None][:0]}, DataError, "draws="),
     "draws that are no probabilities": ({"budget": 1, "draws": P[None] * 7}, DataError, "draws"),
     "all labelled": ({"budget": 1, "probs": P, "labeled": range(N)}, ConfigError, "only 0 are unlabelled"),
+    "labelled names which": ({"budget": 1, "probs": P, "labeled": [3, N, -2]}, ConfigError, "(50, -2)"),
+    "labelled twice names which": ({"budget": 1, "probs": P, "labeled": [4, 1, 4]}, ConfigError, "(4)"),
+    "labels beyond the classes": (
+        {"budget": 1, "probs": P, "labeled": [1], "labels": [C]},
+        ConfigError,
+        f"the probabilities have {C} classes",
+    ),
+    "infinite embeddings of a labelled row": (
+        {"strategy": "k_center", "budget": 1, "embeddings": _with(E, (4, 2), -np.inf), "labeled": [4]},
+        DataError,
+        "row 4:",
+    ),
+    "many bad rows": ({"strategy": "k_center", "budget": 1, "embeddings": E * np.nan}, DataError, "4 and 45 more"),
+    "nan in the second step": (
+        {"strategy": "prefilter", "budget": 1, "probs": P, "embeddings": _with(E, (4, 2), np.nan)},
+        DataError,
+        "row 4:",
+    ),
+    "missing in the second step": ({"strategy": "prefilter", "budget": 1, "probs": P}, UnmetNeed, "needs embeddings="),
+    "how to get it": ({"strategy": "k_center", "budget": 1, "probs": P}, UnmetNeed, "last layer"),
+    "no features": ({"strategy": "k_center", "budget": 1, "embeddings": E[:, :0]}, DataError, "each feature"),
+    "complex": ({"budget": 1, "probs": P.astype(complex)}, DataError, "complex"),
+    "complex embeddings": ({"strategy": "kmeans", "budget": 1, "embeddings": E * 1j}, DataError, "complex"),
+    "objects": ({"strategy": "kmeans", "budget": 1, "embeddings": E.astype(object)}, DataError, "embeddings= is no"),
+    "a list with a gap": ({"strategy": "kmeans", "budget": 1, "embeddings": [[1.0], [None]]}, DataError, "embeddings="),
+    "masked": ({"budget": 1, "probs": np.ma.masked_less(P, 0.1)}, DataError, "masked"),
+    "sparse": ({"budget": 1, "probs": torch.from_numpy(P).to_sparse()}, DataError, "sparse"),
+    "labelled complex": ({"budget": 1, "probs": P, "labeled": [1j]}, DataError, "complex"),
+    "draws of other lengths": ({"budget": 1, "probs": P, "draws": P[None, :-1]}, ConfigError, "different numbers"),
+    "a bad draw": ({"strategy": "bald", "budget": 1, "draws": np.stack([P, P * 2])}, DataError, "draws[1] row 2"),
+    "draws without classes": ({"budget": 1, "draws": P[None, :, :0]}, DataError, "each class"),
     "seed text": ({"budget": 1, "probs": P, "option": "x"}, ConfigError, "unknown option"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_input_is_refused_in_one_line(case):
+def test_wrong_input_is_refused_in_one_line_before_any_work(case, monkeypatch):
     arguments, error, message = WRONG[case]
+    monkeypatch.setattr("labelwise.direct.run_steps", _no_work)
     with pytest.raises(LabelwiseError) as caught:
         lw.select(**{"strategy": "margin", **arguments})
     assert isinstance(caught.value, error), repr(caught.value)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _no_work(*arguments):
+    raise AssertionError("the strategy was run")
 
 
 def test_a_budget_may_be_a_numpy_integer():

@@ -52,6 +52,17 @@ EXTRA = [
     STRATEGIES.create("entropy", subpool=1, noise="power", coldness=4.0),
     STRATEGIES.create("kmeans", pool="all", normalise=True),
     STRATEGIES.create("prefilter", keep=1.0),
+    STRATEGIES.create("mix", strategies=["margin", "random", "k_center"], shares=[2, 1, 1]),
+    STRATEGIES.create("mix", strategies=["kmeans", "random"]),
+    STRATEGIES.create("mix", strategies=[STRATEGIES.create("margin", subpool=5), "prefilter"], shares=[0.1, 5]),
+    STRATEGIES.create("quota", of="kmeans", by="inverse"),
+    STRATEGIES.create("quota", of="prefilter"),
+    STRATEGIES.create("cost_aware", of=STRATEGIES.create("entropy", subpool=20, noise="power")),
+    STRATEGIES.create("auto", per_class=1, subpool=5),
+    STRATEGIES.create("auto", per_class=1, high="k_center"),
+    STRATEGIES.create("prefilter", first="mix", then="quota"),
+    STRATEGIES.create("prefilter", first="auto", then="auto"),
+    STRATEGIES.create("mix", strategies=["auto", "random"]),
     STRATEGIES.create("stratified_random", clusters=1),
     STRATEGIES.create("stratified_random", clusters=1000),
 ]
@@ -129,6 +140,7 @@ def _query(task: str, strategy: Strategy, labeled: list[int], budget: int, seed:
         class_counts_C=labels_N[taken].bincount(minlength=10),
         cost_N=torch.ones(POOL + REFERENCE),
         truth_N=labels_N if strategy.oracle else None,
+        head=_learner(task, strategy.auxiliaries()).linear_head(),
     )
 
 
@@ -185,8 +197,9 @@ def test_exactly_budget_distinct_unlabelled_items(strategy, task):
 @each_task
 @pytest.mark.parametrize("strategy", [strategy for strategy in [*ALL, *EXTRA] if strategy.cold], ids=repr)
 def test_no_label_at_all(strategy, task):
-    for step in strategy.steps():
+    for step in strategy.acts_as(_query(task, strategy, [], 1)).steps():
         assert all(signal.of == "frozen" for signal in step.needs.signals), "a cold strategy needs no trained model"
+        assert not step.needs.head
     for budget in (1, 9, POOL):
         picked = _run(task, strategy, [], budget)
         assert sorted(set(picked.positions_K.tolist())) == sorted(picked.positions_K.tolist())

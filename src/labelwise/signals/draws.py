@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
+from labelwise.errors import UnmetNeed
 from labelwise.selection import draws as fold
 from labelwise.selection.reduction import fill_empty
 from labelwise.signals.base import Draw
@@ -75,3 +77,51 @@ class DrawUncertainty(Draw):
     def settle(self, rows_N: Tensor) -> Tensor:
         """Items without a unit take their declared value."""
         return fill_empty(rows_N, rows_N != -math.inf, empty=self.empty)
+
+
+@dataclass(frozen=True)
+class DrawProbs(Draw):
+    """Class probabilities of every draw: (B, T, C). Only for tasks whose unit is the image.
+
+    What methods need that look at several items at once: how they vary *together* is lost in any fold. A single
+    column, one yes/no question, becomes two classes, no and yes.
+
+    Args:
+        source: where the passes come from.
+        half: keep float16, half the memory, three digits.
+
+    Cost: 4 T C bytes an item (2 T C with ``half``).
+    """
+
+    name: ClassVar[str] = "draw_probs"
+    source: Passes = field(default_factory=Dropout)
+    half: bool = False
+
+    @property
+    def passes(self) -> Passes:
+        """The declared source."""
+        return self.source
+
+    def start(self, outputs: Outputs) -> list[Tensor]:
+        """The deterministic pass is not a draw itself.
+
+        Raises:
+            UnmetNeed: several yes/no questions an image: their joint answers are too many to tell apart.
+        """
+        if not outputs.exclusive and outputs.probs_UC.shape[1] > 1:
+            raise UnmetNeed(
+                "probabilities of all draws are kept only where classes exclude each other; here an image may have "
+                "several classes: choose a strategy that scores each image by itself, as bald"
+            )
+        return []
+
+    def step(self, state: list[Tensor], outputs: Outputs) -> list[Tensor]:
+        """One more draw."""
+        probs_BC = outputs.probs_UC.half() if self.half else outputs.probs_UC.float()
+        if probs_BC.shape[1] == 1:
+            probs_BC = torch.cat([1 - probs_BC, probs_BC], dim=1)
+        return [*state, probs_BC]
+
+    def finish(self, state: list[Tensor]) -> Tensor:
+        """(B, T, C) float32 or float16."""
+        return torch.stack(state, dim=1)

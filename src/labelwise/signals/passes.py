@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,18 @@ class Views(Passes):
     flip: bool = True
     degrees: float = 10.0
     noise: float = 0.05
+
+
+PassKind: TypeAlias = Literal["dropout", "views", "members"]
+_KINDS: dict[PassKind, type[Passes]] = {"dropout": Dropout, "views": Views, "members": Members}
+
+
+def passes_of(source: Passes | PassKind, draws: int | None = None) -> Passes:
+    """The passes that an option names, or describes in full; ``draws`` of them, where that is said.
+
+    Example:
+        >>> passes_of("views", 4).draws
+        4
+    """
+    passes = _KINDS[source]() if isinstance(source, str) else source
+    return passes if draws is None else replace(passes, draws=draws)

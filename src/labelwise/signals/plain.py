@@ -96,6 +96,39 @@ class PredictedClass(Plain):
 
 
 @dataclass(frozen=True)
+class Residual(Plain):
+    """Gradient of the loss of the predicted label by the logits: (B, C) float32.
+
+    ``p - onehot(argmax p)``; for yes/no questions ``p - [p > 1/2]``. Times the embedding it is the gradient by the
+    last layer's weights. Only for tasks whose unit is the image.
+
+    Args:
+        top: keep only this many classes, those with the largest residuals (for a softmax the most likely ones), the
+            others being zero; None keeps all.
+    """
+
+    name: ClassVar[str] = "residual"
+    top: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.top is not None and self.top < 1:
+            raise ValueError(f"top must be at least 1, got {self.top}")
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B, C) float32."""
+        probs_BC = outputs.probs_UC.float()
+        if outputs.exclusive and probs_BC.shape[1] > 1:
+            winner_B1 = probs_BC.argmax(1, keepdim=True)
+            residual_BC = probs_BC.scatter_add(1, winner_B1, torch.full_like(winner_B1, -1, dtype=torch.float32))
+        else:
+            residual_BC = probs_BC - (probs_BC > 0.5).float()
+        if self.top is None or self.top >= residual_BC.shape[1]:
+            return residual_BC
+        kept_BT = residual_BC.abs().topk(self.top, dim=1).indices
+        return torch.zeros_like(residual_BC).scatter_(1, kept_BT, residual_BC.gather(1, kept_BT))
+
+
+@dataclass(frozen=True)
 class Embedding(Plain):
     """The image as a vector: (B, D) float32.
 

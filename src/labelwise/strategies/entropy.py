@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from labelwise.signals.plain import Measure
-from labelwise.strategies.scored import Scored
+from labelwise.strategies.scored import ScoredOnce
 
 
 @dataclass(frozen=True)
-class Entropy(Scored):
+class Entropy(ScoredOnce):
     """The candidates whose predicted distribution is most spread out.
 
     score = -sum_c p_c ln p_c, in nats. With many classes the tail of small probabilities weighs in; margin is often

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from labelwise.signals.plain import Measure
-from labelwise.strategies.scored import Scored
+from labelwise.strategies.scored import ScoredOnce
 
 
 @dataclass(frozen=True)
-class LeastConfidence(Scored):
+class LeastConfidence(ScoredOnce):
     """The candidates whose best class is least likely.
 
     score = 1 - max_c p_c, in [0, 1 - 1/C].

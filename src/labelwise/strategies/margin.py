@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from labelwise.signals.plain import Measure
-from labelwise.strategies.scored import Scored
+from labelwise.strategies.scored import ScoredOnce
 
 
 @dataclass(frozen=True)
-class Margin(Scored):
+class Margin(ScoredOnce):
     """The candidates whose two most likely classes are closest.
 
     score = 1 - (p1 - p2), in [0, 1]. The strongest of the simple methods once a model is past its first labels.

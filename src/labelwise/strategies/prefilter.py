@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from labelwise.errors import ConfigError
 from labelwise.strategies.kmeans import KMeansPicks
 from labelwise.strategies.margin import Margin
+from labelwise.strategies.parts import auxiliaries_of, part
 from labelwise.strategy import Query, Selection, Step, Strategy
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Prefilter(Strategy):
         keep: how many times the budget survives the first, at least 1.
 
     Raises:
+        ConfigError: an unknown name, or an oracle.
         PoolError: as the two strategies do.
 
     Cost: ``first`` on M candidates plus ``then`` on keep x K.
@@ -66,23 +67,18 @@ class Prefilter(Strategy):
         widened = tuple(Step(step.needs, self._widened(step.select)) for step in first.steps())
         return widened + then.steps()
 
+    def acts_as(self, query: Query) -> Strategy:
+        """The same of what its two parts act as."""
+        parts = self._both()
+        acting = tuple(strategy.acts_as(query) for strategy in parts)
+        return self if acting == parts else replace(self, first=acting[0], then=acting[1])
+
     def auxiliaries(self) -> tuple[Auxiliary, ...]:
         """Those of both, each once."""
-        first, then = self._both()
-        return tuple(dict.fromkeys(first.auxiliaries() + then.auxiliaries()))
+        return auxiliaries_of(self._both())
 
     def _both(self) -> tuple[Strategy, Strategy]:
-        from labelwise.strategies import STRATEGIES  # the registry imports this module
-
-        pair = []
-        for option in ("first", "then"):
-            part = getattr(self, option)
-            try:
-                pair.append(STRATEGIES.create(part) if isinstance(part, str) else part)
-            except ConfigError as error:
-                raise ConfigError(f"{option}: {error}") from None
-        first, then = pair
-        return first, then
+        return part("first", self.first), part("then", self.then)
 
     def _widened(self, select: Callable[[Query], Selection]) -> Callable[[Query], Selection]:
         def wide(query: Query) -> Selection:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from labelwise.selection.ranking import take_top
 from labelwise.selection.sampling import perturb, uniform
+from labelwise.signals.base import Signal
+from labelwise.signals.draws import DrawMeasure, DrawUncertainty
+from labelwise.signals.passes import Passes, PassKind, passes_of
 from labelwise.signals.plain import Measure, Reduction, Uncertainty
 from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)
 class Scored(Strategy):
-    """Scores by an uncertainty, perhaps within a random sub-pool, perhaps perturbed; a subclass names the measure."""
+    """Scores by one signal, perhaps within a random sub-pool, perhaps perturbed; a subclass names the signal."""
 
-    measure: ClassVar[Measure]
     subpool: int | None = None
     noise: Literal["power", "softmax", "softrank"] | None = None
     coldness: float = 1.0
@@ -25,23 +28,54 @@ class Scored(Strategy):
         if self.subpool is not None and self.subpool < 1:
             raise ValueError(f"subpool must be at least 1, got {self.subpool}")
 
+    @property
+    @abstractmethod
+    def signal(self) -> Signal:
+        """One number for each candidate, higher = more wanted."""
+
     def steps(self) -> tuple[Step, ...]:
         """A random sub-pool first where one is asked for, so that only it is scored."""
-        scored = Step(Needs(pool=frozenset({self._signal})), self._choose)
+        scored = Step(Needs(pool=frozenset({self.signal})), self._choose)
         return (scored,) if self.subpool is None else (Step(Needs(), self._thin), scored)
-
-    @property
-    def _signal(self) -> Uncertainty:
-        return Uncertainty(self.measure, self.reduction)
 
     def _thin(self, query: Query) -> Selection:
         keep = min(len(query.unlabeled_M), max(query.budget, self.subpool or 0))
         return Selection(uniform(query.unlabeled_M, keep, rng=query.rng))
 
     def _choose(self, query: Query) -> Selection:
-        scores_M = query.pool(self._signal)
+        scores_M = query.pool(self.signal)
         ranked_M = scores_M
         if self.noise is not None:
             ranked_M = perturb(scores_M, how=self.noise, coldness=self.coldness, rng=query.rng)
         chosen_K = take_top(ranked_M, query.budget, rng=query.rng)
         return Selection(query.unlabeled_M[chosen_K], scores_M[chosen_K])
+
+
+@dataclass(frozen=True)
+class ScoredOnce(Scored):
+    """Scores by what one deterministic pass says; a subclass names the measure."""
+
+    measure: ClassVar[Measure]
+
+    @property
+    def signal(self) -> Signal:
+        """The uncertainty of one pass."""
+        return Uncertainty(self.measure, self.reduction)
+
+
+@dataclass(frozen=True)
+class ScoredOverDraws(Scored):
+    """Scores by how stochastic passes disagree; a subclass names the measure."""
+
+    measure: ClassVar[DrawMeasure]
+    source: Passes | PassKind = "dropout"
+    passes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        passes_of(self.source, self.passes)
+
+    @property
+    def signal(self) -> Signal:
+        """The uncertainty over all passes."""
+        return DrawUncertainty(self.measure, passes_of(self.source, self.passes), self.reduction)

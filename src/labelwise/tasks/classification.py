@@ -22,8 +22,9 @@ class Classification(Task[int]):
     Args:
         classes: names, in index order; at least two.
         input: how images become model input.
-        augment: what training adds: ``none``, ``shift`` (up to an eighth of each side, zero-padded) or ``shift_flip``
-            (the same and a mirror image half of the time).
+        augment: what training adds: ``none``; ``shift`` (up to an eighth of each side, zero-padded); ``shift_flip``
+            (the same and a mirror image half of the time); ``crop_flip`` (a crop of 8 to 100 % of the area at full
+            size, and a mirror image half of the time).
 
     Raises:
         ConfigError: fewer than two classes, or one named twice.
@@ -38,7 +39,7 @@ class Classification(Task[int]):
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "logits"})
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=InputSpec)
-    augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
+    augment: Literal["none", "shift", "shift_flip", "crop_flip"] = "shift_flip"
 
     def __post_init__(self) -> None:
         twice = [name for name in self.classes if self.classes.count(name) > 1]
@@ -78,7 +79,11 @@ class Classification(Task[int]):
     ) -> Batch:
         """Normalised images, shifted and mirrored at random when ``train``."""
         images = self.input.normalise(images)
-        if train and self.augment != "none":
+        if train and self.augment == "crop_flip":
+            from labelwise.learners.augmentation import CROP_FLIP
+
+            images = CROP_FLIP.moved(images, rng or torch.default_generator)
+        elif train and self.augment != "none":
             images = _shift(images, rng)
             if self.augment == "shift_flip":
                 flip_B = torch.rand(len(images), generator=rng) < 0.5

@@ -1,0 +1,64 @@
+"""Facility location: every item has a pick that points the same way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from labelwise.selection.coverage import greedy_coverage
+from labelwise.selection.similarity import Cosine
+from labelwise.signals.plain import Embedding
+from labelwise.strategy import Needs, Query, Selection, Step, Strategy
+
+
+@dataclass(frozen=True)
+class FacilityLocation(Strategy):
+    """Items that stand for the others: the greedy maximum of the sum of nearest cosine similarities.
+
+    pick = argmax_c sum_n max(0, s(n, c) - max_{p in labelled + picks} s(n, p)) with s(n, c) = max(0, <x_n, x_c> /
+    (|x_n| |x_c|)). Without outliers' pull: k-center serves the farthest item, this the mean. The scores are by how much
+    each pick raised the mean similarity to the nearest label.
+
+    Args:
+        features: ``frozen`` for the feature source beside the model, ``task`` for the model's own embedding.
+
+    Raises:
+        DataError: embeddings that are not finite.
+
+    Cost: that of ``max_herding``, of which it is the form with another similarity and no radius to choose.
+
+    Example:
+        >>> import labelwise as lw
+        >>> rows = [[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [0.0, 1.0]]
+        >>> lw.select("facility_location", 2, embeddings=rows, seed=0).positions.tolist()
+        [2, 3]
+
+    Reference:
+        Lin and Bilmes, "How to Select a Good Training-Data Subset for Transcription: Submodular Active Selection for
+        Sequences", Interspeech 2009; Wei, Iyer and Bilmes, "Submodularity in Data Subset Selection and Active
+        Learning", ICML 2015. Labelled items count as open facilities; negative similarities as none.
+    """
+
+    name: ClassVar[str] = "facility_location"
+    features: Literal["task", "frozen"] = "frozen"
+
+    @property
+    def cold(self) -> bool:
+        """Frozen features need no label."""
+        return self.features == "frozen"
+
+    def steps(self) -> tuple[Step, ...]:
+        """One step, on embeddings of candidates and labelled items."""
+        signals = frozenset({Embedding(self.features)})
+        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
+
+    def _choose(self, query: Query) -> Selection:
+        picks_K, gains_K = greedy_coverage(
+            query.matrix(Embedding(self.features)),
+            query.budget,
+            similarity=Cosine(),
+            labeled_L=query.labeled_L,
+            candidates_M=query.unlabeled_M,
+            rng=query.rng,
+        )
+        return Selection(picks_K.cpu(), gains_K.cpu())

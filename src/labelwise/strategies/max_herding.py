@@ -1,0 +1,76 @@
+"""MaxHerding: picks to which everything is as similar as it can be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from labelwise.selection.coverage import greedy_coverage
+from labelwise.selection.similarity import Gaussian
+from labelwise.signals.plain import Embedding
+from labelwise.strategy import Needs, Query, Selection, Step, Strategy
+
+
+@dataclass(frozen=True)
+class MaxHerding(Strategy):
+    """The candidate that brings the pool nearest to its labels, again and again: a soft ProbCover.
+
+    pick = argmax_c sum_n max(0, s(n, c) - max_{p in labelled + picks} s(n, p)) with s(n, c) = exp(-|x_n - x_c|^2 /
+    radius^2). The scores are by how much each pick raised the mean similarity to the nearest label.
+
+    Args:
+        radius: the distance at which similarity has fallen to 1 / e; in units of length-one rows where ``normalise``.
+        normalise: compare embeddings scaled to length one, as published.
+        features: ``frozen`` for the feature source beside the model (as published, on self-supervised features),
+            ``task`` for the model's own embedding.
+
+    Raises:
+        DataError: embeddings that are not finite.
+
+    Cost: about 2 M^2 D operations, mostly for the pairs of items that can still come nearer, and 20 bytes for each of
+        at most 17 million of these (or 128 a candidate); never all pairs.
+
+    Example:
+        >>> import labelwise as lw
+        >>> points = [[0.0], [1.0], [2.0], [9.0], [10.0]]
+        >>> picks = lw.select("max_herding", 2, embeddings=points, normalise=False, seed=0).positions.tolist()
+        >>> picks[0], picks[1] > 2
+        (1, True)
+
+    Reference:
+        Bae, Noh and Sutherland, "Generalized Coverage for More Robust Low-Budget Active Learning", ECCV 2024, with the
+        radius of 1 that they use on features of length one. Exact once the pairs that matter fit the list; the first
+        few picks from more than four thousand candidates rest on a sample of rows (the mean similarity reached was
+        within 0.4 % of the exact loop's on every set that we measured).
+    """
+
+    name: ClassVar[str] = "max_herding"
+    radius: float = 1.0
+    normalise: bool = True
+    features: Literal["task", "frozen"] = "frozen"
+
+    def __post_init__(self) -> None:
+        if not (self.radius > 0 and math.isfinite(self.radius)):
+            raise ValueError(f"radius must be a finite number above 0, got {self.radius}")
+
+    @property
+    def cold(self) -> bool:
+        """Frozen features need no label."""
+        return self.features == "frozen"
+
+    def steps(self) -> tuple[Step, ...]:
+        """One step, on embeddings of candidates and labelled items."""
+        signals = frozenset({Embedding(self.features)})
+        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
+
+    def _choose(self, query: Query) -> Selection:
+        picks_K, gains_K = greedy_coverage(
+            query.matrix(Embedding(self.features)),
+            query.budget,
+            similarity=Gaussian(self.radius, unit=self.normalise),
+            labeled_L=query.labeled_L,
+            candidates_M=query.unlabeled_M,
+            rng=query.rng,
+        )
+        return Selection(picks_K.cpu(), gains_K.cpu())

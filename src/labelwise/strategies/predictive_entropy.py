@@ -1,0 +1,47 @@
+"""Largest entropy of the mean over draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from labelwise.signals.draws import DrawMeasure
+from labelwise.strategies.scored import ScoredOverDraws
+
+
+@dataclass(frozen=True)
+class PredictiveEntropy(ScoredOverDraws):
+    """The candidates whose mean prediction over all draws is most spread out, whatever the reason.
+
+    score = -sum_c m_c ln m_c with m = mean_t p_t, in nats. Both disagreement and doubt count.
+
+    Args:
+        subpool: score only this many candidates, drawn at random; None scores all.
+        noise: ``power``, ``softmax`` or ``softrank`` turns the top list into a random draw that follows the scores,
+            which keeps a batch from being one image many times; None takes the top list itself.
+        coldness: of that draw; higher follows the scores more closely.
+        reduction: how the units of an image (objects, pixels) become one number; nothing to choose in classification.
+        source: where the passes come from: ``dropout``, ``views`` (changed images), ``members`` (of an ensemble), or
+            one of these in full, as ``Dropout(p=0.3, after=("layer4",))``. Without effect on arrays of draws.
+        passes: how many; None takes the source's own number, 10.
+
+    Raises:
+        NonFiniteScore: the model's probabilities are not finite.
+        UnmetNeed: the learner makes no such passes; from arrays, ``draws`` (T, N, C) was not given.
+
+    Cost: T passes over the pool, folded as they come in O(T M C); O(M + K log K) to choose.
+
+    Example:
+        >>> import labelwise as lw
+        >>> sure, torn, unsure = [1.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5]
+        >>> draws = [[sure, torn[0], unsure], [sure, torn[1], unsure]]
+        >>> sorted(lw.select("predictive_entropy", 2, draws=draws, seed=0).positions.tolist())
+        [1, 2]
+
+    Reference:
+        Gal, Islam and Ghahramani, "Deep Bayesian Active Learning with Image Data", ICML 2017, section 4; Shannon, "A
+        Mathematical Theory of Communication", 1948.
+    """
+
+    name: ClassVar[str] = "predictive_entropy"
+    measure: ClassVar[DrawMeasure] = "predictive_entropy"

@@ -1,0 +1,48 @@
+"""Largest share of draws that vote against the winner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from labelwise.signals.draws import DrawMeasure
+from labelwise.strategies.scored import ScoredOverDraws
+
+
+@dataclass(frozen=True)
+class VariationRatio(ScoredOverDraws):
+    """The candidates whose class the fewest draws agree on.
+
+    score = 1 - max_c votes_c / T, in [0, 1 - 1/C]. It takes few values (there are T votes), so ties are many; they are
+    broken at random.
+
+    Args:
+        subpool: score only this many candidates, drawn at random; None scores all.
+        noise: ``power``, ``softmax`` or ``softrank`` turns the top list into a random draw that follows the scores,
+            which keeps a batch from being one image many times; None takes the top list itself.
+        coldness: of that draw; higher follows the scores more closely.
+        reduction: how the units of an image (objects, pixels) become one number; nothing to choose in classification.
+        source: where the passes come from: ``dropout``, ``views`` (changed images), ``members`` (of an ensemble), or
+            one of these in full, as ``Dropout(p=0.3, after=("layer4",))``. Without effect on arrays of draws.
+        passes: how many; None takes the source's own number, 10.
+
+    Raises:
+        NonFiniteScore: the model's probabilities are not finite.
+        UnmetNeed: the learner makes no such passes; from arrays, ``draws`` (T, N, C) was not given.
+
+    Cost: T passes over the pool, folded as they come in O(T M C); O(M + K log K) to choose.
+
+    Example:
+        >>> import labelwise as lw
+        >>> sure, torn, unsure = [1.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5]
+        >>> draws = [[sure, torn[0], unsure], [sure, torn[1], unsure]]
+        >>> lw.select("variation_ratio", 1, draws=draws, seed=0).positions.tolist()
+        [1]
+
+    Reference:
+        Freeman, "Elementary Applied Statistics", 1965; with dropout: Gal, Islam and Ghahramani, "Deep Bayesian Active
+        Learning with Image Data", ICML 2017, section 4.
+    """
+
+    name: ClassVar[str] = "variation_ratio"
+    measure: ClassVar[DrawMeasure] = "variation_ratio"
