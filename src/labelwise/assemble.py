@@ -16,16 +16,19 @@ from labelwise.config import (
     PhaseConfig,
     ProjectConfig,
     RecipeConfig,
+    SizesConfig,
     StrategyConfig,
     parse,
 )
 from labelwise.data.input import InputSpec
-from labelwise.errors import ConfigError, unknown
+from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.learner import Learner, Phase, View
-from labelwise.learners.backbones import backbone
+from labelwise.learners.backbones import backbone, chosen_backbone
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import model_names
+from labelwise.models.provenance import leak, provenance
+from labelwise.models.weights import split_layout
 from labelwise.registry import import_object
 from labelwise.strategies import STRATEGIES
 from labelwise.strategy import Strategy
@@ -52,7 +55,9 @@ def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[An
     return cls(tuple(classes), spec)  # type: ignore[call-arg]
 
 
-def make_features(config: FeaturesConfig, source: Source, cache: SignalCache, *, folder: Path | None) -> FeatureSource:
+def make_features(
+    config: FeaturesConfig, source: Source, cache: SignalCache, *, folder: Path | None, base: Path = Path()
+) -> FeatureSource:
     """The frozen feature source, ready to use.
 
     Args:
@@ -60,15 +65,90 @@ def make_features(config: FeaturesConfig, source: Source, cache: SignalCache, *,
         source: images that a backbone may look at before its first use.
         cache: keeps the rows.
         folder: where the backbone keeps what it found.
+        base: what paths of weights are relative to, and where ``pretrained/`` lies.
     """
-    chosen = backbone(config.backbone, weights=config.weights, size=config.size, folder=folder)
+    chosen = backbone(
+        located(config.backbone, base),
+        weights=None if config.weights is None else located(config.weights, base),
+        size=config.size,
+        folder=folder,
+        crop=config.crop,
+        mean=config.mean,
+        std=config.std,
+    )
     pool = tuple(item for item in source.ids if source.roles.get(item, "pool") == "pool")
     chosen.prepare(View(source, pool))
-    return FeatureSource(chosen, cache)
+    return FeatureSource(chosen, cache, dtype=config.dtype)
 
 
-def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | None) -> Learner:
+def located(value: str, base: Path) -> str:
+    """A backbone or weights as they can be opened here: ``pretrained:NAME`` and files are looked up under ``base``.
+
+    Raises:
+        DataError: no network was pretrained under this name.
+    """
+    kind, colon, rest = value.partition(":")
+    if kind == "pretrained" and colon:
+        file = base / "pretrained" / f"{rest}.safetensors"
+        if not file.is_file():
+            there = sorted(path.stem for path in file.parent.glob("*.safetensors"))
+            raise DataError(
+                f"no network {rest!r} in {file.parent}: there is {', '.join(there) or 'none'}. Run 'labelwise pretrain'"
+            )
+        return str(file)
+    layout, path = split_layout(value)
+    if (base / path).is_file():
+        return f"{layout}:{base / path}" if layout else str(base / path)
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What the pretrained weights in use were trained on.
+
+    Args:
+        pretraining: in words.
+        warning: set where these are the labels of the data under test.
+    """
+
+    pretraining: str
+    warning: str | None = None
+
+
+def what_weights_saw(
+    features: FeaturesConfig, learner: LearnerConfig | None, *, data: str, classes: Sequence[str], base: Path = Path()
+) -> Seen:
+    """What the weights behind the features or the network have seen, and whether that spoils a study of these data.
+
+    Args:
+        features: the frozen feature source.
+        learner: what is trained; None where only features are read.
+        data: where the data come from.
+        classes: their names.
+        base: what paths of weights are relative to.
+    """
+    if learner is not None and learner.kind != "features":
+        if learner.model is None or learner.weights is None:
+            return Seen("none")
+        model, weights = learner.model, located(learner.weights, base)
+    else:
+        model = located(chosen_backbone(features.backbone), base)
+        weights = located(features.weights or "default", base)
+    try:
+        saw = provenance(model, weights)
+        return Seen(f"{Path(model).name}: {saw}", leak(model, weights, data=data, classes=classes))
+    except DataError:  # a file that is missing or damaged is refused where it is read
+        return Seen(model)
+
+
+def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | None, *, base: Path = Path()) -> Learner:
     """The learner of a configuration.
+
+    Args:
+        config: which kind.
+        task: what is learnt.
+        features: the frozen feature source, for a head on features.
+        base: what the path of weights is relative to.
 
     Raises:
         ConfigError: unknown kind, or a head on features without a feature source.
@@ -79,7 +159,7 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
             config.model,
             embedding=config.embedding,
             phases=[make_phase(phase) for phase in config.phases],
-            weights=config.weights,
+            weights=None if config.weights is None else located(config.weights, base),
             members=config.members,
             precision=config.precision,
             batch_size=config.batch_size,
@@ -114,32 +194,39 @@ def make_strategy(config: StrategyConfig) -> Strategy:
         ConfigError: unknown name or option.
     """
     cls = STRATEGIES.get(config.name)
-    parts = {f.name for f in dataclasses.fields(cls) if f.type in ("Strategy", Strategy)}  # type: ignore[arg-type]
+    parts = {f.name for f in dataclasses.fields(cls) if "Strategy" in str(f.type)}  # type: ignore[arg-type]
     options = dict(config.options)
     for key in parts & options.keys():
-        if isinstance(options[key], str | dict):
-            options[key] = make_strategy(parse_strategy(options[key]))
+        given = options[key]
+        options[key] = tuple(map(_part, given)) if isinstance(given, list | tuple) else _part(given)
     return STRATEGIES.create(config.name, **options)
 
 
-def check_names(config: ProjectConfig | RecipeConfig) -> None:
+def _part(given: Any) -> Any:
+    return make_strategy(parse_strategy(given)) if isinstance(given, str | dict) else given
+
+
+def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
     """Refuses a task, learner, network or backbone that does not exist, before anything is read or trained.
 
     Raises:
         ConfigError: an unknown name, with the nearest.
     """
-    TASKS.get(config.task)
-    kind, model, backbone = config.learner.kind, config.learner.model, config.features.backbone
-    if kind not in LEARNERS and ":" not in kind:
-        raise unknown("learner", kind, LEARNERS)
+    backbone = config.features.backbone
+    wanted = []
+    if not isinstance(config, SizesConfig):  # a study by size has no learner
+        TASKS.get(config.task)
+        kind, model = config.learner.kind, config.learner.model
+        if kind not in LEARNERS and ":" not in kind:
+            raise unknown("learner", kind, LEARNERS)
+        wanted = [("model", model)] if model is not None and kind == "torch" else []
     built_in = ("auto", "pixels", "lite0")
-    wanted = [("model", model)] if model is not None and kind == "torch" else []
     if backbone not in built_in:
         wanted.append(("backbone", backbone))
     for what, name in wanted:
         library, _, bare = name.rpartition(":")
-        if library not in ("", "torchvision", "timm"):
-            continue  # package.module:name, which only an import can judge
+        if library not in ("", "torchvision", "timm") or name.endswith(".safetensors"):
+            continue  # package.module:name, which only an import can judge, or a file
         known = model_names()
         if bare not in known and bare.split(".")[0] not in known:  # timm: name.tag
             more = built_in if what == "backbone" else ()

@@ -2,12 +2,15 @@
 
 A key is a folder; each pass that adds rows writes one shard: the values, then the row keys, whose appearance commits
 the shard. A killed pass leaves at most a shard without keys, which nobody reads. Adding ten images computes ten rows.
+Of several processes on one disk the main one writes, and says what is missing; all of them compute and read.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +18,7 @@ import numpy as np
 
 from labelwise.errors import StateError
 from labelwise.learner import LearnerData, Progress, View, silent
+from labelwise.processes import from_main, is_main
 from labelwise.rng import digest
 from labelwise.signals.base import Probe, Signal, SignalRole, SignalTable
 
@@ -79,10 +83,9 @@ class SignalCache:
         if self.folder is None or not signals:
             return producer.collect(view, signals, role=role, data=data, seed=seed, progress=progress)
         keys = {signal: producer.signal_key(signal, data=data, seed=seed) for signal in signals}
-        kept = {signal: _Kept(self.folder / key) for signal, key in keys.items()}
-        contents = view.source.content(view.ids)
+        contents = from_main(lambda: view.source.content(view.ids))
         wanted = np.array([content.encode() for content in contents], dtype="S32")
-        found = {signal: rows.find(wanted) for signal, rows in kept.items()}
+        kept, found = self._find(keys, wanted)
         lacking = frozenset(signal for signal in signals if (found[signal] < 0).any())
         failed: dict[str, str] = {}
         unkept: list[SignalTable] = []
@@ -97,8 +100,7 @@ class SignalCache:
                 )  # fmt: skip
                 failed.update(table.failed)
                 unkept.append(self._write(table, {view.ids[i]: contents[i] for i in part}, keys))
-            kept = {signal: _Kept(self.folder / key) for signal, key in keys.items()}
-            found = {signal: rows.find(wanted) for signal, rows in kept.items()}
+            kept, found = self._find(keys, wanted)
         at = {item: i for i, item in enumerate(view.ids)} if any(table.ids for table in unkept) else {}
         for table in unkept:
             for signal in table.columns:
@@ -107,29 +109,55 @@ class SignalCache:
         columns = {signal: rows.read(found[signal][have]) for signal, rows in kept.items()} if have.any() else {}
         return SignalTable(tuple(view.ids[i] for i in np.flatnonzero(have)), columns, failed)
 
+    def _find(
+        self, keys: dict[Signal, str], wanted: np.ndarray
+    ) -> tuple[dict[Signal, _Kept], dict[Signal, np.ndarray]]:
+        """What is kept of each signal, and where its rows are; the same in all processes."""
+        assert self.folder is not None
+        folder = self.folder
+        # in the order of their keys: that of a set differs between processes
+        names = {signal: from_main(partial(_shards, folder / key)) for signal, key in _sorted(keys)}
+        kept = {signal: _Kept(folder / keys[signal], shards) for signal, shards in names.items()}
+        return kept, {signal: rows.find(wanted) for signal, rows in kept.items()}
+
     def _write(self, table: SignalTable, content_of: dict[str, str], keys: dict[Signal, str]) -> SignalTable:
         """Keeps the rows of all items whose content is known; returns the rows of the others."""
         assert self.folder is not None
         row_keys = np.array([content_of[item].encode() for item in table.ids], dtype="S32")
         known, unknown = np.flatnonzero(row_keys != b""), np.flatnonzero(row_keys == b"")
-        for signal, column in table.columns.items() if len(known) else ():
+        if len(known):
+            from_main(lambda: self._add(table, row_keys, known, keys))
+        columns = {signal: _take(column, unknown) for signal, column in table.columns.items()} if len(unknown) else {}
+        return SignalTable(tuple(table.ids[i] for i in unknown), columns)
+
+    def _add(self, table: SignalTable, row_keys: np.ndarray, known: np.ndarray, keys: dict[Signal, str]) -> None:
+        assert self.folder is not None
+        for signal, column in table.columns.items():
             try:
-                _Kept(self.folder / keys[signal]).add(row_keys[known], _take(column, known))
+                _Kept(self.folder / keys[signal], ()).add(row_keys[known], _take(column, known))
             except OSError as error:
                 raise StateError(
                     f"cannot keep signal rows in {self.folder}: {error}. "
                     "Check that the folder is writable and the disk has room"
                 ) from error
-        columns = {signal: _take(column, unknown) for signal, column in table.columns.items()} if len(unknown) else {}
-        return SignalTable(tuple(table.ids[i] for i in unknown), columns)
 
     def prune(self, keep: set[str]) -> None:
         """Deletes rows under all other keys."""
-        if self.folder is None or not self.folder.is_dir():
+        if self.folder is None or not self.folder.is_dir() or not is_main():
             return
         for entry in self.folder.iterdir():
             if entry.name not in keep:
                 shutil.rmtree(entry, ignore_errors=True)
+
+
+def _sorted(keys: dict[Signal, str]) -> list[tuple[Signal, str]]:
+    return sorted(keys.items(), key=lambda item: item[1])
+
+
+def _shards(folder: Path) -> list[str]:
+    """Names of the shards that are whole."""
+    names = sorted(path.name.removesuffix(".keys.npy") for path in folder.glob("*.keys.npy"))
+    return [name for name in names if _read_shard(folder, name) is not None]
 
 
 def _shifted(progress: Progress, start: int, total: int) -> Progress:
@@ -142,9 +170,8 @@ def _shifted(progress: Progress, start: int, total: int) -> Progress:
 class _Kept:
     """The shards of one key: keys, values and offsets of each, offsets None where rows have one fixed shape."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder = folder
-        names = sorted(path.name.removesuffix(".keys.npy") for path in folder.glob("*.keys.npy"))
         self._keys: list[np.ndarray] = []
         self._columns: list[Column] = []
         for name in names:
@@ -179,6 +206,12 @@ class _Kept:
         if ragged:
             return _read_ragged([values for values, _ in ragged], [offsets for _, offsets in ragged], rows)
         parts = [column for column in self._columns if not isinstance(column, tuple)]
+        if len({part.shape[1:] for part in parts}) > 1:
+            shapes = ", ".join(sorted({str(part.shape[1:]) for part in parts}))
+            raise StateError(
+                f"{self.folder} holds rows of different shapes ({shapes}): "
+                "a file of other data was laid there. Delete the folder, its rows are computed again"
+            )
         starts = np.cumsum([0, *[len(part) for part in parts]])
         out = np.empty((len(rows), *parts[0].shape[1:]), dtype=parts[0].dtype)
         for part, start, end in zip(parts, starts, starts[1:], strict=False):

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 import labelwise
-from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.assemble import Seen, make_features, make_learner, make_strategy, make_task, what_weights_saw
 from labelwise.cache import SignalCache
 from labelwise.campaign import Campaign, Setting
-from labelwise.config import RecipeConfig, StrategyConfig, parse, write_yaml
+from labelwise.config import RecipeConfig, SizesConfig, StrategyConfig, parse, write_yaml
+from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in, open_source
 from labelwise.data.remembered import Remembered
 from labelwise.data.views import View, split, subset
@@ -101,6 +102,8 @@ class Comparison:
 
     def _run(self, index: int, seed: int) -> RunRecord:
         config = self.recipe.strategies[index]
+        # what reads hidden labels is no competitor: every table says so
+        label = f"{config.label} (oracle)" if make_strategy(config).oracle else config.label
         store = Store(self._run_folder(config, seed), create=True)
         finished = any(record["round"] == self.recipe.rounds for record in store.rounds())
         if not finished:
@@ -116,11 +119,11 @@ class Comparison:
                     count=self.recipe.rounds,
                     companions=companions if self.recipe.start is None else (),
                 ):
-                    self.on_round(config.label, seed, record)
+                    self.on_round(label, seed, record)
         rounds = [RoundRecord.from_json(record) for record in store.rounds() if record["round"] <= self.recipe.rounds]
         store.close()
-        self.on_run(config.label, seed, finished)
-        return RunRecord(strategy=config.label, seed=seed, rounds=rounds)
+        self.on_run(label, seed, finished)
+        return RunRecord(strategy=label, seed=seed, rounds=rounds)
 
     def _begin(self, campaign: Campaign, config: StrategyConfig, seed: int) -> None:
         """The items, the test labels and the initial set; paired: the same for every strategy of a seed."""
@@ -258,7 +261,15 @@ class Comparison:
             environment=environment(),
             pool=describe_pool(self.source),
             examples={item: self.source.path(item) for run in runs for r in run.rounds for item in r.picked},
+            warnings=[] if self._seen.warning is None else [self._seen.warning],
         )
+
+    @cached_property
+    def _seen(self) -> Seen:
+        """What the pretrained weights in play were trained on."""
+        recipe = self.recipe
+        classes = self.source.classes or ()
+        return what_weights_saw(recipe.features, recipe.learner, data=recipe.data.source, classes=classes)
 
     def _settings(self) -> dict[str, Any]:
         recipe = self.recipe
@@ -274,9 +285,7 @@ class Comparison:
             "model": learner.get("model") or recipe.learner.kind,
             "learner": learner,
             "phases": learner.get("phases", []),
-            "pretraining": recipe.features.backbone
-            if recipe.learner.kind == "features"
-            else (recipe.learner.weights or "none"),
+            "pretraining": self._seen.pretraining,
             "features": recipe.features.model_dump(mode="json", exclude_none=True),
             "initial": recipe.initial,
             "initial_set": start,
@@ -346,7 +355,7 @@ def _labels(source: Source, *, pool: bool) -> list[Event]:
     ]
 
 
-def open_labelled(recipe: RecipeConfig, *, base: Path, source: Source | None = None) -> Source:
+def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Source | None = None) -> Source:
     """The labelled data of a recipe: opened, thinned, and with a test set.
 
     Args:
@@ -368,6 +377,10 @@ def open_labelled(recipe: RecipeConfig, *, base: Path, source: Source | None = N
         source = subset(source, data.subset, 0)
     if "test" not in source.roles.values():
         source = split(source, data.test_share, 0)
+    if (tail := data.imbalance) is not None:
+        source = imbalanced(
+            source, profile=tail.profile, ratio=tail.ratio, small=tail.small, order=tail.order, seed=tail.seed
+        )
     if data.test_subset is not None:
         tests = [item for item in source.ids if source.roles.get(item) == "test"]
         kept = generator(0, "test subset").choice(tests, min(data.test_subset, len(tests)), replace=False).tolist()
@@ -375,7 +388,7 @@ def open_labelled(recipe: RecipeConfig, *, base: Path, source: Source | None = N
     return Remembered(source)
 
 
-def write_recipe(recipe: RecipeConfig, folder: Path) -> Path:
+def write_recipe(recipe: RecipeConfig | SizesConfig, folder: Path) -> Path:
     """Writes the resolved recipe into its run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_yaml(recipe, folder / "recipe.yaml")

@@ -29,15 +29,22 @@ class InputConfig(Config):
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
-    augment: Literal["none", "shift", "shift_flip"] = "shift_flip"
+    augment: Literal["none", "shift", "shift_flip", "crop_flip"] = "shift_flip"
 
 
 class FeaturesConfig(Config):
     """The frozen feature source."""
 
-    backbone: str = pydantic.Field("auto", description="pixels, lite0, auto, or a timm or torchvision name")
-    weights: str | None = pydantic.Field(None, description="default (download), or a file")
-    size: int | None = pydantic.Field(None, ge=8, le=4096)
+    backbone: str = pydantic.Field(
+        "auto",
+        description="pixels, lite0, auto, a timm or torchvision name, or pretrained:NAME of 'labelwise pretrain'",
+    )
+    weights: str | None = pydantic.Field(None, description="default (download), or [layout:]file")
+    size: int | None = pydantic.Field(None, ge=8, le=4096, description="side of the input; smaller images are enlarged")
+    crop: float | None = pydantic.Field(None, gt=0, le=1, description="share kept by a central crop; none: the whole")
+    mean: tuple[float, ...] | None = pydantic.Field(None, description="where it differs from that of the weights")
+    std: tuple[float, ...] | None = None
+    dtype: Literal["float32", "float16"] = pydantic.Field("float32", description="of the rows on disk")
 
 
 class PhaseConfig(Config):
@@ -51,9 +58,31 @@ class PhaseConfig(Config):
     trainable: tuple[str, ...] = ()
     optimiser: Literal["sgd", "adamw"] = "adamw"
     lr: float = pydantic.Field(1e-3, gt=0)
+    rates: tuple[tuple[str, float], ...] = pydantic.Field(
+        (), description="(prefix, rate) of parts that learn at another rate, e.g. [[head, 0.01]]"
+    )
+    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
     weight_decay: float = pydantic.Field(1e-2, ge=0)
-    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
+    schedule: Literal["cosine", "onecycle", "constant", "steps"] = "cosine"
+    milestones: tuple[int, ...] = ()
     loss: str = "task"
+    options: dict[str, Any] = {}
+
+
+class PretrainConfig(Config):
+    """How ``labelwise pretrain`` trains without labels; see labelwise.learners.pretraining.Pretraining."""
+
+    objective: str = pydantic.Field("simclr", description="rotation, simclr, vicreg, or package.module:name")
+    model: str | None = pydantic.Field(None, description="lenet, resnet18_cifar, torchvision:..., timm:...")
+    epochs: int = pydantic.Field(50, ge=1)
+    batch_size: int = pydantic.Field(256, ge=2)
+    optimiser: Literal["sgd", "adamw"] = "adamw"
+    lr: float = pydantic.Field(2e-3, gt=0)
+    weight_decay: float = pydantic.Field(1e-4, ge=0)
+    schedule: Literal["cosine", "onecycle", "constant"] = "onecycle"
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    options: dict[str, Any] = {}
 
 
 class LearnerConfig(Config):
@@ -113,7 +142,18 @@ class ProjectConfig(Config):
     input: InputConfig = InputConfig()
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     strategy: StrategyConfig = StrategyConfig(name="margin")
+    seed: int = 0
+
+
+class ImbalanceConfig(Config):
+    """Fewer images of some classes, in the pool alone; see labelwise.data.imbalance."""
+
+    profile: Literal["exponential", "step"] = "exponential"
+    ratio: float = pydantic.Field(ge=1, description="images of the largest class for one of the smallest")
+    small: float = pydantic.Field(0.5, gt=0, lt=1, description="step: share of the classes that are small")
+    order: Literal["index", "random"] = pydantic.Field("index", description="which classes are large")
     seed: int = 0
 
 
@@ -128,6 +168,17 @@ class DataConfig(Config):
     test_share: float = pydantic.Field(
         0.2, gt=0, lt=1, description="held out where the data have no split of their own"
     )
+    imbalance: ImbalanceConfig | None = None
+
+
+def _seed_count(value: Any) -> Any:
+    return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _different_seeds(value: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("a seed is listed twice")
+    return value
 
 
 class RecipeConfig(Config):
@@ -153,16 +204,49 @@ class RecipeConfig(Config):
     warm: bool = False
     full: bool = pydantic.Field(True, description="also train on all labels, for the headroom line")
 
-    @pydantic.field_validator("seeds", mode="before")
-    @classmethod
-    def _count(cls, value: Any) -> Any:
-        return tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
+    _different = pydantic.field_validator("seeds")(_different_seeds)
 
-    @pydantic.field_validator("seeds")
+
+class HeadConfig(Config):
+    """How the linear head of an evaluation is trained; see labelwise.learners.heads.LinearProtocol."""
+
+    epochs: int = pydantic.Field(100, ge=1)
+    lr: float = pydantic.Field(0.01, gt=0)
+    milestones: tuple[int, ...] = (50, 75)
+    batch_size: int = pydantic.Field(128, ge=1)
+    normalise: bool = True
+
+
+class SizesConfig(Config):
+    """A study by size: strategies choose so many images from frozen features, and fixed protocols say what they teach.
+
+    There is no campaign: no network is trained between sizes.
+    """
+
+    version: int = CONFIG_VERSION
+    name: str = "study"
+    data: DataConfig
+    features: FeaturesConfig = FeaturesConfig()
+    strategies: tuple[StrategyConfig, ...] = pydantic.Field(
+        (StrategyConfig(name="random"), StrategyConfig(name="kmeans")), min_length=1
+    )
+    sizes: tuple[int, ...] = pydantic.Field(min_length=1, description="totals of labels, ascending")
+    evaluators: tuple[Literal["linear", "knn"], ...] = pydantic.Field(("linear", "knn"), min_length=1)
+    head: HeadConfig = HeadConfig()
+    neighbours: int = pydantic.Field(1, ge=1)
+    preset: Literal["default", "faithful"] = "default"
+    seeds: tuple[int, ...] = pydantic.Field((0, 1, 2, 3, 4), min_length=1, description="a count, or a list")
+    full: bool = pydantic.Field(True, description="also learn from all labels, for the headroom line")
+
+    _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
+    _different = pydantic.field_validator("seeds")(_different_seeds)
+
+    @pydantic.field_validator("sizes")
     @classmethod
-    def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("a seed is listed twice")
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if value[0] < 1 or list(value) != sorted(set(value)):
+            raise ValueError("sizes are totals: positive and ascending")
         return value
 
 

@@ -103,10 +103,13 @@ class Demo:
 
     def recipe(self) -> RecipeConfig:
         """The shipped recipe, on the images that lie here."""
+        from labelwise.config import RecipeConfig
         from labelwise.recipes import shipped_plan
 
         flags = {"data": {"source": str(self.labels.resolve()), "root": str(self.images.resolve())}}
-        return shipped_plan("digits", flags).recipe
+        recipe = shipped_plan("digits", flags).recipe
+        assert isinstance(recipe, RecipeConfig)
+        return recipe
 
     def start(self, progress: Progress) -> tuple[Project, Suggested | None]:
         """The project, and its first picks, chosen without any label; None where these were answered before."""

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from labelwise.rng import digest
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
+    from labelwise.data.input import InputSpec
     from labelwise.data.source import Source
     from labelwise.signals.base import Signal, SignalRole, SignalTable
     from labelwise.signals.passes import Passes
-    from labelwise.task import Field, Task
+    from labelwise.strategy import LinearHead
+    from labelwise.task import Field, Losses, Task
 
 #: called with (what is going on, done, total) on long work
 Progress = Callable[[str, int, int], None]
@@ -75,12 +77,14 @@ class FitReport:
         steps: optimiser steps taken.
         seconds: wall clock.
         skipped: id -> why a labelled image could not be read.
+        held_out: loss of a last phase without labels on the validation images, which it did not see; None for others.
     """
 
     loss: float
     steps: int
     seconds: float
     skipped: Mapping[str, str] = field(default_factory=dict)
+    held_out: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,18 @@ class Phase:
         batch_size: images per step.
         min_steps: epochs are added until at least this many steps are taken: ten labels make few batches.
         trainable: prefixes of parameter names that learn; empty = all.
-        optimiser: ``sgd`` (Nesterov momentum 0.9) or ``adamw``.
+        optimiser: ``sgd`` (Nesterov momentum) or ``adamw``.
         lr: peak learning rate.
+        rates: (prefix of parameter names, peak learning rate) of parts that learn faster or slower.
+        momentum: of sgd.
+        nesterov: for sgd; False for the plain heavy ball.
         weight_decay: decoupled for adamw.
-        schedule: ``cosine`` to zero, ``onecycle`` (linear warm-up over the first tenth, then cosine) or ``constant``.
-        loss: ``task``, or ``package.module:name`` of a function (model, task, batch) -> Losses.
+        schedule: ``cosine`` to zero, ``onecycle`` (linear warm-up over the first tenth, then cosine), ``constant``, or
+            ``steps``: to a tenth at each milestone.
+        milestones: epochs after which ``steps`` lowers the rate.
+        loss: ``task``; ``rotation``, ``simclr`` or ``vicreg``; or ``package.module:name`` of an ``Objective`` or of a
+            function (model, task, batch) -> Losses.
+        options: of an ``Objective``.
     """
 
     epochs: int = 30
@@ -107,9 +118,48 @@ class Phase:
     trainable: tuple[str, ...] = ()
     optimiser: Literal["sgd", "adamw"] = "adamw"
     lr: float = 1e-3
+    rates: tuple[tuple[str, float], ...] = ()
+    momentum: float = 0.9
+    nesterov: bool = True
     weight_decay: float = 1e-2
-    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
+    schedule: Literal["cosine", "onecycle", "constant", "steps"] = "cosine"
+    milestones: tuple[int, ...] = ()
     loss: str = "task"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Objective(ABC):
+    """A loss that needs no label, with views of the images and a head of its own. A frozen dataclass.
+
+    A phase names it. The engine makes the views on the device, runs the model once over all of them, and hands the
+    embeddings to the head; the head is dropped when the phase ends.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def build(self, width: int) -> nn.Module:
+        """The head, from the width of the embedding."""
+
+    @abstractmethod
+    def views(self, images_BCHW: Tensor, spec: InputSpec, rng: Generator) -> Tensor:
+        """(V * B, C, H, W), normalised: all images in their first view, then all in their second, ...
+
+        Args:
+            images_BCHW: prepared, uint8 or float, on the device.
+            spec: how they are normalised.
+            rng: on the CPU; the only source of randomness.
+        """
+
+    @abstractmethod
+    def loss(self, head: nn.Module, embedding_AD: Tensor, size: int) -> Losses:
+        """Named parts of the loss, each (sum, norm).
+
+        Args:
+            head: what ``build`` gave.
+            embedding_AD: (V * B, D), in the order of ``views``.
+            size: number of images B.
+        """
 
 
 class Auxiliary(ABC):
@@ -165,6 +215,19 @@ class Learner(ABC):
     @abstractmethod
     def provides(self) -> frozenset[Field]:
         """Fields it can put into ``Outputs``, the task's own included."""
+
+    @property
+    def headless(self) -> str:
+        """Why ``linear_head`` can give none, and how to get one; "" where it gives one once trained."""
+        return f"{type(self).__name__} hands out no last layer"
+
+    def linear_head(self) -> LinearHead | None:
+        """The linear layer between ``Embedding("task")`` and the logits; None where the model ends otherwise.
+
+        Raises:
+            DataError: there are no weights yet.
+        """
+        return None
 
     @property
     @abstractmethod

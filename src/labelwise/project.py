@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pydantic
 import yaml
 
-from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.assemble import make_features, make_learner, make_strategy, make_task, what_weights_saw
 from labelwise.cache import SignalCache
 from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, prune_fits
 from labelwise.compare import environment
-from labelwise.config import ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
+from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
 from labelwise.data.open import open_in
 from labelwise.data.remembered import Remembered
 from labelwise.data.source import Source
@@ -26,7 +28,7 @@ from labelwise.formats.labels_table import check_answers, read_labels
 from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
-from labelwise.learner import Progress, silent
+from labelwise.learner import Progress, View, silent
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.oracle import Answer, Pick, Request
 from labelwise.pool import Added, Cleared, Event, Item, Labeled, Pool, Skipped
@@ -35,6 +37,9 @@ from labelwise.store import Store
 from labelwise.strategies import COLD_START
 from labelwise.strategy import Budget, Strategy
 from labelwise.task import Task
+
+if TYPE_CHECKING:
+    from labelwise.learners.pretraining import Pretrained, Pretraining
 
 CONFIG_NAME = "labelwise.yaml"
 STATE_NAME = ".labelwise"
@@ -142,7 +147,8 @@ class Project:
     def features(self) -> Any:
         """The frozen feature source."""
         cache = SignalCache(self.state / "signals" / "features")
-        return make_features(self.config.features, self.source, cache, folder=self.state / "backbone")
+        folder = self.state / "backbone"
+        return make_features(self.config.features, self.source, cache, folder=folder, base=self.folder)
 
     def campaign(self, predictions: Path | None = None) -> Campaign:
         """The loop over this project, on the project's learner or on imported predictions."""
@@ -151,7 +157,7 @@ class Project:
         task = make_task(self.config.task, classes, self.config.input)
         cache = SignalCache(self.state / "signals" / "task")
         if predictions is None:
-            learner, frozen = make_learner(self.config.learner, task, self.features), self.features
+            learner, frozen = make_learner(self.config.learner, task, self.features, base=self.folder), self.features
         else:
             learner = self._imported(predictions)
             frozen = learner if "embedding" in learner.provides else self.features
@@ -226,6 +232,7 @@ class Project:
             notes: list[str] = []
             if predictions is None:
                 chosen, fitted, notes = self._ready(campaign, chosen, fit)
+                notes += self._spoilt()
             if size is None:
                 found = campaign.choose(chosen, None)
                 return Suggested(found.picks, None, chosen.name, (*notes, *found.notes))
@@ -240,6 +247,14 @@ class Project:
             return make_strategy(self.config.strategy)
         name = strategy or self.config.strategy.name
         return make_strategy(StrategyConfig(name=name, options=dict(options or {})))
+
+    def _spoilt(self) -> list[str]:
+        """Says it where the weights in use were trained with the labels of these very images."""
+        config = self.config
+        seen = what_weights_saw(
+            config.features, config.learner, data=config.images, classes=config.classes, base=self.folder
+        )
+        return [] if seen.warning is None else [seen.warning]
 
     def _open_round(self) -> Suggested:
         pool = self.pool
@@ -449,6 +464,61 @@ class Project:
         if campaign.setting.learner.weights is None:
             raise StateError("nothing has been trained yet: run 'labelwise fit' first")
         return campaign.evaluate("test")
+
+    def pretrain(
+        self, objective: str | None = None, *, name: str | None = None, size: int | None = None, **settings: Any
+    ) -> Pretrained:
+        """Trains a network on the pool's images without their labels: a backbone called ``pretrained:NAME``.
+
+        Exactly the same is not trained again, and a killed training goes on.
+
+        Args:
+            objective: ``rotation``, ``simclr`` or ``vicreg``; else as the project's ``pretrain`` says, as for the rest.
+            name: of the result; None: objective and model.
+            size: side of the network's input; None: that of the project's ``input``.
+            settings: further keys of ``pretrain``, such as ``model`` and ``epochs``.
+
+        Raises:
+            ConfigError: unknown names or options, or no images.
+            StateError: the result cannot be written.
+        """
+        from labelwise.learners.pretraining import Pretraining, pretrain
+
+        given = {key: value for key, value in {"objective": objective, **settings}.items() if value is not None}
+        config = parse(PretrainConfig, self.config.pretrain.model_dump() | given, where="pretrain")
+        how = Pretraining(**config.model_dump())
+        spec = self.config.input if size is None else self.config.input.model_copy(update={"size": size})
+        task = make_task(self.config.task, self.config.classes or ("unknown", "unknown too"), spec)
+        if name is None:
+            name = f"{how.objective}-{how.learner(task).model}".replace(":", "-").replace("/", "-")
+        if not re.fullmatch(r"[\w.+-]+", name):
+            raise ConfigError(f"{name!r} cannot name a file: use letters, digits, '_', '-' and '.'")
+        file = self.folder / "pretrained" / f"{name}.safetensors"
+        pool = View(self.source, tuple(self.pool.ids[p] for p in self.pool.with_role("pool", labeled=False)))
+        done = pretrain(task, pool, file, how, seed=self.config.seed, progress=self.progress)
+        return replace(done, knn=self._neighbours(how, task, done.file))
+
+    def _neighbours(self, how: Pretraining, task: Task[Any], file: Path) -> dict[str, float]:
+        """k-NN accuracy of what was trained, of the same network untrained, and of ``pixels``; {} without labels."""
+        from labelwise.learners.backbones import Network, backbone
+        from labelwise.learners.pretraining import knn_accuracy
+
+        asking = np.concatenate([self.pool.with_role("test"), self.pool.with_role("validation")])
+        known, asked = (
+            View(
+                self.source,
+                tuple(self.pool.ids[p] for p in where),
+                tuple(task.load(self.pool.target(p)) for p in where),
+            )
+            for where in (self.pool.labeled, asking)
+        )
+        if not len(known) or not len(asked):
+            return {}
+        pixels = backbone("pixels", folder=self.state / "backbone")
+        pixels.prepare(View(self.source, tuple(self.pool.ids[p] for p in self.pool.with_role("pool", labeled=False))))
+        fresh = Network.around(how.learner(task).fresh(self.config.seed), task.input)
+        backbones = {"pretrained": Network(str(file)), "untrained": fresh, "pixels": pixels}
+        return {name: knn_accuracy(one, known, asked) for name, one in backbones.items()}
 
     def restore(self, ids: Sequence[str]) -> None:
         """Puts skipped items back, so that they may be asked again.

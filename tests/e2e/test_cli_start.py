@@ -134,6 +134,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert said == ""
 
 
+def _interruptible(command: list[str]) -> subprocess.Popen[str]:
+    """A process that Ctrl-C reaches: a shell that puts the tests in the background has its children ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_ends_in_one_line(tmp_path: Path) -> None:
     # a project whose lock somebody else holds: the command waits, and is interrupted there
     from filelock import FileLock
@@ -148,11 +157,15 @@ def test_ctrl_c_ends_in_one_line(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.stderr
     with FileLock(tmp_path / ".labelwise" / "lock"):
         command = [sys.executable, "-m", "labelwise", "cancel", "--project", str(tmp_path)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        assert "waiting" in process.stderr.readline()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        process = _interruptible(command)
+        try:
+            assert process.stderr is not None
+            assert "waiting" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
     assert process.returncode == INTERRUPTED
     assert out == ""
     assert err.startswith("interrupted")

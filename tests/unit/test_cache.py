@@ -341,3 +341,14 @@ def test_with_a_net(tmp_path):
         keys |= {learner.signal_key(one) for one in signals}
     assert len(keys) == 9
     assert {path.name for path in tmp_path.iterdir()} == keys
+
+
+def test_a_file_of_other_data_laid_into_the_cache_is_an_error(tmp_path):
+    """Rows of another width under this key: said, instead of failing in the arithmetic."""
+    cache, producer = SignalCache(tmp_path), Producer()
+    _table(cache, producer, IDS[:10])
+    _table(cache, producer, IDS[10:20])
+    values = next(iter(sorted(tmp_path.rglob("*.values.npy"))))
+    np.save(values, np.zeros((10, 7), dtype=np.float32))
+    with pytest.raises(StateError, match=r"different shapes .*Delete the folder"):
+        _table(cache, producer, IDS[:20])

@@ -327,3 +327,72 @@ def test_features_are_cached_under_backbone_and_preparation(tmp_path):
         for _ in range(2):
             source.collect(tiny.view(SOURCE, POOL), frozenset({FROZEN}))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+# ---- rows on disk ---------------------------------------------------------------------------------------------------
+
+
+def _source(tmp_path, dtype: str, backbone=None) -> FeatureSource:
+    chosen = backbone or Pixels(side=8, axes=8, channels=1)
+    chosen.prepare(View(SOURCE, tuple(SOURCE.ids)))
+    return FeatureSource(chosen, SignalCache(tmp_path), dtype=dtype)
+
+
+def test_float16_on_disk_and_float32_in_every_computation(tmp_path):
+    view = tiny.view(SOURCE, SOURCE.ids)
+    full, half = (_source(tmp_path, dtype) for dtype in ("float32", "float16"))
+    rows = {one.dtype: np.array(one.collect(view, frozenset({FROZEN}))[FROZEN]) for one in (full, half)}
+    assert rows["float16"].dtype == np.float16
+    np.testing.assert_array_equal(rows["float16"], rows["float32"].astype(np.float16))
+    assert full.signal_key(FROZEN) != half.signal_key(FROZEN), "rows of one precision never stand for the other"
+    learners = [FeatureLearner(tiny.digits_task(), one) for one in (full, half)]
+    for learner in learners:
+        learner.fit(DATA, 0)
+        assert all(value.dtype == torch.float32 for value in learner._state.values())
+    probs = [_rows(learner) for learner in learners]
+    assert probs[1].dtype == np.float32
+    np.testing.assert_allclose(probs[0], probs[1], atol=2e-2)
+
+
+class Loud(Pixels):
+    scale = 1e6
+
+    def __call__(self, images):
+        return super().__call__(images) * self.scale
+
+
+def test_features_too_large_for_float16_are_refused_before_anything_is_kept(tmp_path):
+    view = tiny.view(SOURCE, SOURCE.ids[:20])
+    with pytest.raises(DataError, match=r"img/0000.png.*float16 ends at 65504.*float32") as caught:
+        _source(tmp_path, "float16", Loud(side=8, axes=8, channels=1)).collect(view, frozenset({FROZEN}))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("*.npy"))
+    _source(tmp_path, "float32", Loud(side=8, axes=8, channels=1)).collect(view, frozenset({FROZEN}))
+    silent = Loud(side=8, axes=8, channels=1)
+    silent.scale = float("nan")
+    with pytest.raises(DataError, match="NaN or infinity"):
+        _source(tmp_path / "x", "float32", silent).collect(view, frozenset({FROZEN}))
+
+
+def test_other_images_or_other_weights_under_the_same_names_never_hit(tmp_path):
+    """Rows are found by weights and content, whatever images and files are called."""
+
+    class Counted(Pixels):
+        read = 0
+
+        def __call__(self, images):
+            self.read += len(images)
+            return super().__call__(images)
+
+    images = SOURCE.batch(SOURCE.ids[:40])
+    other = ArraySource(255 - images, ids=SOURCE.ids[:40])
+    chosen = Counted(side=8, axes=4, channels=1)
+    first = _source(tmp_path, "float32", chosen)
+    one = first.collect(View(SOURCE, tuple(SOURCE.ids[:40])), frozenset({FROZEN}))
+    two = first.collect(View(other, tuple(other.ids)), frozenset({FROZEN}))
+    assert chosen.read == 80
+    assert not np.allclose(np.asarray(one[FROZEN]), np.asarray(two[FROZEN]))
+    changed = Counted(side=8, axes=4, channels=1)
+    changed.prepare(View(other, tuple(other.ids)))
+    FeatureSource(changed, SignalCache(tmp_path)).collect(View(SOURCE, tuple(SOURCE.ids[:40])), frozenset({FROZEN}))
+    assert changed.read == 40

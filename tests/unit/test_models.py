@@ -10,8 +10,9 @@ import tiny
 from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.models import Taps, build, last_linear, load_weights, model_names
-from labelwise.models.build import check_output, read_state
+from labelwise.models.build import check_output
 from labelwise.models.taps import pooled, submodule, widths
+from labelwise.models.weights import read_state
 
 SPEC = InputSpec((32, 32), 3)
 

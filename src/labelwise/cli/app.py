@@ -17,10 +17,13 @@ from labelwise.cli import (
     comparing,
     console,
     demonstrating,
+    evaluating,
     listing,
     loop,
     options,
+    pretraining,
     reporting,
+    selecting,
     starting,
     training,
 )
@@ -123,5 +126,8 @@ def _root(
     """
 
 
-for _group in (demonstrating, starting, loop, training, comparing, reporting, listing, checking):
+for _group in (
+    *(demonstrating, starting, loop, training, evaluating, pretraining, selecting),
+    *(comparing, reporting, listing, checking),
+):
     _group.register(app)

@@ -89,18 +89,24 @@ def check(
 
 def _check_recipe(target: str, *, json: bool) -> None:
     from labelwise.compare import Comparison
+    from labelwise.config import SizesConfig
     from labelwise.recipes import find
+    from labelwise.sizes import SizesStudy
 
     with Stages() as stages:
         plan = find(target)
         recipe, source = plan.recipe, plan.open()
         with tempfile.TemporaryDirectory() as folder:
-            Comparison(recipe, source, Path(folder), progress=stages).check()
+            if isinstance(recipe, SizesConfig):
+                SizesStudy(recipe, source, Path(folder), progress=stages).check()
+            else:
+                Comparison(recipe, source, Path(folder), progress=stages).check()
     runs = len(recipe.strategies) * len(recipe.seeds)
+    each = f"{len(recipe.sizes)} sizes" if isinstance(recipe, SizesConfig) else f"{recipe.rounds} rounds"
     if json:
         console.print_json({"recipe": recipe.model_dump(mode="json"), "runs": runs, "images": len(source.ids)})
         return
-    console.out(f"{target}: fine; {console.counted(len(source.ids), 'image')}, {runs} runs of {recipe.rounds} rounds")
+    console.out(f"{target}: fine; {console.counted(len(source.ids), 'image')}, {runs} runs of {each}")
     console.next_steps([(f"labelwise compare {shlex.quote(target)}", "run it")])
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labelwise.cli import console, options, studies
-from labelwise.cli.progress import StudyProgress
+from labelwise.cli.progress import SizesProgress, StudyProgress
 
 if TYPE_CHECKING:
-    from labelwise.config import RecipeConfig
+    from labelwise.config import RecipeConfig, SizesConfig
     from labelwise.data.source import Source
     from labelwise.report.records import Study
 
@@ -79,6 +79,7 @@ def compare(
 
     Seed by seed all start from the same labels and weights. Finished runs are skipped, a broken one goes on.
     """
+    from labelwise.config import SizesConfig
     from labelwise.recipes import find, sized
 
     flags: dict[str, Any] = {"seeds": seeds, "initial": initial, "batch": batch, "rounds": rounds}
@@ -93,8 +94,11 @@ def compare(
     flags |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     plan = find(target, flags)
     source = plan.open()
-    recipe = sized(plan.recipe, source) if plan.sizes else plan.recipe
     folder = out or plan.folder
+    if isinstance(plan.recipe, SizesConfig):
+        _compare_sizes(plan.recipe, source, folder, json=json)
+        return
+    recipe = sized(plan.recipe, source) if plan.sizes else plan.recipe
     study = run(recipe, source, folder, announce=lambda: _announce(recipe, source, chosen=plan.sizes))
     written = studies.write(study, folder, source)
     if json:
@@ -137,9 +141,43 @@ def run(recipe: RecipeConfig, source: Source, folder: Path, *, announce: Callabl
         return comparison.run()
 
 
+def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: bool) -> None:
+    """A study by size: a table for each evaluator, and its report."""
+    from labelwise.report.by_size import markdown, size_tables
+    from labelwise.report.records import write_whole
+    from labelwise.report.summary import headline
+    from labelwise.sizes import SizesStudy
+
+    with SizesProgress(len(recipe.strategies) * len(recipe.seeds) * len(recipe.sizes)) as progress:
+        study = SizesStudy(recipe, source, folder, progress=progress, on_chosen=progress.on_chosen)
+        study.check()
+        names = ", ".join(strategy.label for strategy in recipe.strategies)
+        sizes, seeds = ", ".join(map(str, recipe.sizes)), console.counted(len(recipe.seeds), "seed")
+        console.err(f"{recipe.name}: {names}; {seeds}, sizes {sizes}; {', '.join(recipe.evaluators)}")
+        studies_ = study.run()
+    written = {name: studies.write(found, folder / name, source) for name, found in studies_.items()}
+    tables = size_tables(studies_)
+    write_whole(folder / "table.md", markdown(tables).encode())
+    if json:
+        found = {name: studies.as_json(one.summary, one) for name, one in written.items() if one.summary is not None}
+        console.print_json({"studies": found, "tables": {table.title: table.values for table in tables}})
+        return
+    for table in tables:
+        console.out(table.title)
+        console.show(console.table(table.heads, table.rows, right=table.heads[1:]))
+        console.out()
+    for name, one in written.items():
+        assert one.summary is not None
+        console.out(f"{name}: {headline(one.summary)}")
+        console.notes(one.summary.notes)
+        console.out(f"report   {one.report}")
+    console.out(f"tables   {folder / 'table.md'}")
+
+
 def show(written: studies.Written) -> None:
     """The table, what it says, and what to know before believing it."""
-    from labelwise.report.table import headline, study_table
+    from labelwise.report.summary import headline
+    from labelwise.report.table import study_table
 
     assert written.summary is not None
     terminal = console.stdout()

@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 def list_(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="strategies, models, tasks, recipes or signals.", show_default=False),
+        typer.Argument(
+            metavar="KIND", help="strategies, models, backbones, tasks, recipes or signals.", show_default=False
+        ),
     ] = "strategies",
     match: Annotated[
         str | None,
@@ -31,10 +33,11 @@ def list_(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List strategies, models, tasks, recipes or signals."""
+    """List strategies, models, backbones, tasks, recipes or signals."""
     kinds: Mapping[str, Callable[[], list[Row]]] = {
         "strategies": _strategies,
         "models": _models,
+        "backbones": _backbones,
         "tasks": _tasks,
         "recipes": _recipes,
         "signals": _signals,
@@ -46,6 +49,8 @@ def list_(
         console.print_json(rows)
     elif kind == "models" and match is None:
         _print_models(rows)
+    elif kind == "backbones":
+        _print_backbones(rows, match)
     else:
         _print(kind, rows)
 
@@ -118,6 +123,46 @@ def _models() -> list[Row]:
         return "torchvision" if name in in_torchvision else "timm" if name in in_timm else "other"
 
     return [{"name": name, "library": library(name)} for name in model_names()]
+
+
+def _backbones() -> list[Row]:
+    """What gives frozen features, with what its weights have seen."""
+    import timm
+
+    from labelwise.models.provenance import of_tag
+    from labelwise.models.weights import LAYOUTS
+
+    rows: list[Row] = [
+        {"name": "pixels", "saw": "images", "trained on": "your own images (PCA)", "side": 16},
+        {"name": "lite0", "saw": "labels", "trained on": "labels of ImageNet-1k", "side": 96},
+        {
+            "name": "pretrained:NAME",
+            "saw": "images",
+            "trained on": "your own images ('labelwise pretrain')",
+            "side": "",
+        },
+        {"name": "resnet18, resnet50", "saw": "labels", "trained on": "labels of ImageNet-1k", "side": 224},
+    ]
+    layouts = ", ".join(dict.fromkeys(f"{layout.name}:FILE" for layout in LAYOUTS if layout.label_free))
+    local = {"name": f"resnet50 with weights {layouts}", "saw": "images", "trained on": "images without labels"}
+    rows.append({**local, "side": 224})
+    for name in timm.list_models(pretrained=True):
+        config = timm.get_pretrained_cfg(name)
+        if config is not None:
+            found = of_tag(config.tag or "", config.num_classes)
+            rows.append({"name": name, "saw": found.saw, "trained on": str(found), "side": config.input_size[-1]})
+    return rows
+
+
+def _print_backbones(rows: list[Row], match: str | None) -> None:
+    """The built-in ones and those that saw no label; the others are counted."""
+    heads = ["name", "trained on", "side"]
+    own = sum("." not in row["name"] for row in rows)
+    shown = rows if match else [row for row in rows[:own] + rows[own:] if row["saw"] == "images" or row in rows[:own]]
+    console.show(console.table(heads, [[str(row[head]) for head in heads] for row in shown]))
+    if match is None:
+        rest = len(rows) - len(shown)
+        console.out(f"{rest:,} more of timm saw labels or captions: labelwise list backbones --match TEXT shows them")
 
 
 def _recipes() -> list[Row]:

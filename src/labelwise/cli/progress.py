@@ -39,6 +39,13 @@ def _bars() -> Bars:
     )
 
 
+def _left(seconds: float) -> str:
+    """How long it may still take; nothing under a minute."""
+    if seconds < 60:
+        return ""
+    return f", about {seconds / 60:.0f} min left" if seconds < 5400 else f", about {seconds / 3600:.1f} h left"
+
+
 class Stages:
     """The hook ``labelwise.learner.Progress``: called with (what is going on, done, total). A context manager."""
 
@@ -94,7 +101,7 @@ class Stages:
             self._stage, self._began, self._told = stage, now, now - AGAIN + FIRST
         if now - self._told >= AGAIN and done < total:
             self._told = now
-            console.err(f"{stage}: {done:,} of {total:,}")
+            console.err(f"{stage}: {done:,} of {total:,}{_left((now - self._began) / max(done, 1) * (total - done))}")
 
 
 class StudyProgress(Stages):
@@ -158,3 +165,30 @@ class StudyProgress(Stages):
         if self._overall is None:
             self._overall = bars.add_task(text, total=self.runs * (self.rounds + 1))
         bars.update(self._overall, description=text, completed=self.done * (self.rounds + 1) + self._in_run)
+
+
+class SizesProgress(Stages):
+    """Progress of a study by size: selections made, and the stage below.
+
+    Args:
+        total: how many selections there are.
+    """
+
+    def __init__(self, total: int) -> None:
+        super().__init__()
+        self.total = total
+        self.done = 0
+        self.before = 0
+        self._since = time.monotonic()
+
+    def on_chosen(self, strategy: str, seed: int, size: int, before: bool) -> None:
+        """Counts a selection; one that had been made before is only counted."""
+        self.done += 1
+        self.before += before
+        if not before and not self._live:
+            seconds = time.monotonic() - self._since
+            console.err(f"selection {self.done} of {self.total}: {strategy}, seed {seed}, {size:,} ({seconds:.1f} s)")
+        if self.done == self.total and self.before:
+            console.err(f"{self.before} of {self.total} selections were made before and are kept")
+        self._since = time.monotonic()
+        super().__call__("selections", self.done, self.total)

@@ -13,6 +13,7 @@ from labelwise.recipes import STUDY
 if TYPE_CHECKING:
     from labelwise.data.source import Source
     from labelwise.report.records import Study
+    from labelwise.report.statistics import Scale
     from labelwise.report.summary import Summary
 
 REPORT = "report.html"
@@ -41,10 +42,14 @@ def write(study: Study, folder: Path, source: Source | None, *, out: Path | None
     from labelwise.report.html import write_study_report
     from labelwise.report.summary import summarise
 
-    summary = summarise(study)
+    by_size = "sizes" in study.settings  # they span decades: each doubling weighs the same
+    scale: Scale = "log2" if by_size else "linear"
+    summary = summarise(study, scale=scale)
     target = out or folder / REPORT
-    curves = write_curves(summary, target.parent)
-    page = write_study_report(study, target, image_of=lambda item: _image(item, source, study))
+    curves = write_curves(summary, target.parent, log_x=by_size)
+    page = write_study_report(
+        study, target, image_of=lambda item: _image(item, source, study), scale=scale, log_x=by_size
+    )
     return Written(page, tuple(curves), folder / STUDY, summary)
 
 

@@ -1,4 +1,4 @@
-"""``fit`` and ``evaluate``: the model of a project."""
+"""``fit``: the model of a project."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ NO_TEST = (
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the command."""
     app.command()(fit)
-    app.command()(evaluate)
 
 
 def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: options.Json = False) -> None:
@@ -49,7 +48,7 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
     console.next_steps([("labelwise suggest", "what to label next")], project)
 
 
-def evaluate(project: options.ProjectFolder = None, json: options.Json = False) -> None:
+def own_weights(project: Path | None, *, json: bool) -> None:
     """Metrics of the weights trained last on the test images."""
     with Stages() as stages:
         opened = options.open_project(project, stages)

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from labelwise.data.arrays import ArraySource, EncodedSource, read_npz
     from labelwise.data.dataset import DatasetSource, from_dataset
     from labelwise.data.folder import ImageFolder
+    from labelwise.data.imagenet_lt import ListedImages
     from labelwise.data.images import decode
+    from labelwise.data.imbalance import imbalanced
     from labelwise.data.labels import apply_csv, open_listing, read_label_csv
     from labelwise.data.open import open_source
     from labelwise.data.source import Role, Source
@@ -21,12 +23,14 @@ __all__ = [
     "DatasetSource",
     "EncodedSource",
     "ImageFolder",
+    "ListedImages",
     "Role",
     "Source",
     "View",
     "apply_csv",
     "decode",
     "from_dataset",
+    "imbalanced",
     "open_listing",
     "open_source",
     "open_torchvision",
@@ -45,6 +49,8 @@ _HOME = {
     "DatasetSource": "dataset",
     "from_dataset": "dataset",
     "ImageFolder": "folder",
+    "ListedImages": "imagenet_lt",
+    "imbalanced": "imbalance",
     "decode": "images",
     "apply_csv": "labels",
     "open_listing": "labels",

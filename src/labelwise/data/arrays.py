@@ -69,6 +69,10 @@ class ArraySource(Source):
         """Many images in one gather, (B, H, W, C)."""
         return np.take(self._images_NHWC, self._rows_of(item_ids), axis=0)
 
+    def native_order(self) -> list[str]:
+        """The order of the array, ids given or not."""
+        return [item for item in self._row if self.roles.get(item, "pool") == "pool"]
+
     def content(self, item_ids: Sequence[str]) -> list[str]:
         """BLAKE2b-128 of each image's shape and pixels."""
         shape = repr(self._images_NHWC.shape[1:]).encode()
@@ -112,6 +116,10 @@ class EncodedSource(Source):
     def load(self, item_id: str) -> np.ndarray:
         """The decoded image; see :func:`labelwise.data.images.decode`."""
         return decode(self._bytes(item_id).tobytes(), name=item_id)
+
+    def native_order(self) -> list[str]:
+        """The order of the array, ids given or not."""
+        return [item for item in self._row if self.roles.get(item, "pool") == "pool"]
 
     def content(self, item_ids: Sequence[str]) -> list[str]:
         """BLAKE2b-128 of each image's encoded bytes."""

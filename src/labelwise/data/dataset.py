@@ -108,6 +108,10 @@ class DatasetSource(Source):
                 return isinstance(item, (tuple, list)) and len(item) > 1
         return False
 
+    def native_order(self) -> list[str]:
+        """The order of the data set."""
+        return [item for item, (part, _) in self._at.items() if part == 0]
+
     def content(self, item_ids: Sequence[str]) -> list[str]:
         """BLAKE2b-128 of each image's type, shape and values; reads every item."""
         return [self._digest(item_id) for item_id in item_ids]

@@ -209,6 +209,19 @@ class ImageFolder(Source):
         """The decoded image; see :func:`labelwise.data.images.decode`."""
         return decode(self.path(item_id), name=item_id)
 
+    def native_order(self) -> list[str]:
+        """As ``torchvision.datasets.ImageFolder`` lists the folder train (or the root): by class, folder, file name."""
+        return sorted(super().native_order(), key=self._native_key)
+
+    def _native_key(self, item_id: str) -> tuple[str, str, str]:
+        # plain string order would put "a-b/x" before "a/x": "-" comes before "/"
+        below = item_id.partition("/")[2] if self._below_role(item_id) else item_id
+        folder, _, name = below.rpartition("/")
+        return folder.partition("/")[0], folder, name
+
+    def _below_role(self, item_id: str) -> bool:
+        return bool(self.roles) and item_id.partition("/")[0] in ROLE_FOLDERS
+
     def notes(self) -> list[str]:
         """What the scan left out; see :class:`Scan`."""
         return self.scan.notes()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from labelwise.data.arrays import read_npz
 from labelwise.data.dataset import DatasetSource, from_dataset
 from labelwise.data.folder import ImageFolder
+from labelwise.data.imagenet_lt import ListedImages, is_image_list
 from labelwise.data.labels import open_listing
 from labelwise.data.source import Source
 from labelwise.data.torchvision_sets import open_torchvision
@@ -29,11 +30,12 @@ def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **opti
     """The source that ``spec`` names.
 
     Args:
-        spec: a folder of images; an ``.npz`` file of arrays; a ``.csv`` file that lists images; ``torchvision:NAME``;
+        spec: a folder of images; an ``.npz`` file of arrays; a ``.csv`` file that lists images, or a ``.txt`` with
+            lines "path label" as ImageNet-LT's; ``torchvision:NAME``;
             ``package.module:name``, an object, or a function that returns one; a ``Source``, which comes back as it is;
             or a PyTorch data set.
-        root: torchvision: where the set lies. CSV: what its paths are relative to. Otherwise: what a relative ``spec``
-            is relative to.
+        root: torchvision: where the set lies. CSV and list: what its paths are relative to. Otherwise: what a relative
+            ``spec`` is relative to.
         options: passed on to what opens this kind: :class:`ImageFolder`, :func:`open_torchvision`,
             :func:`from_dataset`, or the function that was named.
 
@@ -55,7 +57,9 @@ def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **opti
         raise ConfigError(f"no data were named: {_ALLOWED}")
     if isinstance(spec, str) and ":" in text and not Path(text).exists() and not _is_drive(text):
         return _of_reference(text, root, options)
-    if (path := Path(text)).suffix.lower() in (".csv", ".tsv", ".txt") and not path.is_dir():
+    if (path := Path(text)).suffix.lower() == ".txt" and is_image_list(path):
+        return _call(ListedImages, (text, path.parent if root is None else root), options, text)
+    if path.suffix.lower() in (".csv", ".tsv", ".txt") and not path.is_dir():
         return _call(open_listing, (text,), {"root": root, **options}, text)
     if root is not None:
         text = str(Path(root) / text)
@@ -125,6 +129,7 @@ def open_in(
         ConfigError: for something that names no source.
         DataError: when the data cannot be read.
     """
+    spec = expanded(spec) if spec.startswith(("$", "~")) else spec
     where = None if root is None else base / expanded(root)
     if spec.startswith("torchvision:"):
         return open_source(spec, root=where, download=download)

@@ -63,6 +63,13 @@ class Source(ABC):
         """Many images at once as uint8 (B, H, W, C), where they lie in one array; None where each has to be loaded."""
         return None
 
+    def native_order(self) -> Sequence[str]:
+        """Ids of the training items in the data's own order: what a position in an index file counts.
+
+        A property of the data as they lie: views that thin them, rename labels or split a test set off leave it alone.
+        """
+        return [item for item in self.ids if self.roles.get(item, "pool") == "pool"]
+
     def notes(self) -> list[str]:
         """What people should know about files that were left out, one line each; empty when nothing was."""
         return []

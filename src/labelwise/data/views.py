@@ -104,6 +104,10 @@ class View(Source):
         """As the original."""
         return self.source.batch(item_ids)
 
+    def native_order(self) -> Sequence[str]:
+        """As the original."""
+        return self.source.native_order()
+
     def notes(self) -> list[str]:
         """As the original."""
         return self.source.notes()

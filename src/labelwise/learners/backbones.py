@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,13 @@ from labelwise.data.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from labelwise.data.loader import PreparedImages, batches, blocks
 from labelwise.errors import DataError
 from labelwise.learner import View
-from labelwise.models import Taps, build, last_linear
-from labelwise.models.build import lite0_path, load_weights, read_state
+from labelwise.models import Taps, build
+from labelwise.models.build import REFERENCE, build_body, lite0_path, without_head
 from labelwise.models.taps import pooled
+from labelwise.models.weights import load_weights, read_metadata, read_state
 from labelwise.rng import digest
 
-#: labels that the weights of a backbone were trained with, where that is known
+#: the two that need no download
 LITE0 = "lite0"
 PIXELS = "pixels"
 
@@ -117,25 +121,55 @@ class Pixels(Backbone):
 
 
 class Network(Backbone):
-    """A timm or torchvision network without its last layer.
+    """A timm or torchvision network without its last layer, or one that ``labelwise pretrain`` wrote.
 
     Args:
-        model: a name (see ``labelwise.models.build``).
-        weights: ``default`` (the library's download), ``lite0`` (the ``backbone`` extra), or a file.
+        model: a name (see ``labelwise.models.build``), or a file written by ``pretrain``, which names its network.
+        weights: ``default`` (the library's download), ``lite0`` (the ``backbone`` extra), or ``[layout:]file``.
         size: side of the input in pixels; None: 96 for EfficientNet-lite0, else what the weights were trained at.
-        layer: module whose pooled output is the vector; None: the input of the last linear layer.
+            Smaller images are enlarged; to run CIFAR through an ImageNet network as it is, say 32.
+        layer: module whose pooled output is the vector; None: what the last layer would read.
+        crop: share of the image that a central crop keeps; None: 1, the whole image.
+        mean: per channel, in units of [0, 1]; None: what the weights were trained with.
+        std: per channel; None likewise.
     """
 
     def __init__(
-        self, model: str, weights: str = "default", *, size: int | None = None, layer: str | None = None
+        self,
+        model: str,
+        weights: str = "default",
+        *,
+        size: int | None = None,
+        layer: str | None = None,
+        crop: float | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
     ) -> None:
-        self.net, mean, std, trained_at = _pretrained(model, weights)
-        side = size or (96 if weights == LITE0 else trained_at)
-        self.input = InputSpec((side, side), 3, mean, std)
-        self.layer = layer or f"{last_linear(self.net)}:input"
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.net = self.net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._digest = digest(model, self.layer, _state_digest(self.net))
+        loaded = _pretrained(model, weights, size)
+        spec = loaded.input
+        spec = InputSpec(spec.size, spec.channels, mean or spec.mean, std or spec.std, crop or spec.crop)
+        self._take(loaded.net, spec, layer or loaded.layer, loaded.name or model)
+
+    @classmethod
+    def around(cls, net: nn.Module, spec: InputSpec, *, layer: str | None = None) -> Network:
+        """A copy of a network at hand, without its last layer.
+
+        Args:
+            net: ends in a linear layer.
+            spec: its input.
+            layer: module whose pooled output is the vector; None: what the last layer would read.
+        """
+        made = cls.__new__(cls)
+        made._take(without_head(copy.deepcopy(net)), spec, layer, type(net).__name__)
+        return made
+
+    def _take(self, net: nn.Module, spec: InputSpec, layer: str | None, name: str) -> None:
+        self.input = spec
+        self.layer = layer
+        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if _has_cuda() else "cpu"
+        layout = torch.channels_last if spec.channels == 3 else torch.contiguous_format
+        self.net = net.eval().to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self._digest = digest(name, self.layer, _state_digest(self.net))
 
     def prepare(self, view: View) -> None:
         """Nothing to do."""
@@ -147,25 +181,65 @@ class Network(Backbone):
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """(B, D)."""
-        images = self.input.normalise(images_BCHW.to(self.device, memory_format=torch.channels_last))
+        images = self.input.normalise(images_BCHW.to(self.device))
+        if images.shape[1] == 3:
+            images = images.contiguous(memory_format=torch.channels_last)
+        if self.layer is None:
+            return pooled(self.net(images)).float()
         with Taps(self.net, [self.layer]).capture() as seen:
             self.net(images)
         return pooled(seen[self.layer]).float()
 
 
-def _pretrained(model: str, weights: str) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...], int]:
+@dataclass(frozen=True)
+class _Loaded:
+    """A network with its weights, the input they were trained with, and the layer to read (None: its output)."""
+
+    net: nn.Module
+    input: InputSpec
+    layer: str | None = None
+    name: str | None = None
+
+
+def _pretrained(model: str, weights: str, size: int | None) -> _Loaded:
     import timm
 
-    spec = InputSpec((224, 224))
+    if "labelwise" in (metadata := read_metadata(model)):
+        return _own(model, metadata, size)
     if weights == LITE0:
         net: nn.Module = timm.create_model("tf_efficientnet_lite0")
         load_weights(net, str(lite0_path()))
         # the package's weights expect (pixel - 127) / 128
-        return net, (127 / 255,) * 3, (128 / 255,) * 3, 224
-    net = build(model, 1000, spec, weights=weights)
+        side = size or 96
+        return _Loaded(without_head(net), InputSpec((side, side), 3, (127 / 255,) * 3, (128 / 255,) * 3))
+    library = model.rpartition(":")[0]
+    if model in REFERENCE or library not in ("", "timm", "torchvision"):
+        side = size or 32
+        spec = InputSpec((side, side))
+        net = build(model, 1000, spec, weights=weights)
+        return _Loaded(without_head(net), spec)
+    net = build_body(model, weights, side=size)
     config: Mapping[str, Any] = getattr(net, "pretrained_cfg", None) or {}
-    size = config.get("input_size", (3, 224, 224))[-1]
-    return net, tuple(config.get("mean", IMAGENET_MEAN)), tuple(config.get("std", IMAGENET_STD)), size
+    side = size or config.get("input_size", (3, 224, 224))[-1]
+    mean, std = tuple(config.get("mean", IMAGENET_MEAN)), tuple(config.get("std", IMAGENET_STD))
+    return _Loaded(net, InputSpec((side, side), 3, mean, std))
+
+
+def _own(file: str, metadata: Mapping[str, str], size: int | None) -> _Loaded:
+    """A network that ``pretrain`` wrote, with what it needs to be used."""
+    about = json.loads(metadata["labelwise"])
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in about["input"].items()
+    }
+    spec = replace(InputSpec(), **given)
+    if size is not None:
+        spec = replace(spec, size=(size, size))
+    net = build(about["model"], about["classes"], spec, weights=file)
+    return _Loaded(without_head(net), spec, about["layer"], about["model"])
+
+
+def _has_cuda() -> bool:
+    return torch.cuda.is_available()
 
 
 def _state_digest(net: nn.Module) -> str:
@@ -178,27 +252,43 @@ def _state_digest(net: nn.Module) -> str:
     return found.hexdigest()
 
 
-def backbone(name: str, *, weights: str | None = None, size: int | None = None, folder: Path | None = None) -> Backbone:
+def backbone(
+    name: str,
+    *,
+    weights: str | None = None,
+    size: int | None = None,
+    folder: Path | None = None,
+    crop: float | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Backbone:
     """A backbone by name.
 
     Args:
-        name: ``pixels``, ``lite0``, ``auto`` (lite0 where its package is installed, else pixels), or a timm or
-            torchvision name.
-        weights: for networks: ``default`` or a file.
+        name: ``pixels``, ``lite0``, ``auto`` (lite0 where its package is installed, else pixels), a timm or
+            torchvision name, or a file written by ``pretrain``.
+        weights: for networks: ``default``, or ``[layout:]file``.
         size: side of the input in pixels.
         folder: where ``pixels`` keeps its axes.
+        crop: for networks: share of the image that a central crop keeps.
+        mean: for networks, where it differs from that of the weights.
+        std: likewise.
 
     Raises:
         ConfigError: unknown name.
         DataError: weights that cannot be had; says what to install or which file to put where.
     """
-    if name == "auto":
-        name = LITE0 if _has_lite0() else PIXELS
+    name = chosen_backbone(name)
     if name == PIXELS:
         return Pixels(side=size or 16, folder=folder)
     if name == LITE0:
-        return Network("tf_efficientnet_lite0", LITE0, size=size)
-    return Network(name, weights or "default", size=size)
+        name, weights = "tf_efficientnet_lite0", LITE0
+    return Network(name, weights or "default", size=size, crop=crop, mean=mean, std=std)
+
+
+def chosen_backbone(name: str) -> str:
+    """The backbone that a name stands for: ``auto`` is lite0 where its package is installed, else pixels."""
+    return name if name != "auto" else LITE0 if _has_lite0() else PIXELS
 
 
 def _has_lite0() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,14 +17,16 @@ from labelwise.data.loader import PreparedImages, batches, blocks, default_worke
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
 from labelwise.learners.backbones import Backbone
-from labelwise.learners.inference import Collector
+from labelwise.learners.inference import Collector, gathered
 from labelwise.learners.passes import dropout_mask
 from labelwise.learners.saved import read_weights, write_weights
+from labelwise.processes import several, share
 from labelwise.rng import digest, torch_generator
 from labelwise.selection.arrays import as_tensor
 from labelwise.signals.base import Draw, Signal, SignalRole, SignalTable
 from labelwise.signals.passes import Dropout, Passes
 from labelwise.signals.plain import Embedding
+from labelwise.strategy import LinearHead
 from labelwise.task import Batch, Field, Outputs, Task
 
 #: rows of features handled at once
@@ -37,12 +40,21 @@ class FeatureSource:
         backbone: turns images into vectors.
         cache: keeps the rows; None computes them anew each time.
         batch_size: images per step.
+        dtype: of the rows on disk; ``float16`` halves them and rounds to 0.05 %. What is computed from them is float32.
     """
 
-    def __init__(self, backbone: Backbone, cache: SignalCache | None = None, *, batch_size: int = 256) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        cache: SignalCache | None = None,
+        *,
+        batch_size: int = 256,
+        dtype: Literal["float32", "float16"] = "float32",
+    ) -> None:
         self.backbone = backbone
         self.cache = cache or SignalCache(None)
         self.batch_size = batch_size
+        self.dtype = dtype
 
     def collect(
         self,
@@ -66,8 +78,9 @@ class FeatureSource:
         return SignalTable(table.ids, dict.fromkeys(signals, table[FROZEN]), table.failed)
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
-        """Backbone and transform."""
-        return digest("frozen", self.backbone.weights, repr(self.backbone.input))
+        """Backbone, transform and precision on disk."""
+        parts = () if self.dtype == "float32" else (self.dtype,)
+        return digest("frozen", self.backbone.weights, repr(self.backbone.input), *parts)
 
 
 FROZEN = Embedding("frozen")
@@ -89,22 +102,40 @@ class _Pass:
         seed: int = 0,
         progress: Progress = silent,
     ) -> SignalTable:
-        """Embeddings of all images of the view."""
+        """Embeddings of all images of the view, raw; of several processes each reads a share of them."""
         backbone = self.source.backbone
         images = PreparedImages(view.source, view.ids, backbone.input)
-        workers = default_workers(view.source, len(view))
+        mine = share(len(view))
+        workers = default_workers(view.source, len(mine))
+        order = [[mine[i] for i in block] for block in blocks(len(mine), self.source.batch_size)]
         kept: list[int] = []
         failed: dict[str, str] = {}
         parts: list[Tensor] = []
         with torch.inference_mode():
-            for loaded in batches(images, blocks(len(view), self.source.batch_size), workers=workers):
+            for loaded in batches(images, order, workers=workers):
                 failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
                 if loaded.rows:
                     kept += loaded.rows
-                    parts.append(backbone(loaded.images).cpu())
-                progress("reading features", len(kept) + len(failed), len(view))
-        rows = torch.cat(parts).numpy() if parts else torch.empty(0, 0).numpy()
-        return SignalTable(tuple(view.ids[row] for row in kept), dict.fromkeys(signals, rows), failed)
+                    parts.append(self._stored(backbone(loaded.images).cpu(), [view.ids[row] for row in loaded.rows]))
+                progress("reading features", len(kept) + len(failed), len(mine))
+        columns = dict.fromkeys(signals, torch.cat(parts).numpy()) if parts else {}
+        table = SignalTable(tuple(view.ids[row] for row in kept), columns, failed)
+        if several():
+            table = gathered(table, view.ids)
+        return table if table.columns else SignalTable((), dict.fromkeys(signals, np.empty((0, 0), "f4")), table.failed)
+
+    def _stored(self, rows_BD: Tensor, ids: Sequence[str]) -> Tensor:
+        stored_BD = rows_BD.half() if self.source.dtype == "float16" else rows_BD
+        finite_B = stored_BD.isfinite().all(1)
+        if not bool(finite_B.all()):
+            item = ids[int(finite_B.int().argmin())]
+            if bool(rows_BD.isfinite().all()):
+                raise DataError(
+                    f"the features of {item!r} reach {float(rows_BD.abs().max()):.3g}, and float16 ends at 65504: set "
+                    "features: {dtype: float32}"
+                )
+            raise DataError(f"the features of {item!r} hold NaN or infinity: check the weights of the backbone")
+        return stored_BD
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
         """As the source says."""
@@ -148,6 +179,23 @@ class FeatureLearner(Learner):
         return frozenset({"probs", "logits", "embedding"})
 
     @property
+    def headless(self) -> str:
+        """A k-NN head is no linear layer."""
+        return "" if self.head == "linear" else f"its {self.head} head is no linear layer: set head: linear"
+
+    def linear_head(self) -> LinearHead | None:
+        """The head as it acts on the features as they lie: their normalisation is folded in.
+
+        Raises:
+            DataError: there are no weights yet.
+        """
+        if self.headless:
+            return None
+        self._check_fitted()
+        weight_CD = self._state["weight"] / self._state["scale"]
+        return LinearHead(weight_CD, self._state["bias"] - weight_CD @ self._state["mean"])
+
+    @property
     def config(self) -> Mapping[str, Any]:
         """Backbone and head."""
         return {
@@ -189,6 +237,7 @@ class FeatureLearner(Learner):
             raise DataError("there is no label to train on: import labels first, or suggest with a cold-start strategy")
         target_of = dict(zip(data.labeled.ids, data.labeled.targets or (), strict=True))
         labels_L = torch.tensor([target_of[item] for item in ids])
+        rows_LD = rows_LD.float()
         mean_D = rows_LD.mean(0)
         scale = (rows_LD - mean_D).pow(2).mean().sqrt().clamp_min(1e-6)
         self._state = {"mean": mean_D, "scale": scale.reshape(1)}

@@ -77,6 +77,11 @@ class ImportedPredictions(Learner):
         return frozenset(fields | ({"embedding"} if self._embeddings is not None else set()))
 
     @property
+    def headless(self) -> str:
+        """The file holds what a model said, not the model."""
+        return "imported predictions hold no layer: give it to labelwise.select as head=(weight, bias)"
+
+    @property
     def config(self) -> Mapping[str, Any]:
         """The file, by content."""
         return {"learner": "imported", "predictions": self._weights}

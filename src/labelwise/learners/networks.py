@@ -14,8 +14,10 @@ from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary
 from labelwise.learners.passes import one_pass
 from labelwise.models import Taps, last_linear
+from labelwise.models.ending import last_layer
 from labelwise.models.taps import pooled
 from labelwise.signals.passes import Members, Passes
+from labelwise.strategy import LinearHead
 from labelwise.task import Batch, Field, Outputs, Task
 
 
@@ -80,6 +82,32 @@ class Networks:
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
         # not the accelerator's own: that one follows the precision of whichever accelerator was made last
         return nullcontext() if self.dtype is None else torch.autocast(device.type, dtype=self.dtype)
+
+    @property
+    def headless(self) -> str:
+        """Why there is no ``linear_head``; "" where there is one."""
+        if len(self.nets) > 1:
+            return "the members of an ensemble end in several layers: set members: 1"
+        if self.linear_head() is None:
+            return (
+                "its net does not end in a linear layer that reads the embedding: name the module that this layer "
+                "reads, embedding='...' (left out: the input of the last linear layer), or end the net in one"
+            )
+        return ""
+
+    def linear_head(self) -> LinearHead | None:
+        """The layer between embedding and logits; None for an ensemble, or where the net ends otherwise."""
+        net = self.nets[0]
+        if len(self.nets) > 1 or not any(isinstance(module, nn.Linear) for module in net.modules()):
+            return None
+        shape = (2, self.task.input.channels, *self.task.input.size)
+        images = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(next(net.parameters()).device)
+        layer = last_layer(net, self.embedding or f"{last_linear(net)}:input", images)
+        if layer is None:
+            return None
+        weight_CD = layer.weight.detach().float()
+        bias_C = weight_CD.new_zeros(len(weight_CD)) if layer.bias is None else layer.bias.detach().float()
+        return LinearHead(weight_CD.cpu(), bias_C.cpu())
 
     def state(self) -> dict[str, Tensor]:
         """All weights and statistics, by member and part."""

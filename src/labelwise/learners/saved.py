@@ -23,14 +23,25 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], weights: str, **m
         weights: digest of what they were trained from.
         metadata: what else people may want to know.
     """
+    write_file(folder / NAME, tensors, {"weights": weights, **metadata})
+
+
+def write_file(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes a .safetensors with some text beside the tensors, whole or not at all.
+
+    Args:
+        file: its folder is made when missing.
+        tensors: by name.
+        metadata: text by name.
+    """
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{NAME}.{os.getpid()}.tmp"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     # a copy of each: tensors that share memory cannot be saved
     own = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    save_file(own, draft, metadata={"weights": weights, **metadata})
-    draft.replace(folder / NAME)
+    save_file(own, draft, metadata=dict(metadata))
+    draft.replace(file)
 
 
 def read_weights(folder: Path, weights: str) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from torch import nn
 
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
+from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.code import code_of
 from labelwise.learners.inference import Collector, Reader, gathered, wanted_fields
 from labelwise.learners.networks import Networks
@@ -23,9 +24,11 @@ from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
 from labelwise.models import build
 from labelwise.models.build import check_output
+from labelwise.models.weights import file_digest, split_layout
 from labelwise.rng import digest, generator
 from labelwise.signals.base import Draw, Probe, Signal, SignalRole, SignalTable
 from labelwise.signals.passes import Dropout, Members, Views
+from labelwise.strategy import LinearHead
 from labelwise.task import Field, Task
 
 if TYPE_CHECKING:
@@ -94,6 +97,15 @@ class TorchLearner(Learner):
         """The task's fields and an image embedding."""
         return self.task.provides | {"embedding"}
 
+    @cached_property
+    def headless(self) -> str:
+        """Looks at a fresh net, before any training."""
+        return self._together([self._fresh(0, 0)] * self.members, [], ()).headless
+
+    def linear_head(self) -> LinearHead | None:
+        """The trained layer between embedding and logits."""
+        return self.networks.linear_head()
+
     @property
     def uses_unlabeled(self) -> bool:
         """Whether a phase looks at unlabelled images."""
@@ -105,11 +117,16 @@ class TorchLearner(Learner):
         return {
             "learner": "torch",
             "model": self.model if isinstance(self.model, str | None) else code_of(self.model),
-            "pretrained": self.pretrained,
+            "pretrained": self._pretrained_digest,
             "phases": [asdict(phase) for phase in self.phases],
             "members": self.members,
             "precision": self.precision,
         }
+
+    @cached_property
+    def _pretrained_digest(self) -> str | None:
+        """The weights to start from, a file by its content: another one under its name is another training."""
+        return None if self.pretrained is None else file_digest(split_layout(self.pretrained)[1]) or self.pretrained
 
     @property
     def weights(self) -> str | None:
@@ -142,6 +159,7 @@ class TorchLearner(Learner):
         init: str | None = None,
         auxiliaries: Sequence[Auxiliary] = (),
         progress: Progress = silent,
+        checkpoint: Checkpoint | None = None,
     ) -> FitReport:
         """Trains every member through all phases, from scratch or from the weights in use (``init``).
 
@@ -162,8 +180,9 @@ class TorchLearner(Learner):
             net = self._placed(warm[member] if warm else self._fresh(seed, member))
             with seeded(seed, "heads", member):
                 added = build_heads(net, auxiliaries, self._example())
-            step = TrainingStep(net, self.task, auxiliaries, added)
-            training = Training(step, self.phases, data, accelerator, seed, member, progress)
+            step = TrainingStep(net, self.task, auxiliaries, added, embedding=self.embedding)
+            kept = None if checkpoint is None else checkpoint.of(member)
+            training = Training(step, self.phases, data, accelerator, seed, member, progress, kept)
             loss += training.run() / self.members
             steps += training.steps
             skipped.update(training.skipped)
@@ -171,7 +190,11 @@ class TorchLearner(Learner):
             heads.append(added.eval())
         self._networks = self._together(nets, heads, auxiliaries)
         self._weights = self.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
-        return FitReport(loss, steps, time.perf_counter() - started, skipped)
+        return FitReport(loss, steps, time.perf_counter() - started, skipped, training.held_out)
+
+    def fresh(self, seed: int) -> nn.Module:
+        """The net of a seed before any training, on the device."""
+        return self._placed(self._fresh(seed, 0))
 
     def _together(self, nets: list[nn.Module], heads: list[nn.ModuleDict], added: Sequence[Auxiliary]) -> Networks:
         return Networks(self.task, nets, heads, tuple(added), self.embedding, DTYPES[self.precision])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,16 +11,29 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labelwise.data.loader import Loaded, PreparedImages, batches
+from labelwise.data.loader import Loaded, PreparedImages, batches, default_workers
 from labelwise.errors import ConfigError, DataError
-from labelwise.learner import Auxiliary, LearnerData, Phase, Progress, View, silent
-from labelwise.models.taps import Taps, pooled
-from labelwise.registry import import_object
+from labelwise.learner import Auxiliary, LearnerData, Objective, Phase, Progress, View, silent
+from labelwise.learners.checkpoints import Checkpoint
+from labelwise.learners.objectives import objective_of
+from labelwise.models.taps import Taps, last_linear, pooled, widths
+from labelwise.processes import on_cpu
 from labelwise.rng import seed_of, torch_generator
-from labelwise.task import Batch, Losses, Task, image_losses
+from labelwise.task import Batch, Losses, Task, batch_loss, image_losses
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class ViewsBatch(Batch):
+    """Several views of images without labels, view by view.
+
+    Args:
+        size: number of images.
+    """
+
+    size: int = 0
 
 
 class TrainingStep(nn.Module):
@@ -35,6 +47,7 @@ class TrainingStep(nn.Module):
         task: gives the loss.
         auxiliaries: extra heads; each joins the losses under its name, already weighted.
         heads: the module of each auxiliary, by name.
+        embedding: what the head of an objective reads; None: the input of the last linear layer.
     """
 
     def __init__(
@@ -43,17 +56,26 @@ class TrainingStep(nn.Module):
         task: Task[Any],
         auxiliaries: Sequence[Auxiliary] = (),
         heads: nn.ModuleDict | None = None,
+        *,
+        embedding: str | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.heads = heads if heads is not None else nn.ModuleDict()
         self.task = task
         self.auxiliaries = tuple(auxiliaries)
+        self.embedding = embedding
         self.loss: Callable[[nn.Module, Task[Any], Batch], Losses] = _task_loss
+        self.objective: Objective | None = None
+        self.projector: nn.Module = nn.Identity()
         self._taps = Taps(model, sorted({path for a in self.auxiliaries for path in a.taps}))
 
     def forward(self, batch: Batch, progress: float = 0.0) -> dict[str, tuple[Tensor, Tensor]]:
         """Named losses of one batch, each (sum_B, norm_B)."""
+        if self.objective is not None and isinstance(batch, ViewsBatch):
+            with Taps(self.model, [self.read]).capture() as seen:
+                self.model(batch.images)
+            return dict(self.objective.loss(self.projector, pooled(seen[self.read]), batch.size))
         if not self.auxiliaries or batch.targets is None:
             return dict(self.loss(self.model, self.task, batch))
         with self._taps.capture() as seen:
@@ -66,6 +88,32 @@ class TrainingStep(nn.Module):
             extra = auxiliary.weight(progress) * auxiliary.loss(self.heads[auxiliary.name], taps, shown_B, progress)
             losses[auxiliary.name] = (extra.expand(1), extra.new_ones(1))
         return losses
+
+    def take(self, phase: Phase, example: Tensor) -> None:
+        """Sets what a phase is trained on; the head of an objective is made anew."""
+        found = objective_of(phase)
+        self.objective = found if isinstance(found, Objective) else None
+        self.loss = _task_loss if found is None or isinstance(found, Objective) else found
+        self.projector = nn.Identity()
+        if self.objective is not None:
+            width = widths(self.model, [self.read], example)[self.read]
+            self.projector = self.objective.build(width).to(example.device)
+
+    @property
+    def read(self) -> str:
+        """Path of the embedding."""
+        return self.embedding or f"{last_linear(self.model)}:input"
+
+    def unread(self, example: Tensor) -> list[nn.Parameter]:
+        """Parameters of the model that do not reach the embedding: those of its last layer, mostly."""
+        mode = self.model.training
+        self.model.eval()
+        parameters = list(self.model.parameters())
+        with Taps(self.model, [self.read]).capture() as seen:
+            self.model(example)
+        self.model.train(mode)
+        reached = torch.autograd.grad(pooled(seen[self.read]).sum(), parameters, allow_unused=True)
+        return [parameter for parameter, gradient in zip(parameters, reached, strict=True) if gradient is None]
 
 
 def _task_loss(model: nn.Module, task: Task[Any], batch: Batch) -> Losses:
@@ -90,9 +138,7 @@ def make_accelerator(precision: str) -> Accelerator:
 
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
-    # started by torchrun on a machine without a GPU: unless told, accelerate takes each process for the only one
-    on_cpu = "LOCAL_RANK" in os.environ and not torch.accelerator.is_available()
-    return Accelerator(mixed_precision=precision, cpu=on_cpu)
+    return Accelerator(mixed_precision=precision, cpu=on_cpu())
 
 
 @contextmanager
@@ -124,7 +170,9 @@ class Training:
         accelerator: device, precision and processes.
         seed: order and augmentation come from it, whatever chose the labels: runs with one seed are paired.
         member: number of the ensemble member.
-        progress: told after each epoch.
+        progress: told after each epoch, in phases without labels after each step.
+        checkpoint: where it is kept while it runs; a killed one goes on from there.
+        held_out: loss of the last phase on the validation images, where that is a phase without labels.
     """
 
     step: TrainingStep
@@ -134,8 +182,10 @@ class Training:
     seed: int
     member: int = 0
     progress: Progress = silent
+    checkpoint: Checkpoint | None = None
     steps: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    held_out: float | None = None
 
     def run(self) -> float:
         """Trains; returns the mean loss of the last epoch, NaN when it diverged.
@@ -146,40 +196,97 @@ class Training:
         """
         loss = math.nan
         learnt = [parameter.requires_grad for parameter in self.step.parameters()]
+        kept = self.checkpoint.read() if self.checkpoint is not None else None
         for number, phase in enumerate(self.phases):
-            with seeded(self.seed, "train", self.member, number):
-                loss = self._run_phase(number, phase)
+            if kept is None or number >= kept["phase"]:
+                loss = self._run_phase(number, phase, kept)
+                kept = None
+        self.step.objective, self.step.projector = None, nn.Identity()
         # what a phase left frozen is no property of the weights: loaded ones would not have it
         for parameter, flag in zip(self.step.parameters(), learnt, strict=True):
             parameter.requires_grad_(flag)
         return loss
 
-    def _run_phase(self, number: int, phase: Phase) -> float:
+    def _run_phase(self, number: int, phase: Phase, kept: Mapping[str, Any] | None) -> float:
+        with seeded(self.seed, "train", self.member, number):
+            self.step.take(phase, self._example())
         items = self._items(phase)
-        size = phase.batch_size
-        per_epoch = len(items) * max(math.ceil(len(part.rows) / size) for part in items)
+        per_epoch = len(items) * self._steps(items, phase.batch_size)
         epochs = max(phase.epochs, math.ceil(phase.min_steps / per_epoch))
         self._set_trainable(phase)
-        self.step.loss = _task_loss if phase.loss == "task" else import_object(phase.loss)
-        optimiser = _optimiser(phase, [p for p in self.step.parameters() if p.requires_grad])
+        optimiser = _optimiser(phase, _by_rate(phase, self.step))
         total = epochs * per_epoch
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate(phase, at, total))
         step, optimiser = self.accelerator.prepare(self.step, optimiser)
         step.train()
-        rng = torch_generator(self.seed, "augment", self.member, number, self.accelerator.process_index)
-        mean = math.nan
-        for epoch in range(epochs):
-            losses = [
-                self._learn(step, optimiser, schedule, batch, (epoch * per_epoch + done) / total)
-                for done, batch in enumerate(self._epoch(items, (number, epoch), size, rng))
-            ]
+        first, mean = 0, math.nan
+        if kept is not None:
+            first, mean = self._go_on(kept, optimiser, schedule)
+        for epoch in range(first, epochs):
+            losses = []
+            # streams of its own for each epoch: one that is gone on with sees what it would have seen
+            with seeded(self.seed, "train", self.member, number, epoch):
+                for done, batch in enumerate(self._epoch(items, (number, epoch), phase.batch_size), epoch * per_epoch):
+                    losses.append(self._learn(step, optimiser, schedule, batch, done / total))
+                    if self.step.objective is not None:
+                        self.progress("training without labels", done + 1, total)
             if not losses:
                 raise _unreadable(items)
             mean = float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean"))
-            self.progress("training", epoch + 1, epochs)
+            if self.step.objective is None:
+                self.progress("training", epoch + 1, epochs)
+            self._keep({"phase": number, "epoch": epoch + 1, "loss": mean}, optimiser, schedule, epoch + 1 == epochs)
         for part in items:
             self.skipped.update({part.view.ids[row]: reason for row, reason in part.images.failed.items()})
+        self.held_out = self._held_out(phase)
         return mean
+
+    def _keep(self, where: dict[str, Any], optimiser: Any, schedule: Any, last: bool) -> None:
+        if self.checkpoint is None or not (last or where["epoch"] % self.checkpoint.every == 0):
+            return
+        scaler = self.accelerator.scaler
+        self.checkpoint.write(
+            {
+                **where,
+                "steps": self.steps,
+                "step": self.step.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+                "scaler": None if scaler is None else scaler.state_dict(),
+            }
+        )
+
+    def _go_on(self, kept: Mapping[str, Any], optimiser: Any, schedule: Any) -> tuple[int, float]:
+        """Takes the state of a checkpoint; returns the next epoch and the loss of the last."""
+        self.step.load_state_dict(kept["step"])
+        optimiser.load_state_dict(kept["optimiser"])
+        schedule.load_state_dict(kept["schedule"])
+        if self.accelerator.scaler is not None and kept["scaler"]:
+            self.accelerator.scaler.load_state_dict(kept["scaler"])
+        self.steps = kept["steps"]
+        return kept["epoch"], kept["loss"]
+
+    @torch.inference_mode()
+    def _held_out(self, phase: Phase) -> float | None:
+        """Loss of a phase without labels on the validation images, in whole batches of the size that it trained on."""
+        view, objective = self.data.validation, self.step.objective
+        if objective is None or not len(view):
+            return None
+        images = PreparedImages(view.source, view.ids, self.step.task.input)
+        rng = torch_generator(self.seed, "held out")
+        size = min(phase.batch_size, len(view))
+        rows = [range(start, start + size) for start in range(0, len(view) - size + 1, size)]
+        self.step.eval()
+        losses = []
+        for loaded in batches(images, rows):
+            if loaded.rows:
+                with self.accelerator.autocast():
+                    losses.append(float(batch_loss(self.step(self._views(objective, loaded, rng)))))
+        return sum(losses) / len(losses) if losses else None
+
+    def _example(self) -> Tensor:
+        spec = self.step.task.input
+        return torch.zeros(2, spec.channels, *spec.size, device=self.accelerator.device)
 
     def _items(self, phase: Phase) -> list[_Items]:
         """What the batches of a phase are made of; labelled images are read once and stay in memory where they fit."""
@@ -187,7 +294,9 @@ class Training:
             raise ConfigError(
                 f"a phase over {phase.batches} items needs a loss that does without labels: loss: package.module:name"
             )
-        data = self.data
+        data, objective = self.data, self.step.objective
+        if objective is not None and phase.batches == "labeled":
+            raise ConfigError(f"the objective {phase.loss!r} reads images without labels: batches: unlabeled")
         views = {"labeled": [data.labeled], "unlabeled": [data.unlabeled], "alternate": [data.labeled, data.unlabeled]}
         items = []
         for view in views[phase.batches]:
@@ -195,8 +304,12 @@ class Training:
                 raise ConfigError(
                     f"a phase over {phase.batches} items has none to train on: label some, or drop the phase"
                 )
-            images = PreparedImages(view.source, view.ids, self.step.task.input, keep=view is data.labeled)
+            # without labels there are many epochs over the same images
+            keep = view is data.labeled or objective is not None
+            images = PreparedImages(view.source, view.ids, self.step.task.input, keep=keep)
             images.keep_all()
+            if objective is not None:
+                images.move(self.accelerator.device)
             items.append(_Items(view, images, [row for row in range(len(view)) if row not in images.failed]))
         if not all(part.rows for part in items):
             raise _unreadable(items)
@@ -205,17 +318,31 @@ class Training:
     def _set_trainable(self, phase: Phase) -> None:
         for name, parameter in self.step.model.named_parameters():
             parameter.requires_grad_(not phase.trainable or name.startswith(phase.trainable))
+        if self.step.objective is not None and phase.batches == "unlabeled":
+            # no gradient reaches the last layer, and data parallel waits for all that could have one
+            for parameter in self.step.unread(self._example()):
+                parameter.requires_grad_(False)
         if not any(p.requires_grad for p in self.step.model.parameters()):
             names = sorted({name.split(".")[0] for name, _ in self.step.model.named_parameters()})
             raise ConfigError(f"no parameter starts with {phase.trainable}: the model's parts are {', '.join(names)}")
 
-    def _epoch(self, items: list[_Items], stream: tuple[int, int], size: int, rng: torch.Generator) -> Iterator[Batch]:
-        longest = max(math.ceil(len(part.rows) / size) for part in items)
+    def _steps(self, items: list[_Items], size: int) -> int:
+        """Batches of an epoch; a loss that compares the images of a batch gets whole batches only."""
+        counts = [len(part.rows) for part in items]
+        whole = max(count // size for count in counts)
+        return whole if self.step.objective is not None and whole else max(math.ceil(count / size) for count in counts)
+
+    def _epoch(self, items: list[_Items], stream: tuple[int, int], size: int) -> Iterator[Batch]:
+        rng = torch_generator(self.seed, "augment", self.member, *stream, self.accelerator.process_index)
+        steps = self._steps(items, size)
         readers = []
         for which, part in enumerate(items):
-            order = [part.rows[i] for i in self._order(len(part.rows), (*stream, which), longest, size)]
+            order = [part.rows[i] for i in self._order(len(part.rows), (*stream, which), steps, size)]
             mine = [self._share(chunk) for chunk in _chunks(order, size)]
-            readers.append(batches(part.images, mine, pin=self.accelerator.device.type == "cuda"))
+            pin = self.accelerator.device.type == "cuda" and not part.images.in_memory
+            count = 0 if part.images.in_memory or self.step.objective is None else len(part.rows)
+            workers = default_workers(part.view.source, count)
+            readers.append(batches(part.images, mine, workers=workers, pin=pin))
         for together in zip(*readers, strict=True):
             for part, loaded in zip(items, together, strict=True):
                 if loaded.rows:
@@ -236,9 +363,18 @@ class Training:
         return rows if len(rows) < world else rows[self.accelerator.process_index :: world]
 
     def _batch(self, view: View, loaded: Loaded, rng: torch.Generator) -> Batch:
+        if self.step.objective is not None and view is self.data.unlabeled:
+            return self._views(self.step.objective, loaded, rng)
         targets = None if view.targets is None else [view.targets[row] for row in loaded.rows]
         batch = self.step.task.batch(loaded.images, targets, train=True, rng=rng)
         return batch.to(self.accelerator.device)
+
+    def _views(self, objective: Objective, loaded: Loaded, rng: torch.Generator) -> ViewsBatch:
+        images = loaded.images.to(self.accelerator.device, non_blocking=True)
+        views = objective.views(images, self.step.task.input, rng)
+        if views.shape[1] == 3:
+            views = views.contiguous(memory_format=torch.channels_last)
+        return ViewsBatch(views, None, len(loaded.rows))
 
     def _learn(self, step: nn.Module, optimiser: Any, schedule: Any, batch: Batch, progress: float) -> Tensor:
         with self.accelerator.autocast():
@@ -278,10 +414,31 @@ def _unreadable(items: list[_Items]) -> DataError:
     )
 
 
-def _optimiser(phase: Phase, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def _by_rate(phase: Phase, step: TrainingStep) -> list[dict[str, Any]]:
+    """Parameters that learn, in groups of one learning rate; the first prefix that fits counts."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    unused = {prefix for prefix, _ in phase.rates}
+    for name, parameter in step.named_parameters():
+        own = name.removeprefix("model.")
+        prefix, rate = next(((p, r) for p, r in phase.rates if own.startswith(p)), (None, phase.lr))
+        unused.discard(prefix or "")
+        if parameter.requires_grad:
+            groups.setdefault(rate, []).append(parameter)
+    if unused:
+        parts = sorted({name.split(".")[0] for name, _ in step.model.named_parameters()})
+        raise ConfigError(f"rates: no parameter starts with {min(unused)!r}: the model's parts are {', '.join(parts)}")
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def _optimiser(phase: Phase, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if phase.optimiser == "sgd":
         return torch.optim.SGD(
-            parameters, lr=phase.lr, momentum=0.9, nesterov=True, weight_decay=phase.weight_decay, fused=True
+            parameters,
+            lr=phase.lr,
+            momentum=phase.momentum,
+            nesterov=phase.nesterov and phase.momentum > 0,
+            weight_decay=phase.weight_decay,
+            fused=True,
         )
     return torch.optim.AdamW(parameters, lr=phase.lr, weight_decay=phase.weight_decay, fused=True)
 
@@ -290,6 +447,10 @@ def _rate(phase: Phase, at: int, total: int) -> float:
     done = min(at / max(total, 1), 1.0)
     if phase.schedule == "constant":
         return 1.0
+    if phase.schedule == "steps":
+        # half a step: the rate of an epoch is that of its first step, whatever the division rounds to
+        epoch = (at + 0.5) / max(total, 1) * max(phase.epochs, 1)
+        return float(0.1 ** sum(epoch > milestone for milestone in phase.milestones))
     if phase.schedule == "onecycle":
         return done / 0.1 + 1e-3 if done < 0.1 else 0.5 * (1 + math.cos(math.pi * (done - 0.1) / 0.9))
     return 0.5 * (1 + math.cos(math.pi * done))

