@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from labelwise.selection.coverage import greedy_coverage
 from labelwise.selection.similarity import Cosine
-from labelwise.signals.plain import Embedding
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.strategies.covering import Covering
+from labelwise.strategy import Query, Selection
 
 
 @dataclass(frozen=True)
-class FacilityLocation(Strategy):
+class FacilityLocation(Covering):
     """Items that stand for the others: the greedy maximum of the sum of nearest cosine similarities.
 
     pick = argmax_c sum_n max(0, s(n, c) - max_{p in labelled + picks} s(n, p)) with s(n, c) = max(0, <x_n, x_c> /
@@ -40,21 +40,10 @@ class FacilityLocation(Strategy):
     """
 
     name: ClassVar[str] = "facility_location"
-    features: Literal["task", "frozen"] = "frozen"
-
-    @property
-    def cold(self) -> bool:
-        """Frozen features need no label."""
-        return self.features == "frozen"
-
-    def steps(self) -> tuple[Step, ...]:
-        """One step, on embeddings of candidates and labelled items."""
-        signals = frozenset({Embedding(self.features)})
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         picks_K, gains_K = greedy_coverage(
-            query.matrix(Embedding(self.features)),
+            query.matrix(self.signal),
             query.budget,
             similarity=Cosine(),
             labeled_L=query.labeled_L,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from labelwise.selection.cover import k_center
-from labelwise.signals.plain import Embedding
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.strategies.covering import Covering
+from labelwise.strategy import Query, Selection
 
 
 @dataclass(frozen=True)
-class KCenter(Strategy):
+class KCenter(Covering):
     """Covers the pool: picks the candidate farthest from its nearest labelled or picked neighbour, again and again.
 
     pick = argmax_i min_{c in labelled + picks} |x_i - x_c|. The scores are those distances. Good against redundant
@@ -40,18 +40,8 @@ class KCenter(Strategy):
     aliases: ClassVar[tuple[str, ...]] = ("coreset",)
     features: Literal["task", "frozen"] = "task"
 
-    @property
-    def cold(self) -> bool:
-        """Frozen features need no label."""
-        return self.features == "frozen"
-
-    def steps(self) -> tuple[Step, ...]:
-        """One step, on embeddings of candidates and labelled items."""
-        signals = frozenset({Embedding(self.features)})
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
-
     def _choose(self, query: Query) -> Selection:
-        joint = query.joint(Embedding(self.features))
+        joint = query.joint(self.signal)
         rows_K, distance_K = k_center(
             joint.rows, query.budget, labeled_L=joint.labeled_L, candidates_M=joint.unlabeled_M, rng=query.rng
         )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from labelwise.selection.coverage import greedy_coverage
 from labelwise.selection.similarity import Gaussian
-from labelwise.signals.plain import Embedding
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.strategies.covering import Covering
+from labelwise.strategy import Query, Selection
 
 
 @dataclass(frozen=True)
-class MaxHerding(Strategy):
+class MaxHerding(Covering):
     """The candidate that brings the pool nearest to its labels, again and again: a soft ProbCover.
 
     pick = argmax_c sum_n max(0, s(n, c) - max_{p in labelled + picks} s(n, p)) with s(n, c) = exp(-|x_n - x_c|^2 /
@@ -48,25 +48,14 @@ class MaxHerding(Strategy):
     name: ClassVar[str] = "max_herding"
     radius: float = 1.0
     normalise: bool = True
-    features: Literal["task", "frozen"] = "frozen"
 
     def __post_init__(self) -> None:
         if not (self.radius > 0 and math.isfinite(self.radius)):
             raise ValueError(f"radius must be a finite number above 0, got {self.radius}")
 
-    @property
-    def cold(self) -> bool:
-        """Frozen features need no label."""
-        return self.features == "frozen"
-
-    def steps(self) -> tuple[Step, ...]:
-        """One step, on embeddings of candidates and labelled items."""
-        signals = frozenset({Embedding(self.features)})
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
-
     def _choose(self, query: Query) -> Selection:
         picks_K, gains_K = greedy_coverage(
-            query.matrix(Embedding(self.features)),
+            query.matrix(self.signal),
             query.budget,
             similarity=Gaussian(self.radius, unit=self.normalise),
             labeled_L=query.labeled_L,

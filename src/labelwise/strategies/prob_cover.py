@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from labelwise.selection.balls import prob_cover, purity_radius
 from labelwise.selection.sampling import uniform
-from labelwise.signals.plain import Embedding
 from labelwise.strategies.auto import CLASSES
-from labelwise.strategy import Joint, Needs, Query, Selection, Step, Strategy
+from labelwise.strategies.covering import Covering
+from labelwise.strategy import Joint, Query, Selection
 
 
 @dataclass(frozen=True)
-class ProbCover(Strategy):
+class ProbCover(Covering):
     """The candidate whose surroundings are least covered, again and again.
 
     pick = argmax_i |{j : |x_i - x_j| <= radius, j in no ball of a labelled item or pick}|. The scores are how many
@@ -54,7 +54,6 @@ class ProbCover(Strategy):
     purity: float = 0.95
     classes: int | None = None
     normalise: bool = True
-    features: Literal["task", "frozen"] = "frozen"
 
     def __post_init__(self) -> None:
         if self.radius is not None and not (self.radius > 0 and math.isfinite(self.radius)):
@@ -64,18 +63,8 @@ class ProbCover(Strategy):
         if self.classes is not None and self.classes < 2:
             raise ValueError(f"classes must be at least 2, got {self.classes}")
 
-    @property
-    def cold(self) -> bool:
-        """Frozen features need no label."""
-        return self.features == "frozen"
-
-    def steps(self) -> tuple[Step, ...]:
-        """One step, on embeddings of candidates and labelled items."""
-        signals = frozenset({Embedding(self.features)})
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
-
     def _choose(self, query: Query) -> Selection:
-        joint = query.joint(Embedding(self.features))
+        joint = query.joint(self.signal)
         radius = self.radius or self._estimate(query, joint)
         if radius == math.inf:
             chosen_K = uniform(query.unlabeled_M, query.budget, rng=query.rng)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from labelwise.selection.typicality import typical_picks
-from labelwise.signals.plain import Embedding
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.strategies.covering import Covering
+from labelwise.strategy import Query, Selection
 
 
 @dataclass(frozen=True)
-class TypiClust(Strategy):
+class TypiClust(Covering):
     """Typical and diverse items, for the first labels: dense places, one from each part of the pool.
 
     Labelled items and candidates are clustered into min(L + K, clusters). The least covered clusters give a pick each,
@@ -45,7 +45,6 @@ class TypiClust(Strategy):
     """
 
     name: ClassVar[str] = "typiclust"
-    features: Literal["task", "frozen"] = "frozen"
     neighbours: int = 20
     clusters: int = 500
 
@@ -54,19 +53,9 @@ class TypiClust(Strategy):
             if getattr(self, option) < 1:
                 raise ValueError(f"{option} must be at least 1, got {getattr(self, option)}")
 
-    @property
-    def cold(self) -> bool:
-        """Frozen features need no label."""
-        return self.features == "frozen"
-
-    def steps(self) -> tuple[Step, ...]:
-        """One step, on embeddings of candidates and labelled items."""
-        signals = frozenset({Embedding(self.features)})
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
-
     def _choose(self, query: Query) -> Selection:
         picks_K, scores_K = typical_picks(
-            query.matrix(Embedding(self.features)),
+            query.matrix(self.signal),
             query.budget,
             labeled_L=query.labeled_L,
             candidates_M=query.unlabeled_M,

@@ -1,0 +1,36 @@
+"""What all strategies share that cover candidates with labelled items, by embeddings alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from labelwise.signals.plain import Embedding
+from labelwise.strategy import Needs, Query, Selection, Step, Strategy
+
+
+@dataclass(frozen=True)
+class Covering(Strategy):
+    """Reads the embeddings of candidates and labelled items; a subclass chooses."""
+
+    features: Literal["task", "frozen"] = "frozen"
+
+    @property
+    def cold(self) -> bool:
+        """Frozen features need no label."""
+        return self.features == "frozen"
+
+    @property
+    def signal(self) -> Embedding:
+        """The embedding of the chosen source."""
+        return Embedding(self.features)
+
+    def steps(self) -> tuple[Step, ...]:
+        """One step, on embeddings of candidates and labelled items."""
+        signals = frozenset({self.signal})
+        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
+
+    @abstractmethod
+    def _choose(self, query: Query) -> Selection:
+        """The picks."""
