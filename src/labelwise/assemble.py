@@ -26,11 +26,10 @@ from labelwise.learners.backbones import backbone
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import model_names
-from labelwise.registry import import_object
+from labelwise.registry import check_options, import_object
 from labelwise.strategies import STRATEGIES
 from labelwise.strategy import Strategy
 from labelwise.tasks import TASKS
-from labelwise.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from labelwise.data.source import Source
@@ -43,13 +42,15 @@ def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[An
     """The task called ``name`` over these classes.
 
     Raises:
-        ConfigError: unknown task, or fewer than two classes.
+        ConfigError: unknown task or augmentation, or too few classes.
     """
-    spec = InputSpec((config.size, config.size), config.channels, config.mean, config.std)
     cls = TASKS.get(name)
-    if cls is Classification:
-        return Classification(tuple(classes), spec, config.augment)
-    return cls(tuple(classes), spec)  # type: ignore[call-arg]
+    given = {"augment": config.augment} if config.augment is not None else {}
+    check_options(cls, given, f"task {name!r}")
+    task = cls(tuple(classes), **given)  # type: ignore[call-arg]
+    size = task.input.size if config.size is None else config.size
+    size = (size, size) if isinstance(size, int) else size
+    return dataclasses.replace(task, input=InputSpec(size, config.channels, config.mean, config.std))  # type: ignore[type-var]
 
 
 def make_features(config: FeaturesConfig, source: Source, cache: SignalCache, *, folder: Path | None) -> FeatureSource:
@@ -86,6 +87,11 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
             workers=config.workers,
         )
     if config.kind == "features":
+        if "per_image" not in task.provides:
+            raise ConfigError(
+                f"a head on frozen features gives one answer for an image, and {task.name} needs many: set learner: "
+                "{kind: torch}"
+            )
         if not isinstance(features, FeatureSource):
             raise ConfigError("a learner of kind 'features' needs a feature backbone: set features: {backbone: auto}")
         return FeatureLearner(task, features, head=config.head, strength=config.strength, neighbours=config.neighbours)
@@ -128,7 +134,7 @@ def check_names(config: ProjectConfig | RecipeConfig) -> None:
     Raises:
         ConfigError: an unknown name, with the nearest.
     """
-    TASKS.get(config.task)
+    task = TASKS.get(config.task)
     kind, model, backbone = config.learner.kind, config.learner.model, config.features.backbone
     if kind not in LEARNERS and ":" not in kind:
         raise unknown("learner", kind, LEARNERS)
@@ -140,7 +146,7 @@ def check_names(config: ProjectConfig | RecipeConfig) -> None:
         library, _, bare = name.rpartition(":")
         if library not in ("", "torchvision", "timm"):
             continue  # package.module:name, which only an import can judge
-        known = model_names()
+        known = task.model_names() if what == "model" else model_names()
         if bare not in known and bare.split(".")[0] not in known:  # timm: name.tag
             more = built_in if what == "backbone" else ()
             raise _unknown_network(what, name, [*more, *known])

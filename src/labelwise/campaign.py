@@ -10,6 +10,7 @@ import resource
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -235,14 +236,14 @@ class Campaign:
     def describe(self, fitted: Fitted | None, suggestion: Suggestion | None = None) -> RoundRecord:
         """The record of the round that is about to be asked, or of the last training when nothing more is."""
         picks = suggestion.picks if suggestion is not None else ()
-        labels = [str(self.pool.target(p)) for p in self.pool.labeled]
+        labels = [self.pool.target(p) for p in self.pool.labeled]
         scores = [pick.score for pick in picks if pick.score is not None]
         return RoundRecord(
             round=self.pool.round,
             labels=len(labels),
             metrics=dict(fitted.metrics) if fitted is not None else {},
             cost=self.pool.cost(),
-            class_counts={name: labels.count(name) for name in self.setting.task.classes},
+            class_counts=class_counts(self.setting.task, labels),
             picked=[pick.id for pick in picks],
             scores=scores if scores else None,
             notes=list(suggestion.notes) if suggestion is not None else [],
@@ -276,8 +277,9 @@ class Campaign:
             if answer.target is None:
                 events.append(Skipped(answer.id, answer.reason))
             else:
-                target = self.setting.task.dump(self.setting.task.load(answer.target))
-                events.append(Labeled(answer.id, target, dict(answer.cost)))
+                task, target = self.setting.task, self.setting.task.load(answer.target)
+                # what the oracle says of the cost goes before what can be counted
+                events.append(Labeled(answer.id, task.dump(target), {**task.cost(target), **answer.cost}))
         self.write(events)
         return len(events)
 
@@ -428,6 +430,7 @@ class _Chooser:
         labeled, reference = pool.labeled, pool.with_role("reference")
         free = np.array([p for p in pool.unlabeled if pool.ids[p] not in self.unreadable], dtype=np.int64)
         labels_L = _labels(task, pool, labeled)
+        counts = class_counts(task, [pool.target(p) for p in labeled])
         may_look = strategy.oracle or any(step.needs.truth for step in strategy.steps())
         truth = self.setting.truth if may_look else None
         return Query(
@@ -438,7 +441,7 @@ class _Chooser:
             reference_R=torch.from_numpy(reference),
             labels_L=labels_L,
             labels_R=_labels(task, pool, reference),
-            class_counts_C=None if labels_L is None else labels_L.bincount(minlength=len(task.classes)),
+            class_counts_C=torch.tensor([counts[name] for name in task.classes], dtype=torch.int64),
             truth_N=None if truth is None else _truth(task, pool, truth),
             round=pool.round,
         )
@@ -513,7 +516,7 @@ class _Chooser:
 
     def _guess(self, positions: Positions) -> dict[str, tuple[str, float]]:
         learner = self.setting.learner
-        if learner.weights is None or "probs" not in learner.provides or not len(positions):
+        if learner.weights is None or not Probs().fields <= learner.provides or not len(positions):
             return {}
         table = learner.collect(self.campaign.view(positions), frozenset({Probs()}))
         if not table.ids:
@@ -558,6 +561,12 @@ class _Frame:
         for where, rows in parts:
             matrix[where] = rows
         return matrix
+
+
+def class_counts(task: Task[Any], labels: Iterable[Any]) -> dict[str, int]:
+    """How many images, or objects, of each class some raw labels name."""
+    found = Counter(number for label in labels for number in task.objects(task.load(label)))
+    return {name: found[number] for number, name in enumerate(task.classes)}
 
 
 def unreadable(source: Source, item: str) -> str:

@@ -69,7 +69,7 @@ class Arrays:
             raise UnmetNeed(f"{signal!r} needs the model itself, not arrays: run it in a project with a torch learner")
         if signal.fields == {"embedding"}:
             return self._given("embeddings", self.embeddings_ND)
-        if strange := signal.fields - {"probs", "logits"}:
+        if strange := signal.fields - {"probs", "per_image", "logits"}:
             raise UnmetNeed(f"it needs {', '.join(sorted(strange))}, which only a model in a project gives")
         if isinstance(signal, Draw):
             return signal.settle(self._drawn(signal, self._given("draws", self.draws_TNC)))

@@ -71,10 +71,16 @@ class Offer:
         heads = {f"head:{auxiliary.name}" for auxiliary in strategy.auxiliaries()}
         missing = signal.fields - self.learner.provides - heads
         name = type(self.learner).__name__
+        if missing == {"per_image"}:
+            raise UnmetNeed(
+                f"strategy {strategy.name!r} needs one answer for each image for {signal!r}, and {name} says something "
+                f"of each of the objects in it: choose another strategy"
+            )
+        missing -= {"per_image"}
         if missing:
             raise UnmetNeed(
                 f"strategy {strategy.name!r} needs {', '.join(sorted(missing))} for {signal!r}, and {name} provides "
-                f"{', '.join(sorted(self.learner.provides))}: choose another strategy or learner"
+                f"{', '.join(sorted(self.learner.provides - {'per_image'}))}: choose another strategy or learner"
             )
         if isinstance(signal, Draw) and type(signal.passes) not in self.learner.passes:
             kinds = ", ".join(sorted(kind.__name__ for kind in self.learner.passes)) or "no stochastic passes"

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import shapes
 import tiny
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.learner import Auxiliary, Learner
@@ -65,29 +66,45 @@ each_task = pytest.mark.parametrize("task", TASKS.names())
 
 @dataclass(frozen=True)
 class World:
-    """Images with labels, a learner for them, and frozen features."""
+    """Images with labels, a learner for them, and frozen features.
+
+    ``labels_N`` is None where an image has more than one class; ``data`` and ``view`` load the labels of the task.
+    """
 
     source: Any
     make_learner: Callable[[], Learner]
     frozen: FeatureSource
-    labels_N: Tensor
+    labels_N: Tensor | None
+    counts_NC: Tensor
+    data: Callable[..., Any] = tiny.learner_data
+    view: Callable[..., Any] = tiny.view
 
 
 @cache
 def _classification() -> World:
     source = tiny.digits(POOL + REFERENCE, reference=REFERENCE)
     labels = torch.tensor([int(source.truth[item]) for item in source.ids])
-    return World(source, tiny.torch_learner, tiny.pixels(source), labels)
+    return World(source, tiny.torch_learner, tiny.pixels(source), labels, torch.nn.functional.one_hot(labels, 10))
 
 
-WORLDS = {"classification": _classification}
+@cache
+def _detection() -> World:
+    source = shapes.Shapes(POOL + REFERENCE, reference=REFERENCE)
+    task = shapes.task()
+    objects = [task.objects(task.load(source.truth[item])) for item in source.ids]
+    counts_NC = torch.tensor([[found.count(c) for c in range(len(task.classes))] for found in objects])
+    frozen = tiny.pixels(source)
+    return World(source, shapes.learner, frozen, None, counts_NC, shapes.learner_data, shapes.view)
+
+
+WORLDS = {"classification": _classification, "detection": _detection}
 
 
 @cache
 def _learner(task: str, auxiliaries: tuple[Auxiliary, ...]) -> Learner:
     world = WORLDS[task]()
     learner = world.make_learner()
-    learner.fit(tiny.learner_data(world.source, world.source.ids[:20]), 0, auxiliaries=auxiliaries)
+    learner.fit(world.data(world.source, world.source.ids[:20]), 0, auxiliaries=auxiliaries)
     return learner
 
 
@@ -95,8 +112,8 @@ def _learner(task: str, auxiliaries: tuple[Auxiliary, ...]) -> Learner:
 def _matrix(task: str, auxiliaries: tuple[Auxiliary, ...], signal: Signal) -> Tensor:
     """(N, ...): rows of all items, collected once."""
     world = WORLDS[task]()
-    view = tiny.view(world.source, labels=False)
-    data = tiny.learner_data(world.source, world.source.ids[:20], reference=world.source.ids[POOL:])
+    view = world.view(world.source, labels=False)
+    data = world.data(world.source, world.source.ids[:20], reference=world.source.ids[POOL:])
     if signal.of == "frozen":
         table = world.frozen.collect(view, frozenset({signal}))
     else:
@@ -114,7 +131,8 @@ class _Rows:
 
 
 def _query(task: str, strategy: Strategy, labeled: list[int], budget: int, seed: int = 0) -> Query:
-    labels_N = WORLDS[task]().labels_N
+    world = WORLDS[task]()
+    labels_N = world.labels_N
     taken = torch.tensor(sorted(labeled), dtype=torch.int64)
     free = torch.ones(POOL, dtype=torch.bool)
     free[taken] = False
@@ -124,9 +142,9 @@ def _query(task: str, strategy: Strategy, labeled: list[int], budget: int, seed:
         budget=budget,
         rng=generator(seed, "select", 0),
         reference_R=torch.arange(POOL, POOL + REFERENCE),
-        labels_L=labels_N[taken],
-        labels_R=labels_N[POOL:],
-        class_counts_C=labels_N[taken].bincount(minlength=10),
+        labels_L=None if labels_N is None else labels_N[taken],
+        labels_R=None if labels_N is None else labels_N[POOL:],
+        class_counts_C=world.counts_NC[taken].sum(0),
         cost_N=torch.ones(POOL + REFERENCE),
         truth_N=labels_N if strategy.oracle else None,
     )
@@ -210,9 +228,8 @@ def test_inputs_are_left_as_they_were(strategy, task):
     rows = _Rows(task, strategy.auxiliaries())
     query = _query(task, strategy, LABELED["twenty"], 9)
     signals = {signal: rows.matrix(signal) for step in strategy.steps() for signal in step.needs.signals}
-    given = {
-        name: getattr(query, name) for name in ("labeled_L", "unlabeled_M", "labels_L", "class_counts_C", "cost_N")
-    }
+    names = ("labeled_L", "unlabeled_M", "labels_L", "class_counts_C", "cost_N")
+    given = {name: getattr(query, name) for name in names if getattr(query, name) is not None}
     before = {key: value.clone() for key, value in {**signals, **given}.items()}
     run_steps(strategy, query, lambda step, q: Collected(rows, q.unlabeled_M, q.labeled_L, q.reference_R))
     for key, value in {**signals, **given}.items():

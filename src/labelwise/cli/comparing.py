@@ -133,6 +133,7 @@ def run(recipe: RecipeConfig, source: Source, folder: Path, *, announce: Callabl
             recipe, source, folder, progress=progress, on_round=progress.on_round, on_run=progress.on_run
         )
         comparison.check()
+        progress.primary = comparison.primary
         announce()
         return comparison.run()
 

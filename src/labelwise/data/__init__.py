@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelwise.data.arrays import ArraySource, EncodedSource, read_npz
+    from labelwise.data.boxes import BoxFolder, open_boxes, open_coco_file
     from labelwise.data.dataset import DatasetSource, from_dataset
     from labelwise.data.folder import ImageFolder
     from labelwise.data.images import decode
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArraySource",
+    "BoxFolder",
     "DatasetSource",
     "EncodedSource",
     "ImageFolder",
@@ -27,6 +29,8 @@ __all__ = [
     "apply_csv",
     "decode",
     "from_dataset",
+    "open_boxes",
+    "open_coco_file",
     "open_listing",
     "open_source",
     "open_torchvision",
@@ -42,6 +46,9 @@ _HOME = {
     "ArraySource": "arrays",
     "EncodedSource": "arrays",
     "read_npz": "arrays",
+    "BoxFolder": "boxes",
+    "open_boxes": "boxes",
+    "open_coco_file": "boxes",
     "DatasetSource": "dataset",
     "from_dataset": "dataset",
     "ImageFolder": "folder",

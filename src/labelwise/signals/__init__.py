@@ -8,6 +8,7 @@ from labelwise.registry import Registry
 from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalTable
 from labelwise.signals.passes import Dropout, Members, Passes, Views
 from labelwise.signals.plain import Embedding, HeadOutput, Logits, PredictedClass, Probs, Uncertainty
+from labelwise.signals.units import Units
 
 #: all signals by name
 SIGNALS: Registry[Signal] = Registry("signal", "labelwise.signals", Signal)
@@ -30,5 +31,6 @@ __all__ = [
     "Signal",
     "SignalTable",
     "Uncertainty",
+    "Units",
     "Views",
 ]

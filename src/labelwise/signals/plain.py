@@ -63,6 +63,11 @@ class Probs(Plain):
 
     name: ClassVar[str] = "probs"
 
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs rows of images, not of objects or pixels."""
+        return frozenset({"probs", "per_image"})
+
     def compute(self, outputs: Outputs) -> Tensor:
         """(B, C) float32."""
         return outputs.probs_UC.float()
@@ -86,9 +91,14 @@ class Logits(Plain):
 
 @dataclass(frozen=True)
 class PredictedClass(Plain):
-    """Index of the most likely class: (B,) int64."""
+    """Index of the most likely class: (B,) int64. Only for tasks whose unit is the image."""
 
     name: ClassVar[str] = "predicted_class"
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs rows of images, not of objects or pixels."""
+        return frozenset({"probs", "per_image"})
 
     def compute(self, outputs: Outputs) -> Tensor:
         """(B,) int64."""
