@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,22 @@ def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[An
     size = task.input.size if config.size is None else config.size
     size = (size, size) if isinstance(size, int) else size
     return dataclasses.replace(task, input=InputSpec(size, config.channels, config.mean, config.std))  # type: ignore[type-var]
+
+
+def check_kind(source: Source, task: Task[Any]) -> None:
+    """Refuses boxes where classes of images are wanted, and the other way round.
+
+    Raises:
+        ConfigError: says what the labels are, and what to do.
+    """
+    label = next(iter(source.truth.values()), None)
+    if label is None or isinstance(label, Mapping) == ("boxes" in task.provides):
+        return
+    what, other = ("boxes", "detection") if isinstance(label, Mapping) else ("classes", "classification")
+    raise ConfigError(
+        f"the labels that lie with the images are {what}, and the task is {task.name}: say --task {other} (task: "
+        f"{other} in a file), or --labels none where a project should leave them out"
+    )
 
 
 def make_features(config: FeaturesConfig, source: Source, cache: SignalCache, *, folder: Path | None) -> FeatureSource:

@@ -33,7 +33,7 @@ from labelwise.selection.arrays import as_tensor
 from labelwise.signals.base import Signal, SignalRole, SignalTable
 from labelwise.signals.plain import Probs
 from labelwise.strategies.random import Random
-from labelwise.strategy import Budget, Collected, Needs, Query, Selection, Step, Strategy, run_steps
+from labelwise.strategy import Budget, Collected, Needs, Query, Rows, Selection, Step, Strategy, run_steps
 
 if TYPE_CHECKING:
     from labelwise.cache import Producer, SignalCache
@@ -534,11 +534,16 @@ class _Frame:
     def __init__(self, size: int) -> None:
         self.size = size
         self._parts: dict[Signal, list[tuple[Tensor, Tensor]]] = {}
+        self._ragged: dict[Signal, list[tuple[Tensor, Rows]]] = {}
 
     def add(self, table: SignalTable, positions: list[int], *, settled: bool) -> None:
         where = torch.tensor(positions, dtype=torch.int64)
-        for signal in table.columns:
-            rows = as_tensor(table[signal])
+        for signal, column in table.columns.items():
+            if isinstance(column, tuple):
+                found = Rows(as_tensor(column[0]), as_tensor(column[1]))
+                self._ragged.setdefault(signal, []).append((where, found))
+                continue
+            rows = as_tensor(column)
             self._parts.setdefault(signal, []).append((where, signal.settle(rows) if settled else rows))
 
     def not_finite(self) -> list[int]:
@@ -547,6 +552,10 @@ class _Frame:
         for where, rows in (part for parts in self._parts.values() for part in parts):
             bad = ~torch.isfinite(rows).reshape(len(rows), -1).all(1)
             found |= set(where[bad].tolist())
+        for where, ragged in (part for parts in self._ragged.values() for part in parts):
+            values = ragged.values_U
+            bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
+            found |= set(where[ragged.item_U[bad]].tolist())
         return sorted(found)
 
     def matrix(self, signal: Signal) -> Tensor:
@@ -561,6 +570,21 @@ class _Frame:
         for where, rows in parts:
             matrix[where] = rows
         return matrix
+
+    def ragged(self, signal: Signal) -> Rows:
+        """Rows by position; none for items that it was not collected for."""
+        parts = self._ragged.get(signal)
+        if not parts:
+            raise PoolError(f"{signal!r} was declared, but there is no item to collect it for")
+        count = torch.zeros(self.size, dtype=torch.int64)
+        for where, rows in parts:
+            count[where] = rows.first_N.diff()
+        first = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        values = torch.empty((int(first[-1]), *parts[0][1].values_U.shape[1:]), dtype=parts[0][1].values_U.dtype)
+        for where, rows in parts:
+            start = (first[where] - rows.first_N[:-1]).repeat_interleave(count[where])
+            values[torch.arange(len(start)) + start] = rows.values_U
+        return Rows(values, first)
 
 
 def class_counts(task: Task[Any], labels: Iterable[Any]) -> dict[str, int]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import labelwise
-from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.assemble import check_kind, make_features, make_learner, make_strategy, make_task
 from labelwise.cache import SignalCache
 from labelwise.campaign import Campaign, Setting, class_counts
 from labelwise.config import RecipeConfig, StrategyConfig, parse, write_yaml
@@ -210,6 +210,7 @@ class Comparison:
             UnmetNeed: a strategy needs what the learner cannot give.
         """
         recipe, source = self.recipe, self.source
+        check_kind(source, self._task())
         strategies = [make_strategy(config) for config in recipe.strategies]
         pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
         labelled = sum(item in source.truth for item in pool)

@@ -15,7 +15,7 @@ from labelwise.rng import generator
 from labelwise.selection.arrays import ArrayLike, as_tensor
 from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget, Collected, Query, Step, Strategy, run_steps
+from labelwise.strategy import Budget, Collected, Query, Signals, Step, Strategy, run_steps
 from labelwise.task import Outputs
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Picks:
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(Signals):
     """The user's arrays as signals, in the frame of rows; each signal is computed once, block by block.
 
     Args:
@@ -198,7 +198,7 @@ def _collected(arrays: Arrays, step: Step, query: Query) -> Collected:
 
 
 @dataclass(frozen=True)
-class Held:
+class Held(Signals):
     """Signals that are at hand, by position."""
 
     rows: Mapping[Signal, Tensor]

@@ -14,7 +14,7 @@ import pydantic
 import yaml
 
 from labelwise.asked_boxes import asked_boxes, predicted_boxes, write_asked
-from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.assemble import check_kind, make_features, make_learner, make_strategy, make_task
 from labelwise.cache import Producer, SignalCache
 from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, prune_fits
 from labelwise.compare import environment
@@ -745,7 +745,7 @@ def init(
         settings = settings.model_copy(update={"classes": tuple(source.classes)})
     if settings.classes:
         task = make_task(settings.task, settings.classes, settings.input)
-        _same_kind(source, task)
+        check_kind(source, task)
         for item, label in source.truth.items():
             with _naming(item):
                 task.load(label)
@@ -768,18 +768,6 @@ def init(
             ) from error
     store.close()
     return Project(folder, progress=progress)
-
-
-def _same_kind(source: Source, task: Task[Any]) -> None:
-    """Refuses boxes where classes of images are wanted, and the other way round."""
-    label = next(iter(source.truth.values()), None)
-    if label is None or isinstance(label, Mapping) == ("boxes" in task.provides):
-        return
-    what, other = ("boxes", "--task detection") if isinstance(label, Mapping) else ("classes", "--task classification")
-    raise ConfigError(
-        f"the labels that lie with the images are {what}, and the task is {task.name}: say {other}, or "
-        "--labels none to leave them out"
-    )
 
 
 def _same_settings(config: ProjectConfig, given: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ import torch
 
 import shapes
 from labelwise.learners.torch import TorchLearner
-from labelwise.signals import Dropout, Embedding, Members, Signal, Uncertainty, Units, Views
+from labelwise.signals import Dropout, Embedding, Members, Signal, Uncertainty, Units, UnitUncertainty, Views
+from labelwise.signals.difficulty import ClassDifficulty
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.probes import LossSlope
 
@@ -24,6 +25,9 @@ SIGNALS: list[Signal] = [
     Uncertainty("least_confidence", "max", empty="first"),
     Embedding(),
     *(Units(field) for field in FIELDS),
+    *(UnitUncertainty(measure) for measure in ("entropy", "margin", "least_confidence")),
+    ClassDifficulty(),
+    ClassDifficulty(xi=0.0),
     DrawUncertainty("bald", Dropout(draws=2)),
     DrawUncertainty("mean_std", Dropout(draws=2, p=0.2, after=("middle", "head"))),
     DrawUncertainty("predictive_entropy", Views(draws=3), "max"),
@@ -148,3 +152,38 @@ def test_keys_tell_signals_apart():
     learner = _world()[1]
     keys = [learner.signal_key(signal, data=_world()[2]) for signal in SIGNALS]
     assert len(set(keys)) == len(keys)
+
+
+def test_units_are_as_unsure_as_their_distributions():
+    whole = _whole()
+    for probs, values in zip(whole[Units("probs")], whole[UnitUncertainty("entropy")], strict=True):
+        expected = -(probs * np.log(probs) + (1 - probs) * np.log1p(-probs)).sum(1)
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_is_as_hard_as_its_labelled_objects_were_found_badly():
+    """The twin: object by object, from what the first network says of the labelled images."""
+    source, learner, data = _world()
+    first = TorchLearner(shapes.task(), shapes.narrow)
+    first._networks = type(learner.networks)(learner.task, learner.networks.nets[:1], learner.networks.heads[:1])
+    table = first.collect(
+        shapes.view(source, data.labeled.ids, labels=False), frozenset({Units("probs"), Units("boxes")})
+    )
+    probs, boxes = (_rows(table.columns[Units(field)]) for field in ("probs", "boxes"))
+    sums, counts = [0.0] * 3, [0] * 3
+    for image, target in enumerate(data.labeled.targets):
+        for corners, number in zip(target.corners_G4.tolist(), target.class_G.tolist(), strict=True):
+            best = 0.0
+            for p, box in zip(probs[image], boxes[image], strict=True):
+                width = min(corners[2], box[2]) - max(corners[0], box[0])
+                height = min(corners[3], box[3]) - max(corners[1], box[1])
+                inter = max(width, 0) * max(height, 0)
+                areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (corners, box)]
+                overlap = inter / (sum(areas) - inter)
+                best = max(best, p[number] ** 0.6 * overlap**0.4 if overlap > 0 else 0.0)
+            sums[number] += best
+            counts[number] += 1
+    expected = [1 - total / count for total, count in zip(sums, counts, strict=True)]
+    rows = np.stack(_whole()[ClassDifficulty()])
+    np.testing.assert_allclose(rows, np.tile(expected, (36, 1)), atol=1e-4)
+    assert 0 < min(expected) < max(expected) < 1

@@ -148,7 +148,7 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
     roles = [f"{found[name]:,} for {name}" for name in ("reference", "validation", "test") if found[name]]
     console.out(", ".join([*states, *roles]))
     console.notes(found["notes"])
-    if not found["unlabelled"] and made.config.labels == "auto" and made.source.root is not None:
+    if not found["unlabelled"] and made.config.labels == "auto" and not made.boxes and made.source.root is not None:
         console.notes([_ALL_LABELLED])
     console.next_steps(_next(found, made), project)
 

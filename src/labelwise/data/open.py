@@ -76,6 +76,12 @@ def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **opti
     return _of_folder(text, options)
 
 
+def holds_boxes(spec: str) -> bool:
+    """Whether ``open_source`` would find boxes there; looks at names of files, and into JSON files."""
+    path = Path(spec)
+    return path.suffix.lower() == ".json" if path.is_file() else path.is_dir() and bool(kinds_of(path))
+
+
 def _of_folder(text: str, options: dict[str, Any]) -> Source:
     """Boxes that lie in the folder, unless the caller says that there are none or asks for folder names."""
     labels = options.get("labels", "auto")

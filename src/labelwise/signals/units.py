@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from labelwise.signals.base import Plain, Ragged
+from labelwise.signals.plain import MEASURES, Measure
 from labelwise.task import Field, Outputs
 
 
@@ -33,3 +34,25 @@ class Units(Plain):
         if values.is_floating_point():
             values = values.float()
         return Ragged(values, outputs.unit_item_U.bincount(minlength=outputs.size))
+
+
+@dataclass(frozen=True)
+class UnitUncertainty(Plain):
+    """Uncertainty of every unit, not reduced: ragged rows in the order of ``Units``.
+
+    Args:
+        measure: as in ``Uncertainty``; sigmoid heads give the entropy of as many yes/no questions as there are classes.
+    """
+
+    name: ClassVar[str] = "unit_uncertainty"
+    measure: Measure = "entropy"
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs objects: of images and pixels there are better signals."""
+        return frozenset({"probs", "scores"})
+
+    def compute(self, outputs: Outputs) -> Ragged:
+        """Values (U,) float32, and how many belong to each item."""
+        values_U = MEASURES[self.measure](outputs.probs_UC, exclusive=outputs.exclusive).float()
+        return Ragged(values_U, outputs.unit_item_U.bincount(minlength=outputs.size))

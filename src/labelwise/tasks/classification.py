@@ -55,7 +55,7 @@ class Classification(Task[int]):
             raise unknown("class", raw, self.classes, error=DataError)
         if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < len(self.classes):
             raise DataError(
-                f"{raw!r} is no class: give a name ({', '.join(self.classes)}) or 0 to {len(self.classes) - 1}"
+                f"{raw!r:.80} is no class: give a name ({', '.join(self.classes)}) or 0 to {len(self.classes) - 1}"
             )
         return raw
 
