@@ -375,30 +375,53 @@ class Project:
                 number = -1 if suggested.round is None else suggested.round
                 write_picks(out, Request(number, suggested.picks, self.config.classes, suggested.strategy))
             else:
-                self._gallery(out, suggested)
+                self._gallery(out, suggested, predictions)
         except OSError as error:
             raise StateError(f"cannot write {out}: {error.strerror or error}. Choose another path") from error
         return out
 
     def _export_boxes(self, out: Path, kind: str, suggested: Suggested, predictions: str | Path | None) -> None:
-        ids = [pick.id for pick in suggested.picks]
-        guesses: Mapping[str, Any] = {}
-        if predictions is not None or any((self.state / "fits").glob("*/fit.json")):
-            campaign = self.campaign(None if predictions is None else Path(predictions))
-            if predictions is None:
-                self._last_fit(campaign, make_strategy(self.config.strategy))
-            guesses = predicted_boxes(campaign.setting.learner, self.source, ids)
+        guesses = self._guesses([pick.id for pick in suggested.picks], predictions)
         write_asked(out, kind, asked_boxes(suggested.picks, self.source, guesses), self.config.classes)
 
-    def _gallery(self, out: Path, suggested: Suggested) -> None:
+    def _guesses(self, ids: Sequence[str], predictions: str | Path | None = None) -> Mapping[str, list[Any]]:
+        """Objects that the model trained last, or a file, finds in these images; {} where nothing was trained."""
+        if predictions is None and not any((self.state / "fits").glob("*/fit.json")):
+            return {}
+        campaign = self.campaign(None if predictions is None else Path(predictions))
+        if predictions is None:
+            self._last_fit(campaign, make_strategy(self.config.strategy))
+        return predicted_boxes(campaign.setting.learner, self.source, ids)
+
+    def _boxed(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
+        """Pictures with the boxes that were predicted and those that people drew, where there are any."""
+        from labelwise.report.boxed import boxed
+
+        guesses = self._guesses(ids, predictions)
+        known = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
+
+        def image_of(item: str) -> Any:
+            image = self.image_of(item)
+            panels: dict[str, Any] = {}
+            if image is not None and item in guesses:
+                panels["predicted"] = {"size": self.source.size(item), "objects": guesses[item]}
+            if image is not None and item in known:
+                panels["labelled"] = known[item]
+            return boxed(image, self.config.classes, panels) if panels else image
+
+        return image_of
+
+    def _gallery(self, out: Path, suggested: Suggested, predictions: str | Path | None = None) -> None:
         # imported here: drawing and statistics would cost every other command a second
+        from labelwise.report.boxed import SIDE
         from labelwise.report.gallery import write_gallery
 
         number = "ranking" if suggested.round is None else f"round {suggested.round}"
         write_gallery(
             out,
             suggested.picks,
-            image_of=self.image_of,
+            image_of=self._boxed([pick.id for pick in suggested.picks], predictions) if self.boxes else self.image_of,
+            side=2 * SIDE if self.boxes else None,
             title=f"{self.folder.resolve().name}: {number}",
             subtitle=f"{len(suggested)} images chosen by {suggested.strategy}",
             classes=self.config.classes,
@@ -573,7 +596,8 @@ class Project:
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes one self-contained HTML page about this project."""
-        from labelwise.report.project import ProjectState, write_project_report
+        from labelwise.report.boxed import SIDE
+        from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
 
         out = Path(path) if path is not None else self.state / "report.html"
         picks: dict[int, list[Pick]] = {}
@@ -602,7 +626,11 @@ class Project:
             warnings=() if tests else ("No image is held out for testing, so nothing says how good the model is.",),
             next_steps=self.next_steps(),
         )
-        return write_project_report(state, out, image_of=self.image_of)
+        if not self.boxes:
+            return write_project_report(state, out, image_of=self.image_of)
+        most = shown_of_a_round(max(1, len(picks)))
+        ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
+        return write_project_report(state, out, image_of=self._boxed(sorted(ids)), side=2 * SIDE + 8)
 
     def next_steps(self) -> list[str]:
         """Commands that make sense now."""
