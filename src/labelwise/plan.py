@@ -89,4 +89,7 @@ class Offer:
                 "choose another strategy, or another source of passes"
             )
         if isinstance(signal, Probe) and not self.learner.probes:
-            raise UnmetNeed(f"strategy {strategy.name!r} needs to probe the model, and {name} has none to hand out")
+            raise UnmetNeed(
+                f"strategy {strategy.name!r} needs to probe the model for {signal!r}, and {name} has none to hand out: "
+                "choose another strategy, or options of this one that need no model"
+            )

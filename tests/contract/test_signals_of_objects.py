@@ -25,6 +25,7 @@ SIGNALS: list[Signal] = [
     Uncertainty("margin", "top_k", top=2),
     Uncertainty("least_confidence", "max", empty="first"),
     Embedding(),
+    Embedding("objects"),
     *(Units(field) for field in FIELDS),
     *(UnitUncertainty(measure) for measure in ("entropy", "margin", "least_confidence")),
     ClassDifficulty(),
@@ -190,3 +191,11 @@ def test_a_class_is_as_hard_as_its_labelled_objects_were_found_badly():
     rows = np.stack(_whole()[ClassDifficulty()])
     np.testing.assert_allclose(rows, np.tile(expected, (36, 1)), atol=1e-4)
     assert 0 < min(expected) < max(expected) < 1
+
+
+def test_the_objects_of_an_image_as_one_vector():
+    whole = _whole()
+    rows = zip(whole[Units("unit_embedding")], whole[Units("scores")], whole[Embedding("objects")], strict=True)
+    for features, scores, found in rows:
+        expected = (features * scores[:, None]).sum(0) / scores.sum() if len(scores) else np.zeros(found.shape)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
