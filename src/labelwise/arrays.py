@@ -19,6 +19,7 @@ from labelwise.formats.mapped import map_array, spool
 from labelwise.selection.arrays import ArrayLike, as_tensor, block_rows
 from labelwise.selection.progress import report
 from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal
+from labelwise.strategy import Signals
 from labelwise.task import Field, Outputs
 
 #: an array, or the path of a file that holds one
@@ -40,7 +41,7 @@ HOW = {
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(Signals):
     """Arrays in the frame of rows, and the signals that can be made of them.
 
     Args:
@@ -119,7 +120,7 @@ class Arrays:
         """
         if isinstance(signal, Probe):
             raise UnmetNeed(f"{signal!r} needs the model itself, not arrays: run it in a project with a torch learner")
-        if strange := signal.fields - {"probs", "logits", "embedding"}:
+        if strange := signal.fields - {"probs", "per_image", "logits", "embedding"}:
             raise UnmetNeed(f"it needs {', '.join(sorted(strange))}, which only a model in a project gives")
         names = {"embeddings"} if "embedding" in signal.fields else set()
         if isinstance(signal, Draw):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,10 @@ from labelwise.learners.torch import TorchLearner
 from labelwise.models import model_names
 from labelwise.models.provenance import leak, provenance
 from labelwise.models.weights import split_layout
-from labelwise.registry import import_object
+from labelwise.registry import check_options, import_object
 from labelwise.strategies import STRATEGIES
 from labelwise.strategy import Strategy
 from labelwise.tasks import TASKS
-from labelwise.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from labelwise.data.source import Source
@@ -46,13 +45,31 @@ def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[An
     """The task called ``name`` over these classes.
 
     Raises:
-        ConfigError: unknown task, or fewer than two classes.
+        ConfigError: unknown task or augmentation, or too few classes.
     """
-    spec = InputSpec((config.size, config.size), config.channels, config.mean, config.std)
     cls = TASKS.get(name)
-    if cls is Classification:
-        return Classification(tuple(classes), spec, config.augment)
-    return cls(tuple(classes), spec)  # type: ignore[call-arg]
+    given = {"augment": config.augment} if config.augment is not None else {}
+    check_options(cls, given, f"task {name!r}")
+    task = cls(tuple(classes), **given)  # type: ignore[call-arg]
+    size = task.input.size if config.size is None else config.size
+    size = (size, size) if isinstance(size, int) else size
+    return dataclasses.replace(task, input=InputSpec(size, config.channels, config.mean, config.std))  # type: ignore[type-var]
+
+
+def check_kind(source: Source, task: Task[Any]) -> None:
+    """Refuses boxes where classes of images are wanted, and the other way round.
+
+    Raises:
+        ConfigError: says what the labels are, and what to do.
+    """
+    label = next(iter(source.truth.values()), None)
+    if label is None or isinstance(label, Mapping) == ("boxes" in task.provides):
+        return
+    what, other = ("boxes", "detection") if isinstance(label, Mapping) else ("classes", "classification")
+    raise ConfigError(
+        f"the labels that lie with the images are {what}, and the task is {task.name}: say --task {other} (task: "
+        f"{other} in a file), or --labels none where a project should leave them out"
+    )
 
 
 def make_features(
@@ -166,6 +183,11 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
             workers=config.workers,
         )
     if config.kind == "features":
+        if "per_image" not in task.provides:
+            raise ConfigError(
+                f"a head on frozen features gives one answer for an image, and {task.name} needs many: set learner: "
+                "{kind: torch}"
+            )
         if not isinstance(features, FeatureSource):
             raise ConfigError("a learner of kind 'features' needs a feature backbone: set features: {backbone: auto}")
         return FeatureLearner(task, features, head=config.head, strength=config.strength, neighbours=config.neighbours)
@@ -213,9 +235,10 @@ def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
         ConfigError: an unknown name, with the nearest.
     """
     backbone = config.features.backbone
+    task = None
     wanted = []
     if not isinstance(config, SizesConfig):  # a study by size has no learner
-        TASKS.get(config.task)
+        task = TASKS.get(config.task)
         kind, model = config.learner.kind, config.learner.model
         if kind not in LEARNERS and ":" not in kind:
             raise unknown("learner", kind, LEARNERS)
@@ -227,7 +250,7 @@ def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
         library, _, bare = name.rpartition(":")
         if library not in ("", "torchvision", "timm") or name.endswith(".safetensors"):
             continue  # package.module:name, which only an import can judge, or a file
-        known = model_names()
+        known = task.model_names() if what == "model" and task is not None else model_names()
         if bare not in known and bare.split(".")[0] not in known:  # timm: name.tag
             more = built_in if what == "backbone" else ()
             raise _unknown_network(what, name, [*more, *known])

@@ -10,6 +10,7 @@ import resource
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -33,7 +34,7 @@ from labelwise.selection.progress import listening
 from labelwise.signals.base import Signal, SignalRole, SignalTable
 from labelwise.signals.plain import Probs
 from labelwise.strategies.random import Random
-from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Selection, Step, Strategy, run_steps
+from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Rows, Selection, Step, Strategy, run_steps
 
 if TYPE_CHECKING:
     from labelwise.cache import Producer, SignalCache
@@ -236,14 +237,14 @@ class Campaign:
     def describe(self, fitted: Fitted | None, suggestion: Suggestion | None = None) -> RoundRecord:
         """The record of the round that is about to be asked, or of the last training when nothing more is."""
         picks = suggestion.picks if suggestion is not None else ()
-        labels = [str(self.pool.target(p)) for p in self.pool.labeled]
+        labels = [self.pool.target(p) for p in self.pool.labeled]
         scores = [pick.score for pick in picks if pick.score is not None]
         return RoundRecord(
             round=self.pool.round,
             labels=len(labels),
             metrics=dict(fitted.metrics) if fitted is not None else {},
             cost=self.pool.cost(),
-            class_counts={name: labels.count(name) for name in self.setting.task.classes},
+            class_counts=class_counts(self.setting.task, labels),
             picked=[pick.id for pick in picks],
             scores=scores if scores else None,
             notes=list(suggestion.notes) if suggestion is not None else [],
@@ -277,8 +278,9 @@ class Campaign:
             if answer.target is None:
                 events.append(Skipped(answer.id, answer.reason))
             else:
-                target = self.setting.task.dump(self.setting.task.load(answer.target))
-                events.append(Labeled(answer.id, target, dict(answer.cost)))
+                task, target = self.setting.task, self.setting.task.load(answer.target)
+                # what the oracle says of the cost goes before what can be counted
+                events.append(Labeled(answer.id, task.dump(target), {**task.cost(target), **answer.cost}))
         self.write(events)
         return len(events)
 
@@ -430,6 +432,7 @@ class _Chooser:
         labeled, reference = pool.labeled, pool.with_role("reference")
         free = np.array([p for p in pool.unlabeled if pool.ids[p] not in self.unreadable], dtype=np.int64)
         labels_L = _labels(task, pool, labeled)
+        counts = class_counts(task, [pool.target(p) for p in labeled])
         may_look = strategy.oracle or any(step.needs.truth for step in strategy.steps())
         truth = self.setting.truth if may_look else None
         return Query(
@@ -440,7 +443,7 @@ class _Chooser:
             reference_R=torch.from_numpy(reference),
             labels_L=labels_L,
             labels_R=_labels(task, pool, reference),
-            class_counts_C=None if labels_L is None else labels_L.bincount(minlength=len(task.classes)),
+            class_counts_C=torch.tensor([counts[name] for name in task.classes], dtype=torch.int64),
             truth_N=None if truth is None else _truth(task, pool, truth),
             head=self._head(strategy),
             round=pool.round,
@@ -521,7 +524,7 @@ class _Chooser:
 
     def _guess(self, positions: Positions) -> dict[str, tuple[str, float]]:
         learner = self.setting.learner
-        if learner.weights is None or "probs" not in learner.provides or not len(positions):
+        if learner.weights is None or not Probs().fields <= learner.provides or not len(positions):
             return {}
         table = learner.collect(self.campaign.view(positions), frozenset({Probs()}))
         if not table.ids:
@@ -539,11 +542,16 @@ class _Frame:
     def __init__(self, size: int) -> None:
         self.size = size
         self._parts: dict[Signal, list[tuple[Tensor, Tensor]]] = {}
+        self._ragged: dict[Signal, list[tuple[Tensor, Rows]]] = {}
 
     def add(self, table: SignalTable, positions: list[int], *, settled: bool) -> None:
         where = torch.tensor(positions, dtype=torch.int64)
-        for signal in table.columns:
-            rows = as_tensor(table[signal])
+        for signal, column in table.columns.items():
+            if isinstance(column, tuple):
+                found = Rows(as_tensor(column[0]), as_tensor(column[1]))
+                self._ragged.setdefault(signal, []).append((where, found))
+                continue
+            rows = as_tensor(column)
             self._parts.setdefault(signal, []).append((where, signal.settle(rows) if settled else rows))
 
     def not_finite(self) -> list[int]:
@@ -552,6 +560,10 @@ class _Frame:
         for where, rows in (part for parts in self._parts.values() for part in parts):
             bad = ~torch.isfinite(rows).reshape(len(rows), -1).all(1)
             found |= set(where[bad].tolist())
+        for where, ragged in (part for parts in self._ragged.values() for part in parts):
+            values = ragged.values_U
+            bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
+            found |= set(where[ragged.item_U[bad]].tolist())
         return sorted(found)
 
     def matrix(self, signal: Signal) -> Tensor:
@@ -566,6 +578,27 @@ class _Frame:
         for where, rows in parts:
             matrix[where] = rows
         return matrix
+
+    def ragged(self, signal: Signal) -> Rows:
+        """Rows by position; none for items that it was not collected for."""
+        parts = self._ragged.get(signal)
+        if not parts:
+            raise PoolError(f"{signal!r} was declared, but there is no item to collect it for")
+        count = torch.zeros(self.size, dtype=torch.int64)
+        for where, rows in parts:
+            count[where] = rows.first_N.diff()
+        first = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        values = torch.empty((int(first[-1]), *parts[0][1].values_U.shape[1:]), dtype=parts[0][1].values_U.dtype)
+        for where, rows in parts:
+            start = (first[where] - rows.first_N[:-1]).repeat_interleave(count[where])
+            values[torch.arange(len(start)) + start] = rows.values_U
+        return Rows(values, first)
+
+
+def class_counts(task: Task[Any], labels: Iterable[Any]) -> dict[str, int]:
+    """How many images, or objects, of each class some raw labels name."""
+    found = Counter(number for label in labels for number in task.objects(task.load(label)))
+    return {name: found[number] for number, name in enumerate(task.classes)}
 
 
 def unreadable(source: Source, item: str) -> str:

@@ -15,9 +15,17 @@ import numpy as np
 import torch
 
 import labelwise
-from labelwise.assemble import Seen, make_features, make_learner, make_strategy, make_task, what_weights_saw
+from labelwise.assemble import (
+    Seen,
+    check_kind,
+    make_features,
+    make_learner,
+    make_strategy,
+    make_task,
+    what_weights_saw,
+)
 from labelwise.cache import SignalCache
-from labelwise.campaign import Campaign, Setting
+from labelwise.campaign import Campaign, Setting, class_counts
 from labelwise.config import RecipeConfig, SizesConfig, StrategyConfig, parse, write_yaml
 from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in, open_source
@@ -128,7 +136,7 @@ class Comparison:
     def _begin(self, campaign: Campaign, config: StrategyConfig, seed: int) -> None:
         """The items, the test labels and the initial set; paired: the same for every strategy of a seed."""
         if not len(campaign.pool):
-            campaign.store.append(list(_registration(self.source)))
+            campaign.store.append(_registration(self.source, campaign.setting.task))
             campaign.pool = campaign.store.pool()
         if len(campaign.pool.labeled) or len(campaign.pool.pending):
             return
@@ -144,7 +152,7 @@ class Comparison:
             ids = [pick.id for pick in picks]
         # one transaction, so that a killed start leaves no half of an initial set
         events: list[Event] = [Queried(item, -1, rank, strategy="initial") for rank, item in enumerate(ids)]
-        events += [Labeled(item, self.source.truth[item], {"images": 1.0}) for item in ids]
+        events += [_paid(self.source, campaign.setting.task, item) for item in ids]
         campaign.write(events)
 
     def _run_folder(self, config: StrategyConfig, seed: int) -> Path:
@@ -171,6 +179,11 @@ class Comparison:
             return self.make(task)
         features = self._features if self.recipe.learner.kind == "features" else None
         return make_learner(self.recipe.learner, task, features)
+
+    @property
+    def primary(self) -> str:
+        """Name of the metric that curves show."""
+        return self._task().metrics().primary
 
     @cached_property
     def _reads_features(self) -> bool:
@@ -208,6 +221,7 @@ class Comparison:
             UnmetNeed: a strategy needs what the learner cannot give.
         """
         recipe, source = self.recipe, self.source
+        check_kind(source, self._task())
         strategies = [make_strategy(config) for config in recipe.strategies]
         pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
         labelled = sum(item in source.truth for item in pool)
@@ -241,11 +255,12 @@ class Comparison:
         with store.lock():
             campaign = Campaign(store, self._setting(self.recipe.seeds[0]), progress=self.progress)
             if not len(campaign.pool):
-                campaign.store.append([*_registration(self.source), *_labels(self.source, pool=True)])
+                task = campaign.setting.task
+                campaign.store.append([*_registration(self.source, task), *_labels(self.source, task, pool=True)])
                 campaign.pool = campaign.store.pool()
             metrics = campaign.fit().metrics
         store.close()
-        return [metrics[self._task().metrics().primary]]
+        return [metrics[self.primary]]
 
     def study(self, runs: Sequence[RunRecord], full: list[float] | None = None) -> Study:
         """The study as it stands."""
@@ -259,7 +274,7 @@ class Comparison:
             full=full,
             settings=self._settings(),
             environment=environment(),
-            pool=describe_pool(self.source),
+            pool=describe_pool(self.source, self._task()),
             examples={item: self.source.path(item) for run in runs for r in run.rounds for item in r.picked},
             warnings=[] if self._seen.warning is None else [self._seen.warning],
         )
@@ -293,7 +308,10 @@ class Comparison:
             "rounds": recipe.rounds,
             "retrain": "warm" if recipe.warm else "scratch",
             "candidates": "all",
-            "transforms": {"train": recipe.input.augment, "pool": "resize and normalise, deterministic"},
+            "transforms": {
+                "train": getattr(self._task(), "augment", "none"),
+                "pool": "resize and normalise, deterministic",
+            },
             "streams": ["initial", "fit (weights, order, augmentation)", "select", "draw"],
             "paired": True,
             "validation": 0,
@@ -339,17 +357,22 @@ def compare_strategies(
     return Comparison(resolved, opened, Path(out), make=learner, progress=progress).run()
 
 
-def _registration(source: Source) -> list[Event]:
+def _registration(source: Source, task: Task[Any]) -> list[Event]:
     added: list[Event] = [
         Added(Item(item, item, group=source.groups.get(item)), source.roles.get(item, "pool")) for item in source.ids
     ]
-    return [*added, *_labels(source, pool=False)]
+    return [*added, *_labels(source, task, pool=False)]
 
 
-def _labels(source: Source, *, pool: bool) -> list[Event]:
+def _paid(source: Source, task: Task[Any], item: str) -> Labeled:
+    """The label that lies on disk, with what giving it would have cost."""
+    return Labeled(item, source.truth[item], task.cost(task.load(source.truth[item])))
+
+
+def _labels(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:
     """The labels of the pool, or those of all other roles."""
     return [
-        Labeled(item, source.truth[item], {"images": 1.0})
+        _paid(source, task, item)
         for item in source.ids
         if (source.roles.get(item, "pool") == "pool") is pool and item in source.truth
     ]
@@ -410,15 +433,10 @@ def environment() -> dict[str, Any]:
     }
 
 
-def describe_pool(source: Source) -> dict[str, Any]:
-    """Size, classes and duplicates of the pool."""
+def describe_pool(source: Source, task: Task[Any]) -> dict[str, Any]:
+    """Size, classes (of images or objects) and duplicates of the pool."""
     pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
-    counts: dict[str, int] = dict.fromkeys(source.classes or (), 0)
-    for item in pool:
-        if item in source.truth:
-            label = source.truth[item]
-            name = label if isinstance(label, str) else (source.classes or ())[label]
-            counts[name] = counts.get(name, 0) + 1
+    counts = class_counts(task, [source.truth[item] for item in pool if item in source.truth])
     contents = [content for content in source.content(pool) if content]
     duplicates = 1 - len(set(contents)) / len(contents) if contents else 0.0
     return {

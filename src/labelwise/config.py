@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 import yaml
@@ -14,6 +14,26 @@ from labelwise.errors import ConfigError, StateError, unknown
 
 #: raised whenever older code could misread what newer code writes
 CONFIG_VERSION = 1
+
+
+#: of an image, in pixels
+Side = Annotated[int, pydantic.Field(ge=4, le=4096)]
+
+#: what is trained where the configuration says nothing: a head on frozen features knows no places
+OWN_LEARNER: dict[str, dict[str, Any]] = {
+    "detection": {
+        "kind": "torch",
+        "phases": [{"epochs": 30, "batch_size": 8, "min_steps": 600, "lr": 2e-3, "schedule": "onecycle"}],
+    }
+}
+
+
+def _with_own_learner(values: Any) -> Any:
+    """Fills in what a task's learner is where the configuration leaves it open."""
+    if not isinstance(values, Mapping) or not isinstance(values.get("learner", {}), Mapping):
+        return values
+    own = OWN_LEARNER.get(str(values.get("task")), {})
+    return {**values, "learner": {**own, **values.get("learner", {})}} if own else values
 
 
 class Config(pydantic.BaseModel):
@@ -25,11 +45,17 @@ class Config(pydantic.BaseModel):
 class InputConfig(Config):
     """How images become input of a torch learner."""
 
-    size: int = pydantic.Field(32, ge=4, le=4096, description="side in pixels")
+    size: Side | tuple[Side, Side] | None = pydantic.Field(
+        None, description="side in pixels, or [height, width]; None: what suits the task"
+    )
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
-    augment: Literal["none", "shift", "shift_flip", "crop_flip"] = "shift_flip"
+    augment: str | None = pydantic.Field(
+        None,
+        description="classification: none, shift, shift_flip, crop_flip; detection: none, flip, flip_scale, all; "
+        "None: the task's own choice",
+    )
 
 
 class FeaturesConfig(Config):
@@ -95,13 +121,13 @@ class LearnerConfig(Config):
     strength: float = pydantic.Field(1.0, gt=0)
     neighbours: int = pydantic.Field(5, ge=1)
     model: str | None = pydantic.Field(
-        None, description="lenet, resnet18_cifar, torchvision:..., timm:..., package.module:name"
+        None, description="a name ('labelwise list models'), torchvision:..., timm:..., package.module:name"
     )
     weights: str | None = None
     embedding: str | None = None
     members: int = pydantic.Field(1, ge=1)
     precision: Literal["no", "bf16", "fp16"] = "no"
-    batch_size: int = pydantic.Field(512, ge=1)
+    batch_size: int | None = pydantic.Field(None, ge=1, description="images of an inference step")
     workers: int | None = pydantic.Field(None, ge=0)
     phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
 
@@ -136,7 +162,9 @@ class ProjectConfig(Config):
         description="folder, .npz, .csv, torchvision:NAME or package.module:name; relative to this file"
     )
     root: str | None = pydantic.Field(None, description="where a torchvision data set lies")
-    labels: Literal["auto", "folders", "none"] = pydantic.Field("auto", description="whether folder names are labels")
+    labels: Literal["auto", "folders", "none", "coco", "voc", "yolo"] = pydantic.Field(
+        "auto", description="where labels come from: folder names, or boxes in one of these formats"
+    )
     task: str = "classification"
     classes: tuple[str, ...] = ()
     input: InputConfig = InputConfig()
@@ -145,6 +173,8 @@ class ProjectConfig(Config):
     pretrain: PretrainConfig = PretrainConfig()
     strategy: StrategyConfig = StrategyConfig(name="margin")
     seed: int = 0
+
+    _own_learner = pydantic.model_validator(mode="before")(_with_own_learner)
 
 
 class ImbalanceConfig(Config):
@@ -204,6 +234,7 @@ class RecipeConfig(Config):
     warm: bool = False
     full: bool = pydantic.Field(True, description="also train on all labels, for the headroom line")
 
+    _own_learner = pydantic.model_validator(mode="before")(_with_own_learner)
     _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
     _different = pydantic.field_validator("seeds")(_different_seeds)
 

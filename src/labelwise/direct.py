@@ -18,7 +18,7 @@ from labelwise.selection.arrays import ArrayLike
 from labelwise.selection.progress import Listener, listening
 from labelwise.strategies import STRATEGIES
 from labelwise.strategies.parts import needs_of
-from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Step, Strategy, run_steps
+from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Signals, Step, Strategy, run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,7 +160,7 @@ def _collected(arrays: Arrays, step: Step, query: Query) -> Collected:
 
 
 @dataclass(frozen=True)
-class Held:
+class Held(Signals):
     """Signals that are at hand, by position."""
 
     rows: Mapping[Signal, Tensor]

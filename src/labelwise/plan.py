@@ -52,6 +52,11 @@ class Offer:
                         f"strategy {strategy.name!r} is an oracle: it reads hidden labels, which exist only in "
                         "simulated campaigns (labelwise compare). Choose another strategy"
                     )
+                if step.needs.truth and "per_image" not in self.learner.provides:
+                    raise UnmetNeed(
+                        f"strategy {strategy.name!r} reads one hidden class for each image, and the labels here are of "
+                        "objects: choose another strategy"
+                    )
                 for signal in step.needs.signals:
                     self._check_signal(strategy, signal)
                 if step.needs.head and (reason := self.learner.headless):
@@ -76,10 +81,16 @@ class Offer:
         heads = {f"head:{auxiliary.name}" for auxiliary in strategy.auxiliaries()}
         missing = signal.fields - self.learner.provides - heads
         name = type(self.learner).__name__
+        if missing == {"per_image"}:
+            raise UnmetNeed(
+                f"strategy {strategy.name!r} needs one answer for each image for {signal!r}, and {name} says something "
+                f"of each of the objects in it: choose another strategy"
+            )
+        missing -= {"per_image"}
         if missing:
             raise UnmetNeed(
                 f"strategy {strategy.name!r} needs {', '.join(sorted(missing))} for {signal!r}, and {name} provides "
-                f"{', '.join(sorted(self.learner.provides))}: choose another strategy or learner"
+                f"{', '.join(sorted(self.learner.provides - {'per_image'}))}: choose another strategy or learner"
             )
         if isinstance(signal, Draw) and type(signal.passes) not in self.learner.passes:
             kinds = ", ".join(sorted(kind.__name__ for kind in self.learner.passes)) or "no stochastic passes"
@@ -88,4 +99,7 @@ class Offer:
                 "choose another strategy, or another source of passes"
             )
         if isinstance(signal, Probe) and not self.learner.probes:
-            raise UnmetNeed(f"strategy {strategy.name!r} needs to probe the model, and {name} has none to hand out")
+            raise UnmetNeed(
+                f"strategy {strategy.name!r} needs to probe the model for {signal!r}, and {name} has none to hand out: "
+                "choose another strategy, or options of this one that need no model"
+            )

@@ -15,32 +15,43 @@ import numpy as np
 import pydantic
 import yaml
 
-from labelwise.assemble import make_features, make_learner, make_strategy, make_task, what_weights_saw
-from labelwise.cache import SignalCache
-from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, prune_fits
+from labelwise.asked_boxes import asked_boxes, predicted_boxes, write_asked
+from labelwise.assemble import check_kind, make_features, make_learner, make_strategy, make_task, what_weights_saw
+from labelwise.cache import Producer, SignalCache
+from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, prune_fits
 from labelwise.compare import environment
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
 from labelwise.data.open import open_in
 from labelwise.data.remembered import Remembered
 from labelwise.data.source import Source
-from labelwise.errors import ConfigError, DataError, PoolError, StateError
-from labelwise.formats.labels_table import check_answers, read_labels
+from labelwise.errors import ConfigError, DataError, FormatError, PoolError, StateError
+from labelwise.formats.box_answers import read_box_answers
+from labelwise.formats.coco_results import read_found_boxes
+from labelwise.formats.detections import KnownImages
+from labelwise.formats.labels_table import LabelTable, check_answers, named, read_labels
 from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
-from labelwise.learner import Progress, View, silent
-from labelwise.learners.imported import ImportedPredictions
+from labelwise.learner import Learner, Progress, View, silent
+from labelwise.learners.imported import FromFile, ImportedPredictions
+from labelwise.learners.imported_detections import ImportedDetections
 from labelwise.oracle import Answer, Pick, Request
 from labelwise.pool import Added, Cleared, Event, Item, Labeled, Pool, Skipped
 from labelwise.report.records import RoundRecord
+from labelwise.signals.base import Signal, SignalTable
 from labelwise.store import Store
 from labelwise.strategies import COLD_START
 from labelwise.strategy import Budget, Strategy
 from labelwise.task import Task
+from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:
     from labelwise.learners.pretraining import Pretrained, Pretraining
 
+#: what picks are written as
+Kind = Literal["csv", "json", "html", "coco", "voc", "yolo"]
+KINDS: tuple[Kind, ...] = ("csv", "json", "html", "coco", "voc", "yolo")
+BOXES = ("coco", "voc", "yolo")
 CONFIG_NAME = "labelwise.yaml"
 STATE_NAME = ".labelwise"
 
@@ -81,6 +92,7 @@ class Imported:
         unanswered: rows without an answer.
         pending: items still waiting.
         classes: set when this import decided the project's classes.
+        empty: labels without any object.
     """
 
     labeled: int
@@ -89,6 +101,7 @@ class Imported:
     unanswered: int
     pending: int
     classes: tuple[str, ...] = ()
+    empty: int = 0
 
 
 @dataclass
@@ -156,30 +169,62 @@ class Project:
         classes = self.config.classes or ("unknown", "unknown too")
         task = make_task(self.config.task, classes, self.config.input)
         cache = SignalCache(self.state / "signals" / "task")
+        learner: Learner
+        frozen: Producer = _WhenRead(lambda: self.features)
         if predictions is None:
-            learner, frozen = make_learner(self.config.learner, task, self.features, base=self.folder), self.features
+            own = self.features if self.config.learner.kind == "features" else None
+            learner = make_learner(self.config.learner, task, own, base=self.folder)
         else:
             learner = self._imported(predictions)
-            frozen = learner if "embedding" in learner.provides else self.features
+            frozen = learner if "embedding" in learner.provides else frozen
         setting = Setting(
             self.source, task, learner, cache, fits=self.state / "fits", frozen=frozen, seed=self.config.seed
         )
         return Campaign(self.store, setting, progress=self.progress)
 
-    def _imported(self, path: Path) -> ImportedPredictions:
-        note = self.state / "imported.json"
-        width = json.loads(note.read_text())["embedding_width"] if note.is_file() else None
-        expected = Expected(ids=self.pool.ids, classes=self.config.classes or None, width=width, subset=True)
+    @property
+    def boxes(self) -> bool:
+        """Whether labels are boxes, which travel in formats of their own."""
+        return "boxes" in TASKS.get(self.config.task).provides
+
+    def _known_images(self, classes: tuple[str, ...], *, numbered: bool = False) -> KnownImages:
+        """What files of boxes are held against; with the numbers of a COCO set where ``numbered``."""
+        source = open_images(self.config, self.folder) if numbered else self.source
+        numbers, categories = getattr(source, "numbers", {}), getattr(source, "categories", {})
+        return KnownImages(frozenset(self.pool.ids), classes, self.source.size, numbers, categories, source.root)
+
+    def _imported(self, path: Path) -> FromFile:
+        if self.boxes and path.suffix.lower() != ".npz":
+            known = self._known_images(self.config.classes, numbered=path.suffix.lower() == ".json")
+            boxes = read_found_boxes(path, known)
+            self._same_width(boxes.embedding_ND, path)
+            return ImportedDetections(make_task(self.config.task, boxes.classes, self.config.input), boxes)
+        expected = Expected(ids=self.pool.ids, classes=self.config.classes or None, subset=True)
         found = read_predictions(path, expected)
-        if found.embeddings_ND is not None and width is None:
-            # embeddings of two models do not mix: later files must have the same width
-            note.write_text(json.dumps({"embedding_width": found.embeddings_ND.shape[1]}))
+        self._same_width(found.embeddings_ND, path)
+        if self.boxes and found.probs_NC is not None:
+            raise DataError(
+                f"{str(path)!r} holds class probabilities of images, and this project is about boxes: give a COCO "
+                "results file or a folder of .txt, or an .npz with embeddings only"
+            )
         names = self.config.classes or found.classes
         if not names:
             width = 2 if found.probs_NC is None else found.probs_NC.shape[1]
             names = tuple(f"class {i}" for i in range(width))
         task = make_task(self.config.task, names, self.config.input)
         return ImportedPredictions(task, found.ids, probs=found.probs_NC, embeddings=found.embeddings_ND)
+
+    def _same_width(self, embeddings_ND: Any, path: Path) -> None:
+        """Embeddings of two models do not mix: later files must have the width of the first."""
+        if embeddings_ND is None:
+            return
+        note, width = self.state / "imported.json", embeddings_ND.shape[1]
+        known = json.loads(note.read_text())["embedding_width"] if note.is_file() else width
+        if known != width:
+            raise FormatError(
+                f"{str(path)!r}: embeddings have {width} features, the cached ones have {known}: use one model for all"
+            )
+        note.write_text(json.dumps({"embedding_width": width}))
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
@@ -207,7 +252,8 @@ class Project:
             budget: how many; ``all`` ranks everything and asks nobody.
             strategy: a name or a ``Strategy``; the project's own by default.
             options: of a strategy given by name.
-            predictions: an .npz of somebody else's probabilities or embeddings; no model is trained then.
+            predictions: what somebody else's model says: an .npz of probabilities or embeddings, or for boxes a COCO
+                results file or a folder of YOLO .txt with confidences; no model is trained then.
             fit: train first if labels are newer than the weights.
             more: open another round although one is open.
 
@@ -310,44 +356,87 @@ class Project:
     def export(
         self,
         path: str | Path,
-        kind: Literal["csv", "json", "html"] | None = None,
+        kind: Kind | None = None,
         *,
         suggested: Suggested | None = None,
+        predictions: str | Path | None = None,
     ) -> Path:
         """Writes the unanswered picks: a CSV of scores, a JSON to fill in, or an HTML gallery, by the file's ending.
 
+        For boxes the JSON is a COCO file, and ``voc`` and ``yolo`` write a folder; each holds the boxes that the model
+        trained last, or ``predictions``, would draw.
+
         Raises:
-            ConfigError: an unknown ending.
+            ConfigError: an unknown ending, or a format of boxes for another task.
             StateError: no round is open.
         """
         out = Path(path)
         kind = kind or kind_of(out)
+        if kind in BOXES and not self.boxes:
+            raise ConfigError(
+                f"{kind} is a format of boxes, and this project is about {self.config.task}: use csv or json"
+            )
         if suggested is None:
             if not len(self.pool.pending):
                 raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
             suggested = self._open_round()
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            if kind == "csv":
+            if kind in BOXES or (kind == "json" and self.boxes):
+                self._export_boxes(out, "coco" if kind == "json" else kind, suggested, predictions)
+            elif kind == "csv":
                 write_scores(out, suggested.picks)
             elif kind == "json":
                 number = -1 if suggested.round is None else suggested.round
                 write_picks(out, Request(number, suggested.picks, self.config.classes, suggested.strategy))
             else:
-                self._gallery(out, suggested)
+                self._gallery(out, suggested, predictions)
         except OSError as error:
             raise StateError(f"cannot write {out}: {error.strerror or error}. Choose another path") from error
         return out
 
-    def _gallery(self, out: Path, suggested: Suggested) -> None:
+    def _export_boxes(self, out: Path, kind: str, suggested: Suggested, predictions: str | Path | None) -> None:
+        guesses = self._guesses([pick.id for pick in suggested.picks], predictions)
+        write_asked(out, kind, asked_boxes(suggested.picks, self.source, guesses), self.config.classes)
+
+    def _guesses(self, ids: Sequence[str], predictions: str | Path | None = None) -> Mapping[str, list[Any]]:
+        """Objects that the model trained last, or a file, finds in these images; {} where nothing was trained."""
+        if predictions is None and not any((self.state / "fits").glob("*/fit.json")):
+            return {}
+        campaign = self.campaign(None if predictions is None else Path(predictions))
+        if predictions is None:
+            self._last_fit(campaign, make_strategy(self.config.strategy))
+        return predicted_boxes(campaign.setting.learner, self.source, ids)
+
+    def _boxed(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
+        """Pictures with the boxes that were predicted and those that people drew, where there are any."""
+        from labelwise.report.boxed import boxed
+
+        guesses = self._guesses(ids, predictions)
+        known = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
+
+        def image_of(item: str) -> Any:
+            image = self.image_of(item)
+            panels: dict[str, Any] = {}
+            if image is not None and item in guesses:
+                panels["predicted"] = {"size": self.source.size(item), "objects": guesses[item]}
+            if image is not None and item in known:
+                panels["labelled"] = known[item]
+            return boxed(image, self.config.classes, panels) if panels else image
+
+        return image_of
+
+    def _gallery(self, out: Path, suggested: Suggested, predictions: str | Path | None = None) -> None:
         # imported here: drawing and statistics would cost every other command a second
+        from labelwise.report.boxed import SIDE
         from labelwise.report.gallery import write_gallery
 
         number = "ranking" if suggested.round is None else f"round {suggested.round}"
         write_gallery(
             out,
             suggested.picks,
-            image_of=self.image_of,
+            image_of=self._boxed([pick.id for pick in suggested.picks], predictions) if self.boxes else self.image_of,
+            side=2 * SIDE if self.boxes else None,
             title=f"{self.folder.resolve().name}: {number}",
             subtitle=f"{len(suggested)} images chosen by {suggested.strategy}",
             classes=self.config.classes,
@@ -367,13 +456,15 @@ class Project:
         self,
         path: str | Path,
         *,
+        kind: Literal["coco", "voc", "yolo"] | None = None,
         classes: Sequence[str] = (),
         confirm: Callable[[tuple[str, ...]], bool] = lambda classes: True,
     ) -> Imported:
-        """Takes labels back from a CSV or JSON file: all of it or nothing.
+        """Takes labels back from a CSV or JSON file, boxes from COCO, VOC or YOLO: all of it or nothing.
 
         Args:
-            path: the file; rows may be unanswered or skipped, and may correct earlier labels.
+            path: the file or folder; rows may be unanswered or skipped, and may correct earlier labels.
+            kind: the format of boxes, where the path does not say.
             classes: of the project, when it has none yet; else those that the file names are taken.
             confirm: asked once, with the classes found, when the project has none yet and none are given.
 
@@ -383,12 +474,13 @@ class Project:
         """
         with self._changing():
             known = self._classes(classes)
-            table = read_labels(path, classes=known)
-            found = known or tuple(sorted({str(a.target) for a in table.answers if a.target is not None}))
+            table = self._read_answers(Path(path), kind, known)
+            occurring = {str(name) for answer in table.answers for name in named(answer.target)}
+            found = known or table.classes or tuple(sorted(occurring))
             root = getattr(self.source, "root", None) or getattr(getattr(self.source, "source", None), "root", None)
             answers = check_answers(table, self.pool.ids, found, root=root)
             if not known and found:
-                if len(found) < 2:
+                if len(found) < 2 and not self.boxes:
                     raise ConfigError(
                         f"the only class in {table.path!r} is {found[0]!r}, and a project needs all its classes: name "
                         "them with --classes a,b,c. Nothing was imported"
@@ -411,9 +503,21 @@ class Project:
                 corrected=sum(a.id in before and before[a.id] != a.target for a in labelled),
                 skipped=len(answers) - len(labelled),
                 unanswered=table.unanswered,
+                empty=sum(self.boxes and not named(a.target) for a in labelled),
                 pending=len(campaign.pool.pending),
                 classes=new_classes,
             )
+
+    def _read_answers(
+        self, path: Path, kind: Literal["coco", "voc", "yolo"] | None, classes: tuple[str, ...]
+    ) -> LabelTable:
+        if self.boxes:
+            return read_box_answers(path, self._known_images(classes), kind=kind)
+        if kind is not None:
+            raise ConfigError(
+                f"{kind} is a format of boxes, and this project is about {self.config.task}: give a CSV or a JSON"
+            )
+        return read_labels(path, classes=classes)
 
     def _classes(self, given: Sequence[str]) -> tuple[str, ...]:
         """The project's classes; the given ones while it has none."""
@@ -435,7 +539,8 @@ class Project:
                     yield Cleared(answer.id)
                 yield Skipped(answer.id, answer.reason)
             elif task is not None:
-                yield Labeled(answer.id, task.dump(task.load(answer.target)), dict(answer.cost))
+                target = task.load(answer.target)
+                yield Labeled(answer.id, task.dump(target), {**task.cost(target), **answer.cost})
 
     def cancel(self) -> int:
         """Drops all unanswered picks; returns how many."""
@@ -561,7 +666,8 @@ class Project:
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes one self-contained HTML page about this project."""
-        from labelwise.report.project import ProjectState, write_project_report
+        from labelwise.report.boxed import SIDE
+        from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
 
         out = Path(path) if path is not None else self.state / "report.html"
         picks: dict[int, list[Pick]] = {}
@@ -570,7 +676,9 @@ class Project:
                 query.id, self.source.path(query.id), query.rank, query.score, query.predicted, query.probability
             )
             picks.setdefault(query.round, []).append(pick)
-        labels = [str(self.pool.target(p)) for p in self.pool.labeled]
+        labels = [self.pool.target(p) for p in self.pool.labeled]
+        named = self.config.classes
+        task = make_task(self.config.task, named, self.config.input) if named else None
         tests = len(self.pool.with_role("test"))
         state = ProjectState(
             name=self.folder.resolve().name,
@@ -579,7 +687,8 @@ class Project:
             progress=self.progress_counts(),
             rounds=self.records(),
             picks=picks,
-            class_counts={name: labels.count(name) for name in self.config.classes},
+            class_counts=class_counts(task, labels) if task is not None else {},
+            primary=task.metrics().primary if task is not None else "accuracy",
             cost=self.pool.cost(),
             measured_on=f"{tests} labelled test images" if tests else "",
             settings=self.config.model_dump(mode="json"),
@@ -587,7 +696,11 @@ class Project:
             warnings=() if tests else ("No image is held out for testing, so nothing says how good the model is.",),
             next_steps=self.next_steps(),
         )
-        return write_project_report(state, out, image_of=self.image_of)
+        if not self.boxes:
+            return write_project_report(state, out, image_of=self.image_of)
+        most = shown_of_a_round(max(1, len(picks)))
+        ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
+        return write_project_report(state, out, image_of=self._boxed(sorted(ids)), side=2 * SIDE + 8)
 
     def next_steps(self) -> list[str]:
         """Commands that make sense now."""
@@ -622,6 +735,25 @@ class Project:
         self.config = config
 
 
+class _WhenRead:
+    """A feature source whose backbone is loaded when somebody reads features: most strategies never do."""
+
+    def __init__(self, build: Callable[[], Producer]) -> None:
+        self._build = build
+
+    @cached_property
+    def _source(self) -> Producer:
+        return self._build()
+
+    def collect(self, view: View, signals: frozenset[Signal], **how: Any) -> SignalTable:
+        """As the source."""
+        return self._source.collect(view, signals, **how)
+
+    def signal_key(self, signal: Signal, **how: Any) -> str:
+        """As the source."""
+        return self._source.signal_key(signal, **how)
+
+
 def _labels_only(project: Project) -> Campaign:
     """A campaign that only takes answers: no backbone is built for it."""
     classes = project.config.classes or ("unknown", "unknown too")
@@ -636,15 +768,18 @@ def _reported(found: Suggestion) -> list[str]:
     return [*shown, f"and {more} more unreadable images"] if more else shown
 
 
-def kind_of(path: Path) -> Literal["csv", "json", "html"]:
+def kind_of(path: Path) -> Kind:
     """The format that a file's ending names.
 
     Raises:
         ConfigError: an unknown ending.
     """
-    kinds: dict[str, Literal["csv", "json", "html"]] = {".csv": "csv", ".json": "json", ".html": "html", ".htm": "html"}
+    kinds: dict[str, Kind] = {".csv": "csv", ".json": "json", ".html": "html", ".htm": "html"}
     if path.suffix.lower() not in kinds:
-        raise ConfigError(f"cannot tell the format of {path.name!r} by its ending: use .csv, .json or .html")
+        raise ConfigError(
+            f"cannot tell the format of {path.name!r} by its ending: use .csv, .json or .html, or say --format voc "
+            "or yolo for a folder of boxes"
+        )
     return kinds[path.suffix.lower()]
 
 
@@ -699,7 +834,8 @@ def init(
     values = {"images": resolved, "classes": tuple(classes), **config}
     settings = parse(ProjectConfig, values, where="init")
     source = open_images(settings, folder)
-    if settings.labels == "auto" and classes and not set(classes) & set(source.classes or classes):
+    boxed = any(isinstance(label, Mapping) for label in source.truth.values())
+    if settings.labels == "auto" and classes and not boxed and not set(classes) & set(source.classes or classes):
         # folders of dates or cameras, not of classes
         settings = settings.model_copy(update={"labels": "none"})
         source = open_images(settings, folder)
@@ -707,6 +843,7 @@ def init(
         settings = settings.model_copy(update={"classes": tuple(source.classes)})
     if settings.classes:
         task = make_task(settings.task, settings.classes, settings.input)
+        check_kind(source, task)
         for item, label in source.truth.items():
             with _naming(item):
                 task.load(label)

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
+from labelwise.assemble import make_task
 from labelwise.campaign import peak_mb
 from labelwise.compare import describe_pool, environment
+from labelwise.config import InputConfig
 from labelwise.report.records import RoundRecord, RunRecord, Study
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class Records:
             full=None if full is None else [full["accuracy"]],
             settings=_settings(self.recipe, evaluator, self.folder, self.seen.pretraining),
             environment=environment(),
-            pool=describe_pool(self.source),
+            pool=describe_pool(self.source, make_task("classification", self.images.classes, InputConfig())),
             examples={item: self.source.path(item) for one in measured for item in one.picked.chosen.ids},
             warnings=[] if self.seen.warning is None else [self.seen.warning],
         )

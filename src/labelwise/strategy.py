@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from labelwise.errors import ConfigError, NonFiniteScore, PoolError, UndeclaredSignal
+from labelwise.errors import ConfigError, NonFiniteScore, PoolError, UndeclaredSignal, UnmetNeed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,10 +82,48 @@ class LinearHead:
 
 
 class Signals(Protocol):
-    """Collected signals in the frame of positions."""
+    """Collected signals in the frame of positions. Those that come from plain arrays have no ragged rows."""
 
     def matrix(self, signal: Signal) -> Tensor:
         """(N, ...): row i belongs to position i; rows of items it was not collected for are undefined."""
+
+    def ragged(self, signal: Signal) -> Rows:
+        """Rows of different lengths; an item that it was not collected for has none.
+
+        Raises:
+            UnmetNeed: there are none.
+        """
+        raise UnmetNeed(f"{signal!r} speaks of the objects in an image: run it in a project about boxes")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of different lengths, of the objects of items.
+
+    Args:
+        values_U: (U, ...) item by item.
+        first_N: int64 (N + 1): item i has rows ``first_N[i]`` to ``first_N[i + 1]``; perhaps none.
+
+    Example:
+        >>> rows = Rows(torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0, 2, 2, 3]))
+        >>> rows.take(torch.tensor([2, 0])).values_U, rows.item_U
+        (tensor([0.3000, 0.1000, 0.2000]), tensor([0, 0, 2]))
+    """
+
+    values_U: Tensor
+    first_N: Tensor
+
+    @property
+    def item_U(self) -> Tensor:
+        """(U,) int64: the item each row belongs to."""
+        return torch.arange(len(self.first_N) - 1).repeat_interleave(self.first_N.diff())
+
+    def take(self, items: Tensor) -> Rows:
+        """The rows of some items, in this order."""
+        count = self.first_N.diff()[items]
+        first = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        start = (self.first_N[items] - first[:-1]).repeat_interleave(count)
+        return Rows(self.values_U[torch.arange(int(first[-1])) + start], first)
 
 
 class Nothing:
@@ -97,7 +135,19 @@ class Nothing:
         Raises:
             UndeclaredSignal: always.
         """
-        raise UndeclaredSignal(f"{signal!r} was read before anything was collected: read it in a step that declares it")
+        raise _unread(signal)
+
+    def ragged(self, signal: Signal) -> Rows:
+        """There is nothing to read.
+
+        Raises:
+            UndeclaredSignal: always.
+        """
+        raise _unread(signal)
+
+
+def _unread(signal: Signal) -> UndeclaredSignal:
+    return UndeclaredSignal(f"{signal!r} was read before anything was collected: read it in a step that declares it")
 
 
 @dataclass(frozen=True)
@@ -141,6 +191,10 @@ class Query:
     def pool(self, signal: Signal) -> Tensor:
         """(M, ...): rows of the candidates."""
         return _rows(self.matrix(signal), self.unlabeled_M)
+
+    def pool_rows(self, signal: Signal) -> Rows:
+        """Ragged rows of the candidates: item i is candidate i."""
+        return self.signals.ragged(signal).take(self.unlabeled_M)
 
     def of_labeled(self, signal: Signal) -> Tensor:
         """(L, ...): rows of the labelled items."""
@@ -314,11 +368,23 @@ class Declared:
         Raises:
             UndeclaredSignal: the step did not declare this signal.
         """
+        self._check(signal)
+        return self.signals.matrix(signal)
+
+    def ragged(self, signal: Signal) -> Rows:
+        """Rows of different lengths.
+
+        Raises:
+            UndeclaredSignal: as for ``matrix``.
+        """
+        self._check(signal)
+        return self.signals.ragged(signal)
+
+    def _check(self, signal: Signal) -> None:
         if signal not in self.allowed:
             raise UndeclaredSignal(
                 f"{signal!r} was read but not declared: add it to the step's Needs ({set(self.allowed)})"
             )
-        return self.signals.matrix(signal)
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
 
+from labelwise.data.input import InputSpec
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from labelwise.data.input import InputSpec
 
 Target = TypeVar("Target")
 Json = Any
 
-#: What a task or a learner can put into ``Outputs``: ``probs``, ``logits``, ``embedding`` (of the image),
-#: ``unit_embedding``, ``head:NAME`` (what an auxiliary says); a plain string, so that a new task needs no edit here.
+#: What a task or a learner can put into ``Outputs``: ``probs`` (of each unit), ``per_image`` (the unit is the image, so
+#: that rows of units are rows of images), ``logits``, ``embedding`` (of the image), ``unit_embedding``, ``boxes``,
+#: ``head:NAME`` (what an auxiliary says); a plain string, so that a new task needs no edit here.
 Field = str
 
 
@@ -28,36 +29,44 @@ class Batch:
 
     Args:
         images: (B, C, H, W), normalised.
-        targets: whatever the task's ``loss`` reads; None for images without labels.
+        targets: whatever the task's ``loss`` reads: a tensor, something else with ``to(device)``, or a sequence of
+            such; None for images without labels.
+        moved: (2, 3) where the pixels of a changed view come from in the image it shows, as ``affine_grid`` has it;
+            None where nothing was moved.
     """
 
     images: Tensor
     targets: Any = None
+    moved: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        targets = self.targets.to(device) if isinstance(self.targets, torch.Tensor) else self.targets
-        return Batch(self.images.to(device, non_blocking=True), targets)
+        return Batch(self.images.to(device, non_blocking=True), _on(device, self.targets), _on(device, self.moved))
 
     def __len__(self) -> int:
         return len(self.images)
 
 
+def _on(device: torch.device, targets: Any) -> Any:
+    if isinstance(targets, tuple | list):
+        return type(targets)(_on(device, target) for target in targets)
+    return targets.to(device) if hasattr(targets, "to") else targets
+
+
 #: Named parts of a loss, each (sum_B, norm_B): the loss of an image is sum / norm of its row, the loss of a batch is
-#: the sum of sums over the sum of norms, so that splitting a batch changes nothing.
+#: the sum of sums over the sum of norms, so that splitting a batch changes nothing. Norms count something (images,
+#: positives, valid pixels); where there is nothing to count, the divisor is one.
 Losses = Mapping[str, tuple["Tensor", "Tensor"]]
 
 
 def batch_loss(losses: Losses) -> Tensor:
-    """Scalar loss of a batch: sum over parts of (sum of sums) / (sum of norms)."""
-    parts = [sums.sum() / norms.sum().clamp_min(torch.finfo(sums.dtype).tiny) for sums, norms in losses.values()]
-    return torch.stack(parts).sum()
+    """Scalar loss of a batch: sum over parts of (sum of sums) / max(1, sum of norms)."""
+    return torch.stack([sums.sum() / norms.sum().clamp_min(1) for sums, norms in losses.values()]).sum()
 
 
 def image_losses(losses: Losses) -> Tensor:
-    """Loss of each image (B): sum over parts of sum / norm of its row."""
-    parts = [sums / norms.clamp_min(torch.finfo(sums.dtype).tiny) for sums, norms in losses.values()]
-    return torch.stack(parts).sum(dim=0)
+    """Loss of each image (B): sum over parts of sum / max(1, norm) of its row."""
+    return torch.stack([sums / norms.clamp_min(1) for sums, norms in losses.values()]).sum(dim=0)
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,18 @@ class Task(ABC, Generic[Target]):
     def merge(self, targets: Sequence[Target]) -> Target:
         """One target for an image from those of its labelled items (regions)."""
 
+    def objects(self, target: Target) -> list[int]:
+        """Class index of everything a label names: one for an image's class, one for each object; for counts."""
+        return [target] if isinstance(target, int) else []
+
+    def cost(self, target: Target) -> dict[str, float]:
+        """What giving this label costs, in units that can be counted from it: {images, boxes, ...}."""
+        return {"images": 1.0}
+
+    def collate(self, targets: Sequence[Target]) -> Any:
+        """The targets of a batch in the form that ``loss`` reads."""
+        return torch.as_tensor(targets, dtype=torch.int64)
+
     @abstractmethod
     def batch(
         self, images: Tensor, targets: Sequence[Target] | None, *, train: bool, rng: torch.Generator | None = None
@@ -159,6 +180,14 @@ class Task(ABC, Generic[Target]):
     def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
         """What the model says of a batch, with the extra fields in ``want`` that the task provides."""
 
+    def redrawn(self, model: nn.Module, batch: Batch, first: Outputs, want: frozenset[Field]) -> Outputs:
+        """What a stochastic pass, a changed view or another model says of the units of a first pass.
+
+        Where units are fixed beforehand (images, pixels) that is ``outputs``; a detector says what it now thinks of the
+        boxes it found in the first pass.
+        """
+        return self.outputs(model, batch, want)
+
     @abstractmethod
     def predictions(self, outputs: Outputs) -> list[Prediction[Target]]:
         """The most likely target of each image with its score."""
@@ -170,3 +199,24 @@ class Task(ABC, Generic[Target]):
     @abstractmethod
     def default_model(self) -> nn.Module:
         """A small reference net that trains on a CPU."""
+
+    def check_model(self, model: nn.Module) -> None:
+        """Refuses a network of the user's own that cannot do this task, where that can be told without running it.
+
+        Raises:
+            ConfigError: says what is needed.
+        """
+
+    @classmethod
+    def model_names(cls) -> list[str]:
+        """Names that ``named_model`` knows without a prefix."""
+        return []
+
+    @abstractmethod
+    def named_model(self, name: str, weights: str | None = None) -> nn.Module:
+        """A fresh network by name, with pretrained weights where ``weights`` names some.
+
+        Raises:
+            ConfigError: unknown name, or a network that does not fit the input or the classes.
+            DataError: weights that cannot be had or do not fit.
+        """

@@ -26,8 +26,8 @@ def _learner(**changes) -> ImportedPredictions:
 
 
 def test_what_it_provides():
-    assert _learner().provides == {"probs", "logits", "embedding"}
-    assert _learner(embeddings=None).provides == {"probs", "logits"}
+    assert _learner().provides == {"probs", "per_image", "logits", "embedding"}
+    assert _learner(embeddings=None).provides == {"probs", "per_image", "logits"}
     assert _learner(probs=None).provides == {"embedding"}
 
 

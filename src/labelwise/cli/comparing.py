@@ -46,6 +46,10 @@ Seeds = Annotated[int | None, _option("--seeds", metavar="N", about="Runs of eac
 Initial = Annotated[int | None, _option("--initial", metavar="N", about="Labels to start from.")]
 Batch = Annotated[int | None, _option("--batch", metavar="N", about="Labels a round.")]
 Rounds = Annotated[int | None, _option("--rounds", metavar="N", about="Rounds. [dim]default: 5[/]")]
+TaskName = Annotated[
+    str | None,
+    _option("--task", metavar="NAME", about="Of data without a recipe. [dim]default: as the labels are[/]"),
+]
 TestShare = Annotated[
     float | None, _option("--test-share", metavar="SHARE", about="Held out where the data have no split.")
 ]
@@ -64,6 +68,7 @@ def compare(
     initial: Initial = None,
     batch: Batch = None,
     rounds: Rounds = None,
+    task: TaskName = None,
     test_share: TestShare = None,
     learner: options.LearnerKind = None,
     model: options.ModelName = None,
@@ -82,7 +87,7 @@ def compare(
     from labelwise.config import SizesConfig
     from labelwise.recipes import find, sized
 
-    flags: dict[str, Any] = {"seeds": seeds, "initial": initial, "batch": batch, "rounds": rounds}
+    flags: dict[str, Any] = {"seeds": seeds, "initial": initial, "batch": batch, "rounds": rounds, "task": task}
     flags = {key: value for key, value in flags.items() if value is not None}
     if strategy or set_:
         flags["strategies"] = studies.strategies(strategy or (), options.settings(set_))
@@ -137,6 +142,7 @@ def run(recipe: RecipeConfig, source: Source, folder: Path, *, announce: Callabl
             recipe, source, folder, progress=progress, on_round=progress.on_round, on_run=progress.on_run
         )
         comparison.check()
+        progress.primary = comparison.primary
         announce()
         return comparison.run()
 

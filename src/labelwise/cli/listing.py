@@ -114,6 +114,7 @@ def _models() -> list[Row]:
 
     from labelwise.models import model_names
     from labelwise.models.build import REFERENCE
+    from labelwise.models.torchvision_detectors import DETECTORS
 
     ours, in_torchvision, in_timm = set(REFERENCE), set(models.list_models(module=models)), set(timm.list_models())
 
@@ -122,7 +123,8 @@ def _models() -> list[Row]:
             return "labelwise"
         return "torchvision" if name in in_torchvision else "timm" if name in in_timm else "other"
 
-    return [{"name": name, "library": library(name)} for name in model_names()]
+    detectors = [{"name": name, "library": "labelwise, for detection"} for name in DETECTORS]
+    return [*({"name": name, "library": library(name)} for name in model_names()), *detectors]
 
 
 def _backbones() -> list[Row]:

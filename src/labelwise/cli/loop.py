@@ -55,8 +55,9 @@ def suggest(
         Path | None,
         typer.Option(
             "--predictions",
-            metavar="FILE.npz",
-            help="Your own model's ids with probs and/or embeddings; nothing is trained.",
+            metavar="FILE",
+            help="What your own model says: .npz of probs and/or embeddings; for boxes COCO results, or a folder of "
+            "YOLO .txt. Nothing is trained.",
             show_default=False,
         ),
     ] = None,
@@ -88,7 +89,7 @@ def suggest(
             fit=not no_fit,
             more=more,
         )
-        written = [opened.export(path, suggested=found) for path in export or ()]
+        written = [opened.export(path, suggested=found, predictions=predictions) for path in export or ()]
     if json:
         console.print_json({**asdict(found), "exported": written})
     else:
@@ -131,51 +132,77 @@ def _print(found: Suggested, written: Sequence[Path], project: Project, folder: 
 def export(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Ending in .csv, .json or .html; several at once.", show_default=False),
+        typer.Argument(
+            metavar="FILE...",
+            help="Ending in .csv, .json or .html; several at once. A folder for voc and yolo.",
+            show_default=False,
+        ),
     ],
     format_: Annotated[
         str | None,
-        typer.Option("--format", metavar="csv|json|html", help="Where the ending does not say.", show_default=False),
+        typer.Option(
+            "--format", metavar="csv|json|html|coco|voc|yolo", help="Where the ending does not say.", show_default=False
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions", metavar="FILE", help="Your own model's boxes, as a start for people.", show_default=False
+        ),
     ] = None,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
-    """Write the open round's unanswered picks for people: scores as CSV, JSON to fill in, a gallery as HTML."""
-    from labelwise.errors import unknown
-    from labelwise.project import kind_of
+    """Write the open round's unanswered picks for people: scores as CSV, JSON to fill in, a gallery as HTML.
 
-    kinds: dict[str, Literal["csv", "json", "html"]] = {"csv": "csv", "json": "json", "html": "html"}
+    Boxes: the JSON is a COCO file; --format voc or yolo writes a folder. Each starts from what the model would draw.
+    """
+    from labelwise.errors import unknown
+    from labelwise.project import KINDS, kind_of
+
+    kinds = {kind: kind for kind in KINDS}
     if format_ is not None and format_ not in kinds:
         raise unknown("format", format_, kinds)
     wanted = [(path, kinds[format_] if format_ else kind_of(path)) for path in files]
     with Stages() as stages:
         opened = options.open_project(project, stages)
-        written = [opened.export(path, kind) for path, kind in wanted]
+        written = [opened.export(path, kind, predictions=predictions) for path, kind in wanted]
     if json:
         console.print_json({"exported": written, "picks": len(opened.pool.pending)})
         return
     for path in written:
         console.out(f"wrote {path} ({console.counted(len(opened.pool.pending), 'pick')})")
-    fill = next((path for path, kind in wanted if kind == "json"), None)
+    fill = next((path for path, kind in wanted if kind not in ("csv", "html")), None)
+    usual = "answers.json" if opened.boxes else "answers.csv"
     what = (
         "the filled-in file"
         if fill
+        else "boxes as COCO JSON, or a folder of VOC or YOLO labels"
+        if opened.boxes
         else "a CSV with the columns id and label, or the JSON that export writes, filled in"
     )
-    console.next_steps([(f"labelwise import {fill or 'answers.csv'}", f"take the labels back: {what}")], project)
+    console.next_steps([(f"labelwise import {fill or usual}", f"take the labels back: {what}")], project)
 
 
 def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="CSV with columns id and label, or the JSON of export.", show_default=False
+            metavar="FILE",
+            help="CSV with columns id and label, or the JSON of export. Boxes: COCO JSON, or a folder of VOC or YOLO.",
+            show_default=False,
         ),
     ],
     classes: Annotated[
         str | None,
         typer.Option(
             "--classes", metavar="A,B,C", help="All classes, where the project has none yet.", show_default=False
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="coco|voc|yolo", help="Of boxes, where it cannot be seen.", show_default=False
         ),
     ] = None,
     yes: Annotated[
@@ -185,10 +212,18 @@ def import_(
     json: options.Json = False,
 ) -> None:
     """Take labels back: all of the file or nothing. Rows may be empty, skipped, or correct earlier labels."""
+    from labelwise.errors import unknown
+
+    kinds: dict[str, Literal["coco", "voc", "yolo"]] = {"coco": "coco", "voc": "voc", "yolo": "yolo"}
+    if format_ is not None and format_ not in kinds:
+        raise unknown("format", format_, kinds)
     with Stages() as stages:
         opened = options.open_project(project, stages)
         done = opened.import_labels(
-            file, classes=options.names(classes), confirm=lambda found: yes or _confirm(found, file)
+            file,
+            kind=kinds[format_] if format_ else None,
+            classes=options.names(classes),
+            confirm=lambda found: yes or _confirm(found, file),
         )
         counts = opened.progress_counts()
     if json:
@@ -216,6 +251,8 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
 def _print_import(done: Imported, counts: dict[str, int], project: Path | None) -> None:
     said = [f"{done.labeled:,} labelled"]
     said += [f"{n:,} {word}" for n, word in ((done.corrected, "corrected"), (done.skipped, "skipped")) if n]
+    if done.empty:
+        said.append(f"{done.empty:,} of the labelled without any object")
     if done.unanswered:
         said.append(f"{console.counted(done.unanswered, 'row')} without an answer")
     console.out(f"imported: {', '.join(said)}")

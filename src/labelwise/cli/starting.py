@@ -32,7 +32,8 @@ def init(
         str,
         typer.Argument(
             metavar="IMAGES",
-            help="A folder (flat, nested, or one folder per class), an .npz, a .csv, or torchvision:NAME.",
+            help="A folder (flat, nested, one folder per class, or with boxes as COCO, VOC or YOLO sets have them), an "
+            ".npz, a .csv, a COCO .json, or torchvision:NAME.",
             show_default=False,
         ),
     ],
@@ -51,7 +52,10 @@ def init(
     labels: Annotated[
         str | None,
         typer.Option(
-            "--labels", metavar="auto|folders|none", help="Whether folder names are labels.", show_default=False
+            "--labels",
+            metavar="auto|folders|none|coco|voc|yolo",
+            help="Where labels come from: folder names, or boxes in one of these formats.",
+            show_default=False,
         ),
     ] = None,
     task: Annotated[
@@ -83,7 +87,7 @@ def init(
     _check(images, given)
     with Stages() as stages:
         made = init(images, project=folder, classes=options.names(classes), progress=stages, **given)
-    found = _found(made, images, known)
+    found = _found(made, known)
     if json:
         console.print_json(found)
     else:
@@ -110,7 +114,7 @@ def _check(images: str, given: Mapping[str, Any]) -> None:
     check_names(config)
 
 
-def _found(made: Project, images: str, known: int) -> dict[str, Any]:
+def _found(made: Project, known: int) -> dict[str, Any]:
     """What the project holds now."""
     pool = made.pool
     return {
@@ -120,15 +124,15 @@ def _found(made: Project, images: str, known: int) -> dict[str, Any]:
         "classes": list(made.config.classes),
         **made.progress_counts(),
         **{role: len(pool.with_role(role, labeled=False)) for role in ("reference", "validation", "test")},
-        "notes": _left_out(images),
+        "notes": _left_out(made),
     }
 
 
-def _left_out(images: str) -> list[str]:
-    """Files in a folder of images that were not taken."""
-    from labelwise.data.folder import scan_folder
+def _left_out(made: Project) -> list[str]:
+    """Files in the data that were not taken, and what is odd about labels that lie there."""
+    from labelwise.project import open_images
 
-    return scan_folder(images).notes() if Path(images).is_dir() else []
+    return open_images(made.config, made.folder).notes()
 
 
 def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> None:
@@ -144,7 +148,7 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
     roles = [f"{found[name]:,} for {name}" for name in ("reference", "validation", "test") if found[name]]
     console.out(", ".join([*states, *roles]))
     console.notes(found["notes"])
-    if not found["unlabelled"] and made.config.labels == "auto" and made.source.root is not None:
+    if not found["unlabelled"] and made.config.labels == "auto" and not made.boxes and made.source.root is not None:
         console.notes([_ALL_LABELLED])
     console.next_steps(_next(found, made), project)
 

@@ -57,6 +57,7 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
     from PIL import Image
 
     from labelwise.data.images import decode
+    from labelwise.report.boxed import boxed
 
     try:
         array = (
@@ -64,7 +65,11 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
         )
     except DataError:
         return None
-    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    label = None if source is None else source.truth.get(item)
+    if source is None or not isinstance(label, Mapping):
+        return image
+    return boxed(image, source.classes or (), {"labelled": label})
 
 
 def as_json(summary: Summary, written: Written) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelwise.data.arrays import ArraySource, EncodedSource, read_npz
+    from labelwise.data.boxes import BoxFolder, open_boxes, open_coco_file
     from labelwise.data.dataset import DatasetSource, from_dataset
     from labelwise.data.folder import ImageFolder
     from labelwise.data.imagenet_lt import ListedImages
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArraySource",
+    "BoxFolder",
     "DatasetSource",
     "EncodedSource",
     "ImageFolder",
@@ -31,6 +33,8 @@ __all__ = [
     "decode",
     "from_dataset",
     "imbalanced",
+    "open_boxes",
+    "open_coco_file",
     "open_listing",
     "open_source",
     "open_torchvision",
@@ -46,6 +50,9 @@ _HOME = {
     "ArraySource": "arrays",
     "EncodedSource": "arrays",
     "read_npz": "arrays",
+    "BoxFolder": "boxes",
+    "open_boxes": "boxes",
+    "open_coco_file": "boxes",
     "DatasetSource": "dataset",
     "from_dataset": "dataset",
     "ImageFolder": "folder",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from labelwise.data.images import ENDINGS, decode
+from labelwise.data.images import ENDINGS, decode, read_size
 from labelwise.data.source import Role, Source
 from labelwise.errors import DataError, unknown
 
@@ -208,6 +208,10 @@ class ImageFolder(Source):
     def load(self, item_id: str) -> np.ndarray:
         """The decoded image; see :func:`labelwise.data.images.decode`."""
         return decode(self.path(item_id), name=item_id)
+
+    def size(self, item_id: str) -> tuple[int, int]:
+        """Width and height, out of the file's header."""
+        return read_size(self.path(item_id), name=item_id)
 
     def native_order(self) -> list[str]:
         """As ``torchvision.datasets.ImageFolder`` lists the folder train (or the root): by class, folder, file name."""

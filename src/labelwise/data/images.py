@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from labelwise.errors import DataError
 
@@ -120,6 +120,39 @@ def decode(
     except Exception as error:  # Pillow's decoders fail with SyntaxError, struct.error, zlib.error, IndexError, ...
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{shown}: cannot be decoded ({reason}); replace the file or leave it out") from None
+
+
+def read_size(path: str | os.PathLike[str], *, name: str | None = None) -> tuple[int, int]:
+    """Width and height that ``decode`` would give, out of the file's header.
+
+    Raises:
+        DataError: for a file that is missing, or no image.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.png"
+        >>> Image.new("L", (4, 2)).save(file)
+        >>> read_size(file)
+        (4, 2)
+    """
+    shown = repr(os.fspath(path) if name is None else name)
+    try:
+        with _without_pillow_warnings(), Image.open(path, formats=_formats()) as image:
+            width, height = image.size
+            turned = _orientation(image) in (5, 6, 7, 8)
+    except FileNotFoundError:
+        raise DataError(f"{shown}: no such file; was it moved since the folder was read?") from None
+    except Exception as error:  # as for decode
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{shown}: its size cannot be read ({reason}); replace the file or leave it out") from None
+    return (height, width) if turned else (width, height)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # see _upright
+        return 1
 
 
 class _Refused(Exception):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from labelwise.data.input import InputSpec
 from labelwise.data.source import Source
 from labelwise.errors import DataError
+
+T = TypeVar("T")
 
 #: prepared images a training keeps in memory between epochs, in bytes
 CACHE_BYTES = 2 << 30
@@ -90,6 +95,11 @@ class PreparedImages(Dataset[Loaded]):
             self._kept[row] = image
         return image
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether reading costs no decoding."""
+        return self._block is not None or not len(self) or self.source.batch(list(self.ids[:1])) is not None
+
     def keep_all(self) -> None:
         """Reads everything now into one block, so that epochs over a small set cost one gather a batch."""
         if self._kept is None or self._block is not None or not len(self):
@@ -98,11 +108,6 @@ class PreparedImages(Dataset[Loaded]):
         if not self.failed:
             self._block = torch.cat([part.images for part in loaded])
             self._kept.clear()
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether all of them lie in one block."""
-        return self._block is not None
 
     def move(self, device: torch.device) -> None:
         """Keeps the block on a device, where there is one and the images are all read."""
@@ -125,7 +130,7 @@ def batches(
         workers: decoding processes; 0 reads in this one.
         pin: page-locked memory, for a GPU.
     """
-    yield from DataLoader(
+    loader = DataLoader(
         images,
         batch_sampler=order,  # type: ignore[arg-type]
         num_workers=workers,
@@ -134,6 +139,22 @@ def batches(
         # without a generator of its own the loader draws a seed from the global stream
         generator=torch.Generator(),
     )
+    yield from loader if workers or images.in_memory else ahead(loader)
+
+
+def ahead(parts: Iterable[T], *, depth: int = 2) -> Iterator[T]:
+    """The same items, each made in a thread while the ones before are used: decoding leaves Python to others.
+
+    Args:
+        parts: made one after the other.
+        depth: items that may wait.
+    """
+    source, end = iter(parts), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="decoding") as thread:
+        waiting = deque(thread.submit(next, source, end) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, source, end))
+            yield cast("T", item)
 
 
 def default_workers(source: Source, count: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labelwise.data.arrays import read_npz
+from labelwise.data.boxes import kinds_of, open_boxes, open_coco_file
 from labelwise.data.dataset import DatasetSource, from_dataset
 from labelwise.data.folder import ImageFolder
 from labelwise.data.imagenet_lt import ListedImages, is_image_list
@@ -20,9 +21,12 @@ from labelwise.registry import import_object
 
 T = TypeVar("T")
 
+#: formats of boxes that a folder may hold
+BOXES = ("coco", "voc", "yolo")
+
 _ALLOWED = (
-    "give a folder of images, an .npz or .csv file, torchvision:NAME (for example torchvision:FashionMNIST) or "
-    "package.module:name"
+    "give a folder of images, an .npz, .csv or COCO .json file, torchvision:NAME (for example "
+    "torchvision:FashionMNIST) or package.module:name"
 )
 
 
@@ -30,14 +34,15 @@ def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **opti
     """The source that ``spec`` names.
 
     Args:
-        spec: a folder of images; an ``.npz`` file of arrays; a ``.csv`` file that lists images, or a ``.txt`` with
-            lines "path label" as ImageNet-LT's; ``torchvision:NAME``;
-            ``package.module:name``, an object, or a function that returns one; a ``Source``, which comes back as it is;
-            or a PyTorch data set.
-        root: torchvision: where the set lies. CSV and list: what its paths are relative to. Otherwise: what a relative
-            ``spec`` is relative to.
-        options: passed on to what opens this kind: :class:`ImageFolder`, :func:`open_torchvision`,
-            :func:`from_dataset`, or the function that was named.
+        spec: a folder of images, perhaps with boxes as COCO, VOC or YOLO data sets have them; an ``.npz`` file of
+            arrays; a ``.csv`` file that lists images, or a ``.txt`` with lines "path label" as ImageNet-LT's; a COCO
+            ``.json`` file; ``torchvision:NAME``; ``package.module:name``, an object, or a function that returns one; a
+            ``Source``, which comes back as it is; or a PyTorch data set.
+        root: torchvision: where the set lies. CSV, COCO and list: what its paths are relative to. Otherwise: what a
+            relative ``spec`` is relative to.
+        options: passed on to what opens this kind: :class:`ImageFolder`, :func:`open_boxes`,
+            :func:`open_torchvision`, :func:`from_dataset`, or the function that was named. For a folder ``labels`` may
+            also be ``coco``, ``voc`` or ``yolo``, where it holds several of them.
 
     Raises:
         ConfigError: for something that names no source, or an unknown option (nearest names given).
@@ -61,6 +66,8 @@ def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **opti
         return _call(ListedImages, (text, path.parent if root is None else root), options, text)
     if path.suffix.lower() in (".csv", ".tsv", ".txt") and not path.is_dir():
         return _call(open_listing, (text,), {"root": root, **options}, text)
+    if path.suffix.lower() == ".json" and path.is_file():
+        return _call(open_coco_file, (text,), {"root": root, **options}, text)
     if root is not None:
         text = str(Path(root) / text)
     if Path(text).suffix.lower() == ".npz" and not Path(text).is_dir():
@@ -69,7 +76,27 @@ def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **opti
         raise DataError(f"{text!r} is a file that holds no set of images: {_ALLOWED}")
     if not Path(text).exists():
         raise DataError(f"{text!r} does not exist: {_ALLOWED}")
-    return _call(ImageFolder, (text,), options, text)
+    return _of_folder(text, options)
+
+
+def holds_boxes(spec: str) -> bool:
+    """Whether ``open_source`` would find boxes there; looks at names of files, and into JSON files."""
+    path = Path(spec)
+    return path.suffix.lower() == ".json" if path.is_file() else path.is_dir() and bool(kinds_of(path))
+
+
+def _of_folder(text: str, options: dict[str, Any]) -> Source:
+    """Boxes that lie in the folder, unless the caller says that there are none or asks for folder names."""
+    labels = options.get("labels", "auto")
+    kinds = kinds_of(Path(text)) if labels == "auto" else [labels] if labels in BOXES else []
+    if len(kinds) > 1:
+        raise DataError(
+            f"{text!r} holds boxes in several formats ({' and '.join(kinds)}): say which, as in labels: {kinds[0]}"
+        )
+    if not kinds:
+        return _call(ImageFolder, (text,), options, text)
+    rest = {key: value for key, value in options.items() if key != "labels"}
+    return _call(open_boxes, (text, kinds[0]), rest, text)
 
 
 def _of_reference(text: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> Source:
@@ -120,9 +147,9 @@ def open_in(
     Args:
         base: relative paths are relative to it.
         spec: as for ``open_source``.
-        root: where a torchvision set lies, or what the paths of a CSV are relative to.
+        root: where a torchvision set lies, or what the paths of a CSV or COCO file are relative to.
         ids: the images of a folder where they are known already; saves scanning it.
-        labels: whether folder names are labels: ``auto``, ``folders`` or ``none``.
+        labels: where the labels of a folder come from: ``auto``, ``folders``, ``none``, ``coco``, ``voc`` or ``yolo``.
         download: whether torchvision may fetch a set that is not there.
 
     Raises:
@@ -138,6 +165,8 @@ def open_in(
     path = base / spec
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return open_source(path, root=where or path.parent)
+    if path.suffix.lower() == ".json" and path.is_file():
+        return open_source(path, root=where, ids=ids)
     if path.is_dir():
         return open_source(path, ids=ids, labels=labels)
     return open_source(path)

@@ -59,6 +59,16 @@ class Source(ABC):
         """What people call this item: the path to show and to export. The id, unless the source knows better."""
         return item_id
 
+    def size(self, item_id: str) -> tuple[int, int]:
+        """Width and height of the image in pixels; without decoding it, where the source can.
+
+        Raises:
+            DataError: as for ``load``.
+        """
+        image = self.load(item_id)
+        height, width = image.shape[-2:] if not hasattr(image, "strides") else image.shape[:2]
+        return int(width), int(height)
+
     def batch(self, item_ids: Sequence[str]) -> np.ndarray | None:
         """Many images at once as uint8 (B, H, W, C), where they lie in one array; None where each has to be loaded."""
         return None

@@ -100,6 +100,10 @@ class View(Source):
         """As the original."""
         return self.source.path(item_id)
 
+    def size(self, item_id: str) -> tuple[int, int]:
+        """As the original."""
+        return self.source.size(item_id)
+
     def batch(self, item_ids: Sequence[str]) -> np.ndarray | None:
         """As the original."""
         return self.source.batch(item_ids)

@@ -42,7 +42,8 @@ class LabelTable:
         rows: the number of each answer's row in the file (CSV: as a spreadsheet counts, the header is row 1; JSON: the
             first item is 1).
         unanswered: how many rows had no label.
-        unit: what a row is called in messages: ``row`` or ``item``.
+        unit: what a row is called in messages: ``row``, ``item``, ``image`` or ``file``.
+        classes: all classes, where the file lists them.
     """
 
     path: str
@@ -50,6 +51,7 @@ class LabelTable:
     rows: tuple[int, ...]
     unanswered: int = 0
     unit: str = "row"
+    classes: tuple[str, ...] = ()
 
     def where(self, index: int) -> str:
         """File and row of one answer, for a message."""
@@ -119,7 +121,7 @@ def check_answers(
     problems: list[int] = []
     for index, answer in enumerate(table.answers):
         item_id = finder.find(answer.id)
-        if item_id is None or (answer.target is not None and allowed and answer.target not in allowed):
+        if item_id is None or (allowed and not allowed.issuperset(named(answer.target))):
             problems.append(index)
         elif (before := first.setdefault(item_id, index)) == index:
             checked.append(replace(answer, id=item_id))
@@ -132,6 +134,18 @@ def check_answers(
         stop = "" if f"{reason}{more}".endswith("?") else "."
         raise FormatError(f"{table.where(index)}: {reason}{more}{stop} Nothing was imported")
     return checked
+
+
+def named(target: Any) -> list[str]:
+    """The classes that a raw label names: one for an image's class, one for each object.
+
+    Example:
+        >>> named("cat"), named({"size": [4, 4], "objects": [{"class": "dog", "box": [0, 0, 1, 1]}]}), named(None)
+        (['cat'], ['dog'], [])
+    """
+    if isinstance(target, Mapping):
+        return [thing["class"] for thing in target["objects"]]
+    return [] if target is None else [target]
 
 
 class Finder:
@@ -205,14 +219,19 @@ def _reason(table: LabelTable, index: int, finder: Finder, classes: Sequence[str
     item_id = finder.find(answer.id)
     if item_id is None:
         return finder.why_not(answer.id)
-    if answer.target is not None and classes and answer.target not in classes:
-        return _unknown_class(str(answer.target), item_id, classes)
+    if classes and (strange := [name for name in named(answer.target) if name not in classes]):
+        return _unknown_class(str(strange[0]), item_id, classes)
     before = next(i for i, other in enumerate(table.answers) if finder.find(other.id) == item_id)
     old, new = (table.answers[i].target for i in (before, index))
     return (
-        f"two answers for {item_id!r}: {'skip' if new is None else repr(new)} here, "
-        f"{'skip' if old is None else repr(old)} in {table.unit} {table.rows[before]}; keep one"
+        f"two answers for {item_id!r}: {_short(new)} here, {_short(old)} in {table.unit} {table.rows[before]}; keep one"
     )
+
+
+def _short(target: Any) -> str:
+    if isinstance(target, Mapping):
+        return f"{len(target['objects'])} box(es)"
+    return "skip" if target is None else repr(target)
 
 
 def _unknown_class(name: str, item_id: str, classes: Sequence[str]) -> str:

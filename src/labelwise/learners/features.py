@@ -176,7 +176,7 @@ class FeatureLearner(Learner):
     @property
     def provides(self) -> frozenset[Field]:
         """Probabilities, logits and embeddings."""
-        return frozenset({"probs", "logits", "embedding"})
+        return frozenset({"probs", "per_image", "logits", "embedding"})
 
     @property
     def headless(self) -> str:
@@ -284,7 +284,7 @@ class FeatureLearner(Learner):
         """All signals from cached features; only images never seen before go through the backbone."""
         self._check_fitted()
         ids, rows_ND, failed = self._features(view, progress)
-        collector = Collector(signals, lambda batch, passes, draw: self._draw(batch, passes, draw, seed), {}, role)
+        collector = Collector(signals, lambda batch, passes, draw, _: self._draw(batch, passes, draw, seed), {}, role)
         for block in blocks(len(ids), BLOCK):
             batch = Batch(rows_ND[block.start : block.stop])
             collector.add(None, batch, self._outputs(batch.images))

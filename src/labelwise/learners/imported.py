@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,57 +25,27 @@ from labelwise.task import Batch, Field, Outputs, Task
 BLOCK = 65_536
 
 
-class ImportedPredictions(Learner):
-    """Class probabilities and embeddings by id, made elsewhere.
+class FromFile(Learner):
+    """What every learner made of a file has in common.
 
     Args:
         task: what was learnt.
-        ids: the items.
-        probs: (N, C), columns in the order of the task's classes; None when there are embeddings only.
-        embeddings: (N, D); None when there are probabilities only.
+        ids: the items that the file speaks of, in the order of its rows.
+        weights: digest of the file's content.
 
     Raises:
-        DataError: neither was given, an id twice, or arrays that do not fit the ids or the task's classes.
+        DataError: an id twice.
     """
 
     keeps_rows = False
 
-    def __init__(
-        self,
-        task: Task[Any],
-        ids: Sequence[str],
-        *,
-        probs: np.ndarray | None = None,
-        embeddings: np.ndarray | None = None,
-    ) -> None:
-        if probs is None and embeddings is None:
-            raise DataError("the predictions hold neither probs nor embeddings: give at least one of them")
-        for name, array in (("probs", probs), ("embeddings", embeddings)):
-            if array is not None and array.ndim != 2:
-                raise DataError(f"the {name} have shape {array.shape}: give two dimensions, one row for each id")
-            if array is not None and len(array) != len(ids):
-                raise DataError(
-                    f"the predictions have {len(array)} rows of {name} for {len(ids)} ids: give one for each"
-                )
-        if probs is not None and probs.shape[1] != len(task.classes):
-            raise DataError(
-                f"the predictions have {probs.shape[1]} columns for {len(task.classes)} classes "
-                f"({', '.join(task.classes)}): give one for each, in this order"
-            )
+    def __init__(self, task: Task[Any], ids: Sequence[str], weights: str) -> None:
         self.task = task
         self._row = {item: row for row, item in enumerate(ids)}
         if len(self._row) < len(ids):
             twice = next(item for row, item in enumerate(ids) if self._row[item] != row)
             raise DataError(f"the predictions name {twice!r} twice: give one row for each id")
-        self._probs = probs
-        self._embeddings = embeddings
-        self._weights = digest("imported", list(ids), _content(probs), _content(embeddings))
-
-    @property
-    def provides(self) -> frozenset[Field]:
-        """What the file holds."""
-        fields = {"probs", "logits"} if self._probs is not None else set()
-        return frozenset(fields | ({"embedding"} if self._embeddings is not None else set()))
+        self._weights = weights
 
     @property
     def headless(self) -> str:
@@ -90,6 +61,10 @@ class ImportedPredictions(Learner):
     def weights(self) -> str:
         """Digest of the predictions."""
         return self._weights
+
+    @abstractmethod
+    def _outputs(self, rows: list[int]) -> Outputs:
+        """What the file says of these rows."""
 
     def fit(
         self,
@@ -111,7 +86,7 @@ class ImportedPredictions(Learner):
         """Metrics on labelled items that have a prediction."""
         metrics = self.task.metrics()
         rows = [row for row, item in enumerate(view.ids) if item in self._row]
-        if self._probs is None or view.targets is None or not rows:
+        if "probs" not in self.provides or view.targets is None or not rows:
             return {}
         metrics.update(self._outputs([self._row[view.ids[row]] for row in rows]), [view.targets[row] for row in rows])
         return metrics.compute()
@@ -135,15 +110,6 @@ class ImportedPredictions(Learner):
             collector.add(None, Batch(torch.empty(outputs.size, 0)), outputs)
         return SignalTable(tuple(known), collector.columns(), failed)
 
-    def _outputs(self, rows: list[int]) -> Outputs:
-        extra: dict[Field, torch.Tensor] = {}
-        if self._embeddings is not None:
-            extra["embedding"] = as_tensor(self._embeddings[rows]).float()
-        if self._probs is None:
-            return Outputs.of_images(torch.full((len(rows), len(self.task.classes)), torch.nan)).with_extra(extra)
-        probs_BC = as_tensor(self._probs[rows]).float()
-        return Outputs.of_images(probs_BC).with_extra({**extra, "logits": probs_BC.clamp_min(1e-12).log()})
-
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
         """The predictions and the signal."""
         return digest(self._weights, signal.key)
@@ -155,7 +121,62 @@ class ImportedPredictions(Learner):
         """Nothing to load."""
 
 
-def _content(array: np.ndarray | None) -> str:
+class ImportedPredictions(FromFile):
+    """Class probabilities and embeddings by id, made elsewhere.
+
+    Args:
+        task: what was learnt.
+        ids: the items.
+        probs: (N, C), columns in the order of the task's classes; None when there are embeddings only.
+        embeddings: (N, D); None when there are probabilities only.
+
+    Raises:
+        DataError: neither was given, an id twice, or arrays that do not fit the ids or the task's classes.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any],
+        ids: Sequence[str],
+        *,
+        probs: np.ndarray | None = None,
+        embeddings: np.ndarray | None = None,
+    ) -> None:
+        if probs is None and embeddings is None:
+            raise DataError("the predictions hold neither probs nor embeddings: give at least one of them")
+        for name, array in (("probs", probs), ("embeddings", embeddings)):
+            if array is not None and array.ndim != 2:
+                raise DataError(f"the {name} have shape {array.shape}: give two dimensions, one row for each id")
+            if array is not None and len(array) != len(ids):
+                raise DataError(
+                    f"the predictions have {len(array)} rows of {name} for {len(ids)} ids: give one for each"
+                )
+        if probs is not None and probs.shape[1] != len(task.classes):
+            raise DataError(
+                f"the predictions have {probs.shape[1]} columns for {len(task.classes)} classes "
+                f"({', '.join(task.classes)}): give one for each, in this order"
+            )
+        super().__init__(task, ids, digest("imported", list(ids), content(probs), content(embeddings)))
+        self._probs = probs
+        self._embeddings = embeddings
+
+    @property
+    def provides(self) -> frozenset[Field]:
+        """What the file holds."""
+        fields = {"probs", "per_image", "logits"} if self._probs is not None else set()
+        return frozenset(fields | ({"embedding"} if self._embeddings is not None else set()))
+
+    def _outputs(self, rows: list[int]) -> Outputs:
+        extra: dict[Field, torch.Tensor] = {}
+        if self._embeddings is not None:
+            extra["embedding"] = as_tensor(self._embeddings[rows]).float()
+        if self._probs is None:
+            return Outputs.of_images(torch.full((len(rows), len(self.task.classes)), torch.nan)).with_extra(extra)
+        probs_BC = as_tensor(self._probs[rows]).float()
+        return Outputs.of_images(probs_BC).with_extra({**extra, "logits": probs_BC.clamp_min(1e-12).log()})
+
+
+def content(array: np.ndarray | None) -> str:
     """Digest of an array, read block by block: it may be mapped, and larger than memory."""
     if array is None:
         return ""
@@ -165,5 +186,5 @@ def _content(array: np.ndarray | None) -> str:
     return found.hexdigest()
 
 
-def _no_draws(batch: Batch, passes: Passes, draw: int) -> Outputs:
+def _no_draws(batch: Batch, passes: Passes, draw: int, first: Outputs) -> Outputs:
     raise UnmetNeed(f"imported predictions make no {type(passes).__name__} passes")

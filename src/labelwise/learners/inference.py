@@ -17,8 +17,8 @@ from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Sig
 from labelwise.signals.passes import Passes
 from labelwise.task import Batch, Outputs, Task
 
-#: outputs of one stochastic pass: (batch, passes, draw) -> Outputs
-DrawPass = Callable[[Batch, Passes, int], Outputs]
+#: outputs of one stochastic pass: (batch, passes, draw, outputs of the deterministic pass) -> Outputs
+DrawPass = Callable[[Batch, Passes, int, Outputs], Outputs]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Collector:
         for passes, folds in self._folds().items():
             states = {signal: signal.start(outputs) for signal in folds}
             for draw in range(passes.draws):
-                drawn = self.draw(batch, passes, draw)
+                drawn = self.draw(batch, passes, draw, outputs)
                 states = {signal: signal.step(state, drawn) for signal, state in states.items()}
             for signal, state in states.items():
                 self.rows.setdefault(signal, []).append(signal.finish(state))

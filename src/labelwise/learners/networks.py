@@ -42,14 +42,28 @@ class Networks:
     dtype: torch.dtype | None = None
 
     def outputs(self, batch: Batch, want: frozenset[Field]) -> Outputs:
-        """The deterministic pass; probabilities are averaged over members, other fields are the first member's."""
-        outputs = [self._of(number, batch, want) for number in range(len(self.nets))]
-        if len(outputs) == 1:
-            return outputs[0]
-        return replace(outputs[0], probs_UC=torch.stack([o.probs_UC for o in outputs]).mean(0))
+        """The deterministic pass; probabilities are averaged over members, other fields are the first member's.
 
-    def drawn(self, batch: Batch, passes: Passes, draw: int, seed: int, want: frozenset[Field]) -> Outputs:
-        """One stochastic pass.
+        Of units that a model finds for itself (objects), the members judge those of the first.
+        """
+        first = self._of(0, batch, want)
+        if len(self.nets) == 1:
+            return first
+        others = [self._of(number, batch, want, first) for number in range(1, len(self.nets))]
+        return replace(first, probs_UC=torch.stack([o.probs_UC for o in (first, *others)]).mean(0))
+
+    def drawn(
+        self, batch: Batch, passes: Passes, draw: int, seed: int, want: frozenset[Field], first: Outputs
+    ) -> Outputs:
+        """One stochastic pass over the units of the deterministic one.
+
+        Args:
+            batch: the images.
+            passes: where stochastic passes come from.
+            draw: number of the pass.
+            seed: of all draws.
+            want: fields besides probabilities.
+            first: outputs of the deterministic pass.
 
         Raises:
             UnmetNeed: members are to be drawn from, and there is one.
@@ -59,25 +73,36 @@ class Networks:
                 "the strategy draws from the members of an ensemble, and there is one model: set members: 5"
             )
         with one_pass(self.nets[0], list(self.nets), batch, passes, seed, draw) as (net, changed):
-            return self._of(list(self.nets).index(net), changed, want)
+            return self._of(list(self.nets).index(net), changed, want, first)
 
-    def _of(self, number: int, batch: Batch, want: frozenset[Field]) -> Outputs:
+    def _of(self, number: int, batch: Batch, want: frozenset[Field], first: Outputs | None = None) -> Outputs:
         net = self.nets[number]
         heads = [auxiliary for auxiliary in self.auxiliaries if f"head:{auxiliary.name}" in want]
         paths = [path for auxiliary in heads for path in auxiliary.taps]
-        embedding = (self.embedding or f"{last_linear(net)}:input") if "embedding" in want else None
+        embedding = self._embedding_path(net) if "embedding" in want else None
         if embedding:
             paths.append(embedding)
         with self._precision(batch.images.device):
             if not paths:
-                return self.task.outputs(net, batch, want)
+                return self._said(net, batch, want, first)
             with Taps(net, paths).capture() as seen:
-                outputs = self.task.outputs(net, batch, want)
+                outputs = self._said(net, batch, want, first)
             extra = {"embedding": pooled(seen[embedding])} if embedding else {}
             for auxiliary in heads:
                 taps = {path: seen[path] for path in auxiliary.taps}
                 extra[f"head:{auxiliary.name}"] = auxiliary.read(self.heads[number][auxiliary.name], taps)
         return outputs.with_extra(extra)
+
+    def _said(self, net: nn.Module, batch: Batch, want: frozenset[Field], first: Outputs | None) -> Outputs:
+        if first is None:
+            return self.task.outputs(net, batch, want)
+        return self.task.redrawn(net, batch, first, want)
+
+    def _embedding_path(self, net: nn.Module) -> str | None:
+        """Where the embedding is read; None where the task gives one by itself."""
+        if self.embedding is None and "embedding" in self.task.provides:
+            return None
+        return self.embedding or f"{last_linear(net)}:input"
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
         # not the accelerator's own: that one follows the precision of whichever accelerator was made last

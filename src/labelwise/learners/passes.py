@@ -56,16 +56,21 @@ def dropped(model: nn.Module, passes: Dropout, seed: int, draw: int) -> Iterator
 def changed_view(batch: Batch, passes: Views, seed: int, draw: int) -> Batch:
     """The batch as draw number ``draw`` sees it."""
     rng = torch_generator(seed, "views", draw)
-    images = batch.images.flip(-1) if passes.flip and draw % 2 else batch.images
+    flipped = passes.flip and draw % 2 == 1
+    images = batch.images.flip(-1) if flipped else batch.images
+    moved = torch.eye(2, 3, device=images.device)
     if passes.degrees:
         angle = math.radians(passes.degrees) * float(torch.rand((), generator=rng) * 2 - 1)
         turn = images.new_tensor([[math.cos(angle), -math.sin(angle), 0.0], [math.sin(angle), math.cos(angle), 0.0]])
+        moved = turn.float()
         grid = F.affine_grid(turn.expand(len(images), 2, 3), list(images.shape), align_corners=False)
         images = F.grid_sample(images, grid, align_corners=False)
     if passes.noise:
         noise = torch.randn(images.shape[1:], generator=rng).to(images.device, images.dtype)
         images = images + passes.noise * noise
-    return Batch(images, batch.targets)
+    if flipped:  # first turned back, then mirrored
+        moved = moved * moved.new_tensor([[-1.0], [1.0]])
+    return Batch(images, batch.targets, moved)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -22,19 +23,19 @@ from labelwise.learners.inference import Collector, Reader, gathered, wanted_fie
 from labelwise.learners.networks import Networks
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
-from labelwise.models import build
-from labelwise.models.build import check_output
 from labelwise.models.weights import file_digest, split_layout
 from labelwise.rng import digest, generator
 from labelwise.signals.base import Draw, Probe, Signal, SignalRole, SignalTable
-from labelwise.signals.passes import Dropout, Members, Views
+from labelwise.signals.passes import Dropout, Members, Passes, Views
 from labelwise.strategy import LinearHead
-from labelwise.task import Field, Task
+from labelwise.task import Batch, Field, Outputs, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Precision = Literal["no", "bf16", "fp16"]
+#: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
+INFERENCE_PIXELS = 1 << 22
 DTYPES: dict[Precision, torch.dtype | None] = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,7 +44,7 @@ class TorchLearner(Learner):
 
     Args:
         task: what is learnt.
-        model: a name (see ``labelwise.models.build``), or a function that returns a fresh ``nn.Module``; None: the
+        model: a name (see ``Task.named_model``), or a function that returns a fresh ``nn.Module``; None: the
             task's own small net.
         embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes the
             module's input; None: the input of the last linear layer.
@@ -51,14 +52,14 @@ class TorchLearner(Learner):
         weights: pretrained weights to start from (see ``labelwise.models.build``); only with a named model.
         members: networks in the ensemble; their probabilities are averaged.
         precision: ``no`` (float32), ``bf16`` or ``fp16`` mixed precision.
-        batch_size: images per inference step.
+        batch_size: images per inference step; None: as many as fit ``INFERENCE_PIXELS``, at most 512.
         workers: decoding processes; None decides by the data.
 
     Example:
         >>> from labelwise.tasks.classification import Classification
         >>> build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))
         >>> sorted(TorchLearner(Classification(("cat", "dog")), build).provides)
-        ['embedding', 'logits', 'probs']
+        ['embedding', 'logits', 'per_image', 'probs']
     """
 
     probes = True
@@ -74,7 +75,7 @@ class TorchLearner(Learner):
         weights: str | None = None,
         members: int = 1,
         precision: Precision = "no",
-        batch_size: int = 512,
+        batch_size: int | None = None,
         workers: int | None = None,
     ) -> None:
         self.task = task
@@ -84,7 +85,7 @@ class TorchLearner(Learner):
         self.pretrained = weights
         self.members = members
         self.precision = precision
-        self.batch_size = batch_size
+        self.batch_size = batch_size or min(512, max(1, INFERENCE_PIXELS // math.prod(task.input.size)))
         self.workers = workers
         self.passes = frozenset({Dropout, Views} | ({Members} if members > 1 else set()))
         self._networks: Networks | None = None
@@ -204,10 +205,10 @@ class TorchLearner(Learner):
             if self.model is None:
                 return self.task.default_model()
             if not isinstance(self.model, str):
-                return self.model()
-            net = build(self.model, len(self.task.classes), self.task.input, weights=self.pretrained)
-            check_output(net, len(self.task.classes), self.task.input)
-            return net
+                net = self.model()
+                self.task.check_model(net)
+                return net
+            return self.task.named_model(self.model, self.pretrained)
 
     def _placed(self, net: nn.Module) -> nn.Module:
         layout = torch.channels_last if self.task.input.channels == 3 else torch.contiguous_format
@@ -252,9 +253,11 @@ class TorchLearner(Learner):
             signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)
         }
         want = wanted_fields(signals)
-        collector = Collector(
-            signals, lambda batch, passes, draw: networks.drawn(batch, passes, draw, seed, want), states, role
-        )
+
+        def draw_pass(batch: Batch, passes: Passes, draw: int, first: Outputs) -> Outputs:
+            return networks.drawn(batch, passes, draw, seed, want, first)
+
+        collector = Collector(signals, draw_pass, states, role)
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
         kept: list[int] = []
@@ -275,18 +278,16 @@ class TorchLearner(Learner):
     def _prepare(self, signal: Probe, data: LearnerData | None, seed: int) -> Any:
         if data is None:
             raise UnmetNeed(f"{signal!r} is prepared from labelled or reference items, and none were given")
-        rng = generator(seed, "probe", signal.key)
-        return signal.prepare(self._reader.context(self.networks.nets[0], data, rng))
+        return signal.prepare(self._reader.context(self.networks.nets[0], data, generator(seed, "probe", signal.key)))
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
         """Weights, transform, signal; the seed for draws and probes, and what a probe is prepared from."""
         parts: list[Any] = [self._weights, repr(self.task.input), self.embedding, signal.key, self.precision]
         if isinstance(signal, Draw | Probe):
             parts.append(seed)
-        if isinstance(signal, Probe) and data is not None:
-            for name in sorted(signal.prepared_from):
-                view: View = getattr(data, name)
-                parts.append([name, list(view.ids), repr(view.targets)])
+        for name in sorted(signal.prepared_from) if isinstance(signal, Probe) and data is not None else ():
+            view: View = getattr(data, name)
+            parts.append([name, list(view.ids), repr(view.targets)])
         return digest(*parts)
 
     # ---- weights ----------------------------------------------------------------------------------------------------

@@ -374,7 +374,7 @@ class Training:
         views = objective.views(images, self.step.task.input, rng)
         if views.shape[1] == 3:
             views = views.contiguous(memory_format=torch.channels_last)
-        return ViewsBatch(views, None, len(loaded.rows))
+        return ViewsBatch(views, size=len(loaded.rows))
 
     def _learn(self, step: nn.Module, optimiser: Any, schedule: Any, batch: Batch, progress: float) -> Tensor:
         with self.accelerator.autocast():
@@ -388,14 +388,14 @@ class Training:
         return loss.detach()
 
     def _total(self, losses: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
-        """Sum of sums over sum of norms, over all processes; data parallel averages gradients, hence the world size."""
+        """As ``batch_loss``, over all processes; data parallel averages gradients, hence the world size."""
         world = self.accelerator.num_processes
         parts = []
         for sums, norms in losses.values():
             norm = norms.detach().sum()
             if world > 1:
                 norm = self.accelerator.reduce(norm, reduction="sum")
-            parts.append(world * sums.sum() / norm.clamp_min(torch.finfo(sums.dtype).tiny))
+            parts.append(world * sums.sum() / norm.clamp_min(1))
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
 

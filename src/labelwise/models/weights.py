@@ -198,9 +198,11 @@ def load_weights(model: nn.Module, weights: str, *, head: Sequence[str] | None =
         state = dict(zip(own, state.values(), strict=True))
     of_head = tuple(f"{path}." for path in head)
     missing = [key for key in own if key not in state and not key.startswith(of_head)]
-    # networks saved before PyTorch 0.4.1 do not count their batches, and nothing reads the count
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own and not key.startswith(of_head)]
+    # networks saved before PyTorch 0.4.1 and frozen norms do not count their batches, and nothing reads the count
+    missing, unexpected = (
+        [key for key in keys if not key.endswith("num_batches_tracked")] for keys in (missing, unexpected)
+    )
     misshapen = [key for key in own if key in state and own[key].shape != state[key].shape]
     wrong = [key for key in misshapen if not key.startswith(of_head)]
     if missing or unexpected or wrong:

@@ -94,7 +94,7 @@ def _resolved(values: dict[str, Any], base: Path, folder: Path | None, flags: Ma
     kind: type[RecipeConfig | SizesConfig] = SizesConfig if "sizes" in merged else RecipeConfig
     recipe = parse(kind, merged, where=where)
     _check_names(recipe)
-    plain = not values.keys() - {"name", "data"}
+    plain = not values.keys() - {"name", "data", "task"}
     return Plan(recipe, folder or Path("runs") / recipe.name, sizes=plain and not set(SIZES) & set(flags))
 
 
@@ -116,12 +116,20 @@ def _read(target: str) -> tuple[dict[str, Any], Path, Path | None]:
     if path.exists() or (":" in target and not _is_yaml(target)):
         last = target.rpartition(":")[2] if ":" in target else path.resolve().name
         short = re.sub(r"[^\w.-]+", "-", last).strip("-.") or "study"
-        return {"name": short.removesuffix(".csv").removesuffix(".npz"), "data": {"source": target}}, Path.cwd(), None
+        values = {"name": short.removesuffix(".csv").removesuffix(".npz"), "data": {"source": target}}
+        return values | _task_of(target), Path.cwd(), None
     if os.sep in target or _is_yaml(target):
         raise ConfigError(
             f"{target!r} does not exist: give a recipe file, a labelled folder, or one of {', '.join(known)}"
         )
     raise unknown("recipe, file or folder", target, known)
+
+
+def _task_of(data: str) -> dict[str, Any]:
+    """The task that the data speak of, where that is not the usual one."""
+    from labelwise.data.open import holds_boxes
+
+    return {"task": "detection"} if holds_boxes(data) else {}
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def write_gallery(
     title: str,
     subtitle: str = "",
     classes: Sequence[str] = (),
+    side: int | None = None,
 ) -> Path:
     """Write the picks of one round as one self-contained HTML file.
 
@@ -38,6 +39,7 @@ def write_gallery(
         title: heading of the page.
         subtitle: a line below it.
         classes: names of the classes, for the order of the filter; predictions not among them follow.
+        side: longest side of a picture in pixels, where there is something to see in it; the cards are then wide.
 
     Returns:
         The path written.
@@ -48,7 +50,7 @@ def write_gallery(
     Cost: one decoded image at a time; about 3 kB of page per pick, 8 kB below 300 picks.
     """
     many = len(picks) >= MANY
-    thumbnails = Thumbnails(image_of, size=112 if many else 160, quality=70 if many else 80)
+    thumbnails = Thumbnails(image_of, size=side or (112 if many else 160), quality=70 if many else 80)
     ordered = sorted(picks, key=lambda p: p.rank)
     cards = [_card(pick, thumbnails) for pick in ordered]
     guessed = Counter(p.predicted for p in ordered if p.predicted is not None)
@@ -58,6 +60,7 @@ def write_gallery(
         "kicker": "labelwise picks",
         "meta": subtitle,
         "cards": cards,
+        "wide": side is not None,
         "guesses": [{"name": name, "count": guessed[name]} for name in names],
         "scored": any(p.score is not None for p in picks),
         "footer": _footer(len(picks), thumbnails),

@@ -62,7 +62,12 @@ class ProjectState:
 
 
 def write_project_report(
-    state: ProjectState, path: str | os.PathLike[str], *, image_of: ImageOf | None = None, per_round: int = 48
+    state: ProjectState,
+    path: str | os.PathLike[str],
+    *,
+    image_of: ImageOf | None = None,
+    per_round: int = 48,
+    side: int | None = None,
 ) -> Path:
     """Write the report of one project as one self-contained HTML file.
 
@@ -71,6 +76,7 @@ def write_project_report(
         path: the file; its folder is made.
         image_of: the image of an id, or None; without it no pictures are shown.
         per_round: most pictures shown of a round.
+        side: longest side of a picture in pixels, where there is something to see in it.
 
     Returns:
         The path written.
@@ -85,7 +91,7 @@ def write_project_report(
         line = {state.primary: [r.metrics[state.primary] for r in measured]}
         alt = f"{wording.metric_name(state.primary)} over labels"
         curve = picture(lambda look: single_curve(labels, line, y_label=state.primary, look=look), alt)
-    rounds, lead = _picks(state, image_of, per_round)
+    rounds, lead = _picks(state, image_of, per_round, side)
     context = {
         "title": state.name,
         "kicker": "labelwise project",
@@ -100,6 +106,7 @@ def write_project_report(
         "fits": _fits(state),
         "balance": _balance(state),
         "rounds": rounds,
+        "wide": side is not None,
         "rounds_lead": lead,
         "settings": facts(state.settings),
         "environment": facts(state.environment),
@@ -156,11 +163,18 @@ def _balance(state: ProjectState) -> dict[str, Any]:
     return {"rows": rows if total else [], "lead": lead}
 
 
-def _picks(state: ProjectState, image_of: ImageOf | None, per_round: int) -> tuple[list[dict[str, Any]], str]:
+def shown_of_a_round(rounds: int, per_round: int = 48) -> int:
+    """How many pictures of each round a page with so many rounds has room for."""
+    return max(6, min(per_round, MOST_THUMBS // rounds))
+
+
+def _picks(
+    state: ProjectState, image_of: ImageOf | None, per_round: int, side: int | None
+) -> tuple[list[dict[str, Any]], str]:
     if image_of is None or not state.picks:
         return [], ""
-    most = max(6, min(per_round, MOST_THUMBS // len(state.picks)))
-    thumbnails = Thumbnails(image_of, size=112, quality=75)
+    most = shown_of_a_round(len(state.picks), per_round)
+    thumbnails = Thumbnails(image_of, size=side or 112, quality=75)
     rounds = []
     for number, picks in sorted(state.picks.items(), reverse=True):
         ordered = sorted(picks, key=lambda p: p.rank)[:most]

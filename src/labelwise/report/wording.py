@@ -145,10 +145,11 @@ def metric_name(name: str) -> str:
     """A metric's name in running text.
 
     Example:
-        >>> metric_name("balanced_accuracy"), metric_name("ece")
-        ('balanced accuracy', 'ECE')
+        >>> metric_name("balanced_accuracy"), metric_name("ece"), metric_name("map50")
+        ('balanced accuracy', 'ECE', 'AP50')
     """
-    return name.upper() if name in ("ece", "nll", "map", "auroc", "iou", "miou") else name.replace("_", " ")
+    usual = {"map": "mAP", "map50": "AP50", "map75": "AP75", "voc07": "VOC07 mAP", "voc": "VOC mAP", "miou": "mIoU"}
+    return usual.get(name) or (name.upper() if name in ("ece", "nll", "auroc", "iou") else name.replace("_", " "))
 
 
 def visible(text: str) -> str:

@@ -8,6 +8,7 @@ from labelwise.registry import Registry
 from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalTable
 from labelwise.signals.passes import Dropout, Members, Passes, Views
 from labelwise.signals.plain import Embedding, HeadOutput, Logits, PredictedClass, Probs, Uncertainty
+from labelwise.signals.units import Units, UnitUncertainty
 
 #: all signals by name
 SIGNALS: Registry[Signal] = Registry("signal", "labelwise.signals", Signal)
@@ -30,5 +31,7 @@ __all__ = [
     "Signal",
     "SignalTable",
     "Uncertainty",
+    "UnitUncertainty",
+    "Units",
     "Views",
 ]

@@ -16,7 +16,7 @@ from labelwise.selection.reduction import fill_empty
 from labelwise.signals.base import Draw
 from labelwise.signals.passes import Dropout, Passes
 from labelwise.signals.plain import Reduction, reduced
-from labelwise.task import Outputs
+from labelwise.task import Field, Outputs
 
 DrawMeasure = Literal["bald", "mean_std", "variation_ratio", "predictive_entropy", "predictive_variance"]
 
@@ -101,6 +101,11 @@ class DrawProbs(Draw):
     def passes(self) -> Passes:
         """The declared source."""
         return self.source
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs rows of images, not of objects or pixels."""
+        return frozenset({"probs", "per_image"})
 
     def start(self, outputs: Outputs) -> list[Tensor]:
         """The deterministic pass is not a draw itself.

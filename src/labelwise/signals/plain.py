@@ -63,6 +63,11 @@ class Probs(Plain):
 
     name: ClassVar[str] = "probs"
 
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs rows of images, not of objects or pixels."""
+        return frozenset({"probs", "per_image"})
+
     def compute(self, outputs: Outputs) -> Tensor:
         """(B, C) float32."""
         return outputs.probs_UC.float()
@@ -86,9 +91,14 @@ class Logits(Plain):
 
 @dataclass(frozen=True)
 class PredictedClass(Plain):
-    """Index of the most likely class: (B,) int64."""
+    """Index of the most likely class: (B,) int64. Only for tasks whose unit is the image."""
 
     name: ClassVar[str] = "predicted_class"
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs rows of images, not of objects or pixels."""
+        return frozenset({"probs", "per_image"})
 
     def compute(self, outputs: Outputs) -> Tensor:
         """(B,) int64."""
@@ -114,6 +124,11 @@ class Residual(Plain):
         if self.top is not None and self.top < 1:
             raise ValueError(f"top must be at least 1, got {self.top}")
 
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs rows of images, not of objects or pixels."""
+        return frozenset({"probs", "per_image"})
+
     def compute(self, outputs: Outputs) -> Tensor:
         """(B, C) float32."""
         probs_BC = outputs.probs_UC.float()
@@ -133,25 +148,37 @@ class Embedding(Plain):
     """The image as a vector: (B, D) float32.
 
     Args:
-        source: ``task`` for the model being trained, ``frozen`` for the feature source beside it.
+        source: ``task`` for the model being trained, ``frozen`` for the feature source beside it, ``objects`` for what
+            the model says of the objects in the image: the mean of their embeddings, weighted by score; zero for none.
     """
 
     name: ClassVar[str] = "embedding"
-    source: Literal["task", "frozen"] = "task"
+    source: Literal["task", "frozen", "objects"] = "task"
 
     @property
     def of(self) -> Literal["task", "frozen"]:
         """The chosen source."""
-        return self.source
+        return "frozen" if self.source == "frozen" else "task"
 
     @property
     def fields(self) -> frozenset[Field]:
-        """Needs an image embedding."""
-        return frozenset({"embedding"})
+        """Needs an embedding of the image, or of its objects."""
+        return frozenset({"unit_embedding", "scores"} if self.source == "objects" else {"embedding"})
 
     def compute(self, outputs: Outputs) -> Tensor:
         """(B, D) float32."""
+        if self.source == "objects":
+            return of_objects(outputs, outputs.extra["unit_embedding"], outputs.extra["scores"])
         return outputs.extra["embedding"].float()
+
+
+def of_objects(outputs: Outputs, rows_UD: Tensor, weight_U: Tensor) -> Tensor:
+    """(B, D) float32: the weighted mean of the rows of each image's objects; zero where there are none."""
+    rows_UD, weight_U1 = rows_UD.float(), weight_U.float()[:, None]
+    sum_BD = rows_UD.new_zeros(outputs.size, rows_UD.shape[1]).index_add(0, outputs.unit_item_U, rows_UD * weight_U1)
+    total_B1 = rows_UD.new_zeros(outputs.size, 1).index_add(0, outputs.unit_item_U, weight_U1)
+    # not clamped to zero weight: NaN must stay what a model that diverged says
+    return sum_BD / torch.where(total_B1 > 0, total_B1, torch.ones_like(total_B1))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.func import functional_call, jvp
 
 from labelwise.errors import UnmetNeed
 from labelwise.signals.base import Probe, ProbeContext, SignalRole
-from labelwise.task import Batch, Task, batch_loss, image_losses
+from labelwise.task import Batch, Task, image_losses
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class LossSlope(Probe):
         count = 0
         for batch in view():
             with torch.enable_grad():
-                loss = batch_loss(context.task.loss(_Bound(context.model, parameters), batch)) * len(batch)
+                # of each image by itself: the norms of a batch (positives, pixels) would let batches decide
+                loss = image_losses(context.task.loss(_Bound(context.model, parameters), batch)).sum()
             found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
             for name, part in zip(parameters, found, strict=True):
                 if part is not None:
@@ -82,8 +83,8 @@ def _load_forward_mode() -> None:
 
 def _with_predicted(task: Task[Any], model: nn.Module, batch: Batch) -> Batch:
     predicted = task.predictions(task.outputs(model, batch, frozenset()))
-    targets = torch.as_tensor([prediction.target for prediction in predicted], device=batch.images.device)
-    return Batch(batch.images, targets)
+    targets = task.collate([prediction.target for prediction in predicted])
+    return Batch(batch.images, targets).to(batch.images.device)
 
 
 class _Bound(nn.Module):
@@ -91,7 +92,7 @@ class _Bound(nn.Module):
 
     def __init__(self, model: nn.Module, values: dict[str, Tensor]) -> None:
         super().__init__()
-        self._call: Callable[[Tensor], Tensor] = lambda images: functional_call(model, values, (images,))
+        self._call: Callable[..., Any] = lambda *inputs: functional_call(model, values, inputs)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self._call(images)
+    def forward(self, *inputs: Any) -> Any:
+        return self._call(*inputs)

@@ -14,7 +14,7 @@ from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 class Covering(Strategy):
     """Reads the embeddings of candidates and labelled items; a subclass chooses."""
 
-    features: Literal["task", "frozen"] = "frozen"
+    features: Literal["task", "frozen", "objects"] = "frozen"
 
     @property
     def cold(self) -> bool:

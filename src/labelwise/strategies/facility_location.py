@@ -20,7 +20,8 @@ class FacilityLocation(Covering):
     each pick raised the mean similarity to the nearest label.
 
     Args:
-        features: ``frozen`` for the feature source beside the model, ``task`` for the model's own embedding.
+        features: ``frozen`` for the feature source beside the model, ``task`` for the model's own embedding,
+            ``objects`` for the mean over the objects that it detects.
 
     Raises:
         DataError: embeddings that are not finite.

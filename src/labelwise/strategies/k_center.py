@@ -19,7 +19,7 @@ class KCenter(Covering):
 
     Args:
         features: ``task`` for the embedding of the model in training (as published), ``frozen`` for the feature
-            source, with which it also works before the first label.
+            source, with which it also works before the first label, ``objects`` for the mean over the detected objects.
 
     Raises:
         DataError: embeddings that are not finite.
@@ -38,7 +38,7 @@ class KCenter(Covering):
 
     name: ClassVar[str] = "k_center"
     aliases: ClassVar[tuple[str, ...]] = ("coreset",)
-    features: Literal["task", "frozen"] = "task"
+    features: Literal["task", "frozen", "objects"] = "task"
 
     def _choose(self, query: Query) -> Selection:
         joint = query.joint(self.signal)

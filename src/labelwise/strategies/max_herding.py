@@ -23,7 +23,8 @@ class MaxHerding(Covering):
         radius: the distance at which similarity has fallen to 1 / e; in units of length-one rows where ``normalise``.
         normalise: compare embeddings scaled to length one, as published.
         features: ``frozen`` for the feature source beside the model (as published, on self-supervised features),
-            ``task`` for the model's own embedding.
+            ``task`` for the model's own embedding,
+            ``objects`` for the mean over the objects that it detects.
 
     Raises:
         DataError: embeddings that are not finite.

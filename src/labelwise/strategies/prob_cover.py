@@ -28,7 +28,8 @@ class ProbCover(Covering):
             labels.
         normalise: compare embeddings scaled to length one, as published.
         features: ``frozen`` for the feature source beside the model (as published, on self-supervised features),
-            ``task`` for the model's own embedding.
+            ``task`` for the model's own embedding,
+            ``objects`` for the mean over the objects that it detects.
 
     Raises:
         ConfigError: a radius with more than 134 million pairs of items within it.

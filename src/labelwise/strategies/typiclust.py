@@ -21,7 +21,8 @@ class TypiClust(Covering):
 
     Args:
         features: ``frozen`` for the feature source beside the model (as published, on self-supervised features),
-            ``task`` for the model's own embedding.
+            ``task`` for the model's own embedding,
+            ``objects`` for the mean over the objects that it detects.
         neighbours: n; in smaller clusters all other items.
         clusters: clusters at most.
 

@@ -36,7 +36,7 @@ class Classification(Task[int]):
     """
 
     name: ClassVar[str] = "classification"
-    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "logits"})
+    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=InputSpec)
     augment: Literal["none", "shift", "shift_flip", "crop_flip"] = "shift_flip"
@@ -56,7 +56,7 @@ class Classification(Task[int]):
             raise unknown("class", raw, self.classes, error=DataError)
         if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < len(self.classes):
             raise DataError(
-                f"{raw!r} is no class: give a name ({', '.join(self.classes)}) or 0 to {len(self.classes) - 1}"
+                f"{raw!r:.80} is no class: give a name ({', '.join(self.classes)}) or 0 to {len(self.classes) - 1}"
             )
         return raw
 
@@ -88,8 +88,7 @@ class Classification(Task[int]):
             if self.augment == "shift_flip":
                 flip_B = torch.rand(len(images), generator=rng) < 0.5
                 images[flip_B] = images[flip_B].flip(-1)
-        labels = None if targets is None else torch.as_tensor(targets, dtype=torch.int64)
-        return Batch(images, labels)
+        return Batch(images, None if targets is None else self.collate(targets))
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """Cross-entropy; the norm of an image is one."""
@@ -127,6 +126,22 @@ class Classification(Task[int]):
 
         name = "lenet" if max(self.input.size) <= 32 else "resnet18_cifar"
         return build(name, len(self.classes), self.input)
+
+    @classmethod
+    def model_names(cls) -> list[str]:
+        """Reference nets and the classifiers of torchvision and timm."""
+        from labelwise.models import model_names
+
+        return model_names()
+
+    def named_model(self, name: str, weights: str | None = None) -> nn.Module:
+        """A classifier by name; see ``labelwise.models.build``."""
+        from labelwise.models import build
+        from labelwise.models.build import check_output
+
+        net = build(name, len(self.classes), self.input, weights=weights)
+        check_output(net, len(self.classes), self.input)
+        return net
 
 
 def _shift(images_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:

@@ -1,0 +1,152 @@
+"""A small one-level detector that trains on a CPU."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import generalized_box_iou_loss
+
+from labelwise.models.detectors import Dense, OneStage, PixelBoxes, settled
+
+STRIDE = 8
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _block(width, width), nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.relu(maps + self.body(maps))
+
+
+class CentreNet(OneStage):
+    """One map of stride 8: a peak of each class at the centre of an object, and the distances to its four sides.
+
+    The peak's loss is the penalty-reduced focal loss, the sides' loss generalised IoU, weighted by the peak around each
+    centre; both are divided by the number of objects.
+
+    Args:
+        classes: number of classes.
+        channels: of the input.
+        width: channels of the finest maps; the cost grows with its square.
+
+    Cost:
+        about 0.45 G multiply-adds for 320 x 320 pixels.
+
+    Reference:
+        Zhou, Wang, Krähenbühl, "Objects as Points", 2019, equation 1 (peaks); Liu et al., "Training-Time-Friendly
+        Network for Real-Time Object Detection", AAAI 2020, section 3 (sides learnt around the centre). We differ:
+        stride 8, a smaller trunk, overlap removed as in other detectors instead of keeping local maxima.
+    """
+
+    exclusive = False
+
+    def __init__(self, classes: int, channels: int = 3, width: int = 16) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_block(channels, width, 2), _block(width, 2 * width, 2))
+        self.fine = nn.Sequential(_block(2 * width, 4 * width, 2), _Residual(4 * width))
+        self.middle = nn.Sequential(_block(4 * width, 8 * width, 2), _Residual(8 * width))
+        self.coarse = nn.Sequential(_block(8 * width, 8 * width, 2), _Residual(8 * width))
+        self.from_coarse = nn.Conv2d(8 * width, 4 * width, 1)
+        self.from_middle = nn.Conv2d(8 * width, 4 * width, 1)
+        self.neck = _block(4 * width, 4 * width)
+        self.dropout = nn.Dropout2d(0.1)
+        self.head = _block(4 * width, 4 * width)
+        self.peaks = nn.Conv2d(4 * width, classes, 1)
+        self.sides = nn.Conv2d(4 * width, 4, 1)
+        assert self.peaks.bias is not None
+        nn.init.constant_(self.peaks.bias, -math.log(99))  # rare at first: probability 0.01
+        nn.init.normal_(self.peaks.weight, std=0.01)
+
+    def see(self, images: Tensor) -> Dense:
+        """Peaks and sides at each cell."""
+        fine = self.fine(self.stem(images))
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        maps = self.from_middle(middle) + _enlarged(self.from_coarse(coarse), middle)
+        objects = self.head(self.dropout(self.neck(fine + _enlarged(maps, fine))))
+        logits, deltas = self.peaks(objects), self.sides(objects)
+        height, width = objects.shape[-2:]
+        size = (images.shape[-2], images.shape[-1])
+        return Dense(
+            logits_BAC=logits.flatten(2).transpose(1, 2),
+            deltas_BA4=deltas.flatten(2).transpose(1, 2),
+            quality_BA=None,
+            anchors_A4=_cells(height, width, size, images.device),
+            levels=((height, width, 1),),
+            size=size,
+            objects=objects,
+            images_BD=torch.cat([coarse.mean((2, 3)), objects.mean((2, 3))], dim=1),
+        )
+
+    def decode(self, deltas_U4: Tensor, anchors_U4: Tensor) -> Tensor:
+        """Distances from the centre of the cell, in units of two cells."""
+        centre = (anchors_U4[:, :2] + anchors_U4[:, 2:]) / 2
+        reach = F.softplus(deltas_U4) * (2 * STRIDE)
+        return torch.cat([centre - reach[:, :2], centre + reach[:, 2:]], dim=1)
+
+    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
+        """Peaks and sides of one image."""
+        logits_AC = seen.logits_BAC[image].float()
+        peak_AG = peaks(boxes.corners_G4, seen.anchors_A4)
+        target_AC = torch.zeros_like(logits_AC)
+        for number in set(boxes.class_G.tolist()):
+            target_AC[:, number] = peak_AG[:, boxes.class_G == number].amax(1)
+        here_AC = target_AC == 1
+        centre = -(torch.sigmoid(-logits_AC) ** 2 * F.logsigmoid(logits_AC))[here_AC].sum()
+        away_AC = (1 - target_AC) ** 4 * ~(here_AC | boxes.ignores(seen.anchors_A4)[:, None])
+        centre = centre - (away_AC * torch.sigmoid(logits_AC) ** 2 * F.logsigmoid(-logits_AC)).sum()
+        count = logits_AC.new_tensor(float(len(boxes.corners_G4)))
+        sides = seen.deltas_BA4[image].float().sum() * 0
+        if len(boxes.corners_G4):
+            # where objects overlap, a cell learns the one whose centre is nearer; a sixteenth of a peak is enough
+            weight_A, object_A = peak_AG.max(1)
+            near = (weight_A > 1 / 16).nonzero().squeeze(1)
+            total_G = torch.zeros_like(peak_AG[0]).index_add(0, object_A[near], weight_A[near])
+            found = self.decode(seen.deltas_BA4[image][near].float(), seen.anchors_A4[near])
+            true = boxes.corners_G4[object_A[near]]
+            loss = generalized_box_iou_loss(settled(found, true, 1e-2), true, reduction="none")
+            sides = (loss * weight_A[near] / total_G[object_A[near]]).sum() * 2
+        return {"centre": (centre, count), "sides": (sides, count)}
+
+
+def peaks(corners_G4: Tensor, anchors_A4: Tensor) -> Tensor:
+    """(A, G) a bell around the centre of each box, as wide as the box allows, one at the cell of the centre.
+
+    Cost:
+        O(A G) memory.
+    """
+    cell_A2 = (anchors_A4[:, :2] + anchors_A4[:, 2:]) / 2
+    centre_G2 = (corners_G4[:, :2] + corners_G4[:, 2:]) / 2
+    spread_G2 = (0.54 * (corners_G4[:, 2:] - corners_G4[:, :2]) + STRIDE) / 6
+    offset_AG2 = (cell_A2[:, None] - centre_G2) / spread_G2
+    peak_AG = torch.exp(-(offset_AG2**2).sum(-1) / 2)
+    if len(corners_G4):
+        nearest_G = (cell_A2[:, None] - centre_G2).pow(2).sum(-1).argmin(0)
+        peak_AG = peak_AG.clamp_max(1 - 1e-3)
+        peak_AG[nearest_G, torch.arange(len(corners_G4), device=peak_AG.device)] = 1.0
+    return peak_AG
+
+
+def _enlarged(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, size=like.shape[-2:], mode="nearest")
+
+
+def _cells(height: int, width: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    """(A, 4) corners of the cells in pixels, row by row."""
+    step_y, step_x = size[0] / height, size[1] / width
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device) * step_y, torch.arange(width, device=device) * step_x, indexing="ij"
+    )
+    return torch.stack([x, y, x + step_x, y + step_y], dim=-1).reshape(-1, 4).float()

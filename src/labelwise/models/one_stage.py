@@ -1,0 +1,185 @@
+"""torchvision's one-stage detectors, with the losses of each image: FCOS, RetinaNet, SSD and SSDlite.
+
+The losses follow torchvision's own, image by image; what lies in an ignored box is no background.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import box_iou, generalized_box_iou_loss, sigmoid_focal_loss
+
+from labelwise.models.detectors import Dense, OneStage, PixelBoxes, background_last, settled
+
+#: what a place is matched with instead of an object
+BACKGROUND, IGNORED = -1, -2
+
+
+class _FromTorchvision(OneStage):
+    """A one-stage torchvision network.
+
+    Args:
+        net: the network; its own resizing and normalising are left aside.
+        objects: number of the map that object vectors are averaged from.
+        image: number of the map whose mean is the image's vector.
+    """
+
+    def __init__(self, net: Any, *, objects: int = 0, image: int = 2) -> None:
+        super().__init__()
+        self.net = net
+        self.objects_map, self.image_map = objects, image
+
+    def see(self, images: Tensor) -> Dense:
+        """What the dense heads say."""
+        size = (images.shape[-2], images.shape[-1])
+        maps = list(self.net.backbone(images).values())
+        said = self.net.head(maps)
+        anchors_A4 = self.net.anchor_generator(ImageList(images, [size] * len(images)), maps)[0]
+        counts = self.net.anchor_generator.num_anchors_per_location()
+        quality = said.get("bbox_ctrness")
+        return Dense(
+            logits_BAC=background_last(said["cls_logits"]) if self.exclusive else said["cls_logits"],
+            deltas_BA4=said["bbox_regression"],
+            quality_BA=None if quality is None else quality.squeeze(2),
+            anchors_A4=anchors_A4,
+            levels=tuple((m.shape[-2], m.shape[-1], count) for m, count in zip(maps, counts, strict=True)),
+            size=size,
+            objects=maps[self.objects_map],
+            images_BD=maps[self.image_map].mean((2, 3)),
+        )
+
+    def decode(self, deltas_U4: Tensor, anchors_U4: Tensor) -> Tensor:
+        """(U, 4) corners in pixels."""
+        return self.net.box_coder.decode_single(deltas_U4, anchors_U4)  # type: ignore[no-any-return]
+
+    def match(self, seen: Dense, corners_G4: Tensor) -> Tensor:
+        """(A,) object that each place learns, or BACKGROUND, or IGNORED between the two."""
+        matched: Tensor = self.net.proposal_matcher(box_iou(corners_G4, seen.anchors_A4))
+        return matched
+
+    def matched(self, seen: Dense, boxes: PixelBoxes) -> Tensor:
+        """(A,) as ``match``, for images without objects too; background in an ignored box is ignored."""
+        if len(boxes.corners_G4):
+            matched_A = self.match(seen, boxes.corners_G4)
+        else:
+            matched_A = torch.full((len(seen.anchors_A4),), BACKGROUND, device=seen.anchors_A4.device)
+        return torch.where((matched_A == BACKGROUND) & boxes.ignores(seen.anchors_A4), IGNORED, matched_A)
+
+
+def _one_hot(matched_A: Tensor, class_G: Tensor, logits_AC: Tensor) -> Tensor:
+    target_AC = torch.zeros_like(logits_AC)
+    here = (matched_A >= 0).nonzero().squeeze(1)
+    target_AC[here, class_G[matched_A[here]]] = 1.0
+    return target_AC
+
+
+class FCOS(_FromTorchvision):
+    """Anchor-free, one place a cell, sigmoid heads and a centre-ness; a score is the root of both multiplied.
+
+    The normaliser is the number of positive places of the batch.
+
+    Reference:
+        Tian et al., "FCOS: Fully Convolutional One-Stage Object Detection", ICCV 2019, section 3.
+    """
+
+    exclusive = False
+
+    def decode(self, deltas_U4: Tensor, anchors_U4: Tensor) -> Tensor:
+        """(U, 4) corners in pixels."""
+        return self.net.box_coder.decode(deltas_U4, anchors_U4)  # type: ignore[no-any-return]
+
+    def match(self, seen: Dense, corners_G4: Tensor) -> Tensor:
+        """(A,) the smallest object around a place near its centre, whose size is that of the place's map."""
+        anchors = seen.anchors_A4
+        centre_A2 = (anchors[:, :2] + anchors[:, 2:]) / 2
+        side_A1 = (anchors[:, 2] - anchors[:, 0])[:, None]
+        centre_G2 = (corners_G4[:, :2] + corners_G4[:, 2:]) / 2
+        near_AG = (centre_A2[:, None] - centre_G2).abs().amax(2) < self.net.center_sampling_radius * side_A1
+        to_sides_AG4 = torch.cat([centre_A2[:, None] - corners_G4[:, :2], corners_G4[:, 2:] - centre_A2[:, None]], 2)
+        low_A1, high_A1 = side_A1 * 4, side_A1 * 8
+        counts = [height * width * k for height, width, k in seen.levels]
+        low_A1[: counts[0]], high_A1[-counts[-1] :] = 0, torch.inf
+        reach_AG = to_sides_AG4.amax(2)
+        good_AG = near_AG & (to_sides_AG4.amin(2) > 0) & (reach_AG > low_A1) & (reach_AG < high_A1)
+        area_G = (corners_G4[:, 2:] - corners_G4[:, :2]).prod(1)
+        smallest = torch.where(good_AG, area_G, torch.inf).min(1)
+        return torch.where(torch.isinf(smallest.values), BACKGROUND, smallest.indices)
+
+    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
+        """Focal loss, generalised IoU and centre-ness of one image."""
+        matched_A = self.matched(seen, boxes)
+        here, told = (matched_A >= 0).nonzero().squeeze(1), matched_A != IGNORED
+        logits_AC = seen.logits_BAC[image].float()
+        target_AC = _one_hot(matched_A, boxes.class_G, logits_AC)
+        focal = sigmoid_focal_loss(logits_AC[told], target_AC[told], reduction="sum")
+        true = boxes.corners_G4[matched_A[here]]
+        found = self.decode(seen.deltas_BA4[image][here].float(), seen.anchors_A4[here])
+        sides = generalized_box_iou_loss(settled(found, true, 1e-2), true, reduction="sum")
+        to_sides = self.net.box_coder.encode(seen.anchors_A4[here], true)
+        across, down = to_sides[:, [0, 2]], to_sides[:, [1, 3]]
+        centred = (across.amin(1) / across.amax(1) * (down.amin(1) / down.amax(1))).sqrt()
+        assert seen.quality_BA is not None
+        said = seen.quality_BA[image][here].float()
+        centre = F.binary_cross_entropy_with_logits(said, centred, reduction="sum")
+        count = focal.new_tensor(float(len(here)))
+        return {"classification": (focal, count), "bbox_regression": (sides, count), "bbox_ctrness": (centre, count)}
+
+
+class RetinaNet(_FromTorchvision):
+    """Anchors on a feature pyramid, sigmoid heads, focal loss.
+
+    The normaliser is the number of positive anchors of each image, and a batch is the mean over its images.
+
+    Reference:
+        Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, section 4.1.
+    """
+
+    exclusive = False
+
+    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
+        """Focal loss and L1 of one image."""
+        matched_A = self.matched(seen, boxes)
+        here, told = (matched_A >= 0).nonzero().squeeze(1), matched_A != IGNORED
+        logits_AC = seen.logits_BAC[image].float()
+        target_AC = _one_hot(matched_A, boxes.class_G, logits_AC)
+        count = max(1, len(here))
+        focal = sigmoid_focal_loss(logits_AC[told], target_AC[told], reduction="sum") / count
+        wanted = self.net.box_coder.encode_single(boxes.corners_G4[matched_A[here]], seen.anchors_A4[here])
+        found = settled(seen.deltas_BA4[image][here].float(), wanted, 1e-4)
+        sides = F.l1_loss(found, wanted, reduction="sum") / count
+        one = torch.ones_like(focal)
+        return {"classification": (focal, one), "bbox_regression": (sides, one)}
+
+
+class SSD(_FromTorchvision):
+    """Default boxes on maps of falling size, softmax over classes and background, three hard negatives a positive.
+
+    The normaliser is the number of positive boxes of the batch; an image without objects teaches nothing.
+
+    Reference:
+        Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2. We differ, as torchvision's own loss
+        does not: a place is never both positive and a hard negative.
+    """
+
+    exclusive = True
+
+    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
+        """Cross-entropy with hard negatives and smooth L1 of one image."""
+        matched_A = self.matched(seen, boxes)
+        here = (matched_A >= 0).nonzero().squeeze(1)
+        logits_AC = seen.logits_BAC[image].float()
+        target_A = torch.full_like(matched_A, logits_AC.shape[1] - 1)
+        target_A[here] = boxes.class_G[matched_A[here]]
+        entropy_A = F.cross_entropy(logits_AC, target_A, reduction="none")
+        away = (matched_A == BACKGROUND).nonzero().squeeze(1)
+        wanted = min(len(away), int(self.net.neg_to_pos_ratio * len(here)))
+        hard = away[entropy_A.detach()[away].argsort(descending=True, stable=True)[:wanted]]
+        classes = entropy_A[here].sum() + entropy_A[hard].sum()
+        code = self.net.box_coder.encode_single(boxes.corners_G4[matched_A[here]], seen.anchors_A4[here])
+        sides = F.smooth_l1_loss(seen.deltas_BA4[image][here].float(), code, reduction="sum")
+        count = classes.new_tensor(float(len(here)))
+        return {"bbox_regression": (sides, count), "classification": (classes, count)}

@@ -1,0 +1,66 @@
+"""Boxes drawn over an image: what a model found beside what people drew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from labelwise.report import wording
+from labelwise.report.curves import COLOURS_LIGHT
+
+#: longest side of a panel, and the height of the line of words below it, in pixels
+SIDE, LINE = 260, 15
+_GAP = 4
+
+
+def boxed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mapping[str, Any]]) -> Image.Image:
+    """Panels side by side: the image with the boxes of a label, a word and the names of the classes below.
+
+    Args:
+        image: as people see it, of any size.
+        classes: in index order, which decides the colours.
+        panels: word -> raw label ``{"size": ..., "objects": [...]}``; objects with a score show it in percent, those
+            that are left out of training and metrics have a thin line.
+
+    Example:
+        >>> label = {"size": [100, 50], "objects": [{"class": "cat", "box": [10, 10, 60, 40], "score": 0.8}]}
+        >>> boxed(Image.new("RGB", (100, 50)), ["cat"], {"found": label}).size
+        (260, 145)
+    """
+    scale = SIDE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    width, height = size
+    sheet = Image.new("RGB", (len(panels) * (width + _GAP) - _GAP, height + LINE), "white")
+    for number, (word, label) in enumerate(panels.items()):
+        sheet.paste(_panel(small, classes, word, label), (number * (width + _GAP), 0))
+    return sheet
+
+
+def _panel(image: Image.Image, classes: Sequence[str], word: str, label: Mapping[str, Any]) -> Image.Image:
+    panel = Image.new("RGB", (image.width, image.height + LINE), "white")
+    panel.paste(image)
+    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(10)
+    across, down = image.width / label["size"][0], image.height / label["size"][1]
+    colours = {name: COLOURS_LIGHT[number % len(COLOURS_LIGHT)] for number, name in enumerate(classes)}
+    things = label["objects"]
+    # the surest on top
+    for thing in sorted(things, key=lambda thing: thing.get("score") or 0.0):
+        colour = colours.get(thing["class"], "#687385")
+        x1, y1, x2, y2 = (value * by for value, by in zip(thing["box"], (across, down) * 2, strict=True))
+        x1, x2 = (min(max(x, 0), image.width - 1) for x in (x1, x2))
+        y1, y2 = (min(max(y, 0), image.height - 1) for y in (y1, y2))
+        draw.rectangle((x1, y1, x2, y2), outline=colour, width=1 if thing.get("crowd") or thing.get("difficult") else 2)
+        if (score := thing.get("score")) is not None:
+            text = f"{100 * score:.0f}"
+            draw.rectangle((x1, y1, x1 + draw.textlength(text, font) + 3, y1 + 11), fill=colour)
+            draw.text((x1 + 2, y1), text, "white", font)
+    at = 2.0
+    there = {thing["class"] for thing in things}
+    named = [(name, colour) for name, colour in colours.items() if name in there]
+    for text, colour in ((f"{word}, {len(things)}:" if named else f"{word}, none", "#1F2733"), *named):
+        draw.text((at, image.height + 2), wording.visible(text), colour, font)
+        at += draw.textlength(wording.visible(text), font) + 6
+    return panel

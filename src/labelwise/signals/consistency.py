@@ -1,0 +1,83 @@
+"""Whether a detector says the same of an image and of a changed view of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from labelwise.selection.objects import consistency
+from labelwise.selection.reduction import fill_empty, reduce_present
+from labelwise.signals.base import Draw
+from labelwise.signals.passes import Passes, Views
+from labelwise.task import Field, Outputs
+
+
+@dataclass(frozen=True)
+class ViewConsistency(Draw):
+    """How near an object of the image comes to being half consistent, (B,) float32, at most 0.
+
+    ``s = -mean_t min_j |m_tj - base|`` with the consistency ``m`` in [0, 2] of box j in view t (see
+    ``labelwise.selection.objects.consistency``). The boxes are those of the unchanged image, judged again at their
+    places; a view that changes nothing (every other one, where all that views do is to flip) is left out.
+
+    Args:
+        source: the views; ``Views(draws=2, degrees=0, noise=0)`` is the mirror image.
+        base: consistency of the most informative objects: neither hopeless nor settled.
+        empty: which value an image without objects takes.
+
+    Reference:
+        Yu et al., "Consistency-based Active Learning for Object Detection", CVPR workshops 2022, equations 3 to 6.
+    """
+
+    name: ClassVar[str] = "view_consistency"
+    source: Views = field(default_factory=lambda: Views(draws=2, degrees=0.0, noise=0.0))
+    base: float = 1.3
+    empty: Literal["last", "median", "first"] = "last"
+
+    def __post_init__(self) -> None:
+        if not any(self._changes(draw) for draw in range(self.source.draws)):
+            raise ValueError(f"{self.source!r} changes nothing: give two draws with a flip, degrees or noise")
+
+    @property
+    def passes(self) -> Passes:
+        """The views."""
+        return self.source
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs boxes."""
+        return frozenset({"probs", "boxes"})
+
+    def _changes(self, draw: int) -> bool:
+        return self.source.degrees > 0 or self.source.noise > 0 or (self.source.flip and draw % 2 == 1)
+
+    def start(self, outputs: Outputs) -> tuple[Outputs, int, list[Tensor]]:
+        """The boxes of the unchanged image."""
+        return outputs, 0, []
+
+    def step(self, state: tuple[Outputs, int, list[Tensor]], outputs: Outputs) -> tuple[Outputs, int, list[Tensor]]:
+        """One more view."""
+        first, draw, found = state
+        if self._changes(draw):
+            m_U = consistency(
+                first.extra["boxes"],
+                first.probs_UC,
+                outputs.extra["boxes"],
+                outputs.probs_UC,
+                exclusive=first.exclusive,
+            )
+            near_U = -(m_U - self.base).abs()
+            near_B, present_B = reduce_present(near_U, first.unit_item_U, first.size, how="max")
+            found = [*found, torch.where(present_B, near_B, -torch.inf)]
+        return first, draw + 1, found
+
+    def finish(self, state: tuple[Outputs, int, list[Tensor]]) -> Tensor:
+        """(B,) float32; -inf marks an image without objects."""
+        return torch.stack(state[2]).mean(0).float()
+
+    def settle(self, rows_N: Tensor) -> Tensor:
+        """Images without objects take their declared value."""
+        return fill_empty(rows_N, rows_N != -torch.inf, empty=self.empty)

@@ -1,0 +1,298 @@
+"""Object detection: boxes with classes; the unit is the detected object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from labelwise.data import augment
+from labelwise.data.input import InputSpec
+from labelwise.errors import ConfigError, DataError, unknown
+from labelwise.models.detectors import Detections, Detector, Keep
+from labelwise.targets import Boxes
+from labelwise.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+
+#: fields that every detection carries, whoever asks
+ALWAYS = frozenset({"boxes", "scores", "labels"})
+
+
+@dataclass(frozen=True)
+class Detection(Task[Boxes]):
+    """Boxes with classes; the unit is the detected object, so that one image has many units, or none.
+
+    A raw label is ``{"size": [width, height], "objects": [{"class": name, "box": [x1, y1, x2, y2]}, ...]}`` in pixels
+    of the original image; an object may be ``"crowd": true`` or ``"difficult": true`` (neither right nor wrong), and
+    further keys of a format stand in ``"extra"``.
+
+    Outputs hold, for each box that counts as detected, the class distribution, its score as weight, and the fields
+    ``boxes`` (corners in fractions), ``scores``, ``labels``, on demand ``unit_embedding`` (the object as a vector) and
+    ``embedding`` (the image). Sigmoid heads (``centre``, FCOS, RetinaNet) give a probability for each class and are not
+    exclusive. Softmax heads (SSD, Faster R-CNN) give one distribution over the classes and the background, which is the
+    last column: how unsure a box is includes how unsure it is to be a box at all. Stochastic passes, changed views and
+    the members of an ensemble judge the boxes of the first pass.
+
+    Args:
+        classes: names, in index order; at least one.
+        input: how images become model input; boxes need no change when an image is squeezed.
+        augment: what training adds: ``none``, ``flip`` (a mirror image half of the time), ``flip_scale`` (the same and
+            a factor of 0.8 to 1.25 and a move of up to a tenth of the sides) or ``all`` (the same and contrast and
+            brightness).
+        threshold: lowest score of a box that counts as detected; low, because uncertain boxes are what is looked for.
+        overlap: intersection over union above which the weaker of two boxes of one class goes.
+        top: most boxes of an image.
+        confident: lowest score of a box in a prediction (pictures, pseudo-labels, pre-annotations).
+
+    Raises:
+        ConfigError: no class, one named twice, or a number out of its range.
+
+    Example:
+        >>> task = Detection(("cell", "platelet"))
+        >>> raw = {"size": [640, 480], "objects": [{"class": "cell", "box": [64, 48, 128, 96]}]}
+        >>> boxes = task.load(raw)
+        >>> boxes.class_G.tolist(), task.dump(boxes) == raw, task.cost(boxes)
+        ([0], True, {'images': 1.0, 'boxes': 1.0})
+    """
+
+    name: ClassVar[str] = "detection"
+    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "unit_embedding"}) | ALWAYS
+    classes: tuple[str, ...]
+    input: InputSpec = field(default_factory=lambda: InputSpec((256, 320)))
+    augment: Literal["none", "flip", "flip_scale", "all"] = "all"
+    threshold: float = 0.05
+    overlap: float = 0.5
+    top: int = 100
+    confident: float = 0.3
+
+    def __post_init__(self) -> None:
+        twice = [name for name in self.classes if self.classes.count(name) > 1]
+        if twice:
+            raise ConfigError(f"class {twice[0]!r} is listed twice: class names must differ")
+        if not self.classes:
+            raise ConfigError("detection needs at least one class, got none")
+        for name in ("threshold", "overlap", "confident"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: give a number from 0 to 1")
+        if self.top < 1:
+            raise ConfigError(f"top is {self.top}: keep at least one box of an image")
+        if self.input.crop != 1:
+            raise ConfigError("a central crop would cut boxes off: set crop: 1")
+
+    # ---- labels -----------------------------------------------------------------------------------------------------
+
+    def load(self, raw: Json) -> Boxes:
+        """The boxes of a raw label; what leaves the image is cut off, a box without area is ignored.
+
+        Raises:
+            DataError: something that is no label, with the object and what is allowed.
+        """
+        if isinstance(raw, Boxes):
+            return raw
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("objects"), list | tuple):
+            raise DataError(f'{raw!r:.80} is no label of boxes: give {{"size": [width, height], "objects": [...]}}')
+        size = _size(raw.get("size"))
+        things = [self._object(thing, number) for number, thing in enumerate(raw["objects"])]
+        boxes = Boxes.of_pixels(
+            [corners for corners, _, _ in things],
+            [number for _, number, _ in things],
+            size=size,
+            ignore=[ignored for _, _, ignored in things],
+            scores=_scores(raw["objects"]),
+        )
+        return replace(boxes, raw=raw)
+
+    def _object(self, thing: Any, number: int) -> tuple[list[float], int, bool]:
+        if not isinstance(thing, Mapping) or "class" not in thing or "box" not in thing:
+            raise DataError(f"object {number} is {thing!r:.80}: give its class and its box")
+        if thing["class"] not in self.classes:
+            raise unknown("class", str(thing["class"]), self.classes, error=DataError)
+        box = list(thing["box"]) if isinstance(thing["box"], list | tuple) else []
+        if len(box) != 4 or not all(_finite(value) for value in box):
+            raise DataError(
+                f"the box of object {number} is {thing['box']!r:.80}: give four finite numbers x1, y1, x2, y2"
+            )
+        if box[0] > box[2] or box[1] > box[3]:
+            raise DataError(f"the box of object {number} is {box}: x1 <= x2 and y1 <= y2 are needed, swap its corners")
+        return box, self.classes.index(thing["class"]), bool(thing.get("crowd") or thing.get("difficult"))
+
+    def dump(self, target: Boxes) -> Json:
+        """The raw form in pixels; to the digit what it was loaded from."""
+        if target.raw is not None:
+            return target.raw
+        things: list[dict[str, Any]] = []
+        scores = [None] * len(target) if target.scores_G is None else target.scores_G.tolist()
+        rows = zip(target.pixels_G4.tolist(), target.class_G.tolist(), target.ignore_G.tolist(), scores, strict=True)
+        for corners, number, ignored, score in rows:
+            thing: dict[str, Any] = {"class": self.classes[number], "box": [round(value, 3) for value in corners]}
+            if ignored and corners[0] < corners[2] and corners[1] < corners[3]:
+                thing["difficult"] = True
+            if score is not None:
+                thing["score"] = round(score, 6)
+            things.append(thing)
+        return {"size": list(target.size), "objects": things}
+
+    def merge(self, targets: Sequence[Boxes]) -> Boxes:
+        """The objects of all regions of an image together.
+
+        Raises:
+            DataError: regions of images of different sizes.
+        """
+        if len(targets) == 1:
+            return targets[0]
+        try:
+            return Boxes.join(targets)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+    def objects(self, target: Boxes) -> list[int]:
+        """Class index of each object, ignored ones too: people have drawn them."""
+        return [int(number) for number in target.class_G.tolist()]
+
+    def cost(self, target: Boxes) -> dict[str, float]:
+        """One image and its boxes."""
+        return {"images": 1.0, "boxes": float(len(target))}
+
+    def collate(self, targets: Sequence[Boxes]) -> tuple[Boxes, ...]:
+        """As they are: images differ in how many objects they hold."""
+        return tuple(targets)
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def batch(
+        self, images: Tensor, targets: Sequence[Boxes] | None, *, train: bool, rng: torch.Generator | None = None
+    ) -> Batch:
+        """Normalised images with their boxes, changed at random when ``train``."""
+        images = self.input.normalise(images)
+        boxes = [Boxes.none((1, 1))] * len(images) if targets is None else list(targets)
+        if train and self.augment != "none":
+            images, boxes = augment.flipped(images, boxes, rng)
+            if self.augment != "flip":
+                images, boxes = augment.rescaled(images, boxes, rng)
+            if self.augment == "all":
+                images = augment.recoloured(images, rng)
+        return Batch(images, None if targets is None else self.collate(boxes))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """The detector's own named parts, normalised as it was published: mostly by the number of positives."""
+        losses: Losses = model(batch.images, batch.targets)
+        return losses
+
+    # ---- outputs ----------------------------------------------------------------------------------------------------
+
+    @property
+    def keep(self) -> Keep:
+        """Which boxes count as detected."""
+        return Keep(self.threshold, self.overlap, self.top)
+
+    def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
+        """The boxes that count as detected, by image, from the highest score down."""
+        found: Detections = model(batch.images, None, self.keep)
+        self._check_width(found)
+        extra = {"boxes": found.boxes_U4, "scores": found.scores_U, "labels": found.labels_U, "place": found.place_U}
+        if "unit_embedding" in want:
+            extra["unit_embedding"] = found.features_UD
+        if "embedding" in want:
+            extra["embedding"] = found.images_BD
+        return Outputs(len(batch), found.item_U, found.probs_UC, found.exclusive, found.scores_U, extra)
+
+    def redrawn(self, model: nn.Module, batch: Batch, first: Outputs, want: frozenset[Field]) -> Outputs:
+        """What the model says now, at the places where the boxes of the first pass were read, of those boxes.
+
+        ``boxes`` are the model's new corners, in the frame of the first pass; scores and labels stay the first ones.
+        """
+        extra = first.extra
+        none = extra["scores"].new_zeros(0)
+        known = (first.unit_item_U, extra["boxes"], extra["scores"], extra["labels"], first.probs_UC, extra["place"])
+        at = Detections(*known, features_UD=none, images_BD=none, exclusive=first.exclusive)
+        probs_UC, boxes_U4 = model(batch.images, None, None, at, batch.moved)
+        return replace(first, probs_UC=probs_UC, extra={**extra, "boxes": boxes_U4})
+
+    def _check_width(self, found: Detections) -> None:
+        needed = len(self.classes) + found.exclusive
+        if found.probs_UC.shape[1] != needed:
+            background = " and one for the background" if found.exclusive else ""
+            raise ConfigError(
+                f"the detector gives {found.probs_UC.shape[1]} probabilities for a box where {needed} are needed: "
+                f"one for each class{background}"
+            )
+
+    def predictions(self, outputs: Outputs) -> list[Prediction[Boxes]]:
+        """The confident boxes of each image with their scores; the score of an image is that of its surest box.
+
+        ``size`` is that of the model's input: ``resized`` gives the boxes the size of the original.
+        """
+        height, width = self.input.size
+        found = []
+        for image in range(outputs.size):
+            rows = (outputs.unit_item_U == image) & (outputs.extra["scores"] >= self.confident)
+            scores_G = outputs.extra["scores"][rows].float()
+            ignore_G = torch.zeros(len(scores_G), dtype=torch.bool, device=scores_G.device)
+            corners_G4, class_G = outputs.extra["boxes"][rows].float(), outputs.extra["labels"][rows]
+            boxes = Boxes(corners_G4, class_G, ignore_G, (width, height), scores_G)
+            found.append(Prediction(boxes, float(scores_G.max()) if len(scores_G) else 0.0))
+        return found
+
+    def metrics(self) -> Metrics:
+        """Average precision as COCO and as PASCAL VOC have it."""
+        from labelwise.tasks.detection_metrics import DetectionMetrics
+
+        return DetectionMetrics(self.classes)
+
+    def default_model(self) -> Detector:
+        """The small one-level detector."""
+        from labelwise.models.centre import CentreNet
+
+        return CentreNet(len(self.classes), self.input.channels)
+
+    def check_model(self, model: nn.Module) -> None:
+        """Refuses what is no detector.
+
+        Raises:
+            ConfigError: says what to subclass.
+        """
+        if not isinstance(model, Detector):
+            raise ConfigError(
+                f"{type(model).__name__} is no detector: subclass labelwise.models.detectors.Detector, or name one of "
+                "ours ('labelwise list models --match rcnn')"
+            )
+
+    @classmethod
+    def model_names(cls) -> list[str]:
+        """The small detector and torchvision's."""
+        from labelwise.models.torchvision_detectors import DETECTORS
+
+        return list(DETECTORS)
+
+    def named_model(self, name: str, weights: str | None = None) -> nn.Module:
+        """A detector by name; see ``labelwise.models.torchvision_detectors.build_detector``."""
+        from labelwise.models.torchvision_detectors import build_detector
+
+        return build_detector(name, len(self.classes), self.input, weights=weights)
+
+
+def _size(size: Any) -> tuple[int, int]:
+    pair = list(size) if isinstance(size, list | tuple) else []
+    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in pair):
+        raise DataError(f"the size of the image is {size!r:.60}: give [width, height] in whole pixels")
+    return pair[0], pair[1]
+
+
+def _scores(things: Sequence[Mapping[str, Any]]) -> list[float] | None:
+    """Scores of predicted boxes; None for annotations."""
+    scores = [thing.get("score") for thing in things]
+    if all(score is None for score in scores):
+        return None
+    for number, score in enumerate(scores):
+        if score is None or not _finite(score) or not 0 <= score <= 1:
+            raise DataError(
+                f"the score of object {number} is {score!r:.40}: give every object one from 0 to 1, or none"
+            )
+    return [float(score) for score in scores if score is not None]
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

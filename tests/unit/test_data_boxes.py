@@ -1,0 +1,180 @@
+"""COCO, VOC and YOLO folders as sources: ids, labels, roles, and what does not fit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from labelwise.data import ImageFolder, open_source
+from labelwise.data.boxes import BoxFolder
+from labelwise.data.open import open_in
+from labelwise.errors import DataError, FormatError
+from labelwise.formats.boxes import BoxLabels
+from labelwise.formats.coco import write_coco
+from labelwise.formats.voc import write_voc
+from labelwise.formats.yolo import write_yolo
+from unpacked import unpacked
+
+BOX = {"class": "cat", "box": [1, 1, 4, 4]}
+
+
+def _images(root, *names, size=(8, 6)):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size).save(root / name)
+
+
+def _labels(*names, **extra):
+    return {name: {"size": [8, 6], "objects": [BOX], **extra} for name in names}
+
+
+def _coco(path, labels, classes=("cat", "dog")):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_coco(path, BoxLabels(labels, classes))
+
+
+def test_coco_beside_its_images(tmp_path):
+    _images(tmp_path / "images", "a.png", "b.png", "c.png")
+    _coco(tmp_path / "annotations.json", _labels("a.png") | {"b.png": {"size": [8, 6], "objects": []}})
+    source = open_source(tmp_path)
+    assert isinstance(source, BoxFolder)
+    assert source.ids == ("a.png", "b.png", "c.png")
+    assert source.root == tmp_path / "images"
+    assert source.classes == ("cat", "dog")
+    assert source.truth["a.png"]["objects"][0]["box"] == [1, 1, 4, 4]
+    assert source.truth["b.png"]["objects"] == []
+    assert set(source.truth) == {"a.png", "b.png"}
+    assert source.roles == {}
+    assert source.numbers == {1: "a.png", 2: "b.png"}
+    assert source.size("a.png") == (8, 6)
+    assert any("1 image(s) without label" in note for note in source.notes())
+    again = open_source(tmp_path, ids=source.ids)
+    assert again.path("a.png") == source.path("a.png")
+
+
+def test_coco_with_a_split_and_the_same_names_in_both(tmp_path):
+    _images(tmp_path, "train2017/1.png", "val2017/1.png")
+    for part in ("train2017", "val2017"):
+        _coco(tmp_path / "annotations" / f"instances_{part}.json", _labels("1.png"))
+    (tmp_path / "annotations" / "captions_val2017.json").write_text('{"images": [], "annotations": []}')
+    source = open_source(tmp_path)
+    assert set(source.truth) == {"train2017/1.png", "val2017/1.png"}
+    assert source.roles == {"val2017/1.png": "validation"}
+    assert source.numbers == {}  # both count from 1
+    one = open_source(tmp_path / "annotations" / "instances_val2017.json")
+    assert one.ids == ("val2017/1.png",)
+    assert one.roles == {}
+
+
+def test_coco_as_roboflow_writes_it(tmp_path):
+    for part in ("train", "valid", "test"):
+        _images(tmp_path, f"{part}/x.png")
+        _coco(tmp_path / part / "_annotations.coco.json", _labels("x.png"))
+    assert open_source(tmp_path).roles == {"valid/x.png": "validation", "test/x.png": "test"}
+
+
+def test_a_file_with_images_only_is_unlabelled(tmp_path):
+    _images(tmp_path / "images", "a.png")
+    _coco(tmp_path / "instances.json", {"a.png": {"size": [8, 6], "objects": []}})
+    source = open_in(tmp_path, "instances.json")
+    assert source.truth == {}
+    assert any("no box at all" in note for note in source.notes())
+    assert open_in(tmp_path, "instances.json", ids=source.ids).path("a.png") == source.path("a.png")
+
+
+def test_voc_lists_are_roles(tmp_path):
+    _images(tmp_path / "JPEGImages", "a.png", "b.jpg", "c.jpg", "d.jpg")
+    lists = {"train": ("a",), "val": ("b",), "test": ("c",)}
+    write_voc(tmp_path, BoxLabels(_labels("a", "b", "c"), ("cat",), lists))
+    source = open_source(tmp_path)
+    assert source.ids == ("a.png", "b.jpg", "c.jpg", "d.jpg")
+    assert source.roles == {"b.jpg": "validation", "c.jpg": "test"}
+    assert set(source.truth) == {"a.png", "b.jpg", "c.jpg"}
+    (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_text("a\nb\n")
+    assert open_source(tmp_path).roles == {"c.jpg": "test"}
+    (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_text("a\nz\n")
+    with pytest.raises(FormatError, match=r"trainval\.txt, line 2: there is no image 'z'"):
+        open_source(tmp_path)
+
+
+def test_yolo_folders_are_roles(tmp_path):
+    names = ("images/train/a.png", "images/val/b.png", "images/test/c.png")
+    _images(tmp_path, *names, "images/train/d.png")
+    write_yolo(tmp_path, BoxLabels(_labels(*names), ("cat",)))
+    source = open_source(tmp_path)
+    assert source.ids == ("test/c.png", "train/a.png", "train/d.png", "val/b.png")
+    assert source.roles == {"val/b.png": "validation", "test/c.png": "test"}
+    assert "train/d.png" not in source.truth
+    (tmp_path / "data.yaml").write_text("names: [cat]\ntrain: images/train\nval: images/test\n")
+    assert open_source(tmp_path).roles == {"test/c.png": "validation"}
+    _images(tmp_path, "images/train/a.jpg")
+    with pytest.raises(DataError, match="share the labels"):
+        open_source(tmp_path)
+
+
+def test_several_formats_have_to_be_told_apart(tmp_path):
+    _images(tmp_path / "images", "a.png")
+    _coco(tmp_path / "annotations.json", _labels("a.png"))
+    write_voc(tmp_path, BoxLabels(_labels("a"), ("cat",)))
+    with pytest.raises(DataError, match="several formats"):
+        open_source(tmp_path)
+    assert open_source(tmp_path, labels="voc").classes == ("cat",)
+    assert open_source(tmp_path, labels="coco").classes == ("cat", "dog")
+    plain = open_source(tmp_path, labels="none")
+    assert type(plain) is ImageFolder
+    assert not plain.truth
+
+
+def test_other_json_files_are_nobodys_boxes(tmp_path):
+    _images(tmp_path, "cat/a.png", "dog/b.png")
+    (tmp_path / "settings.json").write_text('{"images": 3}')
+    (tmp_path / "annotations.json").write_text('[{"id": 1}]')
+    assert open_source(tmp_path).truth == {"cat/a.png": "cat", "dog/b.png": "dog"}
+
+
+def test_what_does_not_fit(tmp_path):
+    _images(tmp_path / "images", "a.png", "x/b.png", "y/b.png")
+    _coco(tmp_path / "annotations.json", _labels("a.png", "z.png"))
+    with pytest.raises(FormatError, match=r"annotations\.json', image 2: there is no image 'z.png'"):
+        open_source(tmp_path)
+    _coco(tmp_path / "annotations.json", _labels("b.png"))
+    with pytest.raises(FormatError, match=r"image 1: 'b\.png' may be 'x/b\.png' or"):
+        open_source(tmp_path)
+    text = (tmp_path / "annotations.json").read_text()
+    (tmp_path / "annotations.json").write_text(text[:60])
+    with pytest.raises(FormatError, match="cut off"):
+        open_source(tmp_path)
+    _coco(tmp_path / "annotations.json", _labels("a.png"))
+    _coco(tmp_path / "annotations" / "more.json", _labels("a.png"))
+    with pytest.raises(FormatError, match="annotated in another file too"):
+        open_source(tmp_path)
+    (tmp_path / "list.json").write_text(json.dumps({}))
+    with pytest.raises(FormatError, match="no COCO instances file"):
+        open_source(tmp_path / "list.json")
+    _coco(tmp_path / "far" / "off" / "list.json", _labels("q.png"))
+    with pytest.raises(DataError, match="lies neither beside it nor"):
+        open_source(tmp_path / "far" / "off" / "list.json")
+    write_voc(tmp_path / "voc", BoxLabels(_labels("a", "gone"), ("cat",)))
+    _images(tmp_path / "voc" / "JPEGImages", "a.png")
+    with pytest.raises(FormatError, match=r"gone\.xml: there is no image 'gone'"):
+        open_source(tmp_path / "voc")
+    _images(tmp_path / "voc" / "JPEGImages", "a.jpg")
+    with pytest.raises(DataError, match="differ in their ending only"):
+        open_source(tmp_path / "voc")
+
+
+@pytest.mark.real
+def test_the_real_sets():
+    cells = open_source(unpacked("BCCD"))
+    assert (len(cells.ids), cells.classes) == (364, ("Platelets", "RBC", "WBC"))
+    assert Counter(cells.roles.values()) == {"test": 72}
+    boxes = Counter(thing["class"] for label in cells.truth.values() for thing in label["objects"])
+    assert boxes == {"RBC": 4155, "WBC": 372, "Platelets": 361}
+    coco = open_source(unpacked("coco_mini"))
+    assert (len(coco.ids), len(coco.classes), len(coco.numbers)) == (101, 80, 101)
+    assert Counter(coco.roles.values()) == {"validation": 51}
+    for item in coco.ids[::10]:
+        assert list(coco.size(item)) == coco.truth[item]["size"]

@@ -1,0 +1,73 @@
+"""Boxes over images in galleries and reports."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelwise.oracle import Pick
+from labelwise.report.boxed import LINE, SIDE, boxed
+from labelwise.report.curves import COLOURS_LIGHT
+from labelwise.report.gallery import write_gallery
+
+CLASSES = ("cat", "dog")
+
+
+def label(*objects, size=(200, 100)):
+    return {"size": list(size), "objects": [{"class": name, "box": list(box)} for name, *box in objects]}
+
+
+def colour(name):
+    return tuple(int(COLOURS_LIGHT[CLASSES.index(name)][k : k + 2], 16) for k in (1, 3, 5))
+
+
+def pixels(image):
+    return np.asarray(image.convert("RGB")).reshape(-1, 3)
+
+
+@pytest.mark.parametrize("size", [(200, 100), (100, 200), (20, 10), (4000, 2000)])
+def test_panels_have_one_size_whatever_the_image(size):
+    sheet = boxed(Image.new("RGB", size), CLASSES, {"a": label(size=size), "b": label(size=size)})
+    width, height = (SIDE, SIDE // 2) if size[0] > size[1] else (SIDE // 2, SIDE)
+    assert sheet.size == (2 * width + 4, height + LINE)
+
+
+def test_a_box_stands_where_it_was_drawn_in_the_colour_of_its_class():
+    image = Image.new("L", (200, 100))
+    sheet = boxed(image, CLASSES, {"labelled": label(("dog", 50, 20, 150, 80))}).crop((0, 0, SIDE, SIDE // 2))
+    found = (np.abs(np.asarray(sheet).astype(int) - colour("dog")) < 3).all(2)
+    rows, columns = np.nonzero(found)
+    scale = SIDE / 200
+    np.testing.assert_allclose(
+        [columns.min(), rows.min(), columns.max(), rows.max()], np.array([50, 20, 150, 80]) * scale, atol=1.5
+    )
+    assert not found[rows.min() + 5 : rows.max() - 5, columns.min() + 5 : columns.max() - 5].any(), "only its border"
+
+
+@pytest.mark.parametrize("box", [(-50, -50, 400, 300), (0, 0, 200, 100), (200, 100, 200, 100), (30, 40, 30, 40)])
+def test_boxes_at_the_edge_outside_or_without_area_are_drawn_all_the_same(box):
+    sheet = boxed(Image.new("RGB", (200, 100)), CLASSES, {"labelled": label(("cat", *box))})
+    assert (pixels(sheet) == colour("cat")).all(1).any()
+
+
+def test_scores_crowds_and_strange_classes():
+    one = {**label(("cat", 10, 10, 100, 90), ("fish", 20, 20, 40, 40), ("dog", 5, 5, 90, 90)), "extra": {}}
+    one["objects"][0]["score"] = 0.87
+    one["objects"][2]["crowd"] = True
+    shown = pixels(boxed(Image.new("RGB", (200, 100)), CLASSES, {"predicted": one}))
+    for name in CLASSES:
+        assert (shown == colour(name)).all(1).any()
+
+
+def test_a_gallery_with_large_pictures(tmp_path):
+    picture = boxed(Image.new("RGB", (200, 100)), CLASSES, {"predicted": label(), "labelled": label()})
+    picks = [Pick(str(i), str(i), i, 0.5, None, None) for i in range(3)]
+    page = write_gallery(tmp_path / "g.html", picks, image_of=lambda _: picture, title="Round 0", side=600).read_text()
+    assert 'class="cards wide"' in page
+    uri = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert Image.open(io.BytesIO(base64.b64decode(uri[1]))).size == picture.size
