@@ -41,7 +41,8 @@ class Found:
         new: images in the data that the project does not know.
         again: skipped as unreadable, and readable now.
         still: skipped as unreadable, and still so.
-        classes: class -> labels.
+        classes: class -> labels, of images or objects.
+        resized: ids whose boxes were drawn on an image of another size.
         warnings: in words.
     """
 
@@ -53,6 +54,7 @@ class Found:
     again: list[str] = field(default_factory=list)
     still: list[str] = field(default_factory=list)
     classes: dict[str, int] = field(default_factory=dict)
+    resized: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -122,6 +124,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
         LabelwiseError: something that stops the project from working at all.
     """
     from labelwise.assemble import check_names, make_strategy
+    from labelwise.campaign import class_counts
     from labelwise.project import open_images
 
     check_names(project.config)
@@ -140,8 +143,10 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     found.still = [item for item in before if item not in found.again]
     for item in found.still:
         found.unreadable.pop(item, None)
-    labels = [str(pool.target(p)) for p in pool.labeled]
-    found.classes = {name: labels.count(name) for name in project.config.classes}
+    if project.config.classes:
+        found.classes = class_counts(project.task, [pool.target(p) for p in pool.labeled])
+    if project.boxes:
+        found.resized = _resized(project, [item for item in chosen if item not in found.unreadable])
     project.campaign().offer.check([strategy])
     found.warnings = _warnings(project, found)
     return found
@@ -157,8 +162,19 @@ def _decode(project: Project, items: Sequence[str], found: Found, progress: Prog
     found.decoded = len(items)
 
 
+def _resized(project: Project, items: Sequence[str]) -> list[str]:
+    pool = project.pool
+    known = {pool.ids[p]: pool.target(p) for p in pool.labeled}
+    return [item for item in items if item in known and tuple(known[item]["size"]) != project.source.size(item)]
+
+
 def _warnings(project: Project, found: Found) -> list[str]:
     lines = []
+    if found.resized:
+        lines.append(
+            f"the labels of {console.counted(len(found.resized), 'image')} speak of another size than the file has, so "
+            f"their boxes may lie elsewhere: {_some(found.resized)}"
+        )
     if found.new:
         images = shlex.quote(project.config.images)
         lines.append(f"{console.counted(found.new, 'image')} not in the project yet: labelwise init {images} adds them")

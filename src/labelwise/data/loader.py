@@ -96,7 +96,7 @@ class PreparedImages(Dataset[Loaded]):
         return image
 
     @property
-    def in_memory(self) -> bool:
+    def decoded(self) -> bool:
         """Whether reading costs no decoding."""
         return self._block is not None or not len(self) or self.source.batch(list(self.ids[:1])) is not None
 
@@ -139,7 +139,7 @@ def batches(
         # without a generator of its own the loader draws a seed from the global stream
         generator=torch.Generator(),
     )
-    yield from loader if workers or images.in_memory else ahead(loader)
+    yield from loader if workers or images.decoded else ahead(loader)
 
 
 def ahead(parts: Iterable[T], *, depth: int = 2) -> Iterator[T]:
