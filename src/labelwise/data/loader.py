@@ -109,6 +109,11 @@ class PreparedImages(Dataset[Loaded]):
             self._block = torch.cat([part.images for part in loaded])
             self._kept.clear()
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of them lie in one block."""
+        return self._block is not None
+
     def move(self, device: torch.device) -> None:
         """Keeps the block on a device, where there is one and the images are all read."""
         if self._block is not None:
