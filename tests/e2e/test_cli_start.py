@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -57,10 +56,11 @@ def test_help_and_version_import_nothing_heavy(args: list[str]) -> None:
 
 def test_help_answers_in_half_a_second() -> None:
     best = float("inf")
-    for _ in range(5):  # the best of a few: other work on the machine is not ours
-        start = time.perf_counter()
+    for _ in range(5):  # the best of a few, of the processor: other work on the machine is not ours
+        start = os.times()
         assert labelwise_process("--help").returncode == 0
-        best = min(best, time.perf_counter() - start)
+        end = os.times()
+        best = min(best, end.children_user - start.children_user + end.children_system - start.children_system)
         if best < 0.5:
             break
     assert best < 0.5

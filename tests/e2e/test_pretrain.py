@@ -112,7 +112,7 @@ def test_a_backbone_that_was_not_trained(project: Path):
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_to_the_same_weights(project: Path):
-    arguments = [*QUICK[:2], "--epochs", "60", *QUICK[4:]]
+    arguments = [*QUICK[:2], "--epochs", "30", *QUICK[4:]]
     command = [sys.executable, "-m", "labelwise", "pretrain", *arguments, "--name", "killed"]
     unfinished = project / "pretrained" / "killed.unfinished"
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ)

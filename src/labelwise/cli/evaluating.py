@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +15,8 @@ from labelwise.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
     from labelwise.data.source import Source
-    from labelwise.frozen import FrozenImages
-    from labelwise.learner import Phase, Progress
+    from labelwise.evaluations import Evaluation
     from labelwise.learners.features import FeatureSource
-
-Metrics = dict[str, float]
 
 
 def register(app: typer.Typer) -> None:
@@ -81,11 +77,12 @@ def evaluate(
             raise ConfigError("--indices and --data need a protocol: labelwise evaluate linear --indices ...")
         training.own_weights(project, json=json)
         return
+    from labelwise.evaluations import Evaluation, of_files
     from labelwise.protocols import PROTOCOLS
 
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
-    how = How(protocol, views, neighbours, model, size, epochs, seeds)
+    how = Evaluation(protocol, views, neighbours, model, size, epochs, seeds)
     if bool(indices) != (data is not None):
         raise ConfigError("index files and data belong together: give --indices FILE and --data SOURCE, or neither")
     with Stages() as stages:
@@ -94,145 +91,13 @@ def evaluate(
             source, backbone = selecting.open_features(
                 data, features, weights, side, cache=cache, root=data_root, test_share=test_share
             )
-            sets = _of_files(source, indices or (), stages)
+            sets = of_files(source, indices or ())
         else:
             source, backbone, sets = _of_project(project, stages)
-        rows = how.measure(source, backbone, sets, stages)
-    _show(rows, how, json=json)
-
-
-@dataclass(frozen=True)
-class How:
-    """What a command asked for.
-
-    Args:
-        protocol: its name.
-        views: of each labelled image, for a linear head.
-        neighbours: of knn.
-        model: of a training from nothing.
-        size: side of its input.
-        epochs: instead of the published number.
-        seeds: trainings of each selection.
-    """
-
-    protocol: str
-    views: int = 1
-    neighbours: int = 1
-    model: str | None = None
-    size: int | None = None
-    epochs: int | None = None
-    seeds: int = 1
-
-    def measure(
-        self, source: Source, backbone: FeatureSource, sets: Mapping[str, Sequence[str]], progress: Progress
-    ) -> list[dict[str, Any]]:
-        """One row for each selection."""
         if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
             raise DataError(training.NO_TEST + ", or give --test-share to select and evaluate alike")
-        if self.protocol in ("linear", "knn"):
-            found = self._on_features(source, backbone, sets, progress)
-        else:
-            found = self._on_images(source, backbone, sets, progress)
-        classes = source.classes or ()
-        return [
-            {
-                "selection": name,
-                "labels": len(ids),
-                "coverage": 100 * len({source.truth[item] for item in ids}) / len(classes),
-                "accuracy": [one["accuracy"] for one in metrics],
-                "balanced_accuracy": [one["balanced_accuracy"] for one in metrics],
-            }
-            for (name, ids), metrics in zip(sets.items(), found, strict=True)
-        ]
-
-    def _on_features(
-        self, source: Source, backbone: FeatureSource, sets: Mapping[str, Sequence[str]], progress: Progress
-    ) -> list[list[Metrics]]:
-        from labelwise.frozen import frozen_images
-        from labelwise.learners.heads import LinearProtocol
-        from labelwise.protocols import cached_views, knn, labels_of, linear
-
-        used = {item for ids in sets.values() for item in ids}
-        tests = frozen_images(source, backbone, "test", progress=progress).labelled()
-        images: FrozenImages = frozen_images(_only(source, used), backbone, progress=progress)
-        asked = [labels_of(images, images.rows_of(ids), seed) for ids in sets.values() for seed in range(self.seeds)]
-        if self.protocol == "knn":
-            flat = knn(images, tests, asked, k=self.neighbours, progress=progress)
-        else:
-            how = (
-                LinearProtocol()
-                if self.epochs is None
-                else LinearProtocol(self.epochs, milestones=self._scaled(50, 75))
-            )
-            seen = None
-            if self.views > 1:
-                seen = cached_views(source, backbone.backbone, images, asked, views=self.views, progress=progress)
-            flat = linear(images, tests, asked, how=how, seen=seen, progress=progress)
-        return [flat[at : at + self.seeds] for at in range(0, len(flat), self.seeds)]
-
-    def _on_images(
-        self, source: Source, backbone: FeatureSource, sets: Mapping[str, Sequence[str]], progress: Progress
-    ) -> list[list[Metrics]]:
-        from labelwise.protocols import FINETUNE, SCRATCH, finetuning, from_scratch, trained
-
-        classes = tuple(source.classes or ())
-        index = {name: number for number, name in enumerate(classes)}
-
-        def pairs(ids: Sequence[str]) -> list[tuple[str, int]]:
-            return [(item, index[str(source.truth[item])]) for item in ids]
-
-        tests = pairs([i for i in source.ids if source.roles.get(i) == "test" and i in source.truth])
-        found = []
-        for ids in sets.values():
-            runs = []
-            for seed in range(self.seeds):
-                if self.protocol == "finetune":
-                    learner = finetuning(backbone.backbone, classes, phase=self._phase(FINETUNE))
-                else:
-                    side = self.size or _side(source)
-                    learner = from_scratch(
-                        self.model or "torchvision:resnet18", classes, side, phase=self._phase(SCRATCH)
-                    )
-                runs.append(trained(learner, source, pairs(ids), tests, seed=seed, progress=progress))
-            found.append(runs)
-        return found
-
-    def _scaled(self, *milestones: int) -> tuple[int, ...]:
-        return tuple(round(at * (self.epochs or 100) / 100) for at in milestones)
-
-    def _phase(self, phase: Phase) -> Phase:
-        if self.epochs is None:
-            return phase
-        return replace(phase, epochs=self.epochs, milestones=self._scaled(*phase.milestones))
-
-
-def _side(source: Source) -> int:
-    """Native side of small images; 224 for others, as published."""
-    height, width = source.load(source.ids[0]).shape[:2]
-    return max(height, width) if max(height, width) <= 64 else 224
-
-
-def _only(source: Source, ids: set[str]) -> Source:
-    from labelwise.data.views import View
-
-    return View(source, ids=sorted(ids), roles=dict.fromkeys(ids, "pool"))
-
-
-def _of_files(source: Source, files: Sequence[Path], progress: Progress) -> dict[str, list[str]]:
-    from labelwise.formats.indices_npy import read_indices
-
-    order = source.native_order()
-    allowed = frozenset(item for item in source.ids if source.roles.get(item, "pool") == "pool")
-    sets: dict[str, list[str]] = {}
-    for file in files:
-        chosen = read_indices(file, order, allowed=allowed)
-        bare = next((item for item in chosen if item not in source.truth), None)
-        if bare is not None:
-            raise DataError(f"{str(file)!r} chose {bare!r}, which has no label in {source!r}: give labelled data")
-        if not chosen:
-            raise DataError(f"{str(file)!r} chose nothing: there is nothing to learn from")
-        sets[file.stem if file.stem not in sets else str(file)] = chosen
-    return sets
+        rows = how.measure(source, backbone, sets, stages)
+    _show(rows, how, json=json)
 
 
 def _of_project(folder: Path | None, progress: Stages) -> tuple[Source, FeatureSource, dict[str, list[str]]]:
@@ -256,7 +121,7 @@ def _of_project(folder: Path | None, progress: Stages) -> tuple[Source, FeatureS
     return source, opened.features, {"labels of the project": labelled}
 
 
-def _show(rows: Sequence[dict[str, Any]], how: How, *, json: bool) -> None:
+def _show(rows: Sequence[dict[str, Any]], how: Evaluation, *, json: bool) -> None:
     if json:
         console.print_json({"protocol": how.protocol, "selections": rows})
         return
