@@ -41,10 +41,9 @@ class TorchLearner(Learner):
 
     Args:
         task: what is learnt.
-        model: a name (see ``Task.named_model``), or a function that returns a fresh ``nn.Module``; None: the
-            task's own small net.
-        embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes the
-            module's input; None: the input of the last linear layer.
+        model: a name (see ``Task.named_model``), or a function that returns a fresh net; None: the task's own small one.
+        embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes its input;
+            None: the input of the last linear layer.
         phases: what training consists of.
         weights: pretrained weights to start from (see ``labelwise.models.build``); only with a named model.
         members: networks in the ensemble; their probabilities are averaged.
