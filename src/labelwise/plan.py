@@ -54,8 +54,8 @@ class Offer:
                     )
                 if step.needs.truth and "per_image" not in self.learner.task.provides:
                     raise UnmetNeed(
-                        f"strategy {strategy.name!r} reads the one class of each image, and in {self.learner.task.name} "
-                        "an image has many or none: choose another strategy"
+                        f"strategy {strategy.name!r} reads the one class of each image, and in "
+                        f"{self.learner.task.name} an image has many or none: choose another strategy"
                     )
                 for signal in step.needs.signals:
                     self._check_signal(strategy, signal)

@@ -41,7 +41,7 @@ class TorchLearner(Learner):
 
     Args:
         task: what is learnt.
-        model: a name (see ``Task.named_model``), or a function that returns a fresh net; None: the task's own small one.
+        model: a name (see ``Task.named_model``), or a function that returns a fresh net; None: the task's own.
         embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes its input;
             None: the input of the last linear layer.
         phases: what training consists of.
@@ -53,8 +53,7 @@ class TorchLearner(Learner):
 
     Example:
         >>> from labelwise.tasks.classification import Classification
-        >>> build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))
-        >>> sorted(TorchLearner(Classification(("cat", "dog")), build).provides)
+        >>> sorted(TorchLearner(Classification(("cat", "dog")), "lenet").provides)
         ['embedding', 'logits', 'per_image', 'probs']
     """
 
