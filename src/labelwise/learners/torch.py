@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,8 +24,8 @@ from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
 from labelwise.rng import digest, generator
 from labelwise.signals.base import Draw, Probe, Signal, SignalRole, SignalTable
-from labelwise.signals.passes import Dropout, Members, Passes, Views
-from labelwise.task import Batch, Field, Outputs, Task
+from labelwise.signals.passes import Dropout, Members, Views
+from labelwise.task import Field, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -228,11 +228,8 @@ class TorchLearner(Learner):
             signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)
         }
         want = wanted_fields(signals)
-
-        def draw_pass(batch: Batch, passes: Passes, draw: int, first: Outputs) -> Outputs:
-            return networks.drawn(batch, passes, draw, seed, want, first)
-
-        collector = Collector(signals, draw_pass, states, role)
+        drawn = partial(networks.drawn, seed=seed, want=want)
+        collector = Collector(signals, drawn, states, role)
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
         kept: list[int] = []
