@@ -52,10 +52,10 @@ class Offer:
                         f"strategy {strategy.name!r} is an oracle: it reads hidden labels, which exist only in "
                         "simulated campaigns (labelwise compare). Choose another strategy"
                     )
-                if step.needs.truth and "per_image" not in self.learner.provides:
+                if step.needs.truth and "per_image" not in self.learner.task.provides:
                     raise UnmetNeed(
-                        f"strategy {strategy.name!r} reads one hidden class for each image, and the labels here are of "
-                        "objects: choose another strategy"
+                        f"strategy {strategy.name!r} reads the one class of each image, and in "
+                        f"{self.learner.task.name} an image has many or none: choose another strategy"
                     )
                 for signal in step.needs.signals:
                     self._check_signal(strategy, signal)

@@ -53,7 +53,7 @@ class Networks:
         return replace(first, probs_UC=torch.stack([o.probs_UC for o in (first, *others)]).mean(0))
 
     def drawn(
-        self, batch: Batch, passes: Passes, draw: int, seed: int, want: frozenset[Field], first: Outputs
+        self, batch: Batch, passes: Passes, draw: int, first: Outputs, *, seed: int, want: frozenset[Field]
     ) -> Outputs:
         """One stochastic pass over the units of the deterministic one.
 
@@ -61,9 +61,9 @@ class Networks:
             batch: the images.
             passes: where stochastic passes come from.
             draw: number of the pass.
+            first: outputs of the deterministic pass.
             seed: of all draws.
             want: fields besides probabilities.
-            first: outputs of the deterministic pass.
 
         Raises:
             UnmetNeed: members are to be drawn from, and there is one.

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,9 +26,9 @@ from labelwise.learners.training import Training, TrainingStep, build_heads, mak
 from labelwise.models.weights import file_digest, split_layout
 from labelwise.rng import digest, generator
 from labelwise.signals.base import Draw, Probe, Signal, SignalRole, SignalTable
-from labelwise.signals.passes import Dropout, Members, Passes, Views
+from labelwise.signals.passes import Dropout, Members, Views
 from labelwise.strategy import LinearHead
-from labelwise.task import Batch, Field, Outputs, Task
+from labelwise.task import Field, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -44,10 +44,9 @@ class TorchLearner(Learner):
 
     Args:
         task: what is learnt.
-        model: a name (see ``Task.named_model``), or a function that returns a fresh ``nn.Module``; None: the
-            task's own small net.
-        embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes the
-            module's input; None: the input of the last linear layer.
+        model: a name (see ``Task.named_model``), or a function that returns a fresh net; None: the task's own.
+        embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes its input;
+            None: the input of the last linear layer.
         phases: what training consists of.
         weights: pretrained weights to start from (see ``labelwise.models.build``); only with a named model.
         members: networks in the ensemble; their probabilities are averaged.
@@ -57,8 +56,7 @@ class TorchLearner(Learner):
 
     Example:
         >>> from labelwise.tasks.classification import Classification
-        >>> build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))
-        >>> sorted(TorchLearner(Classification(("cat", "dog")), build).provides)
+        >>> sorted(TorchLearner(Classification(("cat", "dog")), "lenet").provides)
         ['embedding', 'logits', 'per_image', 'probs']
     """
 
@@ -253,11 +251,8 @@ class TorchLearner(Learner):
             signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)
         }
         want = wanted_fields(signals)
-
-        def draw_pass(batch: Batch, passes: Passes, draw: int, first: Outputs) -> Outputs:
-            return networks.drawn(batch, passes, draw, seed, want, first)
-
-        collector = Collector(signals, draw_pass, states, role)
+        drawn = partial(networks.drawn, seed=seed, want=want)
+        collector = Collector(signals, drawn, states, role)
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
         kept: list[int] = []
