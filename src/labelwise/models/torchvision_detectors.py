@@ -50,7 +50,10 @@ def _backbone(name: str, make: Any, weights: str | None, **options: Any) -> Any:
         return _downloaded(name, lambda: make(weights="DEFAULT", **options))
     net = make(weights=None, **options)
     if weights is not None:
-        load_weights(net, weights)
+        # by way of the network that files are of: frozen statistics leave out what no file should
+        whole = make(weights=None, **{key: value for key, value in options.items() if key != "norm_layer"})
+        load_weights(whole, weights)
+        net.load_state_dict(whole.state_dict())
     return net
 
 
