@@ -78,7 +78,7 @@ def features(kind: str, rows: int, width: int) -> np.ndarray:
     if kind == "real":
         if OPTIONS["real"] is None:
             raise SystemExit("this cell needs --real FILE.npy with one row of features an image")
-        return np.ascontiguousarray(np.load(OPTIONS["real"], mmap_mode="r")[:rows], dtype=np.float32)
+        return np.array(np.load(OPTIONS["real"], mmap_mode="r")[:rows], dtype=np.float32)
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(100, width)).astype(np.float32)
     mixing = rng.normal(size=(16 if kind == "low_rank" else width, width)).astype(np.float32)
@@ -255,23 +255,23 @@ def _coverage(method: str, rows: int, k: int, *, peer: str | None, base: str, ki
     x = features(kind, rows, 512)
     given = {"probs": probabilities(rows, 10)} if method == "uherding" else {}
     if method == "prob_cover":
-        given["radius"] = 0.6
-    mine, picks = ours(method, k, embeddings=x, turns=1, **given)
+        given["radius"] = 0.4
+    mine, picks = ours(method, k, embeddings=x, turns=OPTIONS["turns"] if peer else 1, **given)
     found = [mine]
     if method in ("max_herding", "uherding"):
         reached(mine, "herding value", herding(x, picks.positions))
     if method == "prob_cover":
-        reached(mine, "covered", covered(x, picks.positions, 0.6))
+        reached(mine, "covered", covered(x, picks.positions, 0.4))
     if method in ("typiclust", "facility_location"):
         reached(mine, "mean distance to a pick", math.sqrt(inertia(x, x[picks.positions]) / len(x)))
     if peer:
-        options = {"n_classes": 100, "deltas": [0.6]} if peer == "ProbCover" else {}
+        options = {"n_classes": 100, "deltas": [0.4]} if peer == "ProbCover" else {}
         options |= {"metric_dict": {"gamma": 1.0}} if peer == "MaxHerding" else {}
         row, theirs = other(f"scikit-activeml {peer}", k, lambda: peers.skactiveml(peer, x, k, **options))
         if peer == "MaxHerding":
             reached(row, "herding value", herding(x, theirs))
         if peer == "ProbCover":
-            reached(row, "covered", covered(x, theirs, 0.6))
+            reached(row, "covered", covered(x, theirs, 0.4))
         if peer == "TypiClust":
             reached(row, "mean distance to a pick", math.sqrt(inertia(x, x[theirs]) / len(x)))
         found.append(row)

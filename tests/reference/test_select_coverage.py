@@ -139,9 +139,9 @@ def test_from_the_sample_to_the_list_on_the_way(monkeypatch):
     lists = []
     read = module._Listed._read
 
-    def watched(self):
+    def watched(self, pairs):
         lists.append(len(self.cover.picks))
-        return read(self)
+        return read(self, pairs)
 
     monkeypatch.setattr(module._Listed, "_read", watched)
     monkeypatch.setattr(module, "_PAIRS", 60 * 600)

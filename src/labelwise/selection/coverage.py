@@ -24,7 +24,7 @@ _FIRST = 1024  # rows that stand for the pool at the first pick
 _PER_PICK = 16  # and at the least for each pick
 _HEAD = 8  # best estimates whose true gains are computed
 _ASKED = 128  # rows by which the number of pairs is judged
-_PAIRS = 1 << 24  # pairs that are listed, 8 bytes each, 20 while the list is made
+_PAIRS = 1 << 24  # pairs that are listed, 8 bytes each, some 30 while the list is made
 _PAIRS_PER_ROW = 128  # or so many for each candidate, if that is more
 _LEAST = 1e-5  # gains below this are left out of the list
 
@@ -68,7 +68,7 @@ def greedy_coverage(
             positions out of range or twice, a candidate that is labelled.
 
     Cost:
-        M^2 D operations for the pairs and about as many before, while they do not fit; then O(pairs) in all. Memory: 20
+        M^2 D operations for the pairs and about as many before, while they do not fit; then O(pairs) in all. Memory: 30
         bytes a pair, for at most 17 million pairs or 128 a row, and the candidates once more in float32 up to 2 GB.
 
     Example:
@@ -101,8 +101,9 @@ def greedy_coverage(
             if float(cover.own_M.sum()) < _LEAST:
                 cover.take_any(k - number)
                 break
-            if _Listed.expected(cover, rng) <= max(_PAIRS, _PAIRS_PER_ROW * len(pool)):
-                gains = _Listed(cover)
+            expected = _Listed.expected(cover, rng)
+            if expected <= max(_PAIRS, _PAIRS_PER_ROW * len(pool)):
+                gains = _Listed(cover, int(expected))
         gains.pick()
     places = torch.tensor(cover.picks, dtype=torch.int64, device=space.device)
     return candidates[order][places], torch.tensor(cover.gains, device=space.device)
@@ -262,10 +263,10 @@ class _Listed:
     A pick only reads the pairs of the rows that it came nearer to. The list lies on the host, in compressed rows.
     """
 
-    def __init__(self, cover: _Cover) -> None:
+    def __init__(self, cover: _Cover, expected: int) -> None:
         self.cover = cover
         self.others_M = np.zeros(len(cover.pool))
-        self.pairs = self._read()
+        self.pairs = self._read(_Pairs(expected))
         self.weight_M = cover.weight_M.cpu().numpy()
         self.near_M = cover.near_M.cpu().numpy().copy()
 
@@ -297,11 +298,10 @@ class _Listed:
         self.others_M -= np.bincount(read.indices, lost_E, minlength=len(self.others_M))
         self.cover.take(place, float(gain_M[place]), torch.from_numpy(self.near_M).to(self.cover.near_M.device))
 
-    def _read(self) -> sparse.csr_array:
+    def _read(self, pairs: _Pairs) -> sparse.csr_array:
         """The pairs, in both directions, and on the way what each candidate would give all others."""
-        pool = self.cover.pool
+        pool, near_M = self.cover.pool, self.cover.near_M
         others_M = torch.zeros(len(pool), dtype=torch.float64, device=pool.rows_M.device)
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
         for number, left in enumerate(pool.parts):
             report("pairs that matter", number, len(pool.parts))
             points_B = pool.block(left)
@@ -309,22 +309,14 @@ class _Listed:
                 near_BC = pool.between(points_B, pool.block(right))
                 if left == right:
                     near_BC.fill_diagonal_(0.0)
-                rows_F, columns_F, values_F = self._that_matter(near_BC, left, right)
-                found.append((rows_F, columns_F, values_F))
+                place_F = flat(near_BC > torch.minimum(near_M[left, None], near_M[right]) + _LEAST)
+                found = near_BC.view(-1)[place_F]
+                pairs.add(left.start + place_F // near_BC.shape[1], right.start + place_F % near_BC.shape[1], found)
                 if left != right:
-                    found.append((columns_F, rows_F, values_F))
+                    pairs.mirror(len(found))
                 self._give(near_BC, left, right, others_M)
         self.others_M = others_M.cpu().numpy()
-        rows_E, columns_E, values_E = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
-        return sparse.coo_array((values_E, (rows_E, columns_E)), shape=(len(pool), len(pool))).tocsr()
-
-    def _that_matter(self, near_BC: Tensor, left: slice, right: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows and columns, int32, and similarities of the pairs of which one can still come nearer."""
-        near_M = self.cover.near_M
-        place_F = flat(near_BC > torch.minimum(near_M[left, None], near_M[right]) + _LEAST)
-        width = near_BC.shape[1]
-        rows_F, columns_F = (left.start + place_F // width).int(), (right.start + place_F % width).int()
-        return rows_F, columns_F, near_BC.view(-1)[place_F]
+        return pairs.matrix(len(pool))
 
     def _give(self, near_BC: Tensor, left: slice, right: slice, others_M: Tensor) -> None:
         """Adds what the rows of two blocks would give each other; the similarities are used up."""
@@ -332,3 +324,46 @@ class _Listed:
         if left != right:
             others_M[left] += (near_BC - near_M[right]).clamp_min_(0.0) @ weight_M[right]
         others_M[right] += weight_M[left] @ near_BC.sub_(near_M[left, None]).clamp_min_(0.0)
+
+
+class _Pairs:
+    """Rows, columns and similarities of pairs, each in one array that grows.
+
+    Many small arrays, kept while blocks come and go between them, would leave holes of ten times their size.
+    """
+
+    def __init__(self, expected: int) -> None:
+        room = expected + expected // 8 + 1024
+        self.rows, self.columns = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32)
+        self.values = np.empty(room, dtype=np.float32)
+        self.count = 0
+
+    def add(self, rows_F: Tensor, columns_F: Tensor, values_F: Tensor) -> None:
+        """Append some pairs."""
+        new = self._room(len(values_F))
+        for array, found_F in ((self.rows, rows_F), (self.columns, columns_F), (self.values, values_F)):
+            array[new] = found_F.cpu().numpy()
+
+    def mirror(self, last: int) -> None:
+        """Append the last pairs once more, in the other direction."""
+        new = self._room(last)
+        old = slice(new.start - last, new.start)
+        self.rows[new], self.columns[new] = self.columns[old], self.rows[old]
+        self.values[new] = self.values[old]
+
+    def matrix(self, size: int) -> sparse.csr_array:
+        """All of them in compressed rows."""
+        kept = slice(0, self.count)
+        pairs = (self.values[kept], (self.rows[kept], self.columns[kept]))
+        return sparse.coo_array(pairs, shape=(size, size)).tocsr()
+
+    def _room(self, more: int) -> slice:
+        new = slice(self.count, self.count + more)
+        if new.stop > len(self.values):
+            room = new.stop + new.stop // 2
+            for name in ("rows", "columns", "values"):
+                grown = np.empty(room, dtype=getattr(self, name).dtype)
+                grown[: self.count] = getattr(self, name)[: self.count]
+                setattr(self, name, grown)
+        self.count = new.stop
+        return new

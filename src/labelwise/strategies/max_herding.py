@@ -29,7 +29,7 @@ class MaxHerding(Covering):
     Raises:
         DataError: embeddings that are not finite.
 
-    Cost: about 2 M^2 D operations, mostly for the pairs of items that can still come nearer, and 20 bytes for each of
+    Cost: about 2 M^2 D operations, mostly for the pairs of items that can still come nearer, and 30 bytes for each of
         at most 17 million of these (or 128 a candidate); never all pairs.
 
     Example:
