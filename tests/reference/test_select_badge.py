@@ -162,3 +162,22 @@ def test_the_budget_is_met(probs):
 def test_a_wrong_number_of_classes_is_refused():
     with pytest.raises(ConfigError, match="top must be at least 1"):
         lw.select("badge", 1, probs=[[0.5, 0.5]], embeddings=[[1.0]], top=0)
+
+
+@pytest.mark.parametrize("measure", ["margin", "least_confidence"])
+def test_scaled_badge_is_k_means_plus_plus_on_scaled_rows(measure):
+    rng = np.random.default_rng(3)
+    rows, probs = rng.normal(size=(60, 5)), rng.dirichlet(np.ones(4), size=60)
+    ordered = np.sort(probs, axis=1)
+    doubt = 1 - ordered[:, -1] + (ordered[:, -2] if measure == "margin" else 0)
+    scaled = rows * doubt[:, None]
+    counts = np.zeros(60)
+    for seed in range(400):
+        first, second = lw.select("scaled_badge", 2, embeddings=rows, probs=probs, measure=measure, seed=seed).positions
+        assert first == np.linalg.norm(scaled, axis=1).argmax()
+        counts[second] += 1
+    expected = ((scaled - scaled[first]) ** 2).sum(1)
+    expected *= 400 / expected.sum()
+    likely = expected > 5
+    statistic = float((((counts - expected) ** 2)[likely] / expected[likely]).sum())
+    assert statistic < 3 * likely.sum(), "the draws are those of D^2 sampling"
