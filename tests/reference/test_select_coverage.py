@@ -124,6 +124,25 @@ def test_a_sample_of_rows_reaches_nearly_what_all_rows_reach(kind, held, monkeyp
         assert reached >= 0.985 * best
 
 
+def test_estimates_from_a_sample_are_right_in_the_mean(monkeypatch):
+    """With weights that only a few rows have: also those of the rows that are in the sample themselves."""
+    monkeypatch.setattr(module, "_FIRST", 64)
+    rows, weights = drawn("clusters", count=150).astype(np.float32), generator(6).random(150) ** 6
+    weights /= weights.sum()
+    space = module.Space.of(rows)
+    pool = module.SimilarPool(space, torch.arange(150), Gaussian(2.0))
+    level = pool.similarity_to(torch.tensor([3, 40]))
+    exact = weights @ np.maximum(0, similarities(rows, Gaussian(2.0)) - level.double().numpy()[:, None])
+    found = []
+    for seed in range(300):
+        cover = module._Cover(pool, torch.from_numpy(weights), level)
+        sample = module._Drawn(cover, generator(seed))
+        sample._grow(64)
+        found.append((sample.sum_M / len(sample.place_R) + cover.own_M).numpy())
+    error = np.std(found, axis=0) / np.sqrt(300)
+    assert (np.abs(np.mean(found, axis=0) - exact) < 4.5 * error + 1e-6).all()
+
+
 def plain_loop(rows, k, similarity, weights):
     near, weights = similarities(rows, similarity), weights / weights.sum()
     level, picks = np.zeros(len(near)), []
