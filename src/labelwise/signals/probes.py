@@ -77,7 +77,8 @@ class LossSlope(Probe):
 def _load_forward_mode() -> None:
     """Loads what the first forward-mode derivative loads: torch warns about its own use of ``torch.jit`` there."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+        # a FutureWarning in some releases, a DeprecationWarning in others
+        warnings.filterwarnings("ignore", message=".*torch.jit.script")
         jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
 
 
