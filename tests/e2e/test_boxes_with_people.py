@@ -11,34 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
-from labelwise.cli.app import app
+from commands import as_json, refused, run
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import read_coco, write_coco
 from labelwise.project import open_project
 
 NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
-    return result
-
-
-def as_json(*arguments: object) -> Any:
-    return json.loads(run(*arguments, "--json").stdout)
-
-
-def refused(*arguments: object) -> str:
-    result = run(*arguments, code=1)
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert result.stdout == ""
-    return result.stderr
 
 
 @pytest.fixture

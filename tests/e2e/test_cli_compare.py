@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from click.testing import Result
 from PIL import Image
 from sklearn.datasets import load_digits
-from typer.testing import CliRunner
 
-from labelwise.cli.app import app
+from commands import as_json, refused, run
 from labelwise.recipes import find, shipped, shipped_plan
 
 SMALL = ("--initial", 10, "--batch", 5, "--rounds", 2, "--seeds", 2, "--backbone", "pixels")
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
-    return result
-
-
-def as_json(*arguments: object) -> Any:
-    return json.loads(run(*arguments, "--json").stdout)
-
-
-def refused(*arguments: object) -> str:
-    result = run(*arguments, code=1)
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert result.stdout == ""
-    return result.stderr
 
 
 @pytest.fixture

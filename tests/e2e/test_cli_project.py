@@ -8,40 +8,17 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from click.testing import Result
 from PIL import Image
 from sklearn.datasets import load_digits
-from typer.testing import CliRunner
 
-from labelwise.cli.app import app
+from commands import as_json, refused, run
 from labelwise.project import open_project
 
 CLASSES = ",".join("0123456789")
-
-
-def run(*arguments: object, code: int = 0, typed: str | None = None) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=typed)
-    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
-    return result
-
-
-def as_json(*arguments: object) -> Any:
-    """The result of a command; nothing but JSON on standard output."""
-    return json.loads(run(*arguments, "--json").stdout)
-
-
-def refused(*arguments: object) -> str:
-    result = run(*arguments, code=1)
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
-    return result.stderr
 
 
 def answers(path: Path, rows: Sequence[tuple[str, str]]) -> Path:

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from click.testing import Result
-from typer.testing import CliRunner
 
+from commands import as_json, refused, run
 from labelwise import sizes
-from labelwise.cli.app import app
 from labelwise.config import SizesConfig, parse
 from labelwise.errors import ConfigError, DataError
 from labelwise.recipes import find
@@ -33,23 +31,6 @@ RECIPE = {
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
-    return result
-
-
-def as_json(*arguments: object) -> Any:
-    return json.loads(run(*arguments, "--json").stdout)
-
-
-def refused(*arguments: object) -> str:
-    result = run(*arguments, code=1)
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
 
 
 # ---- select and evaluate --------------------------------------------------------------------------------------------
