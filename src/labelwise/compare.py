@@ -64,6 +64,18 @@ def _not_heard(strategy: str, seed: int, before: bool) -> None:
     pass
 
 
+#: what the report's checklist reads, and every simulated study of this package keeps
+SAME_FOR_ALL = {
+    "paired": True,
+    "validation": 0,
+    "reference": 0,
+    "early_stopping": "none",
+    "tuning": "none: one configuration for every strategy",
+    "classes_from": "user",
+    "ties": "by the selection stream",
+}
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A recipe, its data and a folder: runs every strategy with every seed, resuming what was begun.
@@ -313,13 +325,7 @@ class Comparison:
                 "pool": "resize and normalise, deterministic",
             },
             "streams": ["initial", "fit (weights, order, augmentation)", "select", "draw"],
-            "paired": True,
-            "validation": 0,
-            "reference": 0,
-            "early_stopping": "none",
-            "tuning": "none: one configuration for every strategy",
-            "classes_from": "user",
-            "ties": "by the selection stream",
+            **SAME_FOR_ALL,
             "seeds": list(recipe.seeds),
             "command": f"labelwise compare {shlex.quote(str(self.folder / 'recipe.yaml'))}",
         }

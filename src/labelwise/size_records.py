@@ -17,7 +17,7 @@ from torch import Tensor
 
 from labelwise.assemble import make_task
 from labelwise.campaign import peak_mb
-from labelwise.compare import describe_pool, environment
+from labelwise.compare import SAME_FOR_ALL, describe_pool, environment
 from labelwise.config import InputConfig
 from labelwise.report.records import RoundRecord, RunRecord, Study
 
@@ -159,13 +159,7 @@ def _settings(recipe: SizesConfig, evaluator: str, folder: Path, pretraining: st
         "candidates": "all",
         "transforms": {"train": "none", "pool": "resize and normalise, deterministic"},
         "streams": ["fit (weights, order)", "select"],
-        "paired": True,
-        "validation": 0,
-        "reference": 0,
-        "early_stopping": "none",
-        "tuning": "none: one configuration for every strategy",
-        "classes_from": "user",
-        "ties": "by the selection stream",
+        **SAME_FOR_ALL,
         "seeds": list(recipe.seeds),
         "command": f"labelwise compare {shlex.quote(str(folder / 'recipe.yaml'))}",
     }

@@ -75,13 +75,12 @@ def prob_cover(
     labeled = as_positions([] if labeled_L is None else labeled_L, len(rows_ND), "labelled", device=rows_ND.device)
     candidates = free_candidates(candidates_M, labeled, len(rows_ND))
     check_budget(k, len(candidates))
+    if k == 0:
+        return candidates[:0], candidates[:0]
     joint_J = torch.cat([labeled, candidates])
     # shuffled, so that the first of equal counts is any of them; the cover is short work: on the host
     order_J = torch.from_numpy(rng.permutation(len(joint_J)))
-    graph = within(rows_ND, radius, among=joint_J, unit=unit) if k else None
-    if graph is None:
-        return candidates[:0], candidates[:0]
-    balls = _Balls(graph, joint_J.cpu()[order_J])
+    balls = _Balls(within(rows_ND, radius, among=joint_J, unit=unit), joint_J.cpu()[order_J])
     balls.cover(labeled.cpu())
     free_N = torch.zeros(len(rows_ND), dtype=torch.bool)
     free_N[candidates.cpu()] = True

@@ -6,6 +6,10 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
+from labelwise.selection.coverage import greedy_coverage
+from labelwise.selection.similarity import Cosine, Gaussian
 from labelwise.signals.plain import Embedding
 from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
@@ -34,3 +38,19 @@ class Covering(Strategy):
     @abstractmethod
     def _choose(self, query: Query) -> Selection:
         """The picks."""
+
+
+def soft_cover(
+    query: Query, signal: Embedding, similarity: Gaussian | Cosine, weight_M: Tensor | None = None
+) -> Selection:
+    """The picks that bring the candidates nearest to what is labelled or picked; see ``greedy_coverage``."""
+    picks_K, gains_K = greedy_coverage(
+        query.matrix(signal),
+        query.budget,
+        similarity=similarity,
+        weight_M=weight_M,
+        labeled_L=query.labeled_L,
+        candidates_M=query.unlabeled_M,
+        rng=query.rng,
+    )
+    return Selection(picks_K.cpu(), gains_K.cpu())

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwise.selection.coverage import greedy_coverage
 from labelwise.selection.similarity import Cosine
-from labelwise.strategies.covering import Covering
+from labelwise.strategies.covering import Covering, soft_cover
 from labelwise.strategy import Query, Selection
 
 
@@ -43,12 +42,4 @@ class FacilityLocation(Covering):
     name: ClassVar[str] = "facility_location"
 
     def _choose(self, query: Query) -> Selection:
-        picks_K, gains_K = greedy_coverage(
-            query.matrix(self.signal),
-            query.budget,
-            similarity=Cosine(),
-            labeled_L=query.labeled_L,
-            candidates_M=query.unlabeled_M,
-            rng=query.rng,
-        )
-        return Selection(picks_K.cpu(), gains_K.cpu())
+        return soft_cover(query, self.signal, Cosine())

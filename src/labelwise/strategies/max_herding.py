@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwise.selection.coverage import greedy_coverage
 from labelwise.selection.similarity import Gaussian
-from labelwise.strategies.covering import Covering
+from labelwise.strategies.covering import Covering, soft_cover
 from labelwise.strategy import Query, Selection
 
 
@@ -55,12 +54,4 @@ class MaxHerding(Covering):
             raise ValueError(f"radius must be a finite number above 0, got {self.radius}")
 
     def _choose(self, query: Query) -> Selection:
-        picks_K, gains_K = greedy_coverage(
-            query.matrix(self.signal),
-            query.budget,
-            similarity=Gaussian(self.radius, unit=self.normalise),
-            labeled_L=query.labeled_L,
-            candidates_M=query.unlabeled_M,
-            rng=query.rng,
-        )
-        return Selection(picks_K.cpu(), gains_K.cpu())
+        return soft_cover(query, self.signal, Gaussian(self.radius, unit=self.normalise))

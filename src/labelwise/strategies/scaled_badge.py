@@ -61,5 +61,4 @@ class ScaledBadge(Strategy):
             first="longest",
             rng=query.rng,
         )
-        rows_K = rows_K.cpu()
-        return Selection(query.unlabeled_M[rows_K])
+        return Selection(query.unlabeled_M[rows_K.cpu()])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 
 from labelwise.selection.calibration import left_out_accuracy, softened, temperature_for
-from labelwise.selection.coverage import greedy_coverage
 from labelwise.selection.neighbours import nearest
 from labelwise.selection.similarity import Gaussian
 from labelwise.signals.plain import MEASURES, Embedding, Measure, Probs
+from labelwise.strategies.covering import soft_cover
 from labelwise.strategies.max_herding import MaxHerding
 from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
@@ -89,21 +89,11 @@ class UHerding(Strategy):
         return self if len(query.labeled_L) else MaxHerding(radius=self.radius or WIDEST, features=self.features)
 
     def _choose(self, query: Query) -> Selection:
-        embeddings_ND = query.matrix(Embedding(self.features))
         temperature = self.temperature or self._temperature(query)
         radius = self.radius or self._radius(query)
-        weight_M = MEASURES[self.measure](softened(query.pool(PROBS), temperature))
-        picks_K, gains_K = greedy_coverage(
-            embeddings_ND,
-            query.budget,
-            similarity=Gaussian(radius, unit=True),
-            weight_M=weight_M.clamp_min(0.0),
-            labeled_L=query.labeled_L,
-            candidates_M=query.unlabeled_M,
-            rng=query.rng,
-        )
-        note = f"uherding: radius {radius:.4g}, temperature {temperature:.4g}"
-        return Selection(picks_K.cpu(), gains_K.cpu(), (note,))
+        weight_M = MEASURES[self.measure](softened(query.pool(PROBS), temperature)).clamp_min(0.0)
+        chosen = soft_cover(query, Embedding(self.features), Gaussian(radius, unit=True), weight_M)
+        return replace(chosen, notes=(f"uherding: radius {radius:.4g}, temperature {temperature:.4g}",))
 
     def _temperature(self, query: Query) -> float:
         if query.labels_L is None:
