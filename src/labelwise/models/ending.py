@@ -22,7 +22,7 @@ def last_layer(model: nn.Module, embedding: str, example: Tensor) -> nn.Linear |
         example: images that differ from each other, (B, channels, height, width).
 
     Example:
-        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
         >>> last_layer(net, "2", torch.rand(2, 1, 2, 2))
         Linear(in_features=3, out_features=2, bias=True)
         >>> last_layer(net, "1", torch.rand(2, 1, 2, 2)) is None
