@@ -1,13 +1,17 @@
-"""Targets of tasks whose label is more than a number. Shape letters: G objects of one image."""
+"""Targets of tasks whose label is more than a number. Shape letters: G objects of one image, H x W pixels of a mask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
 
 import torch
 from torch import Tensor
+
+#: the value of a pixel of a mask that is neither right nor wrong: no loss, left out of metrics
+IGNORE = 255
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -149,3 +153,105 @@ class Boxes:
 def areas(corners_G4: Tensor) -> Tensor:
     """(G,) areas; boxes with swapped corners have none."""
     return (corners_G4[:, 2] - corners_G4[:, 0]).clamp_min(0) * (corners_G4[:, 3] - corners_G4[:, 1]).clamp_min(0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Mask:
+    """The class of every pixel of one image, or of a window of it: what lies outside the window is ignored.
+
+    A window keeps the label of a small region small: thousands of them are in memory before they are merged.
+
+    Args:
+        classes_HW: uint8 class indices, ``IGNORE`` where a pixel has none.
+        size: (width, height) of the original image in pixels.
+        at: (x, y) of the window's upper left pixel in the image.
+
+    Raises:
+        ValueError: a window that leaves the image, or another type.
+
+    Example:
+        >>> left = Mask(torch.zeros(2, 2, dtype=torch.uint8), size=(4, 2))
+        >>> right = Mask(torch.ones(2, 1, dtype=torch.uint8), size=(4, 2), at=(3, 0))
+        >>> Mask.join([left, right]).whole().tolist()
+        [[0, 0, 255, 1], [0, 0, 255, 1]]
+    """
+
+    classes_HW: Tensor
+    size: tuple[int, int]
+    at: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.classes_HW.dtype != torch.uint8 or self.classes_HW.dim() != 2:
+            shape = tuple(self.classes_HW.shape)
+            raise ValueError(f"a mask is uint8 of shape (H, W), got {self.classes_HW.dtype} of shape {shape}")
+        (height, width), (x, y) = self.classes_HW.shape, self.at
+        if x < 0 or y < 0 or x + width > self.size[0] or y + height > self.size[1]:
+            raise ValueError(
+                f"a window of {width} x {height} pixels at {self.at} leaves the image of {self.size[0]} x {self.size[1]}"
+            )
+
+    @classmethod
+    def unknown(cls, size: tuple[int, int]) -> Mask:
+        """An image of which no pixel is labelled."""
+        return cls(torch.empty(0, 0, dtype=torch.uint8), size)
+
+    @classmethod
+    def join(cls, parts: Sequence[Mask]) -> Mask:
+        """What several partial masks of one image say together; where they contradict, the last one holds.
+
+        Raises:
+            ValueError: images of different sizes.
+        """
+        sizes = sorted({part.size for part in parts})
+        if len(sizes) != 1:
+            raise ValueError(f"masks of images of sizes {sizes} cannot be joined: give those of one image")
+        joined = cls.unknown(sizes[0]).whole()
+        for part in parts:
+            (x, y), (height, width) = part.at, part.classes_HW.shape
+            there = joined[y : y + height, x : x + width]
+            joined[y : y + height, x : x + width] = torch.where(part.known, part.classes_HW, there)
+        return cls(joined, sizes[0])
+
+    @property
+    def known(self) -> Tensor:
+        """bool, which pixels of the window have a class."""
+        return self.classes_HW != IGNORE
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels have a class."""
+        return int(self.known.sum())
+
+    def whole(self) -> Tensor:
+        """uint8 (height, width) of the whole image; itself where the window is the image."""
+        width, height = self.size
+        if self.classes_HW.shape == (height, width):
+            return self.classes_HW
+        full = self.classes_HW.new_full((height, width), IGNORE)
+        (x, y), (rows, columns) = self.at, self.classes_HW.shape
+        full[y : y + rows, x : x + columns] = self.classes_HW
+        return full
+
+    def cropped(self) -> Mask:
+        """The same mask in the smallest window that holds all pixels with a class."""
+        rows = torch.nonzero(self.known.any(1)).flatten()
+        if not len(rows):
+            return Mask.unknown(self.size)
+        columns = torch.nonzero(self.known.any(0)).flatten()
+        top, left = int(rows[0]), int(columns[0])
+        window = self.classes_HW[top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
+        return Mask(window.clone(), self.size, (self.at[0] + left, self.at[1] + top))
+
+    def to(self, device: torch.device | str) -> Mask:
+        """The same mask on another device."""
+        return replace(self, classes_HW=self.classes_HW.to(device, non_blocking=True))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mask) and self.size == other.size and torch.equal(self.whole(), other.whole())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        # a digest stands for the pixels: it becomes part of cache keys
+        pixels = blake2b(self.whole().cpu().numpy().tobytes(), digest_size=16).hexdigest()
+        return f"Mask(size={self.size}, pixels={pixels})"

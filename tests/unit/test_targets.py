@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labelwise.targets import Boxes
+from labelwise.targets import IGNORE, Boxes, Mask
 
 
 def test_pixels_become_fractions_and_come_back():
@@ -78,3 +78,48 @@ def test_shapes_that_do_not_fit_are_refused(parts):
     corners, classes, ignore = parts
     with pytest.raises(ValueError, match="shape"):
         Boxes(corners, torch.zeros(classes, dtype=torch.int64), torch.zeros(ignore, dtype=torch.bool), (1, 1))
+
+
+# ---- masks ----------------------------------------------------------------------------------------------------------
+
+
+def window(values, size, at=(0, 0)):
+    return Mask(torch.tensor(values, dtype=torch.uint8), size, at)
+
+
+def test_windows_of_a_mask_join_and_the_last_word_holds():
+    first = window([[0, 1], [IGNORE, 2]], (4, 3), (1, 1))
+    second = window([[3], [4]], (4, 3), (2, 1))
+    joined = Mask.join([first, second])
+    assert joined.whole().tolist() == [[255] * 4, [255, 0, 3, 255], [255, 255, 4, 255]]
+    assert Mask.join([second, first]).whole()[1:, 2].tolist() == [1, 2]
+    assert joined.pixels == 3
+    assert joined.cropped().at == (1, 1)
+    assert joined.cropped().classes_HW.shape == (2, 2)
+    assert joined.cropped() == joined
+    assert repr(joined.cropped()) == repr(joined)
+    assert joined != first
+    with pytest.raises(ValueError, match="different|sizes"):
+        Mask.join([first, Mask.unknown((3, 4))])
+
+
+def test_an_unknown_mask_has_no_pixel():
+    nothing = Mask.unknown((5, 2))
+    assert nothing.pixels == 0
+    assert nothing.whole().shape == (2, 5)
+    assert nothing.cropped() == nothing
+    assert Mask.join([nothing]).whole().eq(IGNORE).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "at"),
+    [
+        (torch.zeros(2, 2), (0, 0)),
+        (torch.zeros(2, 2, dtype=torch.uint8), (3, 0)),
+        (torch.zeros(2, 2, dtype=torch.uint8), (0, -1)),
+        (torch.zeros(2, dtype=torch.uint8), (0, 0)),
+    ],
+)
+def test_what_is_no_window_of_the_image_is_refused(values, at):
+    with pytest.raises(ValueError, match="window|uint8"):
+        Mask(values, (4, 2), at)
