@@ -187,7 +187,7 @@ class Mask:
         (height, width), (x, y) = self.classes_HW.shape, self.at
         if x < 0 or y < 0 or x + width > self.size[0] or y + height > self.size[1]:
             raise ValueError(
-                f"a window of {width} x {height} pixels at {self.at} leaves the image of {self.size[0]} x {self.size[1]}"
+                f"a window of {width} x {height} pixels at {self.at} leaves the image ({self.size[0]} x {self.size[1]})"
             )
 
     @classmethod

@@ -99,7 +99,7 @@ def test_windows_of_a_mask_join_and_the_last_word_holds():
     assert joined.cropped() == joined
     assert repr(joined.cropped()) == repr(joined)
     assert joined != first
-    with pytest.raises(ValueError, match="different|sizes"):
+    with pytest.raises(ValueError, match="sizes"):
         Mask.join([first, Mask.unknown((3, 4))])
 
 
@@ -121,5 +121,5 @@ def test_an_unknown_mask_has_no_pixel():
     ],
 )
 def test_what_is_no_window_of_the_image_is_refused(values, at):
-    with pytest.raises(ValueError, match="window|uint8"):
+    with pytest.raises(ValueError, match=r"window|uint8"):
         Mask(values, (4, 2), at)
