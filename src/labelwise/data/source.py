@@ -28,6 +28,8 @@ class Source(ABC):
     root: Path | None = None
     #: class names in index order, when the data say so (folder names, a data set's own list); else None
     classes: tuple[str, ...] | None = None
+    #: colour of each class, when the data say so (masks often do); else None
+    palette: tuple[tuple[int, int, int], ...] | None = None
     #: id -> raw label (the class name, for classification), where labels lie on disk; only a held-back oracle and
     #: ``init`` read it
     truth: Mapping[str, Any] = {}
@@ -68,6 +70,14 @@ class Source(ABC):
         image = self.load(item_id)
         height, width = image.shape[-2:] if not hasattr(image, "strides") else image.shape[:2]
         return int(width), int(height)
+
+    def within(self, item_id: str) -> tuple[str, str | None]:
+        """The image that an item lies in, and which region of it the item is; None for a whole image."""
+        return item_id, None
+
+    def instances(self, item_id: str) -> np.ndarray | None:
+        """(H, W) which object each pixel of an image belongs to, where the data say so; any integers."""
+        return None
 
     def batch(self, item_ids: Sequence[str]) -> np.ndarray | None:
         """Many images at once as uint8 (B, H, W, C), where they lie in one array; None where each has to be loaded."""

@@ -68,6 +68,7 @@ class View(Source):
     ) -> None:
         self.source = source
         self.root = source.root
+        self.palette = source.palette if classes is None else None
         self.ids = source.ids if ids is None else tuple(sorted(ids))
         self.classes = source.classes if classes is None else tuple(classes)
         self.truth = source.truth if truth is None else truth
@@ -107,6 +108,14 @@ class View(Source):
     def batch(self, item_ids: Sequence[str]) -> np.ndarray | None:
         """As the original."""
         return self.source.batch(item_ids)
+
+    def within(self, item_id: str) -> tuple[str, str | None]:
+        """As the original."""
+        return self.source.within(item_id)
+
+    def instances(self, item_id: str) -> np.ndarray | None:
+        """As the original."""
+        return self.source.instances(item_id)
 
     def native_order(self) -> Sequence[str]:
         """As the original."""

@@ -1,0 +1,59 @@
+"""What simulated annotators answer when they are asked about regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from labelwise.errors import DataError
+from labelwise.formats.index_png import mask_of, raw_of
+from labelwise.targets import IGNORE, Mask
+
+if TYPE_CHECKING:
+    from labelwise.data.regions import Regions
+
+
+class RegionAnswers(Mapping[str, Any]):
+    """What a simulated annotator says: of images as the source, of regions as ``Regions.annotate`` has it."""
+
+    def __init__(self, regions: Regions) -> None:
+        self._regions = regions
+        self._whole = regions.source.truth
+
+    def __getitem__(self, item_id: str) -> Any:
+        regions = self._regions
+        image = regions.image_of(item_id)
+        if image == item_id:
+            return self._whole[item_id]
+        classes_HW = mask_of(self._whole[image]).whole().numpy()
+        inside = regions.map_of(image) == regions.number(item_id)
+        if inside.shape != classes_HW.shape:
+            raise DataError(f"{image!r} is of {inside.shape[::-1]} pixels, and its mask of {classes_HW.shape[::-1]}")
+        answer = torch.from_numpy(_answered(classes_HW, inside, regions, image))
+        return raw_of(Mask(answer, inside.shape[::-1]).cropped())
+
+    def __contains__(self, item_id: object) -> bool:
+        return isinstance(item_id, str) and self._regions.image_of(item_id) in self._whole
+
+    def __iter__(self) -> Iterator[str]:
+        return (item for item in self._regions.ids if item in self)
+
+    def __len__(self) -> int:
+        return sum(item in self for item in self._regions.ids)
+
+
+def _answered(classes_HW: np.ndarray, inside: np.ndarray, regions: Regions, image: str) -> np.ndarray:
+    """The whole mask of one answer."""
+    answer = np.full_like(classes_HW, IGNORE)
+    if regions.annotate == "instances":
+        known = regions.source.instances(image)
+        instances = classes_HW if known is None else known
+        inside = np.isin(instances, np.unique(instances[inside]))
+    answer[inside] = classes_HW[inside]
+    if regions.annotate == "dominant":
+        counts = np.bincount(answer[answer != IGNORE], minlength=1)
+        answer[inside] = counts.argmax() if counts.any() else IGNORE
+    return answer
