@@ -57,15 +57,17 @@ def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[An
 
 
 def check_kind(source: Source, task: Task[Any]) -> None:
-    """Refuses boxes where classes of images are wanted, and the other way round.
+    """Refuses boxes or masks where classes of images are wanted, and the other way round.
 
     Raises:
         ConfigError: says what the labels are, and what to do.
     """
     label = next(iter(source.truth.values()), None)
-    if label is None or isinstance(label, Mapping) == ("boxes" in task.provides):
+    wanted = "boxes" if "boxes" in task.provides else "masks" if "map_embedding" in task.provides else "classes"
+    what = "classes" if not isinstance(label, Mapping) else "masks" if "png" in label else "boxes"
+    if label is None or what == wanted:
         return
-    what, other = ("boxes", "detection") if isinstance(label, Mapping) else ("classes", "classification")
+    other = {"boxes": "detection", "masks": "segmentation", "classes": "classification"}[what]
     raise ConfigError(
         f"the labels that lie with the images are {what}, and the task is {task.name}: say --task {other} (task: "
         f"{other} in a file), or --labels none where a project should leave them out"

@@ -397,7 +397,8 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
     """
     data = recipe.data
     if source is None:
-        source = open_in(base, data.source, root=data.root, download=data.download)
+        task = None if isinstance(recipe, SizesConfig) else recipe.task
+        source = open_in(base, data.source, root=data.root, download=data.download, task=task)
     if not source.truth:
         raise DataError(
             f"{data.source!r} has no labels to simulate with: give one folder per class, or a CSV with a label column"

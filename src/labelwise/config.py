@@ -162,8 +162,8 @@ class ProjectConfig(Config):
         description="folder, .npz, .csv, torchvision:NAME or package.module:name; relative to this file"
     )
     root: str | None = pydantic.Field(None, description="where a torchvision data set lies")
-    labels: Literal["auto", "folders", "none", "coco", "voc", "yolo"] = pydantic.Field(
-        "auto", description="where labels come from: folder names, or boxes in one of these formats"
+    labels: Literal["auto", "folders", "none", "coco", "voc", "yolo", "masks"] = pydantic.Field(
+        "auto", description="where labels come from: folder names, or boxes or masks in one of these formats"
     )
     task: str = "classification"
     classes: tuple[str, ...] = ()

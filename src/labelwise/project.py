@@ -785,7 +785,7 @@ def kind_of(path: Path) -> Kind:
 
 def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | None = None) -> Source:
     """The images of a project; ``ids`` saves scanning a folder again."""
-    return open_in(folder, config.images, root=config.root, ids=ids, labels=config.labels)
+    return open_in(folder, config.images, root=config.root, ids=ids, labels=config.labels, task=config.task)
 
 
 def registration(source: Source, *, known: Pool | None = None) -> Iterator[Event]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from labelwise.data.images import decode
     from labelwise.data.imbalance import imbalanced
     from labelwise.data.labels import apply_csv, open_listing, read_label_csv
+    from labelwise.data.masks import MaskFolder, open_masks
     from labelwise.data.open import open_source
     from labelwise.data.source import Role, Source
     from labelwise.data.torchvision_sets import open_torchvision
@@ -26,6 +27,7 @@ __all__ = [
     "EncodedSource",
     "ImageFolder",
     "ListedImages",
+    "MaskFolder",
     "Role",
     "Source",
     "View",
@@ -36,6 +38,7 @@ __all__ = [
     "open_boxes",
     "open_coco_file",
     "open_listing",
+    "open_masks",
     "open_source",
     "open_torchvision",
     "read_label_csv",
@@ -62,6 +65,8 @@ _HOME = {
     "apply_csv": "labels",
     "open_listing": "labels",
     "read_label_csv": "labels",
+    "MaskFolder": "masks",
+    "open_masks": "masks",
     "open_source": "open",
     "Role": "source",
     "Source": "source",

@@ -14,6 +14,7 @@ from labelwise.data.dataset import DatasetSource, from_dataset
 from labelwise.data.folder import ImageFolder
 from labelwise.data.imagenet_lt import ListedImages, is_image_list
 from labelwise.data.labels import open_listing
+from labelwise.data.masks import mask_kinds_of, open_masks
 from labelwise.data.source import Source
 from labelwise.data.torchvision_sets import open_torchvision
 from labelwise.errors import ConfigError, DataError, unknown
@@ -21,8 +22,9 @@ from labelwise.registry import import_object
 
 T = TypeVar("T")
 
-#: formats of boxes that a folder may hold
+#: formats of boxes that a folder may hold, and layouts of masks
 BOXES = ("coco", "voc", "yolo")
+MASKS = ("masks",)
 
 _ALLOWED = (
     "give a folder of images, an .npz, .csv or COCO .json file, torchvision:NAME (for example "
@@ -30,19 +32,22 @@ _ALLOWED = (
 )
 
 
-def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **options: Any) -> Source:
+def open_source(
+    spec: Any, *, root: str | os.PathLike[str] | None = None, task: str | None = None, **options: Any
+) -> Source:
     """The source that ``spec`` names.
 
     Args:
-        spec: a folder of images, perhaps with boxes as COCO, VOC or YOLO data sets have them; an ``.npz`` file of
-            arrays; a ``.csv`` file that lists images, or a ``.txt`` with lines "path label" as ImageNet-LT's; a COCO
-            ``.json`` file; ``torchvision:NAME``; ``package.module:name``, an object, or a function that returns one; a
-            ``Source``, which comes back as it is; or a PyTorch data set.
+        spec: a folder of images, perhaps with boxes as COCO, VOC or YOLO data sets have them, or with masks; an
+            ``.npz`` file of arrays; a ``.csv`` file that lists images, or a ``.txt`` with lines "path label" as
+            ImageNet-LT's; a COCO ``.json`` file; ``torchvision:NAME``; ``package.module:name``, an object, or a
+            function that returns one; a ``Source``, which comes back as it is; or a PyTorch data set.
         root: torchvision: where the set lies. CSV, COCO and list: what its paths are relative to. Otherwise: what a
             relative ``spec`` is relative to.
-        options: passed on to what opens this kind: :class:`ImageFolder`, :func:`open_boxes`,
+        task: what labels are wanted for, where a folder holds boxes and masks.
+        options: passed on to what opens this kind: :class:`ImageFolder`, :func:`open_boxes`, :func:`open_masks`,
             :func:`open_torchvision`, :func:`from_dataset`, or the function that was named. For a folder ``labels`` may
-            also be ``coco``, ``voc`` or ``yolo``, where it holds several of them.
+            also be ``coco``, ``voc``, ``yolo`` or ``masks``, where it holds several of them.
 
     Raises:
         ConfigError: for something that names no source, or an unknown option (nearest names given).
@@ -76,27 +81,50 @@ def open_source(spec: Any, *, root: str | os.PathLike[str] | None = None, **opti
         raise DataError(f"{text!r} is a file that holds no set of images: {_ALLOWED}")
     if not Path(text).exists():
         raise DataError(f"{text!r} does not exist: {_ALLOWED}")
-    return _of_folder(text, options)
+    return _of_folder(text, task, options)
 
 
-def holds_boxes(spec: str) -> bool:
-    """Whether ``open_source`` would find boxes there; looks at names of files, and into JSON files."""
+def task_of(spec: str, *, labels: str = "auto") -> str | None:
+    """The task that the labels beside the images speak of: detection, segmentation, or None where there are neither.
+
+    Looks at names of files, and into JSON files. COCO files mean boxes here, although they may hold masks, too.
+
+    Raises:
+        ConfigError: the data hold boxes and masks.
+    """
     path = Path(spec)
-    return path.suffix.lower() == ".json" if path.is_file() else path.is_dir() and bool(kinds_of(path))
+    if labels != "auto":
+        return "detection" if labels in BOXES else "segmentation" if labels in MASKS else None
+    if not path.is_dir():
+        return "detection" if path.is_file() and path.suffix.lower() == ".json" else None
+    boxes, masks = kinds_of(path), mask_kinds_of(path)
+    if boxes and masks:
+        raise ConfigError(
+            f"{spec!r} holds boxes ({' and '.join(boxes)}) and masks ({' and '.join(masks)}): say --task detection or "
+            "--task segmentation (task: ... in a file)"
+        )
+    return "detection" if boxes else "segmentation" if masks else None
 
 
-def _of_folder(text: str, options: dict[str, Any]) -> Source:
-    """Boxes that lie in the folder, unless the caller says that there are none or asks for folder names."""
+def _of_folder(text: str, task: str | None, options: dict[str, Any]) -> Source:
+    """Boxes or masks that lie in the folder, unless the caller says that there are none or asks for folder names."""
     labels = options.get("labels", "auto")
-    kinds = kinds_of(Path(text)) if labels == "auto" else [labels] if labels in BOXES else []
+    kinds = _kinds(Path(text), task) if labels == "auto" else [labels] if labels in (*BOXES, *MASKS) else []
     if len(kinds) > 1:
         raise DataError(
-            f"{text!r} holds boxes in several formats ({' and '.join(kinds)}): say which, as in labels: {kinds[0]}"
+            f"{text!r} holds labels in several formats ({' and '.join(kinds)}): say which, as in labels: {kinds[0]}"
         )
     if not kinds:
         return _call(ImageFolder, (text,), options, text)
     rest = {key: value for key, value in options.items() if key != "labels"}
-    return _call(open_boxes, (text, kinds[0]), rest, text)
+    return _call(open_masks if kinds[0] in MASKS else open_boxes, (text, kinds[0]), rest, text)
+
+
+def _kinds(folder: Path, task: str | None) -> list[str]:
+    """Formats of labels in a folder that fit the task; all of them for a task of images."""
+    boxes = [] if task == "segmentation" else kinds_of(folder)
+    masks = [] if task == "detection" else mask_kinds_of(folder)
+    return [*boxes, *masks]
 
 
 def _of_reference(text: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> Source:
@@ -141,6 +169,7 @@ def open_in(
     ids: Sequence[str] | None = None,
     labels: str = "auto",
     download: bool = False,
+    task: str | None = None,
 ) -> Source:
     """The source that a configuration in folder ``base`` names.
 
@@ -149,8 +178,10 @@ def open_in(
         spec: as for ``open_source``.
         root: where a torchvision set lies, or what the paths of a CSV or COCO file are relative to.
         ids: the images of a folder where they are known already; saves scanning it.
-        labels: where the labels of a folder come from: ``auto``, ``folders``, ``none``, ``coco``, ``voc`` or ``yolo``.
+        labels: where the labels of a folder come from: ``auto``, ``folders``, ``none``, ``coco``, ``voc``, ``yolo`` or
+            ``masks``.
         download: whether torchvision may fetch a set that is not there.
+        task: what the labels are wanted for.
 
     Raises:
         ConfigError: for something that names no source.
@@ -166,9 +197,9 @@ def open_in(
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return open_source(path, root=where or path.parent)
     if path.suffix.lower() == ".json" and path.is_file():
-        return open_source(path, root=where, ids=ids)
+        return open_source(path, root=where, task=task, ids=ids)
     if path.is_dir():
-        return open_source(path, ids=ids, labels=labels)
+        return open_source(path, task=task, ids=ids, labels=labels)
     return open_source(path)
 
 

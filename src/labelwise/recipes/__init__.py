@@ -66,7 +66,7 @@ def find(target: str, flags: Mapping[str, Any] | None = None) -> Plan:
     Raises:
         ConfigError: nothing of that name, unknown keys or names.
     """
-    values, base, folder = _read(target)
+    values, base, folder = _read(target, named="task" in (flags or {}))
     return _resolved(values, base, folder, flags or {}, where=target if _is_yaml(target) else "the study")
 
 
@@ -98,8 +98,13 @@ def _resolved(values: dict[str, Any], base: Path, folder: Path | None, flags: Ma
     return Plan(recipe, folder or Path("runs") / recipe.name, sizes=plain and not set(SIZES) & set(flags))
 
 
-def _read(target: str) -> tuple[dict[str, Any], Path, Path | None]:
-    """Values of the recipe, what its paths are relative to, and the folder that it ran in."""
+def _read(target: str, *, named: bool) -> tuple[dict[str, Any], Path, Path | None]:
+    """Values of the recipe, what its paths are relative to, and the folder that it ran in.
+
+    Args:
+        target: as for ``find``.
+        named: whether the task is given apart from the target.
+    """
     from labelwise.config import read_yaml
 
     path = Path(target)
@@ -117,7 +122,7 @@ def _read(target: str) -> tuple[dict[str, Any], Path, Path | None]:
         last = target.rpartition(":")[2] if ":" in target else path.resolve().name
         short = re.sub(r"[^\w.-]+", "-", last).strip("-.") or "study"
         values = {"name": short.removesuffix(".csv").removesuffix(".npz"), "data": {"source": target}}
-        return values | _task_of(target), Path.cwd(), None
+        return values | ({} if named else _task_of(target)), Path.cwd(), None
     if os.sep in target or _is_yaml(target):
         raise ConfigError(
             f"{target!r} does not exist: give a recipe file, a labelled folder, or one of {', '.join(known)}"
@@ -127,9 +132,10 @@ def _read(target: str) -> tuple[dict[str, Any], Path, Path | None]:
 
 def _task_of(data: str) -> dict[str, Any]:
     """The task that the data speak of, where that is not the usual one."""
-    from labelwise.data.open import holds_boxes
+    from labelwise.data.open import task_of
 
-    return {"task": "detection"} if holds_boxes(data) else {}
+    task = task_of(data)
+    return {} if task is None else {"task": task}
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
