@@ -24,7 +24,11 @@ OWN_LEARNER: dict[str, dict[str, Any]] = {
     "detection": {
         "kind": "torch",
         "phases": [{"epochs": 30, "batch_size": 8, "min_steps": 600, "lr": 2e-3, "schedule": "onecycle"}],
-    }
+    },
+    "segmentation": {
+        "kind": "torch",
+        "phases": [{"epochs": 30, "batch_size": 8, "min_steps": 600, "lr": 3e-3, "schedule": "onecycle"}],
+    },
 }
 
 
@@ -53,8 +57,8 @@ class InputConfig(Config):
     std: tuple[float, ...] = (0.5,)
     augment: str | None = pydantic.Field(
         None,
-        description="classification: none, shift, shift_flip, crop_flip; detection: none, flip, flip_scale, all; "
-        "None: the task's own choice",
+        description="classification: none, shift, shift_flip, crop_flip; detection and segmentation: none, flip, "
+        "flip_scale, all; None: the task's own choice",
     )
 
 

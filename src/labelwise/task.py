@@ -135,6 +135,8 @@ class Task(ABC, Generic[Target]):
     name: ClassVar[str]
     #: what ``outputs`` can give; the learner may add fields of its own (embeddings, draws)
     provides: ClassVar[frozenset[Field]]
+    #: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
+    inference_pixels: ClassVar[int] = 1 << 22
     classes: tuple[str, ...]
     input: InputSpec
 

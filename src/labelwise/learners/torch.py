@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Precision = Literal["no", "bf16", "fp16"]
-#: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
-INFERENCE_PIXELS = 1 << 22
 DTYPES: dict[Precision, torch.dtype | None] = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -51,7 +49,7 @@ class TorchLearner(Learner):
         weights: pretrained weights to start from (see ``labelwise.models.build``); only with a named model.
         members: networks in the ensemble; their probabilities are averaged.
         precision: ``no`` (float32), ``bf16`` or ``fp16`` mixed precision.
-        batch_size: images per inference step; None: as many as fit ``INFERENCE_PIXELS``, at most 512.
+        batch_size: images per inference step; None: as many as fit the task's ``inference_pixels``, at most 512.
         workers: decoding processes; None decides by the data.
 
     Example:
@@ -83,7 +81,7 @@ class TorchLearner(Learner):
         self.pretrained = weights
         self.members = members
         self.precision = precision
-        self.batch_size = batch_size or min(512, max(1, INFERENCE_PIXELS // math.prod(task.input.size)))
+        self.batch_size = batch_size or min(512, max(1, task.inference_pixels // math.prod(task.input.size)))
         self.workers = workers
         self.passes = frozenset({Dropout, Views} | ({Members} if members > 1 else set()))
         self._networks: Networks | None = None

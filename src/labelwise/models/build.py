@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.models.reference import LeNet, resnet18_cifar
@@ -206,3 +207,28 @@ def check_output(model: nn.Module, classes: int, spec: InputSpec) -> None:
             f"{type(model).__name__} gives {shape} where (2, {classes}) is needed: its last layer needs "
             f"{classes} outputs"
         )
+
+
+def renormalised(model: nn.Module, spec: InputSpec, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+    """Gives a pretrained network the mean and scale that its weights know, whatever the input's are.
+
+    Args:
+        model: its first argument is a batch of images.
+        spec: how they are normalised.
+        mean: per channel, of the weights.
+        std: likewise.
+    """
+
+    def row(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32).expand(spec.channels).view(1, -1, 1, 1)
+
+    scale = row(spec.std) / row(std)
+    shift = (row(spec.mean) - row(mean)) / row(std)
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        images = inputs[0]
+        return (images * scale.to(images) + shift.to(images), *inputs[1:])
+
+    if not torch.allclose(scale, torch.ones(())) or not torch.allclose(shift, torch.zeros(()), atol=1e-6):
+        model.register_forward_pre_hook(hook)
+    return model

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.models import detection, mobilenet_v3_large, resnet18, resnet50, vgg16
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
@@ -17,7 +16,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.models.build import _downloaded
+from labelwise.models.build import _downloaded, renormalised
 from labelwise.models.centre import CentreNet
 from labelwise.models.detectors import Detector
 from labelwise.models.one_stage import FCOS, SSD, RetinaNet
@@ -161,7 +160,9 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
         state = full.state_dict()
     if whole and state is not None:
         _load_whole(net, state, str(weights))
-    return wrap(net) if weights is None else _renormalised(wrap(net), spec, net.transform)
+    if weights is None:
+        return wrap(net)
+    return renormalised(wrap(net), spec, net.transform.image_mean, net.transform.image_std)
 
 
 def _check_input(name: str, spec: InputSpec) -> None:
@@ -188,21 +189,3 @@ def _load_whole(net: nn.Module, state: dict[str, Tensor], name: str) -> None:
             "Choose the detector they were saved from, or a file of its backbone"
         )
     net.load_state_dict(fitting, strict=False)
-
-
-def _renormalised(detector: Detector, spec: InputSpec, own: Any) -> Detector:
-    """Gives a pretrained detector the mean and scale that its weights know, whatever the input's are."""
-
-    def row(values: Any) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32).expand(spec.channels).view(1, -1, 1, 1)
-
-    scale = row(spec.std) / row(own.image_std)
-    shift = (row(spec.mean) - row(own.image_mean)) / row(own.image_std)
-
-    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        images = inputs[0]
-        return (images * scale.to(images) + shift.to(images), *inputs[1:])
-
-    if not torch.allclose(scale, torch.ones(())) or not torch.allclose(shift, torch.zeros(()), atol=1e-6):
-        detector.register_forward_pre_hook(hook)
-    return detector

@@ -1,0 +1,288 @@
+"""Semantic segmentation: the class of every pixel; the unit is the pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labelwise.data import augment
+from labelwise.data.input import InputSpec
+from labelwise.errors import ConfigError, DataError
+from labelwise.formats.index_png import mask_text, text_mask
+from labelwise.models.segmenters import said_of
+from labelwise.targets import IGNORE, Mask
+from labelwise.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+
+#: what the loss of a second head weighs, as torchvision's networks were trained
+AUX_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Segmentation(Task[Mask]):
+    """One class for every pixel, or none where a mask says that a pixel is to be ignored.
+
+    A raw label is ``{"size": [width, height], "png": TEXT, "at": [x, y]}``: the base64 text of a PNG whose pixels are
+    class indices, 255 for those without a class. It has the size of the original image; one that is smaller is a window
+    of it, ``at`` being its upper left corner, and all pixels outside are without a class.
+
+    Units of the outputs are the pixels of the model's *input*, image by image, row by row: scores and stochastic passes
+    are computed there. Metrics are computed at the size of the masks.
+
+    Args:
+        classes: names, in index order; at least two, at most 255.
+        input: how images become model input; masks are squeezed alike.
+        augment: what training adds: ``none``, ``flip`` (a mirror image half of the time), ``flip_scale`` (the same, a
+            factor of 0.8 to 1.25 and a move of up to a tenth of the sides) or ``all`` (the same and contrast and
+            brightness). What comes in from outside is without a class.
+
+    Raises:
+        ConfigError: fewer than two classes, more than there are indices, one named twice, or a central crop.
+
+    Example:
+        >>> task = Segmentation(("road", "sky"))
+        >>> mask = Mask(torch.tensor([[1, 1, 255], [0, 0, 0]], dtype=torch.uint8), size=(3, 2))
+        >>> task.load(task.dump(mask)) == mask, task.objects(mask), task.cost(mask)["pixels"]
+        (True, [0, 1], 5.0)
+    """
+
+    name: ClassVar[str] = "segmentation"
+    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "map_embedding"})
+    #: probabilities of all pixels and the maps of a full-size network are in memory at once
+    inference_pixels: ClassVar[int] = 1 << 19
+    classes: tuple[str, ...]
+    input: InputSpec = field(default_factory=lambda: InputSpec((192, 256)))
+    augment: Literal["none", "flip", "flip_scale", "all"] = "all"
+
+    def __post_init__(self) -> None:
+        twice = [name for name in self.classes if self.classes.count(name) > 1]
+        if twice:
+            raise ConfigError(f"class {twice[0]!r} is listed twice: class names must differ")
+        if not 2 <= len(self.classes) <= IGNORE:
+            raise ConfigError(
+                f"segmentation needs 2 to {IGNORE} classes, got {len(self.classes)}; pixels of no class are {IGNORE}"
+            )
+        if self.input.crop != 1:
+            raise ConfigError("a central crop would cut masks off: set crop: 1")
+
+    # ---- labels -----------------------------------------------------------------------------------------------------
+
+    def load(self, raw: Json) -> Mask:
+        """The mask of a raw label.
+
+        Raises:
+            DataError: something that is no label, leaves the image, or holds values that are no class.
+        """
+        if isinstance(raw, Mask):
+            return self._checked(raw)
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("png"), str):
+            raise DataError(
+                f'{raw!r:.80} is no label of pixels: give {{"size": [width, height], "png": base64 text of a PNG}}'
+            )
+        size, at = _pair(raw.get("size"), "size of the image", 1), _pair(raw.get("at", (0, 0)), "place of the mask", 0)
+        indices_HW = torch.from_numpy(text_mask(raw["png"]))
+        height, width = indices_HW.shape
+        if "at" not in raw and (width, height) != size:
+            raise DataError(
+                f"the mask has {width} x {height} pixels and its image {size[0]} x {size[1]}: give one of the same "
+                'size, or say where it lies ("at": [x, y])'
+            )
+        try:
+            return self._checked(Mask(indices_HW, size, at))
+        except ValueError as error:
+            raise DataError(f"{error}: move it, or cut it off") from error
+
+    def _checked(self, mask: Mask) -> Mask:
+        counts = mask.classes_HW.flatten().bincount(minlength=IGNORE + 1)
+        counts[IGNORE] = 0
+        strange = torch.nonzero(counts[len(self.classes) :]).flatten()
+        if len(strange):
+            value = int(strange[0]) + len(self.classes)
+            raise DataError(
+                f"the mask holds the value {value} in {int(counts[value])} pixel(s), and there are {len(self.classes)} "
+                f"classes: allowed are 0 to {len(self.classes) - 1}, and {IGNORE} for pixels without a class"
+            )
+        return mask
+
+    def dump(self, target: Mask) -> Json:
+        """The raw form, without loss."""
+        raw: dict[str, Any] = {"size": list(target.size), "png": mask_text(target.classes_HW.cpu().numpy())}
+        if tuple(target.classes_HW.shape) != target.size[::-1]:
+            raw["at"] = list(target.at)
+        return raw
+
+    def merge(self, targets: Sequence[Mask]) -> Mask:
+        """What the masks of all regions of an image say together; what none speaks of is without a class.
+
+        Raises:
+            DataError: regions of images of different sizes.
+        """
+        if len(targets) == 1:
+            return targets[0]
+        try:
+            return Mask.join(targets)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+    def objects(self, target: Mask) -> list[int]:
+        """Index of each class that occurs, once."""
+        counts = target.classes_HW.flatten().bincount(minlength=IGNORE + 1)[:IGNORE]
+        return [int(value) for value in counts.nonzero().flatten()]
+
+    def cost(self, target: Mask) -> dict[str, float]:
+        """One image, and its pixels with a class."""
+        return {"images": 1.0, "pixels": float(target.pixels)}
+
+    def collate(self, targets: Sequence[Mask]) -> Tensor:
+        """uint8 (B, H, W) at the size of the input, each pixel that of the nearest one of the mask."""
+        return torch.stack([nearest(target.whole(), self.input.size) for target in targets])
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def batch(
+        self, images: Tensor, targets: Sequence[Mask] | None, *, train: bool, rng: torch.Generator | None = None
+    ) -> Batch:
+        """Normalised images with their masks, changed at random when ``train``.
+
+        Raises:
+            DataError: images that come as they are, in another size than the input's.
+        """
+        if tuple(images.shape[-2:]) != self.input.size:
+            raise DataError(
+                f"images of {images.shape[-2]} x {images.shape[-1]} pixels where {self.input.size[0]} x "
+                f"{self.input.size[1]} are needed: set the input's size to theirs"
+            )
+        images = self.input.normalise(images)
+        masks_BHW = None if targets is None else self.collate(targets).to(images.device)
+        if train and self.augment != "none":
+            images, masks_BHW = augment.flipped_masks(images, masks_BHW, rng)
+            if self.augment != "flip":
+                images, masks_BHW = augment.rescaled_masks(images, masks_BHW, rng)
+            if self.augment == "all":
+                images = augment.recoloured(images, rng)
+        return Batch(images, masks_BHW)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Cross-entropy over the pixels with a class; the norm of an image is how many it has.
+
+        Where a model in training has a second head (``aux``, as torchvision's), that head's loss counts half.
+        """
+        said = said_of(model, batch.images, len(self.classes))
+        losses = {"cross_entropy": _cross_entropy(said.logits_BCHW, batch.targets)}
+        if said.aux_BCHW is not None and model.training:
+            sums_B, norms_B = _cross_entropy(said.aux_BCHW, batch.targets)
+            losses["aux"] = (AUX_WEIGHT * sums_B, norms_B)
+        return losses
+
+    # ---- outputs ----------------------------------------------------------------------------------------------------
+
+    def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
+        """Probabilities of every pixel; on demand ``embedding`` (B, D) and ``map_embedding`` (B, D, h, w).
+
+        The embedding is the mean over places of the last map of the encoder, which ``map_embedding`` is.
+        """
+        said = said_of(model, batch.images, len(self.classes), maps=bool(want & {"embedding", "map_embedding"}))
+        probs_UC = rows_of_pixels(said.logits_BCHW).softmax(1)
+        extra: dict[Field, Tensor] = {}
+        if "embedding" in want and said.maps_BDHW is not None:
+            extra["embedding"] = said.maps_BDHW.mean((2, 3))
+        if "map_embedding" in want and said.maps_BDHW is not None:
+            extra["map_embedding"] = said.maps_BDHW
+        height, width = batch.images.shape[-2:]
+        item_U = torch.arange(len(batch), device=probs_UC.device).repeat_interleave(height * width)
+        return Outputs(len(batch), item_U, probs_UC, extra=extra)
+
+    def redrawn(self, model: nn.Module, batch: Batch, first: Outputs, want: frozenset[Field]) -> Outputs:
+        """What the model says of the same pixels now; a changed view is laid back onto the image.
+
+        Pixels that the view does not show keep what the first pass said of them.
+        """
+        found = self.outputs(model, batch, want)
+        if batch.moved is None:
+            return found
+        height, width = batch.images.shape[-2:]
+        probs_BCHW = found.probs_UC.view(len(batch), height, width, -1).permute(0, 3, 1, 2)
+        back, seen_HW = augment.laid_back(probs_BCHW, batch.moved)
+        seen_U1 = seen_HW.flatten().repeat(len(batch))[:, None]
+        probs_UC = torch.where(seen_U1, rows_of_pixels(back), first.probs_UC)
+        return Outputs(found.size, found.unit_item_U, probs_UC, extra=found.extra)
+
+    def predictions(self, outputs: Outputs) -> list[Prediction[Mask]]:
+        """The most likely class of every pixel of the model's input; the score of an image is the mean of theirs."""
+        height, width = self.input.size
+        score_U, class_U = outputs.probs_UC.max(1)
+        classes_BHW = class_U.to(torch.uint8).view(outputs.size, height, width)
+        score_B = score_U.view(outputs.size, -1).mean(1)
+        pairs = zip(classes_BHW, score_B.tolist(), strict=True)
+        return [Prediction(Mask(classes_HW, (width, height)), score) for classes_HW, score in pairs]
+
+    def metrics(self) -> Metrics:
+        """Intersection over union, over the whole set."""
+        from labelwise.tasks.segmentation_metrics import SegmentationMetrics
+
+        return SegmentationMetrics(self.classes, self.input.size)
+
+    def default_model(self) -> nn.Module:
+        """The small encoder-decoder."""
+        from labelwise.models.unet import UNet
+
+        return UNet(len(self.classes), self.input.channels)
+
+    @classmethod
+    def model_names(cls) -> list[str]:
+        """The small net, DRN-D-22 and torchvision's."""
+        from labelwise.models.torchvision_segmenters import SEGMENTERS
+
+        return list(SEGMENTERS)
+
+    def named_model(self, name: str, weights: str | None = None) -> nn.Module:
+        """A network by name; see ``labelwise.models.torchvision_segmenters.build_segmenter``."""
+        from labelwise.models.torchvision_segmenters import build_segmenter
+
+        return build_segmenter(name, len(self.classes), self.input, weights=weights)
+
+
+def over_all_pixels(model: nn.Module, task: Segmentation, batch: Batch) -> Losses:
+    """The loss with the published divisor, for ``loss: labelwise.tasks.segmentation:over_all_pixels`` in a phase.
+
+    Every pixel counts in the divisor, those without a class too, so that an image of which little is labelled moves the
+    model little.
+    """
+    pixels = float(batch.images.shape[-2] * batch.images.shape[-1])
+    parts = task.loss(model, batch).items()
+    return {name: (sums_B, torch.full_like(norms_B, pixels)) for name, (sums_B, norms_B) in parts}
+
+
+def rows_of_pixels(maps_BCHW: Tensor) -> Tensor:
+    """(B H W, C): maps as rows of pixels, image by image; no copy where channels lie innermost."""
+    return maps_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def nearest(classes_HW: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask at another size: each pixel takes the class of the one that its centre falls into."""
+    if tuple(classes_HW.shape) == size:
+        return classes_HW
+    rows, columns = (
+        ((torch.arange(there, device=classes_HW.device) + 0.5) * here / there).long()
+        for here, there in zip(classes_HW.shape, size, strict=True)
+    )
+    return classes_HW[rows][:, columns]
+
+
+def _cross_entropy(logits_BCHW: Tensor, masks_BHW: Tensor) -> tuple[Tensor, Tensor]:
+    rows_UC, classes_U = rows_of_pixels(logits_BCHW), masks_BHW.flatten().long()
+    losses_U = F.cross_entropy(rows_UC, classes_U, ignore_index=IGNORE, reduction="none")
+    size = len(masks_BHW)
+    return losses_U.view(size, -1).sum(1), (classes_U != IGNORE).view(size, -1).sum(1).to(losses_U.dtype)
+
+
+def _pair(value: Any, what: str, least: int) -> tuple[int, int]:
+    pair = list(value) if isinstance(value, list | tuple) else []
+    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in pair):
+        names = "width, height" if least else "x, y"
+        raise DataError(f"the {what} is {value!r:.60}: give [{names}] in whole pixels from {least}")
+    return pair[0], pair[1]
