@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -36,7 +37,8 @@ def slow_reduce(values, items, size, how, weights, top):
         elif how == "weighted":
             out.append(sum(v * w for v, w in mine) / sum(w for _, w in mine))
         else:
-            best = sorted((v for v, _ in mine), reverse=True)[:top]
+            count = math.ceil(top * len(mine) / 100) if how == "top_share" else top
+            best = sorted((v for v, _ in mine), reverse=True)[:count]
             out.append(sum(best) / len(best))
     return out
 
@@ -48,8 +50,9 @@ def test_reduction_is_its_loop(how, units):
     values = rng.normal(size=units).round(1)
     items = rng.integers(0, 9, units)
     weights = rng.integers(0, 3, units).astype(float)
-    expected = slow_reduce(values, items, 12, how, weights, 3)
-    found, present = reduction.reduce_present(values, items, 12, how=how, weight_U=weights, top=3)
+    top = 30 if how == "top_share" else 3
+    expected = slow_reduce(values, items, 12, how, weights, top)
+    found, present = reduction.reduce_present(values, items, 12, how=how, weight_U=weights, top=top)
     assert present.tolist() == [e is not None for e in expected]
     np.testing.assert_allclose(found, [e or 0 for e in expected], atol=1e-12)
 
@@ -67,6 +70,21 @@ def test_items_do_not_depend_on_their_batch(how):
             values[mine], torch.zeros(int(mine.sum())), 1, how=how, weight_U=weights[mine]
         )
         torch.testing.assert_close(alone[0], whole[item], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("units", [0, 1, 200])
+def test_under_class_weights_every_class_of_an_item_weighs_the_same(units):
+    rng = generator(units)
+    values, items, classes = rng.normal(size=units), rng.integers(0, 9, units), rng.integers(0, 4, units)
+    weights = reduction.class_weights(items, classes, 12)
+    found, present = reduction.reduce_present(values, items, 12, how="weighted", weight_U=weights)
+    for item in range(12):
+        of_class = [values[(items == item) & (classes == c)] for c in range(4)]
+        means = [part.mean() for part in of_class if len(part)]
+        assert bool(present[item]) == bool(means)
+        assert float(found[item]) == pytest.approx(np.mean(means) if means else 0.0)
+    with pytest.raises(DataError, match="needed is one of each per unit"):
+        reduction.class_weights([0], [0, 1], 1)
 
 
 def test_empty_items_take_their_declared_place():
@@ -100,6 +118,7 @@ def test_half_precision_units_are_summed_in_more():
         ({"how": "mode"}, ConfigError),
         ({"how": "weighted"}, ConfigError),
         ({"how": "top_k", "top": 0}, ConfigError),
+        ({"how": "top_share", "top": 101}, ConfigError),
         ({"how": "mean", "empty": "zero"}, ConfigError),
         ({"how": "weighted", "weight_U": [-1.0, 1.0]}, DataError),
         ({"how": "weighted", "weight_U": [1.0]}, DataError),

@@ -15,7 +15,7 @@ from labelwise.signals.base import stack_rows
 from labelwise.task import Outputs
 
 MEASURES = ("entropy", "margin", "least_confidence")
-REDUCTIONS = ("mean", "max", "sum", "top_k", "weighted")
+REDUCTIONS = ("mean", "max", "sum", "top_k", "top_share", "weighted", "class_balanced")
 
 
 # ---- the slow twins -------------------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ def slow_unit(measure: str, probs: list[float], exclusive: bool) -> float:
     return max(min(p, 1 - p) for p in probs)
 
 
-def slow_item(values: list[float], weights: list[float], how: str, top: int) -> float | None:
+def slow_item(values: list[float], weights: list[float], classes: list[int], how: str, top: int) -> float | None:
     if how == "weighted":
         return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights) if sum(weights) > 0 else None
     if not values:
@@ -42,6 +42,14 @@ def slow_item(values: list[float], weights: list[float], how: str, top: int) -> 
     if how == "top_k":
         values = sorted(values, reverse=True)[:top]
         return sum(values) / len(values)
+    if how == "top_share":
+        values = sorted(values, reverse=True)[: math.ceil(top * len(values) / 100)]
+        return sum(values) / len(values)
+    if how == "class_balanced":
+        of_class: dict[int, list[float]] = {}
+        for value, number in zip(values, classes, strict=True):
+            of_class.setdefault(number, []).append(value)
+        return sum(sum(part) / len(part) for part in of_class.values()) / len(of_class)
     return {"mean": sum(values) / len(values), "max": max(values), "sum": sum(values)}[how]
 
 
@@ -97,10 +105,12 @@ def test_against_loops(measure, how, empty):
     for seed, (classes, exclusive) in enumerate([(4, True), (2, True), (1, True), (3, False), (1, False)]):
         for share in (0.0, 0.4, 1.0):
             items = _pool(seed, classes=classes, exclusive=exclusive, empty_share=share)
-            signal = Uncertainty(measure, how, top=2, empty=empty)
+            top = 50 if how == "top_share" else 2
+            signal = Uncertainty(measure, how, top=top, empty=empty)
             units = [[slow_unit(measure, row.tolist(), exclusive) for row in probs] for probs, _ in items]
             slow = [
-                slow_item(values, weights.tolist(), how, 2) for values, (_, weights) in zip(units, items, strict=True)
+                slow_item(values, weights.tolist(), [int(row.argmax()) for row in probs], how, top)
+                for values, (probs, weights) in zip(units, items, strict=True)
             ]
             expected = slow_pool(slow, empty)
             for batch in (1, 5, 17):

@@ -46,8 +46,8 @@ class UNet(nn.Module):
         self.dropout3 = nn.Dropout2d(dropout)
         self.up2 = _block(6 * width, 2 * width)
         self.dropout2 = nn.Dropout2d(dropout)
-        self.up1 = _block(3 * width, 2 * width)
-        self.head = nn.Conv2d(2 * width, classes, 1)
+        self.up1 = _block(3 * width, width)
+        self.head = nn.Conv2d(width, classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, classes, H / 2, W / 2) logits."""

@@ -39,8 +39,8 @@ class DrawUncertainty(Draw):
         measure: ``bald`` (mutual information), ``mean_std``, ``variation_ratio``, ``predictive_entropy`` or
             ``predictive_variance``.
         source: where the passes come from.
-        reduction: how units become an item.
-        top: number of units for ``top_k``.
+        reduction: how units become an item, as for ``Uncertainty``.
+        top: number of units for ``top_k``, percent of them for ``top_share``.
         empty: which value an item without units takes.
 
     Reference:

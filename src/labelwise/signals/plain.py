@@ -8,23 +8,27 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from labelwise.selection.reduction import fill_empty, reduce_present
+from labelwise.selection.reduction import How, class_weights, fill_empty, reduce_present
 from labelwise.selection.uncertainty import entropy, least_confidence, margin
 from labelwise.signals.base import Plain
 from labelwise.task import Field, Outputs
 
 Measure = Literal["entropy", "margin", "least_confidence"]
-Reduction = Literal["mean", "max", "sum", "top_k", "weighted"]
+Reduction = Literal["mean", "max", "sum", "top_k", "top_share", "weighted", "class_balanced"]
 
 MEASURES = {"entropy": entropy, "margin": margin, "least_confidence": least_confidence}
 
 
 def reduced(values_U: Tensor, outputs: Outputs, how: Reduction, top: int) -> Tensor:
     """(B,) float32 from values of units; -inf marks an item without a unit until ``settle`` sees the whole pool."""
-    # a task without weights weighs its units alike
-    weight_U = torch.ones_like(values_U) if outputs.weight_U is None else outputs.weight_U
+    by: How = "weighted" if how == "class_balanced" else how
+    if how == "class_balanced":
+        weight_U = class_weights(outputs.unit_item_U, outputs.probs_UC.argmax(1), outputs.size)
+    else:
+        # a task without weights weighs its units alike
+        weight_U = torch.ones_like(values_U) if outputs.weight_U is None else outputs.weight_U
     values_B, present_B = reduce_present(
-        values_U, outputs.unit_item_U, outputs.size, how=how, weight_U=weight_U, top=top
+        values_U, outputs.unit_item_U, outputs.size, how=by, weight_U=weight_U, top=top
     )
     # not NaN: that is what a model that diverged gives, and nothing may hide it
     return torch.where(present_B, values_B, -torch.inf)
@@ -36,8 +40,10 @@ class Uncertainty(Plain):
 
     Args:
         measure: entropy (nats), margin 1 - (p1 - p2), or least_confidence 1 - max p; higher = less certain.
-        reduction: how units become an item; without effect where the unit is the image.
-        top: number of units for ``top_k``.
+        reduction: how units become an item; without effect where the unit is the image. ``mean``, ``max``, ``sum``,
+            ``top_k`` and ``top_share`` (mean of the highest), ``weighted`` (by the score of an object),
+            ``class_balanced`` (mean over the predicted classes of the mean within each).
+        top: number of units for ``top_k``, percent of them for ``top_share``.
         empty: which value an item without units takes: below all others (last), their median, above all (first).
     """
 
