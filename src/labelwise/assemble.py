@@ -16,13 +16,16 @@ from labelwise.config import (
     PhaseConfig,
     ProjectConfig,
     RecipeConfig,
+    RegionsConfig,
     SizesConfig,
     StrategyConfig,
     parse,
 )
 from labelwise.data.input import InputSpec
+from labelwise.data.regions import Regions
+from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.learner import Learner, Phase, View
+from labelwise.learner import Learner, Phase, Progress, View, silent
 from labelwise.learners.backbones import backbone, chosen_backbone
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
@@ -72,6 +75,29 @@ def check_kind(source: Source, task: Task[Any]) -> None:
         f"the labels that lie with the images are {what}, and the task is {task.name}: say --task {other} (task: "
         f"{other} in a file), or --labels none where a project should leave them out"
     )
+
+
+def cut_into_regions(
+    config: RegionsConfig | None, source: Source, task: str, *, folder: Path | None, progress: Progress = silent
+) -> Source:
+    """The source with the regions of its images as further items, where the configuration asks for regions.
+
+    Args:
+        config: how images are cut; None leaves the source as it is.
+        source: the images.
+        task: whose labels can be given for a part of an image.
+        folder: where maps are kept.
+        progress: told while images are cut.
+
+    Raises:
+        ConfigError: a task whose labels speak of whole images.
+    """
+    if config is None or isinstance(source, Regions):
+        return source
+    if "map_embedding" not in TASKS.get(task).provides:
+        raise ConfigError(f"regions are asked for in segmentation only, and the task is {task}: leave 'regions' out")
+    how = Superpixels(config.method, config.count, config.compactness, config.std)
+    return Regions(source, how, folder=folder, annotate=config.annotate, progress=progress)
 
 
 def make_features(

@@ -135,11 +135,28 @@ class Campaign:
         loaded = tuple(self.setting.task.load(self.pool.target(p)) for p in positions) if targets else None
         return View(self.setting.source, ids, loaded)
 
+    def images(self, positions: Positions, *, targets: bool = False) -> View:
+        """The images that items lie in, as a training reads them: the labels of an image's regions become one."""
+        if not self.pool.has_regions:
+            return self.view(positions, targets=targets)
+        of_image: dict[str, list[Any]] = {}
+        for p in positions:
+            parts = of_image.setdefault(self.pool.items[p].path, [])
+            if targets:
+                parts.append(self.setting.task.load(self.pool.target(p)))
+        merged = tuple(self.setting.task.merge(parts) for parts in of_image.values()) if targets else None
+        return View(self.setting.source, tuple(of_image), merged)
+
+    @property
+    def candidates(self) -> Positions:
+        """What may be asked now. Where images are cut into regions: whole images first, then regions alone."""
+        return self.pool.unlabeled if not self.pool.has_regions else self.pool.of_kind(len(self.pool.labeled) > 0)
+
     def data(self) -> LearnerData:
         """What a learner may look at now."""
         return LearnerData(
-            labeled=self.view(self.pool.labeled, targets=True),
-            unlabeled=self.view(self.pool.unlabeled),
+            labeled=self.images(self.pool.labeled, targets=True),
+            unlabeled=self.images(self.pool.unlabeled),
             validation=self.view(self.pool.with_role("validation"), targets=True),
             reference=self.view(self.pool.with_role("reference"), targets=True),
         )
@@ -278,9 +295,7 @@ class Campaign:
             if answer.target is None:
                 events.append(Skipped(answer.id, answer.reason))
             else:
-                task, target = self.setting.task, self.setting.task.load(answer.target)
-                # what the oracle says of the cost goes before what can be counted
-                events.append(Labeled(answer.id, task.dump(target), {**task.cost(target), **answer.cost}))
+                events.append(labeled(self.setting.task, self.pool, answer))
         self.write(events)
         return len(events)
 
@@ -310,7 +325,7 @@ class Campaign:
                 if len(self.pool.pending):
                     return
             fitted = self.fit(strategy) if len(self.pool.labeled) else None
-            left = len(self.pool.unlabeled)
+            left = len(self.candidates)
             first = self.pool.round == 0
             if self.pool.round >= count or not left:
                 record = self.describe(fitted)
@@ -337,6 +352,22 @@ class Campaign:
     def _ask(self, oracle: Oracle, strategy: Strategy) -> None:
         request = Request(self.pool.round - 1, tuple(self.pending()), self.setting.task.classes, strategy.name)
         self.answer(oracle.annotate(request))
+
+
+def labeled(task: Task[Any], pool: Pool, answer: Answer) -> Labeled:
+    """An answer as the event that keeps it, with what it cost.
+
+    Raises:
+        DataError: the label is none.
+        PoolError: an unknown item.
+    """
+    target = task.load(answer.target)
+    cost = task.cost(target)
+    if answer.id in pool and pool.items[pool.position(answer.id)].region is not None:
+        # a region is no image, and is paid for as one region
+        cost = {"regions": 1.0} | {unit: value for unit, value in cost.items() if unit != "images"}
+    # what the oracle says of the cost goes before what can be counted
+    return Labeled(answer.id, task.dump(target), {**cost, **answer.cost})
 
 
 def _keep(folder: Path, learner: Learner, report: FitReport, metrics: Mapping[str, float]) -> None:
@@ -396,7 +427,7 @@ class _Chooser:
     def run(self, strategy: Strategy, budget: Budget | None) -> Suggestion:
         started = time.perf_counter()
         reset_peak()
-        available = len(self.pool.unlabeled)
+        available = len(self.campaign.candidates)
         count = available if budget is None else budget.items(available)
         while True:
             known = len(self.unreadable)
@@ -430,7 +461,7 @@ class _Chooser:
     def _query(self, strategy: Strategy, budget: int) -> Query:
         pool, task = self.pool, self.setting.task
         labeled, reference = pool.labeled, pool.with_role("reference")
-        free = np.array([p for p in pool.unlabeled if pool.ids[p] not in self.unreadable], dtype=np.int64)
+        free = np.array([p for p in self.campaign.candidates if pool.ids[p] not in self.unreadable], dtype=np.int64)
         labels_L = _labels(task, pool, labeled)
         counts = class_counts(task, [pool.target(p) for p in labeled])
         may_look = strategy.oracle or any(step.needs.truth for step in strategy.steps())

@@ -18,6 +18,7 @@ import labelwise
 from labelwise.assemble import (
     Seen,
     check_kind,
+    cut_into_regions,
     make_features,
     make_learner,
     make_strategy,
@@ -29,13 +30,14 @@ from labelwise.campaign import Campaign, Setting, class_counts
 from labelwise.config import RecipeConfig, SizesConfig, StrategyConfig, parse, write_yaml
 from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in, open_source
+from labelwise.data.regions import Regions
 from labelwise.data.remembered import Remembered
 from labelwise.data.views import View, split, subset
 from labelwise.errors import ConfigError, DataError
 from labelwise.learner import Progress, silent
 from labelwise.oracle import HeldBack
 from labelwise.plan import Offer
-from labelwise.pool import Added, Event, Item, Labeled, Queried
+from labelwise.pool import Event, Labeled, Queried, added
 from labelwise.report.records import RoundRecord, RunRecord, Study, write_study
 from labelwise.rng import digest, generator
 from labelwise.store import Store
@@ -98,6 +100,11 @@ class Comparison:
     on_round: OnRound = _unheard
     on_run: OnRun = _not_heard
 
+    def __post_init__(self) -> None:
+        recipe, maps = self.recipe, self.folder / "shared" / "regions"
+        cut = cut_into_regions(recipe.regions, self.source, recipe.task, folder=maps, progress=self.progress)
+        object.__setattr__(self, "source", cut)
+
     def run(self) -> Study:
         """Runs what is not finished yet; returns the whole study, also written as ``study.json`` after each run.
 
@@ -134,7 +141,7 @@ class Comparison:
                 companions = [s for s in strategies[index + 1 :] if not s.auxiliaries()]
                 for record in campaign.rounds(
                     strategies[index],
-                    HeldBack(self.source.truth),
+                    HeldBack(self.source.truth, self.source.price),
                     Budget(self.recipe.batch),
                     count=self.recipe.rounds,
                     companions=companions if self.recipe.start is None else (),
@@ -156,7 +163,7 @@ class Comparison:
         if start is not None and start.name == "own":  # one that needs a model starts as it would with people
             start = config if make_strategy(config).cold else StrategyConfig(name=COLD_START)
         if start is None:
-            free = campaign.pool.unlabeled
+            free = campaign.candidates
             chosen = generator(seed, "initial").choice(free, self.recipe.initial, replace=False)
             ids = [campaign.pool.ids[p] for p in chosen]
         else:
@@ -178,6 +185,7 @@ class Comparison:
         return digest(
             dict(self._learner().config), repr(self._task()), frozen, config.model_dump(), start,
             recipe.initial, recipe.batch, recipe.warm, recipe.data.model_dump(), digest(*self.source.ids),
+            *([] if recipe.regions is None else [recipe.regions.model_dump()]),
         )  # fmt: skip
 
     # ---- parts ------------------------------------------------------------------------------------------------------
@@ -235,14 +243,7 @@ class Comparison:
         recipe, source = self.recipe, self.source
         check_kind(source, self._task())
         strategies = [make_strategy(config) for config in recipe.strategies]
-        pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
-        labelled = sum(item in source.truth for item in pool)
-        wanted = recipe.initial + recipe.rounds * recipe.batch
-        if wanted > labelled:
-            raise ConfigError(
-                f"{recipe.initial} initial + {recipe.rounds} x {recipe.batch} = {wanted} labels asked for, and the "
-                f"pool has {labelled}: lower initial, batch or rounds"
-            )
+        _check_amounts(recipe, source)
         if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
             raise DataError("the data have no labelled test items: set data.test_share")
         labels = [strategy.label for strategy in recipe.strategies]
@@ -319,7 +320,8 @@ class Comparison:
             "batch": recipe.batch,
             "rounds": recipe.rounds,
             "retrain": "warm" if recipe.warm else "scratch",
-            "candidates": "all",
+            "candidates": "all" if recipe.regions is None else "all regions of images that are not labelled as a whole",
+            **({} if recipe.regions is None else {"regions": recipe.regions.model_dump(mode="json")}),
             "transforms": {
                 "train": getattr(self._task(), "augment", "none"),
                 "pool": "resize and normalise, deterministic",
@@ -364,10 +366,8 @@ def compare_strategies(
 
 
 def _registration(source: Source, task: Task[Any]) -> list[Event]:
-    added: list[Event] = [
-        Added(Item(item, item, group=source.groups.get(item)), source.roles.get(item, "pool")) for item in source.ids
-    ]
-    return [*added, *_labels(source, task, pool=False)]
+    events: list[Event] = [added(source, item) for item in source.ids]
+    return [*events, *_labels(source, task, pool=False)]
 
 
 def _paid(source: Source, task: Task[Any], item: str) -> Labeled:
@@ -376,12 +376,36 @@ def _paid(source: Source, task: Task[Any], item: str) -> Labeled:
 
 
 def _labels(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:
-    """The labels of the pool, or those of all other roles."""
+    """The labels of the images of the pool, or those of all other roles."""
     return [
         _paid(source, task, item)
-        for item in source.ids
+        for item in _images(source)
         if (source.roles.get(item, "pool") == "pool") is pool and item in source.truth
     ]
+
+
+def _check_amounts(recipe: RecipeConfig, source: Source) -> None:
+    """Refuses more labels than there are; where regions are asked for, those of the initial images are gone."""
+    free = [i for i in source.ids if source.roles.get(i, "pool") == "pool" and i in source.truth]
+    images, asked = len(free), recipe.rounds * recipe.batch
+    if isinstance(source, Regions):
+        counts = sorted(source.counts[item] for item in free if item in source.counts)
+        images, regions = len(counts), sum(counts[: max(0, len(counts) - recipe.initial)])
+        if recipe.initial <= images and asked > regions:
+            raise ConfigError(
+                f"{recipe.rounds} x {recipe.batch} = {asked} regions asked for, and {images} images without the "
+                f"{recipe.initial} initial ones have {regions}: lower initial, batch or rounds"
+            )
+        asked = 0
+    if recipe.initial + asked > images:
+        sum_of = f"{recipe.initial} initial + {recipe.rounds} x {recipe.batch} = {recipe.initial + asked} labels"
+        what = f"{recipe.initial} initial images" if isinstance(source, Regions) else sum_of
+        raise ConfigError(f"{what} asked for, and the pool has {images}: lower initial, batch or rounds")
+
+
+def _images(source: Source) -> list[str]:
+    """Items that are whole images."""
+    return [item for item in source.ids if source.within(item)[1] is None]
 
 
 def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Source | None = None) -> Source:
@@ -442,7 +466,7 @@ def environment() -> dict[str, Any]:
 
 def describe_pool(source: Source, task: Task[Any]) -> dict[str, Any]:
     """Size, classes (of images or objects) and duplicates of the pool."""
-    pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
+    pool = [item for item in _images(source) if source.roles.get(item, "pool") == "pool"]
     counts = class_counts(task, [source.truth[item] for item in pool if item in source.truth])
     contents = [content for content in source.content(pool) if content]
     duplicates = 1 - len(set(contents)) / len(contents) if contents else 0.0

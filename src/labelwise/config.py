@@ -136,6 +136,22 @@ class LearnerConfig(Config):
     phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
 
 
+class RegionsConfig(Config):
+    """What is asked where whole images are too much: regions of images; see labelwise.data.superpixels."""
+
+    method: Literal["watershed", "slic"] = "watershed"
+    count: int = pydantic.Field(100, ge=1, le=65_535, description="regions of an image that are aimed at")
+    compactness: float | None = pydantic.Field(None, ge=0, description="None: 0.001 for watershed, 10 for slic")
+    std: tuple[float, ...] | None = pydantic.Field(
+        None, description="watershed: of each channel; None: the image's own"
+    )
+    annotate: Literal["pixels", "dominant", "instances"] = pydantic.Field(
+        "pixels",
+        description="what a simulated annotator gives: the region's own pixels, one class for all of them (one click), "
+        "or every instance that the region touches",
+    )
+
+
 class StrategyConfig(Config):
     """A strategy with its options; in YAML also just its name."""
 
@@ -166,12 +182,15 @@ class ProjectConfig(Config):
         description="folder, .npz, .csv, torchvision:NAME or package.module:name; relative to this file"
     )
     root: str | None = pydantic.Field(None, description="where a torchvision data set lies")
-    labels: Literal["auto", "folders", "none", "coco", "voc", "yolo", "masks"] = pydantic.Field(
+    labels: Literal[
+        "auto", "folders", "none", "coco", "voc", "yolo", "masks", "voc_masks", "cityscapes", "coco_masks"
+    ] = pydantic.Field(
         "auto", description="where labels come from: folder names, or boxes or masks in one of these formats"
     )
     task: str = "classification"
     classes: tuple[str, ...] = ()
     input: InputConfig = InputConfig()
+    regions: RegionsConfig | None = pydantic.Field(None, description="ask for regions once an image is labelled")
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()
     pretrain: PretrainConfig = PretrainConfig()
@@ -223,6 +242,9 @@ class RecipeConfig(Config):
     data: DataConfig
     task: str = "classification"
     input: InputConfig = InputConfig()
+    regions: RegionsConfig | None = pydantic.Field(
+        None, description="initial counts images, and batch the regions of each round; None: images throughout"
+    )
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()
     strategies: tuple[StrategyConfig, ...] = pydantic.Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,13 +36,14 @@ class Answer:
     Args:
         id: the item.
         target: the raw label (a class name for classification); None when the item was skipped.
-        cost: what the label cost, in any of {images, boxes, clicks, pixels, seconds}; known only now.
+        cost: what the label cost, in any of {images, boxes, clicks, pixels, seconds}; known only now. What can be
+            counted from the label (images, boxes, pixels) need not be said.
         reason: why it was skipped, in the annotator's words.
     """
 
     id: str
     target: Any = None
-    cost: Mapping[str, float] = field(default_factory=lambda: {"images": 1.0})
+    cost: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -73,6 +74,7 @@ class HeldBack(Oracle):
 
     Args:
         truth: id -> raw label. An item without one is skipped, with the reason.
+        price: id -> what the answer costs beside what can be counted from the label.
 
     Example:
         >>> oracle = HeldBack({"a.png": "cat"})
@@ -80,13 +82,14 @@ class HeldBack(Oracle):
         ['cat']
     """
 
-    def __init__(self, truth: Mapping[str, Any]) -> None:
+    def __init__(self, truth: Mapping[str, Any], price: Callable[[str], Mapping[str, float]] | None = None) -> None:
         self.truth = truth
+        self.price = price
 
     def annotate(self, request: Request) -> Iterable[Answer]:
         """A label for every pick that has one, a skip for the rest."""
         for pick in request.picks:
             if pick.id in self.truth:
-                yield Answer(pick.id, self.truth[pick.id])
+                yield Answer(pick.id, self.truth[pick.id], {} if self.price is None else self.price(pick.id))
             else:
                 yield Answer(pick.id, reason="no held-back label")

@@ -16,7 +16,7 @@ import numpy as np
 from labelwise.errors import PoolError
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Role
+    from labelwise.data.source import Role, Source
 
 Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -48,6 +48,12 @@ class Added:
     kind: ClassVar[str] = "added"
     item: Item
     role: Role = "pool"
+
+
+def added(source: Source, item_id: str) -> Added:
+    """The event that adds an item of a source, as the source knows it."""
+    path, region = source.within(item_id)
+    return Added(Item(item_id, path, region, source.groups.get(item_id)), source.roles.get(item_id, "pool"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +275,15 @@ class Pool:
         opened = {self.items[p].path for p in busy if self.items[p].region is not None}
         blocked = [self.items[p].path in (opened if self.items[p].region is None else covered) for p in free]
         return np.array([p for p, out in zip(free, blocked, strict=True) if not out], dtype=np.int64)
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether some items are regions of images."""
+        return self._regions
+
+    def of_kind(self, regions: bool) -> Positions:
+        """Items that may be asked: the regions among them, or the whole images."""
+        return np.array([p for p in self.unlabeled if (self.items[p].region is not None) is regions], dtype=np.int64)
 
     def with_role(self, role: Role, *, labeled: bool = True) -> Positions:
         """Items of a role, by default only those with a label."""

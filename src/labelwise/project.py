@@ -18,7 +18,7 @@ import yaml
 from labelwise.asked_boxes import asked_boxes, predicted_boxes, write_asked
 from labelwise.assemble import check_kind, make_features, make_learner, make_strategy, make_task, what_weights_saw
 from labelwise.cache import Producer, SignalCache
-from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, prune_fits
+from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, labeled, prune_fits
 from labelwise.compare import environment
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
 from labelwise.data.open import open_in
@@ -36,7 +36,7 @@ from labelwise.learner import Learner, Progress, View, silent
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
 from labelwise.oracle import Answer, Pick, Request
-from labelwise.pool import Added, Cleared, Event, Item, Labeled, Pool, Skipped
+from labelwise.pool import Added, Cleared, Event, Labeled, Pool, Skipped, added
 from labelwise.report.records import RoundRecord
 from labelwise.signals.base import Signal, SignalTable
 from labelwise.store import Store
@@ -539,8 +539,7 @@ class Project:
                     yield Cleared(answer.id)
                 yield Skipped(answer.id, answer.reason)
             elif task is not None:
-                target = task.load(answer.target)
-                yield Labeled(answer.id, task.dump(target), {**task.cost(target), **answer.cost})
+                yield labeled(task, self.pool, answer)
 
     def cancel(self) -> int:
         """Drops all unanswered picks; returns how many."""
@@ -792,7 +791,7 @@ def registration(source: Source, *, known: Pool | None = None) -> Iterator[Event
     """Events that add the images of a source, with the labels that lie on disk."""
     new = [item for item in source.ids if known is None or item not in known]
     for item in new:
-        yield Added(Item(item, item, group=source.groups.get(item)), source.roles.get(item, "pool"))
+        yield added(source, item)
     for item in new:
         if item in source.truth:
             yield Labeled(item, source.truth[item])

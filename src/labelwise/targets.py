@@ -255,3 +255,14 @@ class Mask:
         # a digest stands for the pixels: it becomes part of cache keys
         pixels = blake2b(self.whole().cpu().numpy().tobytes(), digest_size=16).hexdigest()
         return f"Mask(size={self.size}, pixels={pixels})"
+
+
+def nearest(values_HW: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map at another size: each pixel takes the value of the one that its centre falls into."""
+    if tuple(values_HW.shape) == size:
+        return values_HW
+    rows, columns = (
+        ((torch.arange(there, device=values_HW.device) + 0.5) * here / there).long()
+        for here, there in zip(values_HW.shape, size, strict=True)
+    )
+    return values_HW[rows][:, columns]

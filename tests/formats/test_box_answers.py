@@ -50,7 +50,7 @@ def test_coco_takes_what_was_answered(tmp_path):
     assert table.unanswered == 1
     assert table.classes == ("cat", "dog")
     first = table.answers[0]
-    assert first.cost == {"images": 1.0, "seconds": 7.0}
+    assert first.cost == {"seconds": 7.0}
     # a score is what a model says; a label has none, and no marks of the export either
     assert "score" not in first.target["objects"][0]
     assert set(first.target["extra"]) == {"id"}

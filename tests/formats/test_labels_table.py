@@ -41,8 +41,8 @@ def test_partial_answers_and_skips(tmp_path):
     assert table.rows == (2, 4, 5, 6)
     assert table.unanswered == 1
     answers = check_answers(table, IDS, CLASSES, root=None)
-    assert answers[0] == Answer("a.png", "cat", {"images": 1.0, "seconds": 3.5, "clicks": 2.0})
-    assert answers[1] == Answer("=x.png", None, {"images": 1.0}, "too dark")
+    assert answers[0] == Answer("a.png", "cat", {"seconds": 3.5, "clicks": 2.0})
+    assert answers[1] == Answer("=x.png", None, {}, "too dark")
     assert targets(answers[2:]) == {"d/e.png": None, "new\nline.png": None}
 
 

@@ -75,6 +75,10 @@ class Source(ABC):
         """The image that an item lies in, and which region of it the item is; None for a whole image."""
         return item_id, None
 
+    def price(self, item_id: str) -> Mapping[str, float]:
+        """What a simulated annotator pays for an item, in units that its label does not tell."""
+        return {}
+
     def instances(self, item_id: str) -> np.ndarray | None:
         """(H, W) which object each pixel of an image belongs to, where the data say so; any integers."""
         return None

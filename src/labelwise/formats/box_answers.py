@@ -76,9 +76,7 @@ def _answer(item: str, label: Mapping[str, Any]) -> Answer:
     extra = label.get("extra", {})
     if extra.get("skipped") in _TRUE:
         return Answer(item, None, reason=str(extra.get("reason", "")))
-    cost = {"images": 1.0} | {
-        unit: float(extra[unit]) for unit in COST_COLUMNS if isinstance(extra.get(unit), int | float)
-    }
+    cost = {unit: float(extra[unit]) for unit in COST_COLUMNS if isinstance(extra.get(unit), int | float)}
     # a box that a person let stand is a label, whatever score it came with
     things = [{key: value for key, value in thing.items() if key != "score"} for thing in label["objects"]]
     rest = {key: value for key, value in extra.items() if key not in _MARKS}

@@ -322,9 +322,7 @@ def _answer(record: Mapping[str, Any], columns: set[str], where: str, classes: C
         raise FormatError(f"{where}: a label without id; say which image it belongs to")
     if skipped and label.strip():
         raise FormatError(f"{where}: both skipped and labelled {label!r}; delete one of the two")
-    cost = {"images": 1.0} | {
-        unit: value for unit in COST_COLUMNS if (value := _number(record.get(unit), unit, where)) is not None
-    }
+    cost = {unit: value for unit in COST_COLUMNS if (value := _number(record.get(unit), unit, where)) is not None}
     if skipped:
         return Answer(item_id, None, cost, next((_text(record, [key], where) for key in _REASONS if key in record), ""))
     return Answer(item_id, label if label in classes else label.strip(), cost)

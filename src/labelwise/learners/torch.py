@@ -21,6 +21,7 @@ from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.code import code_of
 from labelwise.learners.inference import Collector, Reader, gathered, wanted_fields
 from labelwise.learners.networks import Networks
+from labelwise.learners.regions import asks_regions, collect_regions
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
 from labelwise.models.weights import file_digest, split_layout
@@ -244,6 +245,9 @@ class TorchLearner(Learner):
             UnmetNeed: the model cannot make the passes, or a probe has nothing to prepare with.
             DataError: there are no weights yet.
         """
+        if asks_regions(view):
+            of_images = partial(self.collect, signals=signals, role=role, data=data, seed=seed, progress=progress)
+            return collect_regions(self.networks, self._reader, view, signals, of_images, seed=seed, progress=progress)
         networks = self.networks
         states: dict[Signal, Any] = {
             signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)

@@ -15,7 +15,7 @@ from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, DataError
 from labelwise.formats.index_png import mask_text, text_mask
 from labelwise.models.segmenters import said_of
-from labelwise.targets import IGNORE, Mask
+from labelwise.targets import IGNORE, Mask, nearest
 from labelwise.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 
 #: what the loss of a second head weighs, as torchvision's networks were trained
@@ -260,17 +260,6 @@ def over_all_pixels(model: nn.Module, task: Segmentation, batch: Batch) -> Losse
 def rows_of_pixels(maps_BCHW: Tensor) -> Tensor:
     """(B H W, C): maps as rows of pixels, image by image; no copy where channels lie innermost."""
     return maps_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def nearest(classes_HW: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask at another size: each pixel takes the class of the one that its centre falls into."""
-    if tuple(classes_HW.shape) == size:
-        return classes_HW
-    rows, columns = (
-        ((torch.arange(there, device=classes_HW.device) + 0.5) * here / there).long()
-        for here, there in zip(classes_HW.shape, size, strict=True)
-    )
-    return classes_HW[rows][:, columns]
 
 
 def _cross_entropy(logits_BCHW: Tensor, masks_BHW: Tensor) -> tuple[Tensor, Tensor]:
