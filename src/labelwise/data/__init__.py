@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from labelwise.data.images import decode
     from labelwise.data.imbalance import imbalanced
     from labelwise.data.labels import apply_csv, open_listing, read_label_csv
-    from labelwise.data.masks import MaskFolder, open_masks
+    from labelwise.data.mask_sets import open_masks
+    from labelwise.data.masks import MaskFolder
     from labelwise.data.open import open_source
     from labelwise.data.source import Role, Source
     from labelwise.data.torchvision_sets import open_torchvision
@@ -66,7 +67,7 @@ _HOME = {
     "open_listing": "labels",
     "read_label_csv": "labels",
     "MaskFolder": "masks",
-    "open_masks": "masks",
+    "open_masks": "mask_sets",
     "open_source": "open",
     "Role": "source",
     "Source": "source",

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from labelwise.data.folder import ROLE_FOLDERS, ImageFolder
 from labelwise.data.source import Role
 from labelwise.errors import DataError, FormatError
-from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import read_categories, read_coco
 from labelwise.formats.voc import ANNOTATIONS, LISTS, read_voc, stem
 from labelwise.formats.yolo import LISTS as YOLO_LISTS
@@ -43,6 +42,8 @@ class BoxFolder(ImageFolder):
     numbers: Mapping[int | str, str] = {}
     #: COCO category id -> class name
     categories: Mapping[int, str] = {}
+    #: what a COCO file says of itself
+    info: Mapping[str, Any] = {}
 
     def __init__(self, root: str | os.PathLike[str], *, ids: Sequence[str] | None = None) -> None:
         super().__init__(root, labels="none", roles="none", ids=ids)
@@ -77,7 +78,7 @@ def kinds_of(folder: Path) -> list[Kind]:
     return found
 
 
-def open_boxes(folder: str | os.PathLike[str], kind: Kind, *, ids: Sequence[str] | None = None) -> ImageFolder:
+def open_boxes(folder: str | os.PathLike[str], kind: Kind, *, ids: Sequence[str] | None = None) -> BoxFolder:
     """A folder of images with boxes in one of the three formats.
 
     Ids are relative to the folder of the images: ``images`` (VOC: ``JPEGImages``) below ``folder`` where there is one,
@@ -205,6 +206,7 @@ def _open_coco(files: Sequence[Path], root: Path) -> BoxFolder:
         classes |= dict.fromkeys(found.classes)
         nothing = f"lists {len(found.labels):,} image(s) and no box at all: they count as unlabelled"
         said += [f"{file.name}: {note}" for note in ((nothing,) if empty else found.notes)]
+        source.info = {**(found.extra["info"] if isinstance(found.extra.get("info"), Mapping) else {}), **source.info}
         source.categories = {**read_categories(found.extra["categories"], str(file)), **source.categories}
     source.describe({item: label for item, label in labels.items() if item not in bare}, tuple(classes), said)
     source.roles = roles
@@ -251,21 +253,30 @@ def _open_voc(root: Path) -> BoxFolder:
             f"{len(stray) - 1} more such files); add the images, or delete the annotations"
         )
     source.describe({of_stem[name]: label for name, label in found.labels.items()}, found.classes, found.notes)
-    source.roles = _voc_roles(found, of_stem, root)
+    source.roles = voc_roles(found.lists, of_stem, root / LISTS)
     return source
 
 
-def _voc_roles(found: BoxLabels, of_stem: Mapping[str, str], root: Path) -> dict[str, Role]:
-    """Test is for testing; val for validation, unless trainval says that all of it is for training."""
-    wanted = {name: role for name, role in ROLE_FOLDERS.items() if role != "pool" and name in found.lists}
-    if "trainval" in found.lists:
+def voc_roles(lists: Mapping[str, Sequence[str]], of_stem: Mapping[str, str], folder: Path) -> dict[str, Role]:
+    """Test is for testing; val for validation, unless trainval says that all of it is for training.
+
+    Args:
+        lists: name of a list -> its lines, which start with the name of an image.
+        of_stem: name of an image without ending -> id.
+        folder: of the lists, for messages.
+
+    Raises:
+        FormatError: a line that names no image.
+    """
+    wanted = {name: role for name, role in ROLE_FOLDERS.items() if role != "pool" and name in lists}
+    if "trainval" in lists:
         wanted = {name: role for name, role in wanted.items() if role == "test"}
     roles: dict[str, Role] = {}
     for name in ("train", "trainval", *wanted):
-        for row, line in enumerate(found.lists.get(name, ()), 1):
+        for row, line in enumerate(lists.get(name, ()), 1):
             if line.split()[0] not in of_stem:
                 raise FormatError(
-                    f"{root / LISTS / name!s}.txt, line {row}: there is no image {line.split()[0]!r}; add it, or "
+                    f"{folder / name!s}.txt, line {row}: there is no image {line.split()[0]!r}; add it, or "
                     "delete the line"
                 )
             if name in wanted:

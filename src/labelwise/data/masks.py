@@ -1,24 +1,22 @@
-"""Folders of images whose masks lie beside them, as sources: PNG masks in several layouts."""
+"""Folders of images whose masks lie beside them as PNG files, as sources."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from labelwise.data.folder import ROLE_FOLDERS, ImageFolder, scan_folder
+from labelwise.data.folder import ROLE_FOLDERS, ImageFolder, Scan, scan_folder
 from labelwise.data.source import Role
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.delimited import read_text
-from labelwise.formats.index_png import mask_text, read_stored
+from labelwise.formats.index_png import mask_text, read_integers, read_stored
 from labelwise.formats.mask_coding import CLASS_FILES, COLOUR_FILE, MaskCoding, find_coding, unnamed
-
-Kind = Literal["masks"]
 
 #: folders of masks, and of the images that they belong to: images/a.jpg and masks/a.png
 MASK_FOLDERS, IMAGE_FOLDERS = ("masks", "mask", "labels", "annotations"), ("images", "image", "imgs")
@@ -35,15 +33,15 @@ class MaskTruth(Mapping[str, Any]):
     Args:
         source: tells the sizes of the images.
         files: id -> mask file.
-        coding: what the pixels of the files mean.
+        read: gives the class indices of a file.
     """
 
-    def __init__(self, source: ImageFolder, files: Mapping[str, Path], coding: MaskCoding) -> None:
-        self._source, self._files, self._coding = source, dict(sorted(files.items())), coding
+    def __init__(self, source: ImageFolder, files: Mapping[str, Path], read: Callable[[Path], np.ndarray]) -> None:
+        self._source, self._files, self._read = source, dict(sorted(files.items())), read
 
     def __getitem__(self, item_id: str) -> dict[str, Any]:
         file = self._files[item_id]
-        indices_HW = self._coding.read(file)
+        indices_HW = self._read(file)
         size = list(self._source.size(item_id))
         if size != [indices_HW.shape[1], indices_HW.shape[0]]:
             drawn = f"{indices_HW.shape[1]} x {indices_HW.shape[0]}"
@@ -74,6 +72,9 @@ class MaskFolder(ImageFolder):
         ids: the images.
     """
 
+    #: id -> PNG in which every object has a number, where there are such files
+    objects: Mapping[str, Path] = {}
+
     def __init__(self, root: str | os.PathLike[str], *, ids: Sequence[str]) -> None:
         super().__init__(root, labels="none", roles="none", ids=ids)
         self._said: tuple[str, ...] = ()
@@ -87,43 +88,56 @@ class MaskFolder(ImageFolder):
         line = [f"{bare:,} image(s) without mask"] if self.truth and bare else []
         return [*super().notes(), *self._said, *line]
 
+    def instances(self, item_id: str) -> np.ndarray | None:
+        """(H, W) which object each pixel of an image belongs to, where there are files that say so."""
+        return read_integers(self.objects[item_id]) if item_id in self.objects else None
+
+    def left_out(self, scan: Scan) -> None:
+        """Takes what a scan of the whole data set left out, texts apart."""
+        others = {ending: count for ending, count in scan.ignored.items() if ending not in _TEXTS}
+        self.scan = replace(scan, ids=tuple(self.ids), ignored=others)
+
     def describe(self, truth: Mapping[str, Any], coding: MaskCoding, said: Sequence[str] = ()) -> None:
         """Takes the masks that were found for it."""
         self.truth, self.classes, self.palette, self._said = truth, coding.classes, coding.palette, tuple(said)
 
 
-def mask_kinds_of(folder: Path) -> list[Kind]:
-    """Which layouts of masks a folder seems to hold; looks at names only."""
-    return ["masks"] if _has_pairs(folder) else []
+def open_pairs(root: Path, ids: Sequence[str] | None = None) -> MaskFolder:
+    """A folder of images and masks that are called alike.
 
-
-def open_masks(folder: str | os.PathLike[str], kind: Kind, *, ids: Sequence[str] | None = None) -> MaskFolder:
-    """A folder of images with masks.
-
-    ``masks``: ``images/a.jpg`` with ``masks/a.png`` (or ``labels``, ``annotations``; splits above or below), or
+    Either ``images/a.jpg`` with ``masks/a.png`` (or ``labels``, ``annotations``; splits above or below), or
     ``train/a.jpg`` with ``trainannot/a.png``. Pixels hold class indices, 255 where there is no class. The names stand
     in ``classes.txt``, one a line; pixels of a class called unlabelled, void or ignore have none. A ``labelmap.txt``
     says colours as well, and then masks may hold colours. Splits are those of folders called train, val and test, or
     of lists of these names.
 
     Args:
-        folder: the data set.
-        kind: its layout.
+        root: the data set.
         ids: the images, when they and their labels are known already; nothing is read then.
 
     Raises:
         DataError: no such folder, no image, a mask without image, two masks for one image, a broken list of classes.
     """
-    root = Path(os.path.abspath(folder))  # noqa: PTH100  (as ImageFolder)
     if ids is not None:
         return MaskFolder(_images_of(root), ids=ids)
-    return _open_pairs(root)
+    scan = scan_folder(root)
+    folders = {parent.as_posix() for name in scan.ids for parent in PurePosixPath(name).parents}
+    masks = {name: wanted for name in scan.ids if (wanted := _images_wanted(name, folders))}
+    place = _images_of(root)
+    prefix = "" if place == root else f"{place.name}/"
+    images = [name for name in scan.ids if name not in masks and name.startswith(prefix)]
+    if not images:
+        raise DataError(f"no images in {str(place)!r}: the {len(masks)} image file(s) below {str(root)!r} are masks")
+    source = MaskFolder(place, ids=[name.removeprefix(prefix) for name in images])
+    source.left_out(scan)
+    files = {name.removeprefix(prefix): root / mask for name, mask in _paired(images, masks, root).items()}
+    coding, said = _coding_of(root, files)
+    source.describe(MaskTruth(source, files, coding.read), coding, said)
+    source.roles = _roles_of_folders(source.ids) or _roles_of_lists(source.ids, root)
+    return source
 
 
-# ---- images and masks in pairs --------------------------------------------------------------------------------------
-
-
-def _has_pairs(root: Path) -> bool:
+def has_pairs(root: Path) -> bool:
     """Whether there is a folder of PNG files called as those of masks are, beside one of images."""
     if not root.is_dir():
         return False
@@ -145,25 +159,6 @@ def _image_folders(name: str) -> set[str]:
 
 def _images_of(root: Path) -> Path:
     return next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), root)
-
-
-def _open_pairs(root: Path) -> MaskFolder:
-    scan = scan_folder(root)
-    folders = {parent.as_posix() for name in scan.ids for parent in PurePosixPath(name).parents}
-    masks = {name: wanted for name in scan.ids if (wanted := _images_wanted(name, folders))}
-    place = _images_of(root)
-    prefix = "" if place == root else f"{place.name}/"
-    images = [name for name in scan.ids if name not in masks and name.startswith(prefix)]
-    if not images:
-        raise DataError(f"no images in {str(place)!r}: the {len(masks)} file(s) below {str(root)!r} are all masks")
-    source = MaskFolder(place, ids=[name.removeprefix(prefix) for name in images])
-    ignored = {ending: count for ending, count in scan.ignored.items() if ending not in _TEXTS}
-    source.scan = replace(scan, ids=tuple(source.ids), ignored=ignored)
-    files = {name.removeprefix(prefix): root / mask for name, mask in _paired(images, masks, root).items()}
-    coding, said = _coding_of(root, files)
-    source.describe(MaskTruth(source, files, coding), coding, said)
-    source.roles = _roles_of_folders(source.ids) or _roles_of_lists(source.ids, root)
-    return source
 
 
 def _images_wanted(name: str, folders: set[str]) -> list[str]:
@@ -205,7 +200,7 @@ def _paired(images: Sequence[str], masks: Mapping[str, Sequence[str]], root: Pat
 
 
 def _coding_of(root: Path, files: Mapping[str, Path]) -> tuple[MaskCoding, list[str]]:
-    """What ``classes.txt`` or ``labelmap.txt`` say; colours of the first mask; without names, as many as there are."""
+    """What ``classes.txt`` or ``labelmap.txt`` say, or the values of all masks; colours out of the first palette."""
     coding = find_coding(root)
     said: list[str] = []
     if coding is None:
@@ -220,9 +215,9 @@ def _coding_of(root: Path, files: Mapping[str, Path]) -> tuple[MaskCoding, list[
             values |= set(np.unique(stored.values).tolist())
         coding = unnamed(values, str(root))
         said.append(f"classes are called by their number: list their names in {root / CLASS_FILES[0]}, one a line")
-    if coding.palette is None and files:
-        first = read_stored(next(iter(files.values())))
-        colours = first.palette or ()
+    if coding.palette is None:
+        first = next((stored for stored in map(read_stored, files.values()) if stored.values is not None), None)
+        colours = () if first is None else first.palette or ()
         if len(colours) > max(coding.values):
             coding = replace(coding, palette=tuple(colours[value] for value in coding.values))
     return coding, said

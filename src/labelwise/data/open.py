@@ -14,7 +14,7 @@ from labelwise.data.dataset import DatasetSource, from_dataset
 from labelwise.data.folder import ImageFolder
 from labelwise.data.imagenet_lt import ListedImages, is_image_list
 from labelwise.data.labels import open_listing
-from labelwise.data.masks import mask_kinds_of, open_masks
+from labelwise.data.mask_sets import mask_kinds_of, open_coco_masks, open_masks
 from labelwise.data.source import Source
 from labelwise.data.torchvision_sets import open_torchvision
 from labelwise.errors import ConfigError, DataError, unknown
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 #: formats of boxes that a folder may hold, and layouts of masks
 BOXES = ("coco", "voc", "yolo")
-MASKS = ("masks",)
+MASKS = ("masks", "voc_masks", "cityscapes", "coco_masks")
 
 _ALLOWED = (
     "give a folder of images, an .npz, .csv or COCO .json file, torchvision:NAME (for example "
@@ -47,7 +47,8 @@ def open_source(
         task: what labels are wanted for, where a folder holds boxes and masks.
         options: passed on to what opens this kind: :class:`ImageFolder`, :func:`open_boxes`, :func:`open_masks`,
             :func:`open_torchvision`, :func:`from_dataset`, or the function that was named. For a folder ``labels`` may
-            also be ``coco``, ``voc``, ``yolo`` or ``masks``, where it holds several of them.
+            also be ``coco``, ``voc``, ``yolo``, ``masks``, ``voc_masks``, ``cityscapes`` or ``coco_masks``, where it
+            holds several of them.
 
     Raises:
         ConfigError: for something that names no source, or an unknown option (nearest names given).
@@ -72,7 +73,9 @@ def open_source(
     if path.suffix.lower() in (".csv", ".tsv", ".txt") and not path.is_dir():
         return _call(open_listing, (text,), {"root": root, **options}, text)
     if path.suffix.lower() == ".json" and path.is_file():
-        return _call(open_coco_file, (text,), {"root": root, **options}, text)
+        return _call(
+            open_coco_masks if task == "segmentation" else open_coco_file, (text,), {"root": root, **options}, text
+        )
     if root is not None:
         text = str(Path(root) / text)
     if Path(text).suffix.lower() == ".npz" and not Path(text).is_dir():
@@ -122,8 +125,10 @@ def _of_folder(text: str, task: str | None, options: dict[str, Any]) -> Source:
 
 def _kinds(folder: Path, task: str | None) -> list[str]:
     """Formats of labels in a folder that fit the task; all of them for a task of images."""
-    boxes = [] if task == "segmentation" else kinds_of(folder)
+    boxes = kinds_of(folder)
     masks = [] if task == "detection" else mask_kinds_of(folder)
+    if task == "segmentation":
+        return [*masks] or (["coco_masks"] if "coco" in boxes else [])
     return [*boxes, *masks]
 
 
@@ -178,8 +183,8 @@ def open_in(
         spec: as for ``open_source``.
         root: where a torchvision set lies, or what the paths of a CSV or COCO file are relative to.
         ids: the images of a folder where they are known already; saves scanning it.
-        labels: where the labels of a folder come from: ``auto``, ``folders``, ``none``, ``coco``, ``voc``, ``yolo`` or
-            ``masks``.
+        labels: where the labels of a folder come from: ``auto``, ``folders``, ``none``, or a format as for
+            ``open_source``.
         download: whether torchvision may fetch a set that is not there.
         task: what the labels are wanted for.
 

@@ -141,6 +141,24 @@ def read_stored(path: str | os.PathLike[str]) -> StoredMask:
     return decode_stored(png, shown)
 
 
+def read_integers(path: str | os.PathLike[str]) -> np.ndarray:
+    """int32 (H, W) of a PNG of whole numbers, eight or sixteen bits a pixel: numbers of instances.
+
+    Raises:
+        FormatError: no such file, no PNG, a damaged one, or one of colours.
+    """
+    shown = repr(os.fspath(path))
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.load()
+            numbers: np.ndarray = np.array(image).astype(np.int32)
+    except _DAMAGED as error:
+        raise FormatError(f"{shown} cannot be read as PNG: {' '.join(str(error).split())}") from error
+    if numbers.ndim != 2:
+        raise FormatError(f"{shown} is a PNG of mode {image.mode}, whose pixels are colours: give whole numbers")
+    return numbers
+
+
 def mask_text(indices_HW: np.ndarray) -> str:
     """The PNG as base64 text, as it stands in a raw label."""
     return base64.b64encode(encode_mask(indices_HW)).decode("ascii")

@@ -51,10 +51,10 @@ def read_voc(folder: str | os.PathLike[str], *, size_of: SizeOf | None = None) -
     for file in files:
         name = file.relative_to(place).with_suffix("").as_posix()
         labels[name] = read_annotation(file, name=name, size_of=size_of)
-    return BoxLabels(labels, classes_of(labels.values()), _lists(root / LISTS), {}, tally(labels))
+    return BoxLabels(labels, classes_of(labels.values()), read_lists(root / LISTS), {}, tally(labels))
 
 
-def _lists(folder: Path) -> dict[str, tuple[str, ...]]:
+def read_lists(folder: Path) -> dict[str, tuple[str, ...]]:
     """Every list with its lines as they stand; lists of one class have a second column."""
     files = sorted(folder.glob("*.txt"))
     return {file.stem: tuple(line for line in read_text(file).splitlines() if line.strip()) for file in files}

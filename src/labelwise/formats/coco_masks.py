@@ -1,0 +1,263 @@
+"""COCO instances as class masks, and class masks as COCO.
+
+Painting: where instances overlap, the smaller one is seen; groups that were outlined as a whole (crowds) lie below all
+others. Among instances of one size the later one in the file is seen. Pixels of no instance belong to a class
+``background``, which becomes the first one; unless the file has a category of that name, or its ``info`` says
+``"unannotated": "ignore"``: then such pixels have no class.
+
+Writing: one annotation for each class of an image. Run lengths are exact; polygons are written where the whole class of
+an image can be outlined by them so that COCO's own rasteriser gives back each pixel, which holes rule out.
+
+Shape letters: H x W pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from labelwise.errors import FormatError
+from labelwise.formats.boxes import BoxLabels
+from labelwise.formats.coco import decode_counts, write_coco
+from labelwise.targets import IGNORE
+
+BACKGROUND = "background"
+#: in ``info``: what pixels of no annotation are
+UNANNOTATED = "unannotated"
+#: pixels that a corner may lie outside the image: tools round, and some count from one
+SLACK = 1.0
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Paints the instances of an image.
+
+    Args:
+        classes: names in index order.
+        bare: class of the pixels of no instance; None where they have none.
+    """
+
+    classes: tuple[str, ...]
+    bare: str | None = None
+
+    @classmethod
+    def of(cls, categories: Sequence[str], info: Any = None, classes: Sequence[str] = ()) -> Painter:
+        """The painter for a file.
+
+        Args:
+            categories: names of the file's categories, in their order.
+            info: what the file says of itself.
+            classes: of the project, when it has some: without a class background in them pixels of no instance have
+                no class.
+        """
+        said = info.get(UNANNOTATED) if isinstance(info, Mapping) else None
+        ignored = BACKGROUND in categories or said == "ignore" or (bool(classes) and BACKGROUND not in classes)
+        if ignored:
+            return cls(tuple(classes or categories))
+        return cls(tuple(classes or (BACKGROUND, *categories)), BACKGROUND)
+
+    def indices(self, label: Mapping[str, Any]) -> np.ndarray:
+        """uint8 (H, W) class indices out of the raw label of an image's objects."""
+        bare = IGNORE if self.bare is None else self.classes.index(self.bare)
+        values = [self.classes.index(thing["class"]) for thing in label["objects"]]
+        return _painted(label, values, bare).astype(np.uint8)
+
+
+def instances(label: Mapping[str, Any]) -> np.ndarray:
+    """int32 (H, W): the number of the instance that is seen at each pixel, from 1; 0 where there is none."""
+    return _painted(label, range(1, len(label["objects"]) + 1), 0)
+
+
+def check_masks(label: Mapping[str, Any], where: str) -> int:
+    """Refuses an image with an instance that cannot be painted; returns how many polygons cover nothing.
+
+    Raises:
+        FormatError: an annotation without mask, or with a polygon outside its image; with its id.
+    """
+    return sum(
+        _check(thing, label["size"], f"{where}, annotation {thing['extra'].get('id')}") for thing in label["objects"]
+    )
+
+
+def _check(thing: Mapping[str, Any], size: Sequence[int], where: str) -> int:
+    mask = thing["extra"].get("segmentation")
+    if not mask:
+        raise FormatError(f"{where}: it has a box and no mask; give polygons or run lengths as its segmentation")
+    if isinstance(mask, Mapping):
+        return 0
+    for polygon in mask:
+        for corners, side, what in ((polygon[::2], size[0], "x"), (polygon[1::2], size[1], "y")):
+            if min(corners) < -SLACK or max(corners) > side + SLACK:
+                strange = min(corners) if min(corners) < -SLACK else max(corners)
+                raise FormatError(
+                    f"{where}: a polygon has a corner at {what} = {strange:g}, outside the image of {size[0]} x "
+                    f"{size[1]} pixels; was it drawn at another size?"
+                )
+    return sum(len(polygon) < 6 for polygon in mask)
+
+
+def _painted(label: Mapping[str, Any], values: Sequence[int], bare: int) -> np.ndarray:
+    width, height = label["size"]
+    painted_HW = np.full((height, width), bare, np.int32)
+    covers = [decode_segmentation(thing["extra"]["segmentation"], width, height) for thing in label["objects"]]
+    crowd = [bool(thing.get("crowd")) for thing in label["objects"]]
+    for n in sorted(range(len(covers)), key=lambda n: (not crowd[n], -int(covers[n].sum()))):
+        painted_HW[covers[n]] = values[n]
+    return painted_HW
+
+
+def decode_segmentation(mask: Any, width: int, height: int) -> np.ndarray:
+    """Bool (H, W) of a segmentation that was checked: polygons, as COCO's own tools fill them, or run lengths.
+
+    Example:
+        >>> decode_segmentation({"size": [2, 3], "counts": [1, 2, 3]}, 3, 2).astype(int).tolist()
+        [[0, 1, 0], [1, 0, 0]]
+    """
+    if isinstance(mask, Mapping):
+        counts = mask["counts"]
+        runs = decode_counts(counts) if isinstance(counts, str) else counts
+        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+        return flat.reshape(width, height).T
+    from faster_coco_eval.core import mask as coco
+
+    # four numbers would be taken for a box
+    polygons = [polygon for polygon in mask if len(polygon) >= 6]
+    if not polygons:
+        return np.zeros((height, width), bool)
+    filled: np.ndarray = coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))).astype(bool)
+    return filled
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def encode_counts(runs: Iterable[int]) -> str:
+    """Run lengths as COCO's compressed text; the inverse of ``coco.decode_counts``.
+
+    Example:
+        >>> encode_counts([6, 1, 40, 4, 5, 4, 5, 4, 21])
+        '61X13mN000`0'
+    """
+    text, before = [], list(runs)
+    for place, run in enumerate(before):
+        rest = run - before[place - 2] if place > 2 else run
+        while True:
+            bits, rest = rest & 31, rest >> 5
+            more = rest != (-1 if bits & 16 else 0)
+            text.append(chr(48 + (bits | 32 if more else bits)))
+            if not more:
+                break
+    return "".join(text)
+
+
+def run_lengths(cover_HW: np.ndarray) -> dict[str, Any]:
+    """A mask as COCO's compressed run lengths: down the columns, the first run being pixels outside."""
+    flat = np.concatenate([[False], cover_HW.T.ravel(), [not cover_HW[-1, -1]]])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    return {"size": list(cover_HW.shape), "counts": encode_counts(np.diff(changes, prepend=0).tolist())}
+
+
+def write_coco_masks(
+    path: str | os.PathLike[str],
+    masks: Iterable[tuple[str, np.ndarray]],
+    classes: Sequence[str],
+    *,
+    polygons: bool = False,
+    marks: Mapping[str, Mapping[str, Any]] | None = None,
+) -> int:
+    """Write masks as one annotation for each class of an image.
+
+    Args:
+        path: the JSON file.
+        masks: name of an image, class indices.
+        classes: names in index order.
+        polygons: outlines in place of run lengths, where they are exact.
+        marks: name of an image -> further keys of its entry.
+
+    Returns:
+        How many annotations were wanted as polygons and are written as run lengths.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    labels: dict[str, Any] = {}
+    inexact = 0
+    for name, indices_HW in masks:
+        height, width = indices_HW.shape
+        things = []
+        for index in np.unique(indices_HW[indices_HW != IGNORE]).tolist():
+            cover_HW = indices_HW == index
+            outline = outlines(cover_HW) if polygons else None
+            inexact += polygons and outline is None
+            things.append(_thing(classes[index], cover_HW, outline or run_lengths(cover_HW)))
+        labels[name] = {"size": [width, height], "objects": things, "extra": dict((marks or {}).get(name, {}))}
+    write_coco(path, BoxLabels(labels, tuple(classes), extra={"info": {UNANNOTATED: "ignore"}}))
+    return inexact
+
+
+def _thing(name: str, cover_HW: np.ndarray, segmentation: Any) -> dict[str, Any]:
+    rows, columns = np.flatnonzero(cover_HW.any(1)), np.flatnonzero(cover_HW.any(0))
+    box = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+    return {"class": name, "box": box, "extra": {"area": int(cover_HW.sum()), "segmentation": segmentation}}
+
+
+def outlines(cover_HW: np.ndarray) -> list[list[int]] | None:
+    """Polygons [x1, y1, x2, y2, ...] along the borders of pixels; None where they would not give back every pixel.
+
+    Example:
+        >>> square = np.zeros((4, 5), bool)
+        >>> square[1:3, 1:4] = True
+        >>> outlines(square)
+        [[1, 1, 4, 1, 4, 3, 1, 3]]
+    """
+    height, width = cover_HW.shape
+    found = [_corners(loop) for loop in _loops(cover_HW)]
+    exact = bool(found) and np.array_equal(decode_segmentation(found, width, height), cover_HW)
+    return found if exact else None
+
+
+def _loops(cover_HW: np.ndarray) -> list[list[tuple[int, int]]]:
+    """Closed ways along the borders of pixels, the covered side to the right; (x, y) of each grid point."""
+    padded = np.pad(cover_HW, 1)
+    ways: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for (dy, dx), start, stop in (
+        ((-1, 0), (0, 0), (1, 0)),
+        ((0, 1), (1, 0), (1, 1)),
+        ((1, 0), (1, 1), (0, 1)),
+        ((0, -1), (0, 1), (0, 0)),
+    ):
+        beside = padded[1 + dy : padded.shape[0] - 1 + dy, 1 + dx : padded.shape[1] - 1 + dx]
+        for y, x in np.argwhere(cover_HW & ~beside).tolist():
+            ways.setdefault((x + start[0], y + start[1]), []).append((x + stop[0], y + stop[1]))
+    loops = []
+    while ways:
+        first = min(ways, key=lambda point: (point[1], point[0]))
+        loop, before = [first], (0, 0)
+        while True:
+            here = loop[-1]
+            onward = ways[here]
+            # where two corners touch, turn right: areas that share a corner stay apart
+            right = (here[0] - before[1], here[1] + before[0])
+            step = onward.pop(onward.index(right) if right in onward else 0)
+            if not onward:
+                del ways[here]
+            before = (step[0] - here[0], step[1] - here[1])
+            if step == first:
+                break
+            loop.append(step)
+        loops.append(loop)
+    return loops
+
+
+def _corners(loop: Sequence[tuple[int, int]]) -> list[int]:
+    """The points of a loop at which it turns, end to end."""
+    turns = [
+        point
+        for before, point, after in zip([loop[-1], *loop[:-1]], loop, [*loop[1:], loop[0]], strict=True)
+        if (point[0] - before[0], point[1] - before[1]) != (after[0] - point[0], after[1] - point[1])
+    ]
+    return [value for point in turns for value in point]
