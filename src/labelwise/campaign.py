@@ -519,6 +519,9 @@ class _Chooser:
     def _table(self, of: str, role: SignalRole, positions: Tensor, signals: frozenset[Signal]) -> SignalTable:
         setting, progress = self.setting, self.campaign.progress
         view = self.campaign.view(positions.numpy())
+        if any("loss" in signal.fields for signal in signals):
+            assert setting.truth is not None, "the plan checks that hidden labels exist"
+            view = replace(view, targets=tuple(setting.task.load(setting.truth[item]) for item in view.ids))
         if of == "frozen":
             assert setting.frozen is not None, "the plan checks that frozen features exist"
             return setting.frozen.collect(view, signals, role=role, progress=progress)

@@ -47,7 +47,8 @@ class Offer:
         """
         for strategy in strategies:
             for step in strategy.steps():
-                if (step.needs.truth or strategy.oracle) and not self.held_back:
+                reads_loss = any("loss" in signal.fields for signal in step.needs.signals)
+                if (step.needs.truth or strategy.oracle or reads_loss) and not self.held_back:
                     raise UnmetNeed(
                         f"strategy {strategy.name!r} is an oracle: it reads hidden labels, which exist only in "
                         "simulated campaigns (labelwise compare). Choose another strategy"

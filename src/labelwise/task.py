@@ -19,7 +19,8 @@ Json = Any
 
 #: What a task or a learner can put into ``Outputs``: ``probs`` (of each unit), ``per_image`` (the unit is the image, so
 #: that rows of units are rows of images), ``logits``, ``embedding`` (of the image), ``unit_embedding``, ``boxes``,
-#: ``head:NAME`` (what an auxiliary says); a plain string, so that a new task needs no edit here.
+#: ``head:NAME`` (what an auxiliary says), ``loss`` (under hidden labels, which exist in simulated campaigns alone);
+#: a plain string, so that a new task needs no edit here.
 Field = str
 
 

@@ -19,6 +19,7 @@ from labelwise.signals import (
     Dropout,
     Embedding,
     HeadOutput,
+    HiddenLoss,
     Logits,
     Members,
     PredictedClass,
@@ -65,6 +66,7 @@ EXAMPLES: dict[str, list[Signal]] = {
         *(DrawUncertainty("bald", passes) for passes in PASSES[1:]),
     ],
     "draw_probs": [DrawProbs(PASSES[0]), DrawProbs(PASSES[3])],
+    "hidden_loss": [HiddenLoss()],
     "loss_slope": [LossSlope("labeled"), LossSlope("reference")],
 }
 SIGNAL_LIST = [signal for signals in EXAMPLES.values() for signal in signals]
@@ -98,7 +100,8 @@ def _offered(learner: Learner) -> list[Signal]:
 
 
 def _collect(learner: Learner, *signals: Signal, ids=POOL, seed: int = 0) -> dict[Signal, np.ndarray]:
-    table = learner.collect(tiny.view(SOURCE, ids, labels=False), frozenset(signals), data=DATA, seed=seed)
+    labels = any("loss" in signal.fields for signal in signals)
+    table = learner.collect(tiny.view(SOURCE, ids, labels=labels), frozenset(signals), data=DATA, seed=seed)
     assert table.ids == tuple(ids)
     return {signal: np.array(table[signal]) for signal in signals}
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import painted
 import shapes
 import tiny
 from labelwise.errors import ConfigError, UnmetNeed
@@ -108,7 +109,17 @@ def _detection() -> World:
     return World(source, shapes.learner, frozen, None, counts_NC, shapes.learner_data, shapes.view)
 
 
-WORLDS = {"classification": _classification, "detection": _detection}
+@cache
+def _segmentation() -> World:
+    source = painted.Painted(POOL + REFERENCE, reference=REFERENCE)
+    task = painted.task()
+    there = [task.objects(task.load(source.truth[item])) for item in source.ids]
+    counts_NC = torch.tensor([[found.count(c) for c in range(len(task.classes))] for found in there])
+    frozen = tiny.pixels(source)
+    return World(source, painted.learner, frozen, None, counts_NC, painted.learner_data, painted.view)
+
+
+WORLDS = {"classification": _classification, "detection": _detection, "segmentation": _segmentation}
 
 
 @cache
@@ -123,7 +134,7 @@ def _learner(task: str, auxiliaries: tuple[Auxiliary, ...]) -> Learner:
 def _collected(task: str, auxiliaries: tuple[Auxiliary, ...], signal: Signal) -> Tensor | Rows:
     """Rows of all items, collected once: (N, ...), or of different lengths."""
     world = WORLDS[task]()
-    view = world.view(world.source, labels=False)
+    view = world.view(world.source, labels="loss" in signal.fields)
     data = world.data(world.source, world.source.ids[:20], reference=world.source.ids[POOL:])
     if signal.of == "frozen":
         table = world.frozen.collect(view, frozenset({signal}))

@@ -17,7 +17,7 @@ from labelwise.data.loader import PreparedImages, batches, blocks, default_worke
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
 from labelwise.learners.backbones import Backbone
-from labelwise.learners.inference import Collector, gathered
+from labelwise.learners.inference import Collector, gathered, wanted_fields
 from labelwise.learners.passes import dropout_mask
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.processes import several, share
@@ -176,7 +176,7 @@ class FeatureLearner(Learner):
     @property
     def provides(self) -> frozenset[Field]:
         """Probabilities, logits and embeddings."""
-        return frozenset({"probs", "per_image", "logits", "embedding"})
+        return frozenset({"probs", "per_image", "logits", "embedding", "loss"})
 
     @property
     def headless(self) -> str:
@@ -281,13 +281,24 @@ class FeatureLearner(Learner):
         seed: int = 0,
         progress: Progress = silent,
     ) -> SignalTable:
-        """All signals from cached features; only images never seen before go through the backbone."""
+        """All signals from cached features; only images never seen before go through the backbone.
+
+        Raises:
+            UnmetNeed: a loss is asked for, and there is no label.
+            DataError: there are no weights yet.
+        """
         self._check_fitted()
+        if (labels := "loss" in wanted_fields(signals)) and view.targets is None:
+            raise UnmetNeed("the loss of an image needs its label, and images without labels were given")
+        target_of = dict(zip(view.ids, view.targets or (), strict=False))
         ids, rows_ND, failed = self._features(view, progress)
         collector = Collector(signals, lambda batch, passes, draw, _: self._draw(batch, passes, draw, seed), {}, role)
         for block in blocks(len(ids), BLOCK):
             batch = Batch(rows_ND[block.start : block.stop])
-            collector.add(None, batch, self._outputs(batch.images))
+            outputs = self._outputs(batch.images)
+            if labels:
+                outputs = outputs.with_extra({"loss": _loss(outputs, [target_of[ids[row]] for row in block])})
+            collector.add(None, batch, outputs)
         return SignalTable(tuple(ids), collector.columns(), failed)
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
@@ -371,3 +382,9 @@ def fit_linear(x_LD: Tensor, labels_L: Tensor, classes: int, strength: float) ->
         reached = float(F.cross_entropy(x @ weight.T + bias, labels_L))
         full = weight if span is None else weight @ span
     return full.detach().float(), bias.detach().float(), reached
+
+
+def _loss(outputs: Outputs, targets: Sequence[int]) -> Tensor:
+    """(B,) minus the log probability of each label; one that has underflowed is the worst there is, not infinite."""
+    hit_B = outputs.probs_UC.gather(1, torch.tensor(targets)[:, None])[:, 0]
+    return -hit_B.clamp_min(torch.finfo(hit_B.dtype).tiny).log()

@@ -38,15 +38,16 @@ class Reader:
     device: torch.device
 
     def batches(
-        self, view: View, rows: Sequence[int], stage: str, progress: Progress
+        self, view: View, rows: Sequence[int], stage: str, progress: Progress, *, labels: bool = False
     ) -> Iterator[tuple[Loaded, Batch]]:
-        """These rows of a view, batch by batch, without targets."""
+        """These rows of a view, batch by batch; without targets, unless ``labels`` says so."""
         images = PreparedImages(view.source, view.ids, self.task.input)
         workers = default_workers(view.source, len(rows)) if self.workers is None else self.workers
         order = [[rows[i] for i in block] for block in blocks(len(rows), self.batch_size)]
         done = 0
         for loaded in batches(images, order, workers=workers, pin=self.device.type == "cuda"):
-            yield loaded, self.task.batch(loaded.images, None, train=False).to(self.device)
+            targets = [view.targets[row] for row in loaded.rows] if labels and view.targets is not None else None
+            yield loaded, self.task.batch(loaded.images, targets, train=False).to(self.device)
             done += len(loaded.rows) + len(loaded.failed)
             progress(stage, done, len(rows))
 

@@ -18,7 +18,7 @@ from labelwise.models.ending import last_layer
 from labelwise.models.taps import pooled
 from labelwise.signals.passes import Members, Passes
 from labelwise.strategy import LinearHead
-from labelwise.task import Batch, Field, Outputs, Task
+from labelwise.task import Batch, Field, Outputs, Task, image_losses
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Networks:
             return first
         others = [self._of(number, batch, want, first) for number in range(1, len(self.nets))]
         return replace(first, probs_UC=torch.stack([o.probs_UC for o in (first, *others)]).mean(0))
+
+    def losses(self, batch: Batch) -> Tensor:
+        """(B,) loss of each image under its label, the mean over members."""
+        with self._precision(batch.images.device):
+            return torch.stack([image_losses(self.task.loss(net, batch)) for net in self.nets]).float().mean(0)
 
     def drawn(
         self, batch: Batch, passes: Passes, draw: int, first: Outputs, *, seed: int, want: frozenset[Field]

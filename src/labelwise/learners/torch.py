@@ -56,7 +56,7 @@ class TorchLearner(Learner):
     Example:
         >>> from labelwise.tasks.classification import Classification
         >>> sorted(TorchLearner(Classification(("cat", "dog")), "lenet").provides)
-        ['embedding', 'logits', 'per_image', 'probs']
+        ['embedding', 'logits', 'loss', 'per_image', 'probs']
     """
 
     probes = True
@@ -92,8 +92,8 @@ class TorchLearner(Learner):
 
     @property
     def provides(self) -> frozenset[Field]:
-        """The task's fields and an image embedding."""
-        return self.task.provides | {"embedding"}
+        """The task's fields, an image embedding, and the loss of an image where its label is given."""
+        return self.task.provides | {"embedding", "loss"}
 
     @cached_property
     def headless(self) -> str:
@@ -242,9 +242,14 @@ class TorchLearner(Learner):
         """Rows of all signals in one pass; with several processes each takes a share.
 
         Raises:
-            UnmetNeed: the model cannot make the passes, or a probe has nothing to prepare with.
+            UnmetNeed: the model cannot make the passes, a probe has nothing to prepare with, or there is no label to
+                tell the loss.
             DataError: there are no weights yet.
         """
+        want = wanted_fields(signals)
+        labels = "loss" in want
+        if labels and (view.targets is None or asks_regions(view)):
+            raise UnmetNeed("the loss of an image needs its label, and regions or images without labels were given")
         if asks_regions(view):
             of_images = partial(self.collect, signals=signals, role=role, data=data, seed=seed, progress=progress)
             return collect_regions(self.networks, self._reader, view, signals, of_images, seed=seed, progress=progress)
@@ -252,7 +257,6 @@ class TorchLearner(Learner):
         states: dict[Signal, Any] = {
             signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)
         }
-        want = wanted_fields(signals)
         drawn = partial(networks.drawn, seed=seed, want=want)
         collector = Collector(signals, drawn, states, role)
         accelerator = self.accelerator
@@ -260,11 +264,14 @@ class TorchLearner(Learner):
         kept: list[int] = []
         failed: dict[str, str] = {}
         with torch.no_grad() if states else torch.inference_mode():
-            for loaded, batch in self._reader.batches(view, rows, "reading the pool", progress):
+            for loaded, batch in self._reader.batches(view, rows, "reading the pool", progress, labels=labels):
                 failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
                 if loaded.rows:
                     kept += loaded.rows
-                    collector.add(networks.nets[0], batch, networks.outputs(batch, want))
+                    outputs = networks.outputs(batch, want)
+                    if labels:
+                        outputs = outputs.with_extra({"loss": networks.losses(batch)})
+                    collector.add(networks.nets[0], batch, outputs)
         table = SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failed)
         return table if accelerator.num_processes == 1 else gathered(table, view.ids)
 

@@ -7,7 +7,7 @@ Three kinds, one registry: ``Plain`` (a pure function of ``Outputs``), ``Draw`` 
 from labelwise.registry import Registry
 from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalTable
 from labelwise.signals.passes import Dropout, Members, Passes, Views
-from labelwise.signals.plain import Embedding, HeadOutput, Logits, PredictedClass, Probs, Uncertainty
+from labelwise.signals.plain import Embedding, HeadOutput, HiddenLoss, Logits, PredictedClass, Probs, Uncertainty
 from labelwise.signals.units import Units, UnitUncertainty
 
 #: all signals by name
@@ -19,6 +19,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "HeadOutput",
+    "HiddenLoss",
     "Logits",
     "Members",
     "Passes",

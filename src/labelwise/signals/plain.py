@@ -188,6 +188,26 @@ def of_objects(outputs: Outputs, rows_UD: Tensor, weight_U: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class HiddenLoss(Plain):
+    """Loss of the image under its hidden label: (B,) float32. For oracles, in simulated campaigns alone.
+
+    It is the task's own loss of one image, by its own norm: the mean over the pixels with a class, the sum over the
+    boxes of a detector by their number, minus the log probability of the class of an image.
+    """
+
+    name: ClassVar[str] = "hidden_loss"
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs the loss, and so the label."""
+        return frozenset({"loss"})
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B,) float32."""
+        return outputs.extra["loss"].float()
+
+
+@dataclass(frozen=True)
 class HeadOutput(Plain):
     """What an auxiliary head says of the image: (B, ...) float32.
 
