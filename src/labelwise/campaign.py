@@ -147,11 +147,6 @@ class Campaign:
         merged = tuple(self.setting.task.merge(parts) for parts in of_image.values()) if targets else None
         return View(self.setting.source, tuple(of_image), merged)
 
-    @property
-    def candidates(self) -> Positions:
-        """What may be asked now. Where images are cut into regions: whole images first, then regions alone."""
-        return self.pool.unlabeled if not self.pool.has_regions else self.pool.of_kind(len(self.pool.labeled) > 0)
-
     def data(self) -> LearnerData:
         """What a learner may look at now."""
         return LearnerData(
@@ -325,14 +320,14 @@ class Campaign:
                 if len(self.pool.pending):
                     return
             fitted = self.fit(strategy) if len(self.pool.labeled) else None
-            left = len(self.candidates)
+            left = len(self.pool.candidates)
             first = self.pool.round == 0
             if self.pool.round >= count or not left:
                 record = self.describe(fitted)
                 self.write([], record=record)
                 yield record
                 return
-            size = Budget(min(budget.amount, left), budget.unit) if budget.unit == "images" else budget
+            size = Budget(min(budget.amount, left), budget.unit) if budget.counts_items else budget
             yield self._next_round(strategy, size, fitted, companions if first else ())
 
     def _next_round(
@@ -427,18 +422,23 @@ class _Chooser:
     def run(self, strategy: Strategy, budget: Budget | None) -> Suggestion:
         started = time.perf_counter()
         reset_peak()
-        available = len(self.campaign.candidates)
-        count = available if budget is None else budget.items(available)
+        available = len(self.pool.candidates)
+        cost_N = self._costs(budget)
+        count = available
+        if budget is not None:
+            count = budget.items(available, None if cost_N is None else cost_N[torch.from_numpy(self.pool.candidates)])
         while True:
             known = len(self.unreadable)
             query = self._query(strategy, count)
-            query = replace(query, budget=min(count, len(query.unlabeled_M)))
+            query = replace(query, budget=min(count, len(query.unlabeled_M)), cost_N=cost_N)
             try:
                 with listening(self.campaign.progress):
                     selection = run_steps(strategy, query, self._collect)
+                short = len(selection.positions_K) < query.budget and len(self.unreadable) > known
+                if budget is not None:
+                    selection = budget.cut(selection, cost_N)
             except NonFiniteScore as error:
                 raise self._not_finite(strategy, error) from error
-            short = len(selection.positions_K) < query.budget and len(self.unreadable) > known
             if not self._unreadable_picks(selection) and not short:
                 break
         seconds = time.perf_counter() - started - self.collect_seconds
@@ -447,6 +447,18 @@ class _Chooser:
         if self.unreadable:
             notes += (f"{len(self.unreadable)} images could not be read and are left out",)
         return Suggestion(picks, notes, dict(self.unreadable), self.collect_seconds, seconds)
+
+    def _costs(self, budget: Budget | None) -> Tensor | None:
+        """(N,) expected cost of the candidates in the unit of the budget; None where items are counted."""
+        if budget is None or budget.counts_items:
+            return None
+        where = self.pool.candidates
+        cost_M = self.setting.source.expected_cost([self.pool.ids[p] for p in where], budget.unit)
+        if cost_M is None:
+            return None
+        cost_N = torch.zeros(len(self.pool), dtype=torch.float64)
+        cost_N[torch.from_numpy(where)] = torch.from_numpy(cost_M)
+        return cost_N
 
     def _not_finite(self, strategy: Strategy, error: NonFiniteScore) -> NonFiniteScore:
         """The same error in words that name items."""
@@ -461,7 +473,7 @@ class _Chooser:
     def _query(self, strategy: Strategy, budget: int) -> Query:
         pool, task = self.pool, self.setting.task
         labeled, reference = pool.labeled, pool.with_role("reference")
-        free = np.array([p for p in self.campaign.candidates if pool.ids[p] not in self.unreadable], dtype=np.int64)
+        free = np.array([p for p in self.pool.candidates if pool.ids[p] not in self.unreadable], dtype=np.int64)
         labels_L = _labels(task, pool, labeled)
         counts = class_counts(task, [pool.target(p) for p in labeled])
         may_look = strategy.oracle or any(step.needs.truth for step in strategy.steps())

@@ -142,7 +142,7 @@ class Comparison:
                 for record in campaign.rounds(
                     strategies[index],
                     HeldBack(self.source.truth, self.source.price),
-                    Budget(self.recipe.batch),
+                    Budget(self.recipe.batch, "images" if self.recipe.regions is None else self.recipe.regions.unit),
                     count=self.recipe.rounds,
                     companions=companions if self.recipe.start is None else (),
                 ):
@@ -163,7 +163,7 @@ class Comparison:
         if start is not None and start.name == "own":  # one that needs a model starts as it would with people
             start = config if make_strategy(config).cold else StrategyConfig(name=COLD_START)
         if start is None:
-            free = campaign.candidates
+            free = campaign.pool.candidates
             chosen = generator(seed, "initial").choice(free, self.recipe.initial, replace=False)
             ids = [campaign.pool.ids[p] for p in chosen]
         else:
@@ -385,22 +385,31 @@ def _labels(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:
 
 
 def _check_amounts(recipe: RecipeConfig, source: Source) -> None:
-    """Refuses more labels than there are; where regions are asked for, those of the initial images are gone."""
-    free = [i for i in source.ids if source.roles.get(i, "pool") == "pool" and i in source.truth]
-    images, asked = len(free), recipe.rounds * recipe.batch
+    """Refuses more labels than there are."""
+    free = [item for item in _images(source) if source.roles.get(item, "pool") == "pool" and item in source.truth]
+    cut = isinstance(source, Regions)
+    later = 0 if cut else recipe.rounds * recipe.batch
+    if recipe.initial + later > len(free):
+        asked = f"{recipe.initial} initial + {recipe.rounds} x {recipe.batch} = {recipe.initial + later} labels"
+        raise ConfigError(
+            f"{f'{recipe.initial} initial images' if cut else asked} asked for, and the pool has {len(free)}: lower "
+            "initial, batch or rounds"
+        )
     if isinstance(source, Regions):
-        counts = sorted(source.counts[item] for item in free if item in source.counts)
-        images, regions = len(counts), sum(counts[: max(0, len(counts) - recipe.initial)])
-        if recipe.initial <= images and asked > regions:
-            raise ConfigError(
-                f"{recipe.rounds} x {recipe.batch} = {asked} regions asked for, and {images} images without the "
-                f"{recipe.initial} initial ones have {regions}: lower initial, batch or rounds"
-            )
-        asked = 0
-    if recipe.initial + asked > images:
-        sum_of = f"{recipe.initial} initial + {recipe.rounds} x {recipe.batch} = {recipe.initial + asked} labels"
-        what = f"{recipe.initial} initial images" if isinstance(source, Regions) else sum_of
-        raise ConfigError(f"{what} asked for, and the pool has {images}: lower initial, batch or rounds")
+        _check_regions(recipe, source, free)
+
+
+def _check_regions(recipe: RecipeConfig, source: Regions, images: Sequence[str]) -> None:
+    """Refuses more regions than the images hold that are not labelled as a whole."""
+    if recipe.regions is None or recipe.regions.unit != "regions":
+        return
+    counts = sorted(source.counts[item] for item in images)
+    there, asked = sum(counts[: max(0, len(counts) - recipe.initial)]), recipe.rounds * recipe.batch
+    if asked > there:
+        raise ConfigError(
+            f"{recipe.rounds} x {recipe.batch} = {asked} regions asked for, and {len(counts)} images without the "
+            f"{recipe.initial} initial ones have {there}: lower initial, batch or rounds"
+        )
 
 
 def _images(source: Source) -> list[str]:

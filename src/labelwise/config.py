@@ -145,6 +145,9 @@ class RegionsConfig(Config):
     std: tuple[float, ...] | None = pydantic.Field(
         None, description="watershed: of each channel; None: the image's own"
     )
+    unit: Literal["regions", "pixels", "clicks"] = pydantic.Field(
+        "regions", description="what a round's budget counts; of pixels and clicks as many regions as fit"
+    )
     annotate: Literal["pixels", "dominant", "instances"] = pydantic.Field(
         "pixels",
         description="what a simulated annotator gives: the region's own pixels, one class for all of them (one click), "

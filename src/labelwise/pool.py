@@ -281,9 +281,17 @@ class Pool:
         """Whether some items are regions of images."""
         return self._regions
 
-    def of_kind(self, regions: bool) -> Positions:
-        """Items that may be asked: the regions among them, or the whole images."""
-        return np.array([p for p in self.unlabeled if (self.items[p].region is not None) is regions], dtype=np.int64)
+    @property
+    def candidates(self) -> Positions:
+        """Items to choose from now: all that may be asked; where images are cut, whole images first, then regions.
+
+        What is asked first trains the model that tells regions apart, and an image with a label has none to ask.
+        """
+        free = self.unlabeled
+        if not self._regions:
+            return free
+        started = bool((self._state == LABELED)[self._role == 0].any())
+        return free[[(self.items[p].region is not None) is started for p in free]]
 
     def with_role(self, role: Role, *, labeled: bool = True) -> Positions:
         """Items of a role, by default only those with a label."""

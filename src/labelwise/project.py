@@ -16,7 +16,15 @@ import pydantic
 import yaml
 
 from labelwise.asked_boxes import asked_boxes, predicted_boxes, write_asked
-from labelwise.assemble import check_kind, make_features, make_learner, make_strategy, make_task, what_weights_saw
+from labelwise.assemble import (
+    check_kind,
+    cut_into_regions,
+    make_features,
+    make_learner,
+    make_strategy,
+    make_task,
+    what_weights_saw,
+)
 from labelwise.cache import Producer, SignalCache
 from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, labeled, prune_fits
 from labelwise.compare import environment
@@ -139,9 +147,28 @@ class Project:
 
     @cached_property
     def source(self) -> Source:
-        """The images, those the project knows of."""
-        opened = open_images(self.config, self.folder, ids=self.pool.ids)
-        return Remembered(opened, self.store.content)
+        """The images, those the project knows of, and their regions where the project asks for regions."""
+        images = [item.id for item in self.pool.items if item.region is None]
+        opened = Remembered(open_images(self.config, self.folder, ids=images), self.store.content)
+        maps = self.state / "regions"
+        return cut_into_regions(self.config.regions, opened, self.config.task, folder=maps, progress=self.progress)
+
+    def _join_regions(self) -> None:
+        """Adds the regions of images that have none yet.
+
+        Raises:
+            StateError: regions are known that were cut otherwise.
+        """
+        ids = set(self.source.ids)
+        known = (item for item in self.pool.items if item.region is not None)
+        if stray := next((i for i in known if i.id not in ids or self.source.within(i.id)[1] != i.region), None):
+            raise StateError(
+                f"{stray.id!r} was cut by other settings than {CONFIG_NAME} has now: put 'regions' back as it was"
+            )
+        new = [added(self.source, item) for item in self.source.ids if item not in self.pool]
+        if new:
+            self.store.append(new)
+            self.__dict__.pop("pool", None)
 
     @property
     def task(self) -> Task[Any]:
@@ -264,15 +291,17 @@ class Project:
         with self._changing():
             if len(self.pool.pending) and not more and budget != "all":
                 return self._open_round()
-            if not len(self.pool.unlabeled):
+            if self.config.regions is not None or self.pool.has_regions:
+                self._join_regions()
+            if not len(self.pool.candidates):
                 raise StateError(
                     "no image is left to ask: all are labelled, asked or skipped. Add images and run 'labelwise init' "
                     "again, or drop open picks with 'labelwise cancel'"
                 )
             chosen = self._strategy(strategy, options)
-            size = None if budget == "all" else Budget(budget)
-            if size is not None:
-                size.items(len(self.pool.unlabeled))
+            size = None if budget == "all" else Budget(budget, self._unit)
+            if size is not None and size.counts_items:
+                size.items(len(self.pool.candidates))
             campaign = self.campaign(None if predictions is None else Path(predictions))
             fitted: Fitted | None = None
             notes: list[str] = []
@@ -285,6 +314,12 @@ class Project:
             number = campaign.pool.round
             found = campaign.suggest(chosen, size, fitted=fitted)
             return Suggested(found.picks, number, chosen.name, (*notes, *found.notes, *_reported(found)))
+
+    @property
+    def _unit(self) -> str:
+        """What budgets count now: images until one has a label, then as ``regions`` says."""
+        regions = self.config.regions
+        return "images" if regions is None or not len(self.pool.labeled) else regions.unit
 
     def _strategy(self, strategy: str | Strategy | None, options: Mapping[str, Any] | None) -> Strategy:
         if isinstance(strategy, Strategy):
@@ -659,7 +694,7 @@ class Project:
             "labelled": pool.labeled,
             "pending": pool.pending,
             "skipped": pool.skipped,
-            "unlabelled": pool.unlabeled,
+            "unlabelled": pool.candidates,
         }
         return {name: len(positions) for name, positions in states.items()}
 
@@ -705,7 +740,7 @@ class Project:
         """Commands that make sense now."""
         if len(self.pool.pending):
             return ["labelwise export picks.json", "labelwise import answers.csv"]
-        return ["labelwise suggest -n 100"] if len(self.pool.unlabeled) >= 100 else ["labelwise suggest"]
+        return ["labelwise suggest -n 100"] if len(self.pool.candidates) >= 100 else ["labelwise suggest"]
 
     def name_classes(self, classes: Sequence[str]) -> None:
         """Gives a project that has none yet its classes.

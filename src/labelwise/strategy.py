@@ -313,7 +313,8 @@ class Budget:
 
     Args:
         amount: how many, at least 1.
-        unit: ``images`` (items, exactly) or boxes, clicks, pixels, seconds (as many items as fit, in the order chosen).
+        unit: ``images`` or ``regions`` (items, exactly) or boxes, clicks, pixels, seconds (as many items as fit, in the
+            order chosen).
     """
 
     amount: int
@@ -326,13 +327,18 @@ class Budget:
         if self.amount < 1:
             raise ConfigError(f"a budget of {self.amount} {self.unit} buys nothing: give 1 or more")
 
+    @property
+    def counts_items(self) -> bool:
+        """Whether items are counted, whatever they cost."""
+        return self.unit in ("images", "regions")
+
     def items(self, available: int, cost_M: Tensor | None = None) -> int:
         """How many items a strategy is asked for.
 
         Raises:
             ConfigError: more items than there are, or a unit whose cost per item is unknown.
         """
-        if self.unit == "images":
+        if self.counts_items:
             if self.amount > available:
                 raise ConfigError(
                     f"{self.amount} items asked for, but only {available} are unlabelled: ask for at most "
@@ -347,7 +353,7 @@ class Budget:
 
     def cut(self, selection: Selection, cost_N: Tensor | None) -> Selection:
         """The longest prefix of the picks that the budget pays for; all of them where items are counted."""
-        if self.unit == "images" or cost_N is None:
+        if self.counts_items or cost_N is None:
             return selection
         spent_K = cost_N[selection.positions_K].cumsum(0)
         fits = max(1, int((spent_K <= self.amount + 1e-9).sum()))

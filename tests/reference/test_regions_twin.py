@@ -170,7 +170,7 @@ def test_a_training_reads_an_image_once_with_what_all_its_regions_say(tmp_path, 
     store.append([added(regions, item) for item in regions.ids])
     campaign = Campaign(store, Setting(regions, learner.task, learner, SignalCache(None), truth=regions.truth))
     one, two = regions.source.ids[:2]
-    assert {regions.within(campaign.pool.ids[p])[1] for p in campaign.candidates} == {None}, "images come first"
+    assert {regions.within(campaign.pool.ids[p])[1] for p in campaign.pool.candidates} == {None}, "images come first"
     some = [f"{one}#1", f"{one}#3", f"{two}#2"]
     campaign.answer([Answer(item, regions.truth[item], regions.price(item)) for item in some])
     data = campaign.data()
@@ -180,8 +180,8 @@ def test_a_training_reads_an_image_once_with_what_all_its_regions_say(tmp_path, 
     merged = data.labeled.targets[0].whole().numpy()
     assert np.array_equal(merged[asked], whole[asked])
     assert (merged[~asked] == IGNORE).all()
-    assert all(regions.within(campaign.pool.ids[p])[1] is not None for p in campaign.candidates), "then regions"
-    assert not set(some) & {campaign.pool.ids[p] for p in campaign.candidates}
+    assert all(regions.within(campaign.pool.ids[p])[1] is not None for p in campaign.pool.candidates), "then regions"
+    assert not set(some) & {campaign.pool.ids[p] for p in campaign.pool.candidates}
     assert one not in [campaign.pool.ids[p] for p in campaign.pool.unlabeled], "an image with a labelled region"
     cost = campaign.pool.cost()
     assert cost["regions"] == 3

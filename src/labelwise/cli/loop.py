@@ -80,7 +80,7 @@ def suggest(
     with Stages() as stages:
         opened = options.open_project(project, stages, seed=seed)
         _refuse(opened, export, amount)
-        left = len(opened.pool.unlabeled)
+        left = len(opened.pool.candidates)
         found = opened.suggest(
             min(DEFAULT, left) or DEFAULT if amount is None else amount,
             strategy=strategy,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+import torch
 
 from labelwise.clicks import polygon_clicks
 from labelwise.data.region_answers import RegionAnswers
@@ -17,6 +18,7 @@ from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, PoolError
 from labelwise.formats.index_png import mask_of
 from labelwise.rng import digest
+from labelwise.targets import IGNORE, Mask
 
 if TYPE_CHECKING:
     from labelwise.learner import Progress
@@ -65,6 +67,7 @@ class Regions(View):
         if annotate not in get_args(Annotation):
             raise ConfigError(f"nobody annotates {annotate!r}: use {', '.join(get_args(Annotation))}")
         self.superpixels, self.annotate = superpixels, annotate
+        self._clicks: dict[str, int] = {}
         self._maps = RegionMaps(source, superpixels, folder)
         pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
         self.counts = self._maps.counts(pool, progress)
@@ -129,6 +132,31 @@ class Regions(View):
         # one class fills a region with one click
         one = len(np.unique(mask.classes_HW[mask.known])) <= 1
         return {"clicks": 1.0 if one and self.annotate == "pixels" else float(polygon_clicks(mask))}
+
+    def expected_cost(self, item_ids: Sequence[str], unit: str) -> np.ndarray | None:
+        """Pixels of each region; clicks to outline it with a polygon, or one where its class is all that is asked."""
+        if unit not in ("pixels", "clicks") or any(item not in self._within for item in item_ids):
+            return None
+        if unit == "clicks" and self.annotate == "dominant":
+            return np.ones(len(item_ids))
+        areas: dict[str, np.ndarray] = {}
+        cost = np.empty(len(item_ids))
+        for row, item in enumerate(item_ids):
+            image, number = self._within[item]
+            if unit == "clicks":
+                cost[row] = self._outline_clicks(item)
+            else:
+                if image not in areas:
+                    areas[image] = np.bincount(self.map_of(image).ravel())
+                cost[row] = areas[image][number]
+        return cost
+
+    def _outline_clicks(self, item_id: str) -> int:
+        if item_id not in self._clicks:
+            inside, _ = self.outline(item_id)
+            window = torch.from_numpy(np.where(inside, 0, IGNORE).astype(np.uint8))
+            self._clicks[item_id] = polygon_clicks(Mask(window, inside.shape[::-1]))
+        return self._clicks[item_id]
 
     # ---- images -----------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,10 @@ class Source(ABC):
         """What a simulated annotator pays for an item, in units that its label does not tell."""
         return {}
 
+    def expected_cost(self, item_ids: Sequence[str], unit: str) -> np.ndarray | None:
+        """What labelling each of these items will probably cost in this unit; None where nothing is known of it."""
+        return None
+
     def instances(self, item_id: str) -> np.ndarray | None:
         """(H, W) which object each pixel of an image belongs to, where the data say so; any integers."""
         return None

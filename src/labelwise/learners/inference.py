@@ -13,9 +13,10 @@ from torch import nn
 from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import UnmetNeed
 from labelwise.learner import LearnerData, Progress, View
+from labelwise.learners.networks import Networks
 from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalRole, SignalTable, stack_rows
 from labelwise.signals.passes import Passes
-from labelwise.task import Batch, Outputs, Task
+from labelwise.task import Batch, Field, Outputs, Task
 
 #: outputs of one stochastic pass: (batch, passes, draw, outputs of the deterministic pass) -> Outputs
 DrawPass = Callable[[Batch, Passes, int, Outputs], Outputs]
@@ -114,6 +115,30 @@ class Collector:
     def columns(self) -> dict[Signal, Any]:
         """The finished table columns."""
         return {signal: stack_rows(parts) for signal, parts in self.rows.items()}
+
+
+def read_through(
+    networks: Networks,
+    reader: Reader,
+    view: View,
+    rows: Sequence[int],
+    collector: Collector,
+    want: frozenset[Field],
+    progress: Progress,
+) -> SignalTable:
+    """The table of one pass over these rows of a view; their labels are read only where a loss is wanted."""
+    kept: list[int] = []
+    failed: dict[str, str] = {}
+    labels = "loss" in want
+    for loaded, batch in reader.batches(view, rows, "reading the pool", progress, labels=labels):
+        failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
+        if loaded.rows:
+            kept += loaded.rows
+            outputs = networks.outputs(batch, want)
+            if labels:
+                outputs = outputs.with_extra({"loss": networks.losses(batch)})
+            collector.add(networks.nets[0], batch, outputs)
+    return SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failed)
 
 
 def wanted_fields(signals: Iterable[Signal]) -> frozenset[Any]:

@@ -19,7 +19,7 @@ from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.code import code_of
-from labelwise.learners.inference import Collector, Reader, gathered, wanted_fields
+from labelwise.learners.inference import Collector, Reader, gathered, read_through, wanted_fields
 from labelwise.learners.networks import Networks
 from labelwise.learners.regions import asks_regions, collect_regions
 from labelwise.learners.saved import read_weights, write_weights
@@ -247,8 +247,7 @@ class TorchLearner(Learner):
             DataError: there are no weights yet.
         """
         want = wanted_fields(signals)
-        labels = "loss" in want
-        if labels and (view.targets is None or asks_regions(view)):
+        if "loss" in want and (view.targets is None or asks_regions(view)):
             raise UnmetNeed("the loss of an image needs its label, and regions or images without labels were given")
         if asks_regions(view):
             of_images = partial(self.collect, signals=signals, role=role, data=data, seed=seed, progress=progress)
@@ -261,18 +260,8 @@ class TorchLearner(Learner):
         collector = Collector(signals, drawn, states, role)
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
-        kept: list[int] = []
-        failed: dict[str, str] = {}
         with torch.no_grad() if states else torch.inference_mode():
-            for loaded, batch in self._reader.batches(view, rows, "reading the pool", progress, labels=labels):
-                failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
-                if loaded.rows:
-                    kept += loaded.rows
-                    outputs = networks.outputs(batch, want)
-                    if labels:
-                        outputs = outputs.with_extra({"loss": networks.losses(batch)})
-                    collector.add(networks.nets[0], batch, outputs)
-        table = SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failed)
+            table = read_through(networks, self._reader, view, rows, collector, want, progress)
         return table if accelerator.num_processes == 1 else gathered(table, view.ids)
 
     @property
