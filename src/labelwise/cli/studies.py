@@ -58,6 +58,7 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
 
     from labelwise.data.images import decode
     from labelwise.report.boxed import boxed
+    from labelwise.report.masked import overlaid
 
     try:
         array = (
@@ -69,6 +70,8 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
     label = None if source is None else source.truth.get(item)
     if source is None or not isinstance(label, Mapping):
         return image
+    if "png" in label:
+        return overlaid(image, source.classes or (), label, source.palette)
     return boxed(image, source.classes or (), {"labelled": label})
 
 

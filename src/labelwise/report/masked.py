@@ -1,0 +1,173 @@
+"""Masks laid over an image: what a model says beside what people drew, and where it is unsure."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from labelwise.formats.index_png import text_mask
+from labelwise.report import wording
+from labelwise.targets import IGNORE
+
+Colour = tuple[int, int, int]
+
+#: longest side of a panel, height of a line of words, and the gap between panels, in pixels
+SIDE, LINE, GAP = 260, 15, 4
+#: share of the class's colour in a pixel
+COVER = 0.55
+#: panels in a row
+ACROSS = 2
+_INK, _SWATCH = "#1F2733", 9
+
+
+def masked(
+    image: Image.Image,
+    classes: Sequence[str],
+    panels: Mapping[str, Mapping[str, Any]],
+    *,
+    palette: Sequence[Colour] | None = None,
+    uncertainty_HW: np.ndarray | None = None,
+    outline_HW: np.ndarray | None = None,
+) -> Image.Image:
+    """Panels two by two: the image, the image below each mask, the map of uncertainty; a legend of the classes below.
+
+    Args:
+        image: as people see it, of any size.
+        classes: in index order.
+        panels: word -> raw label ``{"size": ..., "png": ..., "at": ...}``; pixels without a class show the image.
+        palette: colour of each class, as the data have it; None: one of ours.
+        uncertainty_HW: any size; dark is the least and bright the most of *this* image.
+        outline_HW: bool, of any size: pixels that are drawn white on all panels (borders of regions).
+
+    Example:
+        >>> from labelwise.formats.index_png import mask_text
+        >>> label = {"size": [100, 50], "png": mask_text(np.zeros((50, 100), np.uint8))}
+        >>> masked(Image.new("RGB", (100, 50)), ["cat"], {"labelled": label}).size
+        (524, 160)
+    """
+    scale = SIDE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    small = np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    colours = np.array(palette_of(len(classes), palette), dtype=np.float32)
+    pictures = {"image": small}
+    there: set[int] = set()
+    for word, label in panels.items():
+        mask_HW = _shrunk(_whole(label), size)
+        there |= set(np.unique(mask_HW).tolist()) - {IGNORE}
+        pictures[word] = _covered(small, mask_HW, colours)
+    if uncertainty_HW is not None:
+        pictures["uncertainty, dark to bright"] = _heat(uncertainty_HW, size)
+    if outline_HW is not None:
+        lines = _shrunk(outline_HW.astype(np.uint8), size) > 0
+        pictures = {word: np.where(lines[..., None], np.uint8(255), pixels) for word, pixels in pictures.items()}
+    return _sheet(pictures, size, [(classes[n], tuple(colours[n].astype(int))) for n in sorted(there)])
+
+
+def overlaid(
+    image: Image.Image, classes: Sequence[str], label: Mapping[str, Any], palette: Sequence[Colour] | None = None
+) -> Image.Image:
+    """The image below one mask, without a word: for small pictures.
+
+    Example:
+        >>> from labelwise.formats.index_png import mask_text
+        >>> label = {"size": [40, 30], "png": mask_text(np.zeros((30, 40), np.uint8))}
+        >>> overlaid(Image.new("RGB", (40, 30)), ["cat"], label, [(255, 0, 0)]).getpixel((0, 0))
+        (140, 0, 0)
+    """
+    colours = np.array(palette_of(len(classes), palette), dtype=np.float32)
+    return Image.fromarray(_covered(np.asarray(image.convert("RGB")), _shrunk(_whole(label), image.size), colours))
+
+
+def palette_of(count: int, palette: Sequence[Colour] | None = None) -> list[Colour]:
+    """A colour for each class: those of the data where they name enough of them, else ours, well apart.
+
+    Example:
+        >>> len(set(palette_of(40))), palette_of(2, [(1, 2, 3), (4, 5, 6)])
+        (40, [(1, 2, 3), (4, 5, 6)])
+    """
+    if palette is not None and len(palette) >= count:
+        return list(palette[:count])
+    from matplotlib import colormaps
+
+    strong_and_pale = [_bytes(colormaps["tab20"](n)) for n in range(20)]
+    ours = strong_and_pale[::2] + strong_and_pale[1::2]
+    # from there on by the golden angle, which never comes back to a hue
+    more = (colorsys.hsv_to_rgb(n * 0.618034 % 1, 0.7, 0.8 - n % 3 * 0.2) for n in range(max(0, count - len(ours))))
+    return [*ours, *map(_bytes, more)][:count]
+
+
+def _bytes(parts: Sequence[float]) -> Colour:
+    red, green, blue = (round(255 * part) for part in parts[:3])
+    return red, green, blue
+
+
+def _whole(label: Mapping[str, Any]) -> np.ndarray:
+    """(H, W) classes of the whole image; what lies outside a window has none."""
+    part, (width, height), (x, y) = text_mask(label["png"]), label["size"], label.get("at", (0, 0))
+    if part.shape == (height, width):
+        return part
+    whole = np.full((height, width), IGNORE, np.uint8)
+    whole[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return whole
+
+
+def _shrunk(mask_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(mask_HW).resize(size, Image.Resampling.NEAREST))
+
+
+def _covered(small: np.ndarray, mask_HW: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    known = (mask_HW != IGNORE) & (mask_HW < len(colours))
+    over = colours[np.where(known, mask_HW, 0)]
+    mixed = (1 - COVER) * small + COVER * over
+    return np.where(known[..., None], mixed, small).round().astype(np.uint8)
+
+
+def _heat(values_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    from matplotlib import colormaps
+
+    finite = np.isfinite(values_HW)
+    low, high = (values_HW[finite].min(), values_HW[finite].max()) if finite.any() else (0.0, 0.0)
+    share = np.where(finite, (values_HW - low) / (high - low) if high > low else 0.0, 1.0).astype(np.float32)
+    shown = np.asarray(Image.fromarray(share).resize(size, Image.Resampling.BILINEAR))
+    return (colormaps["magma"](shown.clip(0, 1))[..., :3] * 255).round().astype(np.uint8)  # type: ignore[no-any-return]
+
+
+def _sheet(pictures: Mapping[str, np.ndarray], size: tuple[int, int], legend: list[tuple[str, Any]]) -> Image.Image:
+    font = ImageFont.load_default(10)
+    width, height = size
+    across = min(ACROSS, len(pictures))
+    rows = -(-len(pictures) // across)
+    total = across * (width + GAP) - GAP
+    lines = _lines(legend, total, font)
+    sheet = Image.new("RGB", (total, rows * (height + LINE) + len(lines) * LINE), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (word, pixels) in enumerate(pictures.items()):
+        x, y = number % across * (width + GAP), number // across * (height + LINE)
+        sheet.paste(Image.fromarray(pixels), (x, y))
+        draw.text((x + 2, y + height + 1), wording.visible(word), _INK, font)
+    for number, line in enumerate(lines):
+        y = rows * (height + LINE) + number * LINE
+        for at, name, colour in line:
+            draw.rectangle((at, y + 3, at + _SWATCH, y + 3 + _SWATCH), fill=tuple(int(part) for part in colour))
+            draw.text((at + _SWATCH + 4, y + 1), name, _INK, font)
+    return sheet
+
+
+def _lines(legend: list[tuple[str, Any]], width: int, font: Any) -> list[list[tuple[float, str, Any]]]:
+    """The legend broken into lines: where each name stands, the name, its colour."""
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    lines: list[list[tuple[float, str, Any]]] = []
+    at = float(width)
+    for name, colour in legend:
+        shown = wording.visible(name)
+        needed = _SWATCH + 4 + draw.textlength(shown, font) + 10
+        if not lines or at + needed > width:
+            lines.append([])
+            at = 2.0
+        lines[-1].append((at, shown, colour))
+        at += needed
+    return lines
