@@ -157,7 +157,7 @@ class Adversary(Probe):
             torch.manual_seed(int(context.rng.integers(2**62)))
             game = _Game.of(self, known, new)
             game.play()
-        return game.trained(self._fitted(spec))
+            return game.trained(self._fitted(spec))
 
     def compute(self, state: _Trained | None, model: nn.Module, batch: Batch, role: SignalRole) -> Tensor:
         """(B, 3): see the class; zeros where nothing was trained."""
@@ -289,13 +289,16 @@ class _Game:
                     module.track_running_stats, module.running_mean, module.running_var = False, None, None
         trained = _Trained(self.encoder, self.judge, fitted, 0.0, 0.0)
         with torch.no_grad():
-            logits, codes = [], []
-            for images in (self.known[:_JUDGED], self.new[:_JUDGED]):
-                parts = [part.float() for part in torch.split(images, 256)]
-                logits.append(torch.cat([trained.new(part) for part in parts]))
-                codes.append(torch.cat([self.encoder.encode(part)[0] for part in parts]))
-        spread = float(torch.cat(codes).std(0, correction=0).mean())
-        return _Trained(self.encoder, self.judge, fitted, separation(*logits), spread)
+            images = torch.cat([self.known[:_JUDGED], self.new[:_JUDGED]])
+            known_I = torch.arange(len(images)) < min(len(self.known), _JUDGED)
+            # both kinds in each batch: where its statistics are read, they must not give the kind away
+            order = torch.randperm(len(images))
+            parts = [images[rows.to(images.device)].float() for rows in torch.split(order, 256)]
+            logit_I = torch.cat([trained.new(part) for part in parts])
+            spread = float(torch.cat([self.encoder.encode(part)[0] for part in parts]).std(0, correction=0).mean())
+        known_I = known_I[order].to(images.device)
+        found = separation(logit_I[known_I], logit_I[~known_I])
+        return _Trained(self.encoder, self.judge, fitted, found, spread)
 
 
 def _learn(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

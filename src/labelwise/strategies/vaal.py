@@ -45,7 +45,7 @@ class VAAL(Strategy):
 
     Example:
         >>> import labelwise as lw
-        >>> lw.select("vaal", 1, probs=[[0.5, 0.5], [0.9, 0.1]])
+        >>> lw.select("vaal", 1, probs=[[0.5, 0.5], [0.9, 0.1]], labeled=[0])
         Traceback (most recent call last):
         ...
         labelwise.errors.UnmetNeed: ...
