@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -287,7 +288,7 @@ class FeatureLearner(Learner):
         collector = Collector(signals, lambda batch, passes, draw, _: self._draw(batch, passes, draw, seed), {}, role)
         for block in blocks(len(ids), BLOCK):
             batch = Batch(rows_ND[block.start : block.stop])
-            collector.add(None, batch, self._outputs(batch.images))
+            collector.add(None, batch, partial(self._outputs, batch.images))
         return SignalTable(tuple(ids), collector.columns(), failed)
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:

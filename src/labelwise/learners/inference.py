@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import nn
 
 from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import UnmetNeed
-from labelwise.learner import LearnerData, Progress, View
+from labelwise.learner import LearnerData, Progress, View, silent
+from labelwise.rng import generator
 from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalRole, SignalTable, stack_rows
 from labelwise.signals.passes import Passes
 from labelwise.task import Batch, Outputs, Task
@@ -38,15 +40,16 @@ class Reader:
     device: torch.device
 
     def batches(
-        self, view: View, rows: Sequence[int], stage: str, progress: Progress
+        self, view: View, rows: Sequence[int], stage: str, progress: Progress, *, targets: bool = False
     ) -> Iterator[tuple[Loaded, Batch]]:
-        """These rows of a view, batch by batch, without targets."""
+        """These rows of a view, batch by batch; with their targets only where they are asked for."""
         images = PreparedImages(view.source, view.ids, self.task.input)
         workers = default_workers(view.source, len(rows)) if self.workers is None else self.workers
         order = [[rows[i] for i in block] for block in blocks(len(rows), self.batch_size)]
         done = 0
         for loaded in batches(images, order, workers=workers, pin=self.device.type == "cuda"):
-            yield loaded, self.task.batch(loaded.images, None, train=False).to(self.device)
+            known = [view.targets[row] for row in loaded.rows] if targets and view.targets is not None else None
+            yield loaded, self.task.batch(loaded.images, known, train=False).to(self.device)
             done += len(loaded.rows) + len(loaded.failed)
             progress(stage, done, len(rows))
 
@@ -66,7 +69,24 @@ class Reader:
             unlabeled=lambda: self.with_targets(data.unlabeled),
             reference=lambda: self.with_targets(data.reference),
             rng=rng,
+            count={name: len(getattr(data, name)) for name in ("labeled", "unlabeled", "reference")},
         )
+
+    def prepared(
+        self, signals: Iterable[Signal], model: nn.Module, data: LearnerData | None, seed: int
+    ) -> dict[Signal, Any]:
+        """What each probe looks at beforehand.
+
+        Raises:
+            UnmetNeed: a probe has nothing to prepare with.
+        """
+        states: dict[Signal, Any] = {}
+        for signal in signals:
+            if isinstance(signal, Probe):
+                if data is None:
+                    raise UnmetNeed(f"{signal!r} is prepared from labelled or reference items, and none were given")
+                states[signal] = signal.prepare(self.context(model, data, generator(seed, "probe", signal.key)))
+        return states
 
 
 @dataclass
@@ -86,14 +106,31 @@ class Collector:
     role: SignalRole = "pool"
     rows: dict[Signal, list[torch.Tensor | Ragged]] = field(default_factory=dict)
 
-    def add(self, model: Any, batch: Batch, outputs: Outputs) -> None:
-        """One batch, with the outputs of its deterministic pass."""
+    def run(
+        self, model: Any, read: Iterable[tuple[Loaded, Batch]], outputs: Callable[[Batch], Outputs]
+    ) -> tuple[list[int], dict[int, str]]:
+        """All batches; returns the rows that were read, and why others could not be."""
+        kept: list[int] = []
+        failed: dict[int, str] = {}
+        for loaded, batch in read:
+            failed.update(loaded.failed)
+            if loaded.rows:
+                kept += loaded.rows
+                self.add(model, batch, partial(outputs, batch))
+        return kept, failed
+
+    def add(self, model: Any, batch: Batch, run: Callable[[], Outputs]) -> None:
+        """One batch; ``run`` makes its deterministic pass, which probes alone can do without."""
+        for signal in self.signals:
+            if isinstance(signal, Probe):
+                rows = signal.compute(self.states[signal], model, batch, self.role)
+                self.rows.setdefault(signal, []).append(rows.detach())
+        if all(isinstance(signal, Probe) for signal in self.signals):
+            return
+        outputs = run()
         for signal in self.signals:
             if isinstance(signal, Plain):
                 self.rows.setdefault(signal, []).append(signal.compute(outputs))
-            elif isinstance(signal, Probe):
-                rows = signal.compute(self.states[signal], model, batch, self.role)
-                self.rows.setdefault(signal, []).append(rows.detach())
         for passes, folds in self._folds().items():
             states = {signal: signal.start(outputs) for signal in folds}
             for draw in range(passes.draws):
@@ -113,6 +150,34 @@ class Collector:
     def columns(self) -> dict[Signal, Any]:
         """The finished table columns."""
         return {signal: stack_rows(parts) for signal, parts in self.rows.items()}
+
+
+@torch.inference_mode()
+def measured(
+    run: Callable[[Batch, frozenset[Any]], Outputs], reader: Reader, view: View, progress: Progress = silent
+) -> dict[str, float]:
+    """Metrics of a network on labelled items; images that cannot be read are left out.
+
+    Args:
+        run: makes the outputs of a batch.
+        reader: reads the images.
+        view: the items with their targets.
+        progress: told after each batch.
+    """
+    metrics = reader.task.metrics()
+    for loaded, batch in reader.batches(view, range(len(view)), "evaluating", progress):
+        targets = [view.targets[row] for row in loaded.rows] if view.targets else []
+        metrics.update(run(batch, frozenset()), targets)
+    return metrics.compute()
+
+
+def prepared_with(signal: Signal, data: LearnerData | None, seed: int) -> list[Any]:
+    """What a row depends on besides weights, image and signal: the seed, and what a probe was prepared from."""
+    parts: list[Any] = [seed] if isinstance(signal, Draw | Probe) else []
+    for name in sorted(signal.prepared_from) if isinstance(signal, Probe) and data is not None else ():
+        view: View = getattr(data, name)
+        parts.append([name, list(view.ids), repr(view.targets)])
+    return parts
 
 
 def wanted_fields(signals: Iterable[Signal]) -> frozenset[Any]:
