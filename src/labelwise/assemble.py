@@ -27,6 +27,7 @@ from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.learner import Learner, Phase, Progress, View, silent
 from labelwise.learners.backbones import backbone, chosen_backbone
+from labelwise.learners.best import BestOf
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import model_names
@@ -209,6 +210,7 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
             precision=config.precision,
             batch_size=config.batch_size,
             workers=config.workers,
+            best=None if config.best is None else BestOf(**config.best.model_dump()),
         )
     if config.kind == "features":
         if "per_image" not in task.provides:

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,17 +148,20 @@ class Campaign:
 
     def data(self) -> LearnerData:
         """What a learner may look at now."""
+        judged_on = self.setting.learner.judged_on
         return LearnerData(
             labeled=self.images(self.pool.labeled, targets=True),
             unlabeled=self.images(self.pool.unlabeled),
             validation=self.view(self.pool.with_role("validation"), targets=True),
             reference=self.view(self.pool.with_role("reference"), targets=True),
+            judge=None if judged_on is None else self.view(self.pool.with_role(judged_on), targets=True),
         )
 
-    @cached_property
+    @property
     def offer(self) -> Offer:
         """What strategies can ask for."""
-        return Offer(self.setting.learner, self.setting.frozen is not None, self.setting.truth is not None)
+        setting, reference = self.setting, bool(len(self.pool.with_role("reference")))
+        return Offer(setting.learner, setting.frozen is not None, setting.truth is not None, reference)
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -185,6 +187,10 @@ class Campaign:
         if folder is not None:
             _keep(folder, learner, report, metrics)
         return Fitted(key, report, metrics)
+
+    def begin(self) -> None:
+        """Takes the model into use as it is before its first label: what ``fit`` would start from."""
+        self.setting.learner.begin(seed_of(self.setting.seed, "fit"))
 
     def _warm_start(self, auxiliaries: Sequence[Auxiliary]) -> str | None:
         """Weights of the round before, loaded where another process trained them; None in the first round."""
@@ -418,6 +424,7 @@ class _Chooser:
         self.frame = _Frame(0)
         self.collect_seconds = 0.0
         self.read: set[int] = set()
+        self.oracle = False
 
     def run(self, strategy: Strategy, budget: Budget | None) -> Suggestion:
         started = time.perf_counter()
@@ -500,7 +507,7 @@ class _Chooser:
     def _collect(self, step: Step, query: Query) -> Collected:
         started = time.perf_counter()
         frame = self.frame = _Frame(len(self.pool))
-        needs = step.needs
+        needs, self.oracle = step.needs, step.needs.truth
         roles: tuple[tuple[SignalRole, Tensor, frozenset[Signal]], ...] = (
             ("pool", query.unlabeled_M, needs.pool),
             ("labeled", query.labeled_L, needs.labeled),
@@ -530,10 +537,7 @@ class _Chooser:
 
     def _table(self, of: str, role: SignalRole, positions: Tensor, signals: frozenset[Signal]) -> SignalTable:
         setting, progress = self.setting, self.campaign.progress
-        view = self.campaign.view(positions.numpy())
-        if any("loss" in signal.fields for signal in signals):
-            assert setting.truth is not None, "the plan checks that hidden labels exist"
-            view = replace(view, targets=tuple(setting.task.load(setting.truth[item]) for item in view.ids))
+        view = self._view(positions.numpy(), role, signals)
         if of == "frozen":
             assert setting.frozen is not None, "the plan checks that frozen features exist"
             return setting.frozen.collect(view, signals, role=role, progress=progress)
@@ -543,6 +547,14 @@ class _Chooser:
         if passing or not setting.learner.keeps_rows:
             return setting.learner.collect(view, signals, role=role, data=data, seed=seed, progress=progress)
         return setting.cache.table(setting.learner, view, signals, role=role, data=data, seed=seed, progress=progress)
+
+    def _view(self, positions: Positions, role: SignalRole, signals: frozenset[Signal]) -> View:
+        """With the targets that signals may see: those of labelled items, and hidden ones for an oracle."""
+        view, truth, task = self.campaign.view(positions, targets=role != "pool"), self.setting.truth, self.setting.task
+        hidden = self.oracle or any("loss" in signal.fields for signal in signals)
+        if role == "pool" and hidden and truth is not None:
+            return replace(view, targets=tuple(task.load(truth[item]) for item in view.ids))
+        return view
 
     def _unreadable_picks(self, selection: Selection) -> bool:
         """Looks at picks that no step has read, so that nobody is asked about a broken file."""

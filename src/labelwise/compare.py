@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import platform
-import shlex
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-import labelwise
-from labelwise.assemble import (
-    Seen,
-    check_kind,
-    cut_into_regions,
-    make_features,
-    make_learner,
-    make_strategy,
-    make_task,
-    what_weights_saw,
-)
+from labelwise.assemble import check_kind, cut_into_regions, make_features, make_learner, make_strategy, make_task
 from labelwise.cache import SignalCache
-from labelwise.campaign import Campaign, Setting, class_counts
+from labelwise.campaign import Campaign, Setting
 from labelwise.config import RecipeConfig, SizesConfig, StrategyConfig, parse, write_yaml
-from labelwise.data.imbalance import imbalanced
-from labelwise.data.open import open_in, open_source
+from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
-from labelwise.data.remembered import Remembered
-from labelwise.data.views import View, split, subset
 from labelwise.errors import ConfigError, DataError
 from labelwise.learner import Progress, silent
+from labelwise.learner import View as Images
+from labelwise.learners.pretraining import Pretraining, pretrain
 from labelwise.oracle import HeldBack
 from labelwise.plan import Offer
-from labelwise.pool import Event, Labeled, Queried, added
+from labelwise.pool import Event, Queried
 from labelwise.report.records import RoundRecord, RunRecord, Study, write_study
 from labelwise.rng import digest, generator
 from labelwise.store import Store
 from labelwise.strategies import COLD_START
 from labelwise.strategy import Budget
+from labelwise.study_data import SeededData, describe_pool, images_of, labels_of, open_labelled, paid, registration
+from labelwise.study_settings import environment, study_settings, study_warnings
 
 if TYPE_CHECKING:
     from labelwise.data.source import Source
@@ -64,18 +49,6 @@ def _unheard(strategy: str, seed: int, record: RoundRecord) -> None:
 
 def _not_heard(strategy: str, seed: int, before: bool) -> None:
     pass
-
-
-#: what the report's checklist reads, and every simulated study of this package keeps
-SAME_FOR_ALL = {
-    "paired": True,
-    "validation": 0,
-    "reference": 0,
-    "early_stopping": "none",
-    "tuning": "none: one configuration for every strategy",
-    "classes_from": "user",
-    "ties": "by the selection stream",
-}
 
 
 @dataclass(frozen=True)
@@ -129,19 +102,22 @@ class Comparison:
 
     def _run(self, index: int, seed: int) -> RunRecord:
         config = self.recipe.strategies[index]
+        strategy = make_strategy(config)
         # what reads hidden labels is no competitor: every table says so
-        label = f"{config.label} (oracle)" if make_strategy(config).oracle else config.label
+        oracle = strategy.oracle or any(step.needs.truth for step in strategy.steps())
+        label = f"{config.label} (oracle)" if oracle else config.label
         store = Store(self._run_folder(config, seed), create=True)
         finished = any(record["round"] == self.recipe.rounds for record in store.rounds())
         if not finished:
             with store.lock():
-                campaign = Campaign(store, self._setting(seed), progress=self.progress)
+                setting = self._setting(seed, self._pretrained(seed))
+                campaign = Campaign(store, setting, progress=self.progress)
                 self._begin(campaign, config, seed)
                 strategies = [make_strategy(c) for c in self.recipe.strategies]
                 companions = [s for s in strategies[index + 1 :] if not s.auxiliaries()]
                 for record in campaign.rounds(
                     strategies[index],
-                    HeldBack(self.source.truth, self.source.price),
+                    HeldBack(campaign.setting.source.truth, campaign.setting.source.price),
                     Budget(self.recipe.batch, "images" if self.recipe.regions is None else self.recipe.regions.unit),
                     count=self.recipe.rounds,
                     companions=companions if self.recipe.start is None else (),
@@ -154,25 +130,37 @@ class Comparison:
 
     def _begin(self, campaign: Campaign, config: StrategyConfig, seed: int) -> None:
         """The items, the test labels and the initial set; paired: the same for every strategy of a seed."""
+        source, task = campaign.setting.source, campaign.setting.task
         if not len(campaign.pool):
-            campaign.store.append(_registration(self.source, campaign.setting.task))
+            campaign.store.append(registration(source, task))
             campaign.pool = campaign.store.pool()
         if len(campaign.pool.labeled) or len(campaign.pool.pending):
             return
-        start = self.recipe.start
-        if start is not None and start.name == "own":  # one that needs a model starts as it would with people
-            start = config if make_strategy(config).cold else StrategyConfig(name=COLD_START)
+        start = self._start(config)
         if start is None:
             free = campaign.pool.candidates
             chosen = generator(seed, "initial").choice(free, self.recipe.initial, replace=False)
             ids = [campaign.pool.ids[p] for p in chosen]
         else:
-            picks = campaign.choose(make_strategy(start), Budget(self.recipe.initial)).picks
-            ids = [pick.id for pick in picks]
+            strategy = make_strategy(start)
+            if not strategy.cold:
+                campaign.begin()
+            ids = [pick.id for pick in campaign.choose(strategy, Budget(self.recipe.initial)).picks]
         # one transaction, so that a killed start leaves no half of an initial set
         events: list[Event] = [Queried(item, -1, rank, strategy="initial") for rank, item in enumerate(ids)]
-        events += [_paid(self.source, campaign.setting.task, item) for item in ids]
+        events += [paid(source, task, item) for item in ids]
         campaign.write(events)
+
+    def _start(self, config: StrategyConfig) -> StrategyConfig | None:
+        """What chooses a strategy's initial set; None: at random, by the stream that all runs of a seed share."""
+        start = self.recipe.start
+        if start is None or start.name != "own":
+            return start
+        own = make_strategy(config)
+        if own.cold or (own.untrained and self.recipe.pretrain is not None):
+            return config
+        # one that needs labels starts as it would with people, or as the recipe says
+        return StrategyConfig(name=start.options.get("otherwise", COLD_START))
 
     def _run_folder(self, config: StrategyConfig, seed: int) -> Path:
         return self.folder / "runs" / f"{config.name}-{self._digest(config)[:10]}" / f"seed-{seed}"
@@ -182,10 +170,12 @@ class Comparison:
         recipe = self.recipe
         start = None if recipe.start is None else recipe.start.model_dump()
         frozen = recipe.features.model_dump()
+        # left out where it is not said: studies of before are found again
+        more = [part.model_dump() for part in (recipe.pretrain, recipe.regions) if part is not None]
+        data = recipe.data.model_dump(exclude={key for key in ("reference", "noise") if not getattr(recipe.data, key)})
         return digest(
             dict(self._learner().config), repr(self._task()), frozen, config.model_dump(), start,
-            recipe.initial, recipe.batch, recipe.warm, recipe.data.model_dump(), digest(*self.source.ids),
-            *([] if recipe.regions is None else [recipe.regions.model_dump()]),
+            recipe.initial, recipe.batch, recipe.warm, data, digest(*self.source.ids), *more,
         )  # fmt: skip
 
     # ---- parts ------------------------------------------------------------------------------------------------------
@@ -193,12 +183,27 @@ class Comparison:
     def _task(self) -> Task[Any]:
         return make_task(self.recipe.task, self.source.classes or (), self.recipe.input)
 
-    def _learner(self) -> Learner:
+    def _learner(self, weights: Path | None = None) -> Learner:
         task = self._task()
         if self.make is not None:
             return self.make(task)
         features = self._features if self.recipe.learner.kind == "features" else None
-        return make_learner(self.recipe.learner, task, features)
+        config = self.recipe.learner
+        if weights is not None:
+            config = config.model_copy(update={"weights": str(weights)})
+        return make_learner(config, task, features)
+
+    @cached_property
+    def data(self) -> SeededData:
+        """The images of each seed."""
+        return SeededData(self.source, self.recipe.data)
+
+    def _pretrained(self, seed: int) -> Path | None:
+        """Weights trained without labels on the pool of a seed, made now or found."""
+        if self.recipe.pretrain is None:
+            return None
+        file = self.folder / "shared" / "pretrained" / f"seed-{seed}.safetensors"
+        return _pretrained(self.recipe, self.data.of(seed), self._task(), file, seed, self.progress)
 
     @property
     def primary(self) -> str:
@@ -217,17 +222,17 @@ class Comparison:
         shared = self.folder / "shared"
         return make_features(self.recipe.features, self.source, SignalCache(shared / "features"), folder=shared)
 
-    def _setting(self, seed: int) -> Setting:
+    def _setting(self, seed: int, weights: Path | None = None) -> Setting:
         cache = SignalCache(self.folder / "shared" / f"signals-{seed}")
-        learner = self._learner()
+        learner, source = self._learner(weights), self.data.of(seed)
         return Setting(
-            source=self.source,
+            source=source,
             task=learner.task,
             learner=learner,
             cache=cache,
             fits=self.folder / "shared" / "fits",
             frozen=self._features if self._reads_features else None,
-            truth=self.source.truth,
+            truth=source.truth,
             seed=seed,
             warm=self.recipe.warm,
         )
@@ -240,7 +245,7 @@ class Comparison:
             DataError: no labelled test item.
             UnmetNeed: a strategy needs what the learner cannot give.
         """
-        recipe, source = self.recipe, self.source
+        recipe, source = self.recipe, self.data.of(self.recipe.seeds[0])
         check_kind(source, self._task())
         strategies = [make_strategy(config) for config in recipe.strategies]
         _check_amounts(recipe, source)
@@ -249,15 +254,16 @@ class Comparison:
         labels = [strategy.label for strategy in recipe.strategies]
         if len(set(labels)) < len(labels):
             raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
-        if recipe.start is not None:
-            own = recipe.start.name == "own"
-            for chooser in strategies if own else [make_strategy(recipe.start)]:
-                if not chooser.cold:
-                    raise ConfigError(
-                        f"start: {chooser.name!r} needs labels: let random or kmeans choose the initial set"
-                    )
+        for config in recipe.strategies:
+            chooser = self._start(config)
+            if chooser is None or make_strategy(chooser).cold or chooser == config:
+                continue
+            raise ConfigError(f"start: {chooser.name!r} needs labels: let random or kmeans choose the initial set")
+        if recipe.pretrain is not None and recipe.learner.kind != "torch":
+            raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {recipe.learner.kind!r}")
         setting = self._setting(recipe.seeds[0])
-        Offer(setting.learner, frozen=True, held_back=True).check(strategies)
+        reference = "reference" in source.roles.values()
+        Offer(setting.learner, frozen=True, held_back=True, reference=reference).check(strategies)
 
     # ---- the study --------------------------------------------------------------------------------------------------
 
@@ -266,10 +272,11 @@ class Comparison:
         folder = self.folder / "runs" / f"full-{self._digest(StrategyConfig(name='random'))[:10]}"
         store = Store(folder, create=True)
         with store.lock():
-            campaign = Campaign(store, self._setting(self.recipe.seeds[0]), progress=self.progress)
+            first = self.recipe.seeds[0]
+            campaign = Campaign(store, self._setting(first, self._pretrained(first)), progress=self.progress)
             if not len(campaign.pool):
-                task = campaign.setting.task
-                campaign.store.append([*_registration(self.source, task), *_labels(self.source, task, pool=True)])
+                task, source = campaign.setting.task, campaign.setting.source
+                campaign.store.append([*registration(source, task), *labels_of(source, task, pool=True)])
                 campaign.pool = campaign.store.pool()
             metrics = campaign.fit().metrics
         store.close()
@@ -277,7 +284,8 @@ class Comparison:
 
     def study(self, runs: Sequence[RunRecord], full: list[float] | None = None) -> Study:
         """The study as it stands."""
-        metrics = self._task().metrics()
+        metrics, source = self._task().metrics(), self.data.of(self.recipe.seeds[0])
+        made = None if self.make is None else self._learner().config
         return Study(
             name=self.recipe.name,
             task=self.recipe.task,
@@ -285,52 +293,12 @@ class Comparison:
             higher_is_better=metrics.higher_is_better,
             runs=list(runs),
             full=full,
-            settings=self._settings(),
+            settings=study_settings(self.recipe, source, self._task(), self.folder, made),
             environment=environment(),
-            pool=describe_pool(self.source, self._task()),
-            examples={item: self.source.path(item) for run in runs for r in run.rounds for item in r.picked},
-            warnings=[] if self._seen.warning is None else [self._seen.warning],
+            pool=describe_pool(source, self._task()),
+            examples={item: source.path(item) for run in runs for r in run.rounds for item in r.picked},
+            warnings=study_warnings(self.recipe, source),
         )
-
-    @cached_property
-    def _seen(self) -> Seen:
-        """What the pretrained weights in play were trained on."""
-        recipe = self.recipe
-        classes = self.source.classes or ()
-        return what_weights_saw(recipe.features, recipe.learner, data=recipe.data.source, classes=classes)
-
-    def _settings(self) -> dict[str, Any]:
-        recipe = self.recipe
-        learner = recipe.learner.model_dump(mode="json", exclude_defaults=True) | {"kind": recipe.learner.kind}
-        if recipe.learner.kind == "torch":
-            learner["phases"] = [phase.model_dump(mode="json") for phase in recipe.learner.phases]
-        if self.make is not None:
-            learner = dict(self._learner().config)
-        start = "random" if recipe.start is None else f"{recipe.start.label}, without labels"
-        if recipe.start is not None and recipe.start.name == "own":
-            start = "each strategy's own, without labels"
-        return {
-            "model": learner.get("model") or recipe.learner.kind,
-            "learner": learner,
-            "phases": learner.get("phases", []),
-            "pretraining": self._seen.pretraining,
-            "features": recipe.features.model_dump(mode="json", exclude_none=True),
-            "initial": recipe.initial,
-            "initial_set": start,
-            "batch": recipe.batch,
-            "rounds": recipe.rounds,
-            "retrain": "warm" if recipe.warm else "scratch",
-            "candidates": "all" if recipe.regions is None else "all regions of images that are not labelled as a whole",
-            **({} if recipe.regions is None else {"regions": recipe.regions.model_dump(mode="json")}),
-            "transforms": {
-                "train": getattr(self._task(), "augment", "none"),
-                "pool": "resize and normalise, deterministic",
-            },
-            "streams": ["initial", "fit (weights, order, augmentation)", "select", "draw"],
-            **SAME_FOR_ALL,
-            "seeds": list(recipe.seeds),
-            "command": f"labelwise compare {shlex.quote(str(self.folder / 'recipe.yaml'))}",
-        }
 
 
 def compare_strategies(
@@ -365,28 +333,9 @@ def compare_strategies(
     return Comparison(resolved, opened, Path(out), make=learner, progress=progress).run()
 
 
-def _registration(source: Source, task: Task[Any]) -> list[Event]:
-    events: list[Event] = [added(source, item) for item in source.ids]
-    return [*events, *_labels(source, task, pool=False)]
-
-
-def _paid(source: Source, task: Task[Any], item: str) -> Labeled:
-    """The label that lies on disk, with what giving it would have cost."""
-    return Labeled(item, source.truth[item], task.cost(task.load(source.truth[item])))
-
-
-def _labels(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:
-    """The labels of the images of the pool, or those of all other roles."""
-    return [
-        _paid(source, task, item)
-        for item in _images(source)
-        if (source.roles.get(item, "pool") == "pool") is pool and item in source.truth
-    ]
-
-
 def _check_amounts(recipe: RecipeConfig, source: Source) -> None:
     """Refuses more labels than there are."""
-    free = [item for item in _images(source) if source.roles.get(item, "pool") == "pool" and item in source.truth]
+    free = [item for item in images_of(source) if source.roles.get(item, "pool") == "pool" and item in source.truth]
     cut = isinstance(source, Regions)
     later = 0 if cut else recipe.rounds * recipe.batch
     if recipe.initial + later > len(free):
@@ -412,43 +361,16 @@ def _check_regions(recipe: RecipeConfig, source: Regions, images: Sequence[str])
         )
 
 
-def _images(source: Source) -> list[str]:
-    """Items that are whole images."""
-    return [item for item in source.ids if source.within(item)[1] is None]
-
-
-def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Source | None = None) -> Source:
-    """The labelled data of a recipe: opened, thinned, and with a test set.
-
-    Args:
-        recipe: names the data.
-        base: relative paths are relative to it.
-        source: the data themselves, where they are open already.
-
-    Raises:
-        DataError: there are no labels.
-    """
-    data = recipe.data
-    if source is None:
-        task = None if isinstance(recipe, SizesConfig) else recipe.task
-        source = open_in(base, data.source, root=data.root, download=data.download, task=task)
-    if not source.truth:
-        raise DataError(
-            f"{data.source!r} has no labels to simulate with: give one folder per class, or a CSV with a label column"
-        )
-    if data.subset is not None:
-        source = subset(source, data.subset, 0)
-    if "test" not in source.roles.values():
-        source = split(source, data.test_share, 0)
-    if (tail := data.imbalance) is not None:
-        source = imbalanced(
-            source, profile=tail.profile, ratio=tail.ratio, small=tail.small, order=tail.order, seed=tail.seed
-        )
-    if data.test_subset is not None:
-        tests = [item for item in source.ids if source.roles.get(item) == "test"]
-        kept = generator(0, "test subset").choice(tests, min(data.test_subset, len(tests)), replace=False).tolist()
-        source = View(source, ids=[*kept, *(item for item in source.ids if source.roles.get(item) != "test")])
-    return Remembered(source)
+def _pretrained(
+    recipe: RecipeConfig, source: Source, task: Task[Any], file: Path, seed: int, progress: Progress
+) -> Path:
+    assert recipe.pretrain is not None, "the caller asks"
+    settings = Pretraining(**recipe.pretrain.model_dump())
+    if settings.model is None:
+        settings = replace(settings, model=recipe.learner.model)
+    images = Images(source, tuple(item for item in source.ids if source.roles.get(item, "pool") == "pool"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return pretrain(task, images, file, settings, seed=seed, progress=progress).file
 
 
 def write_recipe(recipe: RecipeConfig | SizesConfig, folder: Path) -> Path:
@@ -456,34 +378,3 @@ def write_recipe(recipe: RecipeConfig | SizesConfig, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_yaml(recipe, folder / "recipe.yaml")
     return folder / "recipe.yaml"
-
-
-def environment() -> dict[str, Any]:
-    """Versions and hardware: the processor alone can change a ranking."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "labelwise": labelwise.__version__,
-        "cpu": platform.processor() or platform.machine(),
-        "gpu": gpu,
-        "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
-    }
-
-
-def describe_pool(source: Source, task: Task[Any]) -> dict[str, Any]:
-    """Size, classes (of images or objects) and duplicates of the pool."""
-    pool = [item for item in _images(source) if source.roles.get(item, "pool") == "pool"]
-    counts = class_counts(task, [source.truth[item] for item in pool if item in source.truth])
-    contents = [content for content in source.content(pool) if content]
-    duplicates = 1 - len(set(contents)) / len(contents) if contents else 0.0
-    return {
-        "items": len(pool),
-        "test": sum(source.roles.get(item) == "test" for item in source.ids),
-        "classes": list(source.classes or ()),
-        "class_counts": counts,
-        "duplicates": round(duplicates, 4),
-        "source": repr(source),
-    }

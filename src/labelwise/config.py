@@ -110,9 +110,21 @@ class PretrainConfig(Config):
     optimiser: Literal["sgd", "adamw"] = "adamw"
     lr: float = pydantic.Field(2e-3, gt=0)
     weight_decay: float = pydantic.Field(1e-4, ge=0)
-    schedule: Literal["cosine", "onecycle", "constant"] = "onecycle"
+    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    schedule: Literal["cosine", "onecycle", "constant", "steps"] = "onecycle"
+    milestones: tuple[int, ...] = ()
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     options: dict[str, Any] = {}
+
+
+class BestConfig(Config):
+    """Weights of the best epoch instead of the last; see labelwise.learners.best.BestOf."""
+
+    by: Literal["validation", "test"] = pydantic.Field(
+        "validation", description="test: as some published results were made; reports flag it as a leak"
+    )
+    every: int = pydantic.Field(1, ge=1, description="epochs between two measurements")
 
 
 class LearnerConfig(Config):
@@ -133,6 +145,7 @@ class LearnerConfig(Config):
     precision: Literal["no", "bf16", "fp16"] = "no"
     batch_size: int | None = pydantic.Field(None, ge=1, description="images of an inference step")
     workers: int | None = pydantic.Field(None, ge=0)
+    best: BestConfig | None = pydantic.Field(None, description="keep the best epoch; none: the last")
     phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
 
 
@@ -206,10 +219,19 @@ class ProjectConfig(Config):
 class ImbalanceConfig(Config):
     """Fewer images of some classes, in the pool alone; see labelwise.data.imbalance."""
 
-    profile: Literal["exponential", "step"] = "exponential"
+    profile: Literal["exponential", "step", "union"] = pydantic.Field(
+        "exponential", description="union: the small classes are thinned together, not one by one"
+    )
     ratio: float = pydantic.Field(ge=1, description="images of the largest class for one of the smallest")
-    small: float = pydantic.Field(0.5, gt=0, lt=1, description="step: share of the classes that are small")
+    small: float = pydantic.Field(0.5, gt=0, lt=1, description="step, union: share of the classes that are small")
     order: Literal["index", "random"] = pydantic.Field("index", description="which classes are large")
+    seed: int | Literal["run"] = pydantic.Field(0, description="of the draw; run: every seed of the study draws anew")
+
+
+class ReferenceConfig(Config):
+    """Labelled images of the pool, as many of every class, kept out of training; see labelwise.data.held_out."""
+
+    size: int = pydantic.Field(ge=1, description="images in all; drawn before the pool is thinned")
     seed: int = 0
 
 
@@ -224,7 +246,14 @@ class DataConfig(Config):
     test_share: float = pydantic.Field(
         0.2, gt=0, lt=1, description="held out where the data have no split of their own"
     )
+    reference: ReferenceConfig | None = pydantic.Field(None, description="a set to match against, or just its size")
     imbalance: ImbalanceConfig | None = None
+    noise: float = pydantic.Field(0.0, ge=0, lt=1, description="share of the pool's labels that are wrong")
+
+    @pydantic.field_validator("reference", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        return {"size": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _seed_count(value: Any) -> Any:
@@ -261,6 +290,9 @@ class RecipeConfig(Config):
     rounds: int = pydantic.Field(5, ge=1)
     seeds: tuple[int, ...] = pydantic.Field((0, 1, 2, 3, 4), min_length=1, description="a count, or a list")
     warm: bool = False
+    pretrain: PretrainConfig | None = pydantic.Field(
+        None, description="train the network without labels first, on the pool of each seed; it starts from there"
+    )
     full: bool = pydantic.Field(True, description="also train on all labels, for the headroom line")
 
     _own_learner = pydantic.model_validator(mode="before")(_with_own_learner)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from labelwise.errors import UnmetNeed
 from labelwise.rng import digest
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from labelwise.data.input import InputSpec
-    from labelwise.data.source import Source
-    from labelwise.signals.base import Signal, SignalRole, SignalTable
+    from labelwise.data.source import Role, Source
+    from labelwise.signals.base import Probe, Signal, SignalRole, SignalTable
     from labelwise.signals.passes import Passes
     from labelwise.strategy import LinearHead
     from labelwise.task import Field, Losses, Task
@@ -60,12 +61,14 @@ class LearnerData:
         unlabeled: images without labels, for phases that use them.
         validation: labelled, paid for, not trained on.
         reference: labelled, kept out of training, matched against by some methods.
+        judge: labelled items that choose among epochs, for a learner that is ``judged_on`` some role; None for others.
     """
 
     labeled: View
     unlabeled: View
     validation: View
     reference: View
+    judge: View | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,8 @@ class Learner(ABC):
     probes: bool = False
     #: whether keeping its signal rows on disk is cheaper than computing them again
     keeps_rows: bool = True
+    #: role of the labelled items that choose the epoch whose weights are kept; None keeps the last
+    judged_on: Role | None = None
     #: whether it trains extra heads beside the model
     trains_auxiliaries: bool = False
 
@@ -251,6 +256,24 @@ class Learner(ABC):
     ) -> FitReport:
         """Trains from ``init`` (a digest it can load) or from scratch; the same data and seed give the same weights."""
 
+    def begin(self, seed: int) -> None:
+        """Takes the weights into use that ``fit`` with this seed would start from: a model before its first label.
+
+        Raises:
+            UnmetNeed: there is no such model.
+        """
+        raise UnmetNeed(
+            f"the first images were to be chosen by the model before its first label, and {type(self).__name__} has "
+            "none: let random or kmeans choose them, or use a torch learner"
+        )
+
+    def check_probe(self, signal: Probe) -> None:  # noqa: B027 (nothing to refuse, unless a learner knows better)
+        """Refuses a probe that does not fit the model, before anything is trained.
+
+        Raises:
+            ConfigError: says what is missing, and what there is.
+        """
+
     @abstractmethod
     def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
         """Metrics on labelled items."""
@@ -292,7 +315,8 @@ class Learner(ABC):
         labels = digest(list(zip(data.labeled.ids, [self.task.dump(target) for target in targets], strict=True)))
         unlabeled = digest(list(data.unlabeled.ids)) if self.uses_unlabeled else ""
         heads = [repr(auxiliary) for auxiliary in auxiliaries]
-        return digest("fit", dict(self.config), repr(self.task), labels, unlabeled, seed, init, heads)
+        judge = [] if data.judge is None else [digest(list(data.judge.ids), repr(data.judge.targets))]
+        return digest("fit", dict(self.config), repr(self.task), labels, unlabeled, seed, init, heads, *judge)
 
     @property
     def uses_unlabeled(self) -> bool:

@@ -33,11 +33,13 @@ class Offer:
         learner: the learner of the campaign.
         frozen: whether a frozen feature source stands beside it.
         held_back: whether hidden labels exist (simulated campaigns).
+        reference: whether there is a reference set.
     """
 
     learner: Learner
     frozen: bool = False
     held_back: bool = False
+    reference: bool = True
 
     def check(self, strategies: Sequence[Strategy]) -> None:
         """Refuses what cannot be met.
@@ -57,6 +59,12 @@ class Offer:
                     raise UnmetNeed(
                         f"strategy {strategy.name!r} reads the one class of each image, and in "
                         f"{self.learner.task.name} an image has many or none: choose another strategy"
+                    )
+                if step.needs.reference and not self.reference:
+                    raise UnmetNeed(
+                        f"strategy {strategy.name!r} matches images against a reference set, labelled and kept out of "
+                        "training, and there is none: set data.reference to a number of images in a recipe, give items "
+                        "the role reference in a project, or choose another strategy"
                     )
                 for signal in step.needs.signals:
                     self._check_signal(strategy, signal)
@@ -104,3 +112,5 @@ class Offer:
                 f"strategy {strategy.name!r} needs to probe the model for {signal!r}, and {name} has none to hand out: "
                 "choose another strategy, or options of this one that need no model"
             )
+        if isinstance(signal, Probe):
+            self.learner.check_probe(signal)

@@ -27,7 +27,6 @@ from labelwise.assemble import (
 )
 from labelwise.cache import Producer, SignalCache
 from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, labeled, prune_fits
-from labelwise.compare import environment
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
 from labelwise.data.open import open_in
 from labelwise.data.remembered import Remembered
@@ -50,6 +49,7 @@ from labelwise.signals.base import Signal, SignalTable
 from labelwise.store import Store
 from labelwise.strategies import COLD_START
 from labelwise.strategy import Budget, Strategy
+from labelwise.study_settings import environment
 from labelwise.task import Task
 from labelwise.tasks import TASKS
 

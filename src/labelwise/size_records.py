@@ -17,9 +17,10 @@ from torch import Tensor
 
 from labelwise.assemble import make_task
 from labelwise.campaign import peak_mb
-from labelwise.compare import SAME_FOR_ALL, describe_pool, environment
 from labelwise.config import InputConfig
 from labelwise.report.records import RoundRecord, RunRecord, Study
+from labelwise.study_data import describe_pool
+from labelwise.study_settings import SAME_FOR_ALL, environment
 
 if TYPE_CHECKING:
     from labelwise.assemble import Seen

@@ -290,6 +290,11 @@ class Strategy(ABC):
         """Works with no label and no trained model."""
         return False
 
+    @property
+    def untrained(self) -> bool:
+        """Works with a model that has seen no label yet: pretrained layers, a fresh last one."""
+        return False
+
     @abstractmethod
     def steps(self) -> tuple[Step, ...]:
         """The stages, mostly one; the last returns exactly ``query.budget`` picks."""

@@ -29,6 +29,7 @@ from labelwise.signals import (
     Uncertainty,
     Views,
 )
+from labelwise.signals.adversary import Adversary
 from labelwise.signals.draws import DrawProbs, DrawUncertainty
 from labelwise.signals.plain import Residual
 from labelwise.signals.probes import LossSlope
@@ -68,6 +69,7 @@ EXAMPLES: dict[str, list[Signal]] = {
     "draw_probs": [DrawProbs(PASSES[0]), DrawProbs(PASSES[3])],
     "hidden_loss": [HiddenLoss()],
     "loss_slope": [LossSlope("labeled"), LossSlope("reference")],
+    "adversary": [Adversary(iterations=1, batch_size=4, side=16, width=2)],
 }
 SIGNAL_LIST = [signal for signals in EXAMPLES.values() for signal in signals]
 
@@ -166,7 +168,7 @@ def test_the_seed_decides_draws_and_nothing_else(kind, signal):
     learner = _learner(kind)
     again, other = (_collect(learner, signal, seed=seed)[signal] for seed in (0, 1))
     np.testing.assert_array_equal(again, _alone(kind, signal))
-    random = isinstance(signal, Draw) and not isinstance(signal.passes, Members)
+    random = isinstance(signal, Adversary) or (isinstance(signal, Draw) and not isinstance(signal.passes, Members))
     if random:
         assert not np.array_equal(other, again)
     else:

@@ -31,11 +31,18 @@ from labelwise.tasks import TASKS
 
 POOL, REFERENCE = 60, 6
 
+#: options of methods that train nets of their own: what they promise does not depend on how long
+SHORT: dict[str, dict[str, Any]] = {"vaal": {"iterations": 1, "batch_size": 4, "side": 16, "width": 2}}
+
+
+def _default(cls: type[Strategy]) -> Strategy:
+    return cls(**SHORT.get(cls.name, {}))
+
 
 def _variants(name: str) -> list[Strategy]:
     """The default, and one strategy for each other value of each option that is a choice."""
     cls = STRATEGIES.get(name)
-    found = [cls()]
+    found = [_default(cls)]
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         kinds = [hints[field.name], *typing.get_args(hints[field.name])]
@@ -44,7 +51,8 @@ def _variants(name: str) -> list[Strategy]:
         ]
         if hints[field.name] is bool:
             choices = [True, False]
-        found += [cls(**{field.name: value}) for value in choices if value != getattr(cls(), field.name)]
+        others = [value for value in choices if value != getattr(found[0], field.name)]
+        found += [dataclasses.replace(found[0], **{field.name: value}) for value in others]
     return found
 
 
@@ -365,7 +373,7 @@ def test_ranking_everything_that_is_left(cls, tmp_path):
             frozen=world.frozen,
             truth=world.source.truth,
         )
-        assert len(campaign.choose(cls(), None).picks) == expected
+        assert len(campaign.choose(_default(cls), None).picks) == expected
 
 
 @each_class
@@ -391,12 +399,12 @@ def test_images_that_cannot_be_read_are_left_out_and_the_round_is_full(cls, kind
         campaign.fit()
     readable = set(pool[20:]) - set(broken)
     for budget in (9, len(readable)):
-        suggestion = campaign.choose(cls(), Budget(budget))
+        suggestion = campaign.choose(_default(cls), Budget(budget))
         assert len(suggestion.picks) == budget
         assert {pick.id for pick in suggestion.picks} <= readable
         assert set(suggestion.unreadable) <= set(broken)
     assert len(suggestion.unreadable) == len(broken) - 1, "the labelled one is not the strategy's business"
-    short = campaign.suggest(cls(), Budget(len(readable) + 3))
+    short = campaign.suggest(_default(cls), Budget(len(readable) + 3))
     assert {pick.id for pick in short.picks} == readable
     assert any("could not be read" in note for note in short.notes)
     assert {campaign.pool.ids[p] for p in campaign.pool.skipped} == set(broken[1:])
@@ -416,7 +424,7 @@ def test_a_pool_of_which_nothing_can_be_read(cls, tmp_path):
         frozen=tiny.pixels(tiny.Broken(world.source, pool[20:])),
         truth=world.source.truth,
     )
-    suggestion = campaign.suggest(cls(), Budget(5))
+    suggestion = campaign.suggest(_default(cls), Budget(5))
     assert suggestion.picks == ()
     assert len(campaign.pool.skipped) == 40
     assert campaign.pool.round == 0

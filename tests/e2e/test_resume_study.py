@@ -140,7 +140,6 @@ def test_strategies_that_differ_in_options_are_runs_of_their_own(tmp_path):
         ({"strategies": [{"name": "margin", "subpol": 3}]}, ConfigError, "did you mean 'subpool'"),
         ({"learner": {"kind": "tiny:digits_task"}}, ConfigError, "return a Learner"),
         ({"start": "entropy"}, ConfigError, "'entropy' needs labels"),
-        ({"start": "own"}, ConfigError, "'margin' needs labels"),
         ({"strategies": ["tiny:Oracle"]}, ConfigError, "cannot import"),
     ],
 )

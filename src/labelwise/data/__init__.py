@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from labelwise.data.boxes import BoxFolder, open_boxes, open_coco_file
     from labelwise.data.dataset import DatasetSource, from_dataset
     from labelwise.data.folder import ImageFolder
+    from labelwise.data.held_out import with_noise, with_reference
     from labelwise.data.imagenet_lt import ListedImages
     from labelwise.data.images import decode
     from labelwise.data.imbalance import imbalanced
@@ -47,6 +48,8 @@ __all__ = [
     "split",
     "subset",
     "with_labels",
+    "with_noise",
+    "with_reference",
 ]
 
 #: where each name is defined; modules load when a name is first asked for: the command line starts without NumPy
@@ -61,6 +64,8 @@ _HOME = {
     "from_dataset": "dataset",
     "ImageFolder": "folder",
     "ListedImages": "imagenet_lt",
+    "with_noise": "held_out",
+    "with_reference": "held_out",
     "imbalanced": "imbalance",
     "decode": "images",
     "apply_csv": "labels",

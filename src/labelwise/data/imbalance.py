@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from labelwise.data.source import Source
@@ -11,7 +11,7 @@ from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.rng import generator
 
-Profile = Literal["exponential", "step"]
+Profile = Literal["exponential", "step", "union"]
 Order = Literal["index", "random"]
 
 
@@ -19,7 +19,8 @@ def class_sizes(largest: int, classes: int, *, profile: Profile, ratio: float, s
     """Images of each class, large classes first, by the published profiles.
 
     ``exponential``: ``n_c = floor(n_0 * ratio ** (-c / (C - 1)))``. ``step``: the first classes have ``n_0``, the last
-    ``round(small * C)`` have ``floor(n_0 / ratio)``. Never fewer than one.
+    ``round(small * C)`` have ``floor(n_0 / ratio)``. Never fewer than one. (``union`` of ``imbalanced`` has no sizes by
+    class: what is left of its rare classes is drawn from all of them together.)
 
     Args:
         largest: n_0, images of the largest class.
@@ -44,10 +45,7 @@ def class_sizes(largest: int, classes: int, *, profile: Profile, ratio: float, s
     """
     if profile not in ("exponential", "step"):
         raise unknown("profile of an imbalance", str(profile), ("exponential", "step"))
-    if not ratio >= 1 or ratio == float("inf"):
-        raise ConfigError(f"an imbalance of ratio {ratio}: give 1 (balanced) or more, for example 100")
-    if not 0 < small < 1:
-        raise ConfigError(f"a share of {small} of the classes is to be small: give a number between 0 and 1")
+    _check(ratio, small)
     if profile == "step":
         few = round(small * classes)
         return [largest] * (classes - few) + [max(1, int(largest / ratio))] * few
@@ -70,9 +68,12 @@ def imbalanced(
     class by class; a stronger imbalance of the same seed keeps a part of what a weaker one keeps. Images of the pool
     without a label are left out; test, validation and reference images stay.
 
+    ``union``: the large classes stay whole, ``n`` images together; of all others together ``floor(n / ratio)`` stay,
+    drawn uniformly, so that the rarest of them may keep next to none.
+
     Args:
         source: labelled images.
-        profile: as for ``class_sizes``.
+        profile: as for ``class_sizes``, or ``union``.
         ratio: as for ``class_sizes``.
         small: as for ``class_sizes``.
         order: which classes are large: the first by ``index``, as published, or drawn at ``random``.
@@ -88,6 +89,10 @@ def imbalanced(
         >>> balanced = ArraySource(np.zeros((40, 4, 4), np.uint8), labels=[0, 1] * 20)
         >>> len(imbalanced(balanced, ratio=10).ids)
         22
+
+    Reference:
+        ``union``: Gudovskiy et al., "Deep Active Learning for Biased Datasets via Fisher Kernel Self-Supervision", CVPR
+        2020, the published code's split of MNIST and SVHN.
     """
     if order not in ("index", "random"):
         raise unknown("order of classes", str(order), ("index", "random"))
@@ -106,14 +111,35 @@ def imbalanced(
     names = [name for name in source.classes or sorted(members) if name in members]
     if order == "random":
         names = [names[n] for n in generator(seed, "imbalance", "classes").permutation(len(names)).tolist()]
-    largest = max(map(len, members.values()))
-    kept: list[str] = []
-    for name, size in zip(
-        names, class_sizes(largest, len(names), profile=profile, ratio=ratio, small=small), strict=True
-    ):
-        drawn = generator(seed, "imbalance", name).permutation(len(members[name]))[:size]
-        kept += [members[name][n] for n in drawn.tolist()]
+    if profile == "union":
+        kept = _union(members, names, ratio=ratio, small=small, seed=seed)
+    else:
+        largest = max(map(len, members.values()))
+        sizes = class_sizes(largest, len(names), profile=profile, ratio=ratio, small=small)
+        kept = []
+        for name, size in zip(names, sizes, strict=True):
+            drawn = generator(seed, "imbalance", name).permutation(len(members[name]))[:size]
+            kept += [members[name][n] for n in drawn.tolist()]
     return View(source, ids=[*kept, *others])
+
+
+def _union(
+    members: Mapping[str, list[str]], names: Sequence[str], *, ratio: float, small: float, seed: int
+) -> list[str]:
+    """The large classes whole, and a share of all others together."""
+    _check(ratio, small)
+    whole = len(names) - round(small * len(names))
+    kept = [item for name in names[:whole] for item in members[name]]
+    rare = [item for name in names[whole:] for item in members[name]]
+    drawn = generator(seed, "imbalance", "union").permutation(len(rare))[: max(1, int(len(kept) / ratio))]
+    return [*kept, *(rare[n] for n in drawn.tolist())]
+
+
+def _check(ratio: float, small: float) -> None:
+    if not ratio >= 1 or ratio == float("inf"):
+        raise ConfigError(f"an imbalance of ratio {ratio}: give 1 (balanced) or more, for example 100")
+    if not 0 < small < 1:
+        raise ConfigError(f"a share of {small} of the classes is to be small: give a number between 0 and 1")
 
 
 def _name(label: object, classes: Sequence[str] | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -295,10 +296,7 @@ class FeatureLearner(Learner):
         collector = Collector(signals, lambda batch, passes, draw, _: self._draw(batch, passes, draw, seed), {}, role)
         for block in blocks(len(ids), BLOCK):
             batch = Batch(rows_ND[block.start : block.stop])
-            outputs = self._outputs(batch.images)
-            if labels:
-                outputs = outputs.with_extra({"loss": _loss(outputs, [target_of[ids[row]] for row in block])})
-            collector.add(None, batch, outputs)
+            collector.add(None, batch, partial(self._said, batch, [target_of.get(ids[row]) for row in block], labels))
         return SignalTable(tuple(ids), collector.columns(), failed)
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
@@ -326,6 +324,10 @@ class FeatureLearner(Learner):
             probs_BC = self._votes(x_BD)
             logits_BC = probs_BC.clamp_min(1e-12).log()
         return Outputs.of_images(probs_BC, logits=logits_BC, embedding=rows_BD)
+
+    def _said(self, batch: Batch, targets: Sequence[Any], loss: bool) -> Outputs:
+        outputs = self._outputs(batch.images)
+        return outputs.with_extra({"loss": _loss(outputs, targets)}) if loss else outputs
 
     def _votes(self, x_BD: Tensor) -> Tensor:
         distance_BL = torch.cdist(x_BD, self._state["rows"])

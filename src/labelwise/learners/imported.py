@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,8 @@ class FromFile(Learner):
         failed = {item: "the predictions have no row for it" for item in view.ids if item not in self._row}
         collector = Collector(signals, _no_draws, {}, role)
         for block in blocks(len(known), BLOCK):
-            outputs = self._outputs([self._row[known[i]] for i in block])
-            collector.add(None, Batch(torch.empty(outputs.size, 0)), outputs)
+            rows = [self._row[known[i]] for i in block]
+            collector.add(None, Batch(torch.empty(len(rows), 0)), partial(self._outputs, rows))
         return SignalTable(tuple(known), collector.columns(), failed)
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:

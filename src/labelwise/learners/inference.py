@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from torch import nn
 
 from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import UnmetNeed
-from labelwise.learner import LearnerData, Progress, View
-from labelwise.learners.networks import Networks
+from labelwise.learner import LearnerData, Progress, View, silent
+from labelwise.rng import generator
 from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalRole, SignalTable, stack_rows
 from labelwise.signals.passes import Passes
-from labelwise.task import Batch, Field, Outputs, Task
+from labelwise.task import Batch, Outputs, Task
 
 #: outputs of one stochastic pass: (batch, passes, draw, outputs of the deterministic pass) -> Outputs
 DrawPass = Callable[[Batch, Passes, int, Outputs], Outputs]
@@ -39,16 +40,16 @@ class Reader:
     device: torch.device
 
     def batches(
-        self, view: View, rows: Sequence[int], stage: str, progress: Progress, *, labels: bool = False
+        self, view: View, rows: Sequence[int], stage: str, progress: Progress, *, targets: bool = False
     ) -> Iterator[tuple[Loaded, Batch]]:
-        """These rows of a view, batch by batch; without targets, unless ``labels`` says so."""
+        """These rows of a view, batch by batch; with their targets only where they are asked for."""
         images = PreparedImages(view.source, view.ids, self.task.input)
         workers = default_workers(view.source, len(rows)) if self.workers is None else self.workers
         order = [[rows[i] for i in block] for block in blocks(len(rows), self.batch_size)]
         done = 0
         for loaded in batches(images, order, workers=workers, pin=self.device.type == "cuda"):
-            targets = [view.targets[row] for row in loaded.rows] if labels and view.targets is not None else None
-            yield loaded, self.task.batch(loaded.images, targets, train=False).to(self.device)
+            known = [view.targets[row] for row in loaded.rows] if targets and view.targets is not None else None
+            yield loaded, self.task.batch(loaded.images, known, train=False).to(self.device)
             done += len(loaded.rows) + len(loaded.failed)
             progress(stage, done, len(rows))
 
@@ -68,7 +69,24 @@ class Reader:
             unlabeled=lambda: self.with_targets(data.unlabeled),
             reference=lambda: self.with_targets(data.reference),
             rng=rng,
+            count={name: len(getattr(data, name)) for name in ("labeled", "unlabeled", "reference")},
         )
+
+    def prepared(
+        self, signals: Iterable[Signal], model: nn.Module, data: LearnerData | None, seed: int
+    ) -> dict[Signal, Any]:
+        """What each probe looks at beforehand.
+
+        Raises:
+            UnmetNeed: a probe has nothing to prepare with.
+        """
+        states: dict[Signal, Any] = {}
+        for signal in signals:
+            if isinstance(signal, Probe):
+                if data is None:
+                    raise UnmetNeed(f"{signal!r} is prepared from labelled or reference items, and none were given")
+                states[signal] = signal.prepare(self.context(model, data, generator(seed, "probe", signal.key)))
+        return states
 
 
 @dataclass
@@ -88,14 +106,31 @@ class Collector:
     role: SignalRole = "pool"
     rows: dict[Signal, list[torch.Tensor | Ragged]] = field(default_factory=dict)
 
-    def add(self, model: Any, batch: Batch, outputs: Outputs) -> None:
-        """One batch, with the outputs of its deterministic pass."""
+    def run(
+        self, model: Any, read: Iterable[tuple[Loaded, Batch]], outputs: Callable[[Batch], Outputs]
+    ) -> tuple[list[int], dict[int, str]]:
+        """All batches; returns the rows that were read, and why others could not be."""
+        kept: list[int] = []
+        failed: dict[int, str] = {}
+        for loaded, batch in read:
+            failed.update(loaded.failed)
+            if loaded.rows:
+                kept += loaded.rows
+                self.add(model, batch, partial(outputs, batch))
+        return kept, failed
+
+    def add(self, model: Any, batch: Batch, run: Callable[[], Outputs]) -> None:
+        """One batch; ``run`` makes its deterministic pass, which probes alone can do without."""
+        for signal in self.signals:
+            if isinstance(signal, Probe):
+                rows = signal.compute(self.states[signal], model, batch, self.role)
+                self.rows.setdefault(signal, []).append(rows.detach())
+        if all(isinstance(signal, Probe) for signal in self.signals):
+            return
+        outputs = run()
         for signal in self.signals:
             if isinstance(signal, Plain):
                 self.rows.setdefault(signal, []).append(signal.compute(outputs))
-            elif isinstance(signal, Probe):
-                rows = signal.compute(self.states[signal], model, batch, self.role)
-                self.rows.setdefault(signal, []).append(rows.detach())
         for passes, folds in self._folds().items():
             states = {signal: signal.start(outputs) for signal in folds}
             for draw in range(passes.draws):
@@ -117,28 +152,32 @@ class Collector:
         return {signal: stack_rows(parts) for signal, parts in self.rows.items()}
 
 
-def read_through(
-    networks: Networks,
-    reader: Reader,
-    view: View,
-    rows: Sequence[int],
-    collector: Collector,
-    want: frozenset[Field],
-    progress: Progress,
-) -> SignalTable:
-    """The table of one pass over these rows of a view; their labels are read only where a loss is wanted."""
-    kept: list[int] = []
-    failed: dict[str, str] = {}
-    labels = "loss" in want
-    for loaded, batch in reader.batches(view, rows, "reading the pool", progress, labels=labels):
-        failed.update({view.ids[row]: reason for row, reason in loaded.failed.items()})
-        if loaded.rows:
-            kept += loaded.rows
-            outputs = networks.outputs(batch, want)
-            if labels:
-                outputs = outputs.with_extra({"loss": networks.losses(batch)})
-            collector.add(networks.nets[0], batch, outputs)
-    return SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failed)
+@torch.inference_mode()
+def measured(
+    run: Callable[[Batch, frozenset[Any]], Outputs], reader: Reader, view: View, progress: Progress = silent
+) -> dict[str, float]:
+    """Metrics of a network on labelled items; images that cannot be read are left out.
+
+    Args:
+        run: makes the outputs of a batch.
+        reader: reads the images.
+        view: the items with their targets.
+        progress: told after each batch.
+    """
+    metrics = reader.task.metrics()
+    for loaded, batch in reader.batches(view, range(len(view)), "evaluating", progress):
+        targets = [view.targets[row] for row in loaded.rows] if view.targets else []
+        metrics.update(run(batch, frozenset()), targets)
+    return metrics.compute()
+
+
+def prepared_with(signal: Signal, data: LearnerData | None, seed: int) -> list[Any]:
+    """What a row depends on besides weights, image and signal: the seed, and what a probe was prepared from."""
+    parts: list[Any] = [seed] if isinstance(signal, Draw | Probe) else []
+    for name in sorted(signal.prepared_from) if isinstance(signal, Probe) and data is not None else ():
+        view: View = getattr(data, name)
+        parts.append([name, list(view.ids), repr(view.targets)])
+    return parts
 
 
 def wanted_fields(signals: Iterable[Signal]) -> frozenset[Any]:

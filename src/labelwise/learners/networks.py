@@ -44,9 +44,12 @@ class Networks:
     def outputs(self, batch: Batch, want: frozenset[Field]) -> Outputs:
         """The deterministic pass; probabilities are averaged over members, other fields are the first member's.
 
-        Of units that a model finds for itself (objects), the members judge those of the first.
+        Of units that a model finds for itself (objects), the members judge those of the first. A ``loss`` needs the
+        targets of the batch.
         """
         first = self._of(0, batch, want)
+        if "loss" in want:
+            first = first.with_extra({"loss": self.losses(batch)})
         if len(self.nets) == 1:
             return first
         others = [self._of(number, batch, want, first) for number in range(1, len(self.nets))]

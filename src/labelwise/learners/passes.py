@@ -32,7 +32,7 @@ def dropout_mask(output: Tensor, p: float, rng: torch.Generator) -> Tensor:
 def dropped(model: nn.Module, passes: Dropout, seed: int, draw: int) -> Iterator[None]:
     """One dropout draw: masks on the declared layers, everything else (batch norm too) as at inference."""
     if passes.after:
-        layers = [(path, submodule(model, path), passes.p) for path in passes.after]
+        layers = [(path, submodule(model, path), p) for path, p in passes.places]
     else:
         layers = [(path, m, m.p) for path, m in model.named_modules() if isinstance(m, _DROPOUTS) and 0 < m.p < 1]
     if not layers:

@@ -47,7 +47,10 @@ class Pretraining:
         optimiser: ``adamw`` or ``sgd``.
         lr: peak learning rate.
         weight_decay: decoupled for adamw.
+        momentum: of sgd.
+        nesterov: for sgd.
         schedule: see ``Phase``.
+        milestones: of the schedule ``steps``.
         precision: ``auto`` is bf16 on a GPU.
         options: of the objective.
     """
@@ -59,7 +62,10 @@ class Pretraining:
     optimiser: Literal["sgd", "adamw"] = "adamw"
     lr: float = 2e-3
     weight_decay: float = 1e-4
+    momentum: float = 0.9
+    nesterov: bool = True
     schedule: Literal["cosine", "onecycle", "constant", "steps"] = "onecycle"
+    milestones: tuple[int, ...] = ()
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,7 +81,10 @@ class Pretraining:
             optimiser=self.optimiser,
             lr=self.lr,
             weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
             schedule=self.schedule,
+            milestones=self.milestones,
             loss=self.objective,
             options=dict(self.options),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def _of_regions(
         here = RegionsOfBatch.of(maps, (batch.images.shape[-2], batch.images.shape[-1]), batch.images.device)
         first = networks.outputs(batch, want)
         draws.here, draws.pixels = here, first
-        collector.add(networks.nets[0], batch, here.of_outputs(first))
+        collector.add(networks.nets[0], batch, partial(here.of_outputs, first))
         found += [
             f"{image}#{number}" for image, n in zip(read, here.counts_B, strict=True) for number in range(1, n + 1)
         ]

@@ -17,16 +17,16 @@ from torch import nn
 
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
+from labelwise.learners.best import BestOf
 from labelwise.learners.checkpoints import Checkpoint
-from labelwise.learners.code import code_of
-from labelwise.learners.inference import Collector, Reader, gathered, read_through, wanted_fields
+from labelwise.learners.fresh import FreshNets
+from labelwise.learners.inference import Collector, Reader, gathered, measured, prepared_with, wanted_fields
 from labelwise.learners.networks import Networks
 from labelwise.learners.regions import asks_regions, collect_regions
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
-from labelwise.models.weights import file_digest, split_layout
-from labelwise.rng import digest, generator
-from labelwise.signals.base import Draw, Probe, Signal, SignalRole, SignalTable
+from labelwise.rng import digest
+from labelwise.signals.base import Probe, Signal, SignalRole, SignalTable
 from labelwise.signals.passes import Dropout, Members, Views
 from labelwise.strategy import LinearHead
 from labelwise.task import Field, Task
@@ -52,6 +52,7 @@ class TorchLearner(Learner):
         precision: ``no`` (float32), ``bf16`` or ``fp16`` mixed precision.
         batch_size: images per inference step; None: as many as fit the task's ``inference_pixels``, at most 512.
         workers: decoding processes; None decides by the data.
+        best: keeps the best epoch of each training; None keeps the last.
 
     Example:
         >>> from labelwise.tasks.classification import Classification
@@ -74,9 +75,11 @@ class TorchLearner(Learner):
         precision: Precision = "no",
         batch_size: int | None = None,
         workers: int | None = None,
+        best: BestOf | None = None,
     ) -> None:
         self.task = task
         self.model = model
+        self._nets = FreshNets(task, model, weights)
         self.embedding = embedding
         self.phases = tuple(phases)
         self.pretrained = weights
@@ -84,6 +87,8 @@ class TorchLearner(Learner):
         self.precision = precision
         self.batch_size = batch_size or min(512, max(1, task.inference_pixels // math.prod(task.input.size)))
         self.workers = workers
+        self.best = best
+        self.judged_on = None if best is None else best.by
         self.passes = frozenset({Dropout, Views} | ({Members} if members > 1 else set()))
         self._networks: Networks | None = None
         self._weights: str | None = None
@@ -114,17 +119,13 @@ class TorchLearner(Learner):
         """Model, phases, precision and ensemble size."""
         return {
             "learner": "torch",
-            "model": self.model if isinstance(self.model, str | None) else code_of(self.model),
-            "pretrained": self._pretrained_digest,
+            **self._nets.config,
             "phases": [asdict(phase) for phase in self.phases],
             "members": self.members,
             "precision": self.precision,
+            # left out where it is not said: trainings of before keep their keys
+            **({} if self.best is None else {"best": asdict(self.best)}),
         }
-
-    @cached_property
-    def _pretrained_digest(self) -> str | None:
-        """The weights to start from, a file by its content: another one under its name is another training."""
-        return None if self.pretrained is None else file_digest(split_layout(self.pretrained)[1]) or self.pretrained
 
     @property
     def weights(self) -> str | None:
@@ -175,12 +176,13 @@ class TorchLearner(Learner):
         accelerator = make_accelerator(self.precision)
         nets, heads, skipped, steps, loss = [], [], {}, 0, 0.0
         for member in range(self.members):
-            net = self._placed(warm[member] if warm else self._fresh(seed, member))
+            net = warm[member] if warm else self._fresh(seed, member)
             with seeded(seed, "heads", member):
                 added = build_heads(net, auxiliaries, self._example())
             step = TrainingStep(net, self.task, auxiliaries, added, embedding=self.embedding)
             kept = None if checkpoint is None else checkpoint.of(member)
-            training = Training(step, self.phases, data, accelerator, seed, member, progress, kept)
+            judge = None if self.best is None else self.best.judge(data.judge, self.task, self._measured)
+            training = Training(step, self.phases, data, accelerator, seed, member, progress, kept, judge)
             loss += training.run() / self.members
             steps += training.steps
             skipped.update(training.skipped)
@@ -192,27 +194,26 @@ class TorchLearner(Learner):
 
     def fresh(self, seed: int) -> nn.Module:
         """The net of a seed before any training, on the device."""
-        return self._placed(self._fresh(seed, 0))
+        return self._fresh(seed, 0)
+
+    def begin(self, seed: int) -> None:
+        """The nets that ``fit`` would start from: pretrained weights where there are any, a fresh last layer."""
+        nets = [self._fresh(seed, member).eval() for member in range(self.members)]
+        self._networks = self._together(nets, [nn.ModuleDict() for _ in nets], ())
+        self._weights = digest("untrained", dict(self.config), repr(self.task), seed)
+
+    def check_probe(self, signal: Probe) -> None:
+        """Asks the probe, with a fresh net."""
+        signal.check(self._fresh(0, 0))
 
     def _together(self, nets: list[nn.Module], heads: list[nn.ModuleDict], added: Sequence[Auxiliary]) -> Networks:
         return Networks(self.task, nets, heads, tuple(added), self.embedding, DTYPES[self.precision])
 
     def _fresh(self, seed: int, member: int) -> nn.Module:
-        with seeded(seed, "weights", member):
-            if self.model is None:
-                return self.task.default_model()
-            if not isinstance(self.model, str):
-                net = self.model()
-                self.task.check_model(net)
-                return net
-            return self.task.named_model(self.model, self.pretrained)
-
-    def _placed(self, net: nn.Module) -> nn.Module:
-        layout = torch.channels_last if self.task.input.channels == 3 else torch.contiguous_format
-        return net.to(self.accelerator.device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+        return self._nets.make(seed, member, self.accelerator.device)
 
     def _example(self) -> torch.Tensor:
-        return torch.zeros(2, self.task.input.channels, *self.task.input.size, device=self.accelerator.device)
+        return self._nets.example(self.accelerator.device)
 
     # ---- inference --------------------------------------------------------------------------------------------------
 
@@ -222,12 +223,10 @@ class TorchLearner(Learner):
         Raises:
             DataError: there are no weights yet.
         """
-        networks, metrics = self.networks, self.task.metrics()
-        with torch.inference_mode():
-            for loaded, batch in self._reader.batches(view, range(len(view)), "evaluating", progress):
-                targets = [view.targets[row] for row in loaded.rows] if view.targets else []
-                metrics.update(networks.outputs(batch, frozenset()), targets)
-        return metrics.compute()
+        return measured(self.networks.outputs, self._reader, view, progress)
+
+    def _measured(self, net: nn.Module, view: View) -> dict[str, float]:
+        return measured(self._together([net], [nn.ModuleDict()], ()).outputs, self._reader, view)
 
     def collect(
         self,
@@ -253,35 +252,27 @@ class TorchLearner(Learner):
             of_images = partial(self.collect, signals=signals, role=role, data=data, seed=seed, progress=progress)
             return collect_regions(self.networks, self._reader, view, signals, of_images, seed=seed, progress=progress)
         networks = self.networks
-        states: dict[Signal, Any] = {
-            signal: self._prepare(signal, data, seed) for signal in signals if isinstance(signal, Probe)
-        }
+        states = self._reader.prepared(signals, networks.nets[0], data, seed)
         drawn = partial(networks.drawn, seed=seed, want=want)
         collector = Collector(signals, drawn, states, role)
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
+        known = "loss" in want or any(isinstance(signal, Probe) and signal.reads_targets for signal in signals)
         with torch.no_grad() if states else torch.inference_mode():
-            table = read_through(networks, self._reader, view, rows, collector, want, progress)
+            read = self._reader.batches(view, rows, "reading the pool", progress, targets=known)
+            kept, failed = collector.run(networks.nets[0], read, partial(networks.outputs, want=want))
+        failures = {view.ids[row]: reason for row, reason in failed.items()}
+        table = SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failures)
         return table if accelerator.num_processes == 1 else gathered(table, view.ids)
 
     @property
     def _reader(self) -> Reader:
         return Reader(self.task, self.batch_size, self.workers, self.accelerator.device)
 
-    def _prepare(self, signal: Probe, data: LearnerData | None, seed: int) -> Any:
-        if data is None:
-            raise UnmetNeed(f"{signal!r} is prepared from labelled or reference items, and none were given")
-        return signal.prepare(self._reader.context(self.networks.nets[0], data, generator(seed, "probe", signal.key)))
-
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
         """Weights, transform, signal; the seed for draws and probes, and what a probe is prepared from."""
-        parts: list[Any] = [self._weights, repr(self.task.input), self.embedding, signal.key, self.precision]
-        if isinstance(signal, Draw | Probe):
-            parts.append(seed)
-        for name in sorted(signal.prepared_from) if isinstance(signal, Probe) and data is not None else ():
-            view: View = getattr(data, name)
-            parts.append([name, list(view.ids), repr(view.targets)])
-        return digest(*parts)
+        parts = [self._weights, repr(self.task.input), self.embedding, signal.key, self.precision]
+        return digest(*parts, *prepared_with(signal, data, seed))
 
     # ---- weights ----------------------------------------------------------------------------------------------------
 
@@ -298,7 +289,7 @@ class TorchLearner(Learner):
             DataError: the file is missing or damaged, holds other weights, or does not fit the net in use.
         """
         tensors = read_weights(folder, weights)
-        nets = [self._placed(self._fresh(0, member)).eval() for member in range(self.members)]
+        nets = [self._fresh(0, member).eval() for member in range(self.members)]
         heads = [build_heads(net, auxiliaries, self._example()).to(self.accelerator.device).eval() for net in nets]
         networks = self._together(nets, heads, auxiliaries)
         networks.load_state(tensors)

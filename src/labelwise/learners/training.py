@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from labelwise.data.loader import Loaded, PreparedImages, batches, default_workers
 from labelwise.errors import ConfigError, DataError
 from labelwise.learner import Auxiliary, LearnerData, Objective, Phase, Progress, View, silent
+from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of
 from labelwise.models.taps import Taps, last_linear, pooled, widths
@@ -172,6 +173,7 @@ class Training:
         member: number of the ensemble member.
         progress: told after each epoch, in phases without labels after each step.
         checkpoint: where it is kept while it runs; a killed one goes on from there.
+        judge: keeps the weights of the best epoch of the last phase; None keeps the last.
         held_out: loss of the last phase on the validation images, where that is a phase without labels.
     """
 
@@ -183,6 +185,7 @@ class Training:
     member: int = 0
     progress: Progress = silent
     checkpoint: Checkpoint | None = None
+    judge: Judge | None = None
     steps: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     held_out: float | None = None
@@ -202,6 +205,8 @@ class Training:
                 loss = self._run_phase(number, phase, kept)
                 kept = None
         self.step.objective, self.step.projector = None, nn.Identity()
+        if self.judge is not None:
+            self.judge.restore(self.step.model)
         # what a phase left frozen is no property of the weights: loaded ones would not have it
         for parameter, flag in zip(self.step.parameters(), learnt, strict=True):
             parameter.requires_grad_(flag)
@@ -222,6 +227,9 @@ class Training:
         first, mean = 0, math.nan
         if kept is not None:
             first, mean = self._go_on(kept, optimiser, schedule)
+        judge = self.judge if number == len(self.phases) - 1 else None
+        if judge is not None:
+            judge.see(self.step.model, 0, epochs)
         for epoch in range(first, epochs):
             losses = []
             # streams of its own for each epoch: one that is gone on with sees what it would have seen
@@ -235,6 +243,8 @@ class Training:
             mean = float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean"))
             if self.step.objective is None:
                 self.progress("training", epoch + 1, epochs)
+            if judge is not None:
+                judge.see(self.step.model, epoch + 1, epochs)
             self._keep({"phase": number, "epoch": epoch + 1, "loss": mean}, optimiser, schedule, epoch + 1 == epochs)
         for part in items:
             self.skipped.update({part.view.ids[row]: reason for row, reason in part.images.failed.items()})

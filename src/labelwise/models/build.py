@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.models.reference import LeNet, resnet18_cifar
+from labelwise.models.reference import LeNet, SmallLeNet, resnet10, resnet18_cifar
 from labelwise.models.taps import last_linear
 from labelwise.models.weights import load_weights
 from labelwise.registry import import_object
@@ -18,7 +18,7 @@ from labelwise.registry import import_object
 if TYPE_CHECKING:
     from labelwise.data.input import InputSpec
 
-REFERENCE = ("lenet", "resnet18_cifar")
+REFERENCE = ("lenet", "lenet_small", "resnet10", "resnet18_cifar")
 
 
 def model_names() -> list[str]:
@@ -33,8 +33,8 @@ def build(name: str, classes: int, spec: InputSpec, *, weights: str | None = Non
     """A classifier by name.
 
     Args:
-        name: ``lenet``, ``resnet18_cifar``, ``torchvision:NAME``, ``timm:NAME``, a bare torchvision or timm name, or
-            ``package.module:function`` called with (classes, spec).
+        name: ``lenet``, ``lenet_small``, ``resnet10``, ``resnet18_cifar``, ``torchvision:NAME``, ``timm:NAME``, a bare
+            torchvision or timm name, or ``package.module:function`` called with (classes, spec).
         classes: width of the output.
         spec: the input it will get.
         weights: None (random), ``default`` (the library's own download), ``lite0`` (the ``backbone`` extra, for
@@ -47,6 +47,10 @@ def build(name: str, classes: int, spec: InputSpec, *, weights: str | None = Non
     """
     if name == "lenet":
         model: nn.Module = LeNet(classes, spec.channels, spec.size)
+    elif name == "lenet_small":
+        model = SmallLeNet(classes, spec.channels, spec.size)
+    elif name == "resnet10":
+        model = resnet10(classes, spec.channels)
     elif name == "resnet18_cifar":
         model = resnet18_cifar(classes, spec.channels)
     elif ":" in name and name.split(":")[0] not in ("torchvision", "timm"):

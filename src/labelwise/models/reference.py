@@ -38,6 +38,50 @@ class LeNet(nn.Module):
         return self.head(self.dropout(self.hidden(self.features(images))))  # type: ignore[no-any-return]
 
 
+class SmallLeNet(nn.Module):
+    """Two 5x5 convolutions without padding, 10 and 20 channels, a hidden layer of 50: 21,840 parameters on digits.
+
+    Args:
+        classes: width of the output.
+        channels: of the input.
+        size: side of the input in pixels, at least 16.
+
+    Reference:
+        The network of Gudovskiy et al., "Deep Active Learning for Biased Datasets via Fisher Kernel Self-Supervision",
+        CVPR 2020, on MNIST. No dropout: dropout draws name the modules that they are put behind.
+    """
+
+    def __init__(self, classes: int, channels: int = 1, size: tuple[int, int] = (28, 28)) -> None:
+        super().__init__()
+        self.block1 = nn.Sequential(nn.Conv2d(channels, 10, 5), nn.MaxPool2d(2), nn.ReLU())
+        self.block2 = nn.Sequential(nn.Conv2d(10, 20, 5), nn.MaxPool2d(2), nn.ReLU())
+        sides = [((side - 4) // 2 - 4) // 2 for side in size]
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(20 * sides[0] * sides[1], 50), nn.ReLU())
+        self.head = nn.Linear(50, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, classes) logits."""
+        return self.head(self.hidden(self.block2(self.block1(images))))  # type: ignore[no-any-return]
+
+
+def resnet10(classes: int, channels: int = 3) -> nn.Module:
+    """ResNet of one basic block for each of four widths, 64 to 512, behind the stem of ImageNet networks.
+
+    4.9 million parameters. On images of 32 pixels the last stage sees a single place.
+
+    Reference:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; in this depth as used by Gudovskiy et al.,
+        CVPR 2020, on SVHN.
+    """
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    model: nn.Module = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=classes)
+    if channels != 3:
+        model.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
 def resnet18_cifar(classes: int, channels: int = 3) -> nn.Module:
     """ResNet-18 for small images: a 3x3 stem of stride 1 and no first pooling.
 

@@ -105,7 +105,7 @@ class ProbeContext:
     """What a probe may look at once per round.
 
     ``labeled``, ``unlabeled`` and ``reference`` start a fresh pass over their images: batches with targets where
-    there are any, in a fixed order.
+    there are any, in a fixed order. ``count`` says how many images each has.
     """
 
     model: nn.Module
@@ -114,6 +114,7 @@ class ProbeContext:
     unlabeled: Callable[[], Iterator[Batch]]
     reference: Callable[[], Iterator[Batch]]
     rng: np.random.Generator
+    count: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,18 @@ class Probe(Signal):
     def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
         """Which views ``prepare`` reads: their items become part of the cache key."""
         return frozenset({"labeled"})
+
+    @property
+    def reads_targets(self) -> bool:
+        """Whether ``compute`` reads the targets of a batch; else it is given none."""
+        return False
+
+    def check(self, model: nn.Module) -> None:
+        """Refuses a model that it cannot probe; asked before anything is trained.
+
+        Raises:
+            ConfigError: says what is missing, and what there is.
+        """
 
     @abstractmethod
     def prepare(self, context: ProbeContext) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeAlias
+
+from labelwise.errors import ConfigError, unknown
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,26 @@ class Dropout(Passes):
 
     Args:
         p: share of channels set to zero, in (0, 1), for inserted layers; the model's own layers keep theirs.
-        after: module paths behind which dropout is inserted; empty: the model's own dropout layers.
+        after: module paths behind which dropout is inserted, each perhaps as (path, p) with a share of its own; empty:
+            the model's own dropout layers.
 
     Reference:
         Gal and Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016.
     """
 
     p: float = 0.5
-    after: tuple[str, ...] = ()
+    after: tuple[str | tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.p < 1:
-            raise ValueError(f"p must lie between 0 and 1, got {self.p}")
+        for p in (self.p, *(place[1] for place in self.after if not isinstance(place, str))):
+            if not 0 < p < 1:
+                raise ValueError(f"p must lie between 0 and 1, got {p}")
+
+    @property
+    def places(self) -> tuple[tuple[str, float], ...]:
+        """Module paths behind which dropout is inserted, each with its share."""
+        return tuple((place, self.p) if isinstance(place, str) else place for place in self.after)
 
 
 @dataclass(frozen=True)
@@ -73,12 +83,42 @@ PassKind: TypeAlias = Literal["dropout", "views", "members"]
 _KINDS: dict[PassKind, type[Passes]] = {"dropout": Dropout, "views": Views, "members": Members}
 
 
-def passes_of(source: Passes | PassKind, draws: int | None = None) -> Passes:
+def passes_of(source: Passes | PassKind | Mapping[str, Any], draws: int | None = None) -> Passes:
     """The passes that an option names, or describes in full; ``draws`` of them, where that is said.
+
+    Args:
+        source: passes, their kind, or a mapping as files have it: the kind under ``kind``, options beside it.
+        draws: how many; None as ``source`` says.
+
+    Raises:
+        ConfigError: an unknown kind or option.
 
     Example:
         >>> passes_of("views", 4).draws
         4
+        >>> passes_of({"kind": "dropout", "after": [["hidden", 0.5]]}).after
+        (('hidden', 0.5),)
     """
     passes = _KINDS[source]() if isinstance(source, str) else source
+    if isinstance(passes, Mapping):
+        passes = _described(passes)
     return passes if draws is None else replace(passes, draws=draws)
+
+
+def _described(source: Mapping[str, Any]) -> Passes:
+    kind, options = source.get("kind", "dropout"), {key: _fixed(v) for key, v in source.items() if key != "kind"}
+    if kind not in _KINDS:
+        raise unknown("kind of passes", str(kind), _KINDS)
+    allowed = [f.name for f in fields(_KINDS[kind])]
+    for option in options:
+        if option not in allowed:
+            raise unknown(f"option of {kind!r} passes", option, allowed)
+    try:
+        return _KINDS[kind](**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{kind!r} passes refuse {options}: {error}") from error
+
+
+def _fixed(value: Any) -> Any:
+    """Lists, as files have them, as tuples: passes are part of a key."""
+    return tuple(map(_fixed, value)) if isinstance(value, list | tuple) else value

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from labelwise.selection.ranking import take_top
 from labelwise.selection.sampling import perturb, uniform
@@ -68,12 +69,14 @@ class ScoredOverDraws(Scored):
     """Scores by how stochastic passes disagree; a subclass names the measure."""
 
     measure: ClassVar[DrawMeasure]
-    source: Passes | PassKind = "dropout"
+    source: Passes | PassKind | Mapping[str, Any] = "dropout"
     passes: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        passes_of(self.source, self.passes)
+        passes = passes_of(self.source, self.passes)
+        if isinstance(self.source, Mapping):  # as files describe passes: fixed, so that strategies stay hashable
+            object.__setattr__(self, "source", passes)
 
     @property
     def signal(self) -> Signal:

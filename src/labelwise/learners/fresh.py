@@ -1,0 +1,56 @@
+"""The networks of a learner before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from labelwise.learners.code import code_of
+from labelwise.learners.training import seeded
+from labelwise.models.weights import file_digest, split_layout
+from labelwise.task import Task
+
+
+@dataclass(frozen=True)
+class FreshNets:
+    """Random weights from named streams, over them pretrained ones where there are any.
+
+    Args:
+        task: says what networks there are by name, and what the input is.
+        model: a name, or a function that returns a fresh net; None: the task's own.
+        weights: pretrained weights; only with a name.
+    """
+
+    task: Task[Any]
+    model: str | Callable[[], nn.Module] | None
+    weights: str | None = None
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Model and weights, a file by its content: another one under its name is another training."""
+        pretrained = None if self.weights is None else file_digest(split_layout(self.weights)[1]) or self.weights
+        model = self.model if isinstance(self.model, str | None) else code_of(self.model)
+        return {"model": model, "pretrained": pretrained}
+
+    def make(self, seed: int, member: int, device: torch.device) -> nn.Module:
+        """The net of an ensemble's member, on the device."""
+        with seeded(seed, "weights", member):
+            if self.model is None:
+                net = self.task.default_model()
+            elif isinstance(self.model, str):
+                net = self.task.named_model(self.model, self.weights)
+            else:
+                net = self.model()
+                self.task.check_model(net)
+        # on a CPU pooling and convolution take half the time in this layout, of one input channel as of three
+        net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return net
+
+    def example(self, device: torch.device) -> torch.Tensor:
+        """Two black images."""
+        return torch.zeros(2, self.task.input.channels, *self.task.input.size, device=device)

@@ -1,0 +1,160 @@
+"""The labelled data of a simulated study: opened, split into roles, thinned, and as events of a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelwise.campaign import class_counts
+from labelwise.data.held_out import with_noise, with_reference
+from labelwise.data.imbalance import imbalanced
+from labelwise.data.open import open_in
+from labelwise.data.remembered import Remembered
+from labelwise.data.views import View, split, subset
+from labelwise.errors import DataError
+from labelwise.pool import Event, Labeled, added
+from labelwise.rng import generator
+
+if TYPE_CHECKING:
+    from labelwise.config import DataConfig, RecipeConfig, SizesConfig
+    from labelwise.data.source import Source
+    from labelwise.task import Task
+
+
+def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Source | None = None) -> Source:
+    """The labelled data of a recipe: opened, thinned, and with a test set.
+
+    Args:
+        recipe: names the data.
+        base: relative paths are relative to it.
+        source: the data themselves, where they are open already.
+
+    Raises:
+        DataError: there are no labels.
+    """
+    data = recipe.data
+    if source is None:
+        task = getattr(recipe, "task", None)
+        source = open_in(base, data.source, root=data.root, download=data.download, task=task)
+    if not source.truth:
+        raise DataError(
+            f"{data.source!r} has no labels to simulate with: give one folder per class, or a CSV with a label column"
+        )
+    if data.subset is not None:
+        source = subset(source, data.subset, 0)
+    if "test" not in source.roles.values():
+        source = split(source, data.test_share, 0)
+    if data.reference is not None:
+        source = with_reference(source, data.reference.size, data.reference.seed)
+    if not _drawn_by_run(data):
+        source = thinned(source, data, 0)
+    if data.test_subset is not None:
+        tests = [item for item in source.ids if source.roles.get(item) == "test"]
+        kept = generator(0, "test subset").choice(tests, min(data.test_subset, len(tests)), replace=False).tolist()
+        source = View(source, ids=[*kept, *(item for item in source.ids if source.roles.get(item) != "test")])
+    return Remembered(source)
+
+
+def _drawn_by_run(data: DataConfig) -> bool:
+    return data.imbalance is not None and data.imbalance.seed == "run"
+
+
+def thinned(source: Source, data: DataConfig, seed: int) -> Source:
+    """The pool with the imbalance and the wrong labels that a recipe asks for.
+
+    Args:
+        source: labelled images, with test and reference set.
+        data: the recipe's.
+        seed: of the run, for what every run draws anew.
+    """
+    if (tail := data.imbalance) is not None:
+        drawn = seed if tail.seed == "run" else tail.seed
+        source = imbalanced(
+            source, profile=tail.profile, ratio=tail.ratio, small=tail.small, order=tail.order, seed=drawn
+        )
+    return with_noise(source, data.noise, seed) if data.noise else source
+
+
+def unmatched_classes(source: Source) -> list[str]:
+    """Classes that only one of pool and reference set has, in a line each."""
+    kinds: dict[str, set[str]] = {"pool": set(), "reference": set()}
+    for item, label in source.truth.items():
+        role = source.roles.get(item, "pool")
+        if role in kinds and not isinstance(label, Mapping):
+            kinds[role].add(str(label))
+    if not kinds["reference"]:
+        return []
+    lines = []
+    for has, lacks, means in (
+        ("pool", "reference", "failures of it cannot be seen"),
+        ("reference", "pool", "nothing can be bought for its failures"),
+    ):
+        if only := sorted(kinds[has] - kinds[lacks]):
+            lines.append(f"the {has} has class {', '.join(only[:5])}, which the {lacks} has not: {means}")
+    return lines
+
+
+@dataclass(frozen=True)
+class SeededData:
+    """The data as each seed sees them: where every run draws its own pool, thinned by its seed.
+
+    Args:
+        source: opened, not thinned yet in that case.
+        config: the recipe's.
+    """
+
+    source: Source
+    config: DataConfig
+    _last: dict[int, Source] = field(default_factory=dict, repr=False)
+
+    def of(self, seed: int) -> Source:
+        """The images of a seed, with their labels and roles."""
+        if not _drawn_by_run(self.config):
+            return self.source
+        if seed not in self._last:
+            self._last.clear()  # seeds come one after another
+            self._last[seed] = Remembered(thinned(self.source, self.config, seed))
+        return self._last[seed]
+
+
+def registration(source: Source, task: Task[Any]) -> list[Event]:
+    """All items join in their roles, and those outside the pool have their labels."""
+    events: list[Event] = [added(source, item) for item in source.ids]
+    return [*events, *labels_of(source, task, pool=False)]
+
+
+def images_of(source: Source) -> list[str]:
+    """Items that are whole images."""
+    return [item for item in source.ids if source.within(item)[1] is None]
+
+
+def paid(source: Source, task: Task[Any], item: str) -> Labeled:
+    """The label that lies on disk, with what giving it would have cost."""
+    return Labeled(item, source.truth[item], task.cost(task.load(source.truth[item])))
+
+
+def labels_of(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:
+    """The labels of the images of the pool, or those of all other roles."""
+    return [
+        paid(source, task, item)
+        for item in images_of(source)
+        if (source.roles.get(item, "pool") == "pool") is pool and item in source.truth
+    ]
+
+
+def describe_pool(source: Source, task: Task[Any]) -> dict[str, Any]:
+    """Size, classes (of images or objects) and duplicates of the pool."""
+    pool = [item for item in images_of(source) if source.roles.get(item, "pool") == "pool"]
+    counts = class_counts(task, [source.truth[item] for item in pool if item in source.truth])
+    contents = [content for content in source.content(pool) if content]
+    duplicates = 1 - len(set(contents)) / len(contents) if contents else 0.0
+    return {
+        "items": len(pool),
+        "test": sum(source.roles.get(item) == "test" for item in source.ids),
+        "classes": list(source.classes or ()),
+        "class_counts": counts,
+        "duplicates": round(duplicates, 4),
+        "source": repr(source),
+    }

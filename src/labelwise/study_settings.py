@@ -1,0 +1,123 @@
+"""What a simulated study says of itself: settings, hardware, and what spoils it."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import labelwise
+from labelwise.assemble import Seen, what_weights_saw
+from labelwise.study_data import unmatched_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from labelwise.config import RecipeConfig
+    from labelwise.data.source import Source
+    from labelwise.task import Task
+
+#: what the report's checklist reads, and every simulated study of this package keeps
+SAME_FOR_ALL = {
+    "paired": True,
+    "validation": 0,
+    "reference": 0,
+    "early_stopping": "none",
+    "tuning": "none: one configuration for every strategy",
+    "classes_from": "user",
+    "ties": "by the selection stream",
+}
+
+
+def study_settings(
+    recipe: RecipeConfig, source: Source, task: Task[Any], folder: Path, made: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """All that decides the numbers of a study.
+
+    Args:
+        recipe: what was run.
+        source: the data of its first seed.
+        task: the kind of label.
+        folder: where it ran.
+        made: configuration of a learner that is not the recipe's.
+    """
+    learner = recipe.learner.model_dump(mode="json", exclude_defaults=True) | {"kind": recipe.learner.kind}
+    if recipe.learner.kind == "torch":
+        learner["phases"] = [phase.model_dump(mode="json") for phase in recipe.learner.phases]
+    if made is not None:
+        learner = dict(made)
+    start = "random" if recipe.start is None else f"{recipe.start.label}, without labels"
+    if recipe.start is not None and recipe.start.name == "own":
+        start = "each strategy's own, without labels"
+    return {
+        "model": learner.get("model") or recipe.learner.kind,
+        "learner": learner,
+        "phases": learner.get("phases", []),
+        "pretraining": what_was_seen(recipe, source).pretraining,
+        "features": recipe.features.model_dump(mode="json", exclude_none=True),
+        "initial": recipe.initial,
+        "initial_set": start,
+        "batch": recipe.batch,
+        "rounds": recipe.rounds,
+        "retrain": "warm" if recipe.warm else "scratch",
+        "candidates": "all" if recipe.regions is None else "all regions of images that are not labelled as a whole",
+        **({} if recipe.regions is None else {"regions": recipe.regions.model_dump(mode="json")}),
+        "transforms": {"train": getattr(task, "augment", "none"), "pool": "resize and normalise, deterministic"},
+        "streams": ["initial", "fit (weights, order, augmentation)", "select", "draw"],
+        **SAME_FOR_ALL,
+        **_held_out(recipe, source),
+        "seeds": list(recipe.seeds),
+        "command": f"labelwise compare {shlex.quote(str(folder / 'recipe.yaml'))}",
+    }
+
+
+def _held_out(recipe: RecipeConfig, source: Source) -> dict[str, Any]:
+    """What was labelled and not trained on, and which epoch is kept."""
+    best = recipe.learner.best
+    held = {role: sum(found == role for found in source.roles.values()) for role in ("validation", "reference")}
+    used = "none" if best is None else f"best epoch on {best.by} images, measured every {best.every}"
+    return {**held, "early_stopping": used}
+
+
+def what_was_seen(recipe: RecipeConfig, source: Source) -> Seen:
+    """What the pretrained weights in play were trained on."""
+    if recipe.pretrain is not None:
+        return Seen(f"{recipe.pretrain.objective} on the pool of each seed, without labels")
+    return what_weights_saw(recipe.features, recipe.learner, data=recipe.data.source, classes=source.classes or ())
+
+
+def study_warnings(recipe: RecipeConfig, source: Source) -> list[str]:
+    """What spoils a study, in a line each.
+
+    Args:
+        recipe: what was run.
+        source: the data of its first seed.
+    """
+    seen, best = what_was_seen(recipe, source), recipe.learner.best
+    found = [] if seen.warning is None else [seen.warning]
+    if best is not None and best.by == "test":
+        found.append(
+            "the epoch that each training keeps was chosen by the labels of the test images (learner.best.by: test): "
+            "accuracies are too good, and with warm starts a curve cannot fall"
+        )
+    return found + unmatched_classes(source)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware: the processor alone can change a ranking."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "labelwise": labelwise.__version__,
+        "cpu": platform.processor() or platform.machine(),
+        "gpu": gpu,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
