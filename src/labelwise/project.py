@@ -16,6 +16,7 @@ import pydantic
 import yaml
 
 from labelwise.asked_boxes import asked_boxes, predicted_boxes, write_asked
+from labelwise.asked_masks import Asked, predicted_masks, write_asked_coco, write_asked_masks
 from labelwise.assemble import (
     check_kind,
     cut_into_regions,
@@ -28,17 +29,21 @@ from labelwise.assemble import (
 from labelwise.cache import Producer, SignalCache
 from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, labeled, prune_fits
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
-from labelwise.data.open import open_in
+from labelwise.data.open import open_in, task_of
 from labelwise.data.remembered import Remembered
 from labelwise.data.source import Source
+from labelwise.data.views import View as Relabelled
 from labelwise.errors import ConfigError, DataError, FormatError, PoolError, StateError
 from labelwise.formats.box_answers import read_box_answers
 from labelwise.formats.coco_results import read_found_boxes
 from labelwise.formats.detections import KnownImages
 from labelwise.formats.labels_table import LabelTable, check_answers, named, read_labels
+from labelwise.formats.mask_answers import KnownMasks, read_mask_answers
+from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
+from labelwise.formats.voc_masks import colours
 from labelwise.learner import Learner, Progress, View, silent
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
@@ -57,9 +62,12 @@ if TYPE_CHECKING:
     from labelwise.learners.pretraining import Pretrained, Pretraining
 
 #: what picks are written as
-Kind = Literal["csv", "json", "html", "coco", "voc", "yolo"]
-KINDS: tuple[Kind, ...] = ("csv", "json", "html", "coco", "voc", "yolo")
-BOXES = ("coco", "voc", "yolo")
+Kind = Literal["csv", "json", "html", "coco", "voc", "yolo", "masks"]
+KINDS: tuple[Kind, ...] = ("csv", "json", "html", "coco", "voc", "yolo", "masks")
+#: what labels come back as, apart from tables of classes
+LabelKind = Literal["coco", "voc", "yolo", "masks"]
+BOXES: tuple[LabelKind, ...] = ("coco", "voc", "yolo")
+MASKS: tuple[LabelKind, ...] = ("coco", "masks")
 CONFIG_NAME = "labelwise.yaml"
 STATE_NAME = ".labelwise"
 
@@ -214,6 +222,25 @@ class Project:
         """Whether labels are boxes, which travel in formats of their own."""
         return "boxes" in TASKS.get(self.config.task).provides
 
+    @property
+    def masks(self) -> bool:
+        """Whether labels are masks, which travel in formats of their own."""
+        return "map_embedding" in TASKS.get(self.config.task).provides
+
+    @property
+    def formats(self) -> tuple[LabelKind, ...]:
+        """In which labels of this task travel, apart from tables of classes."""
+        return BOXES if self.boxes else MASKS if self.masks else ()
+
+    def _check_format(self, kind: Kind) -> None:
+        if kind in (*BOXES, *MASKS) and kind not in self.formats:
+            what = "boxes" if kind in BOXES else "masks"
+            own = ["json", "masks"] if self.masks else ["json"]
+            raise ConfigError(
+                f"{kind} is a format of {what}, and this project is about {self.config.task}: use csv or "
+                f"{' or '.join(own)}"
+            )
+
     def _known_images(self, classes: tuple[str, ...], *, numbered: bool = False) -> KnownImages:
         """What files of boxes are held against; with the numbers of a COCO set where ``numbered``."""
         source = open_images(self.config, self.folder) if numbered else self.source
@@ -229,10 +256,11 @@ class Project:
         expected = Expected(ids=self.pool.ids, classes=self.config.classes or None, subset=True)
         found = read_predictions(path, expected)
         self._same_width(found.embeddings_ND, path)
-        if self.boxes and found.probs_NC is not None:
+        if self.formats and found.probs_NC is not None:
+            files = "a COCO results file or a folder of .txt, or " if self.boxes else ""
             raise DataError(
-                f"{str(path)!r} holds class probabilities of images, and this project is about boxes: give a COCO "
-                "results file or a folder of .txt, or an .npz with embeddings only"
+                f"{str(path)!r} holds class probabilities of images, and this project is about "
+                f"{'boxes' if self.boxes else 'masks'}: give {files}an .npz with embeddings only"
             )
         names = self.config.classes or found.classes
         if not names:
@@ -399,26 +427,27 @@ class Project:
         """Writes the unanswered picks: a CSV of scores, a JSON to fill in, or an HTML gallery, by the file's ending.
 
         For boxes the JSON is a COCO file, and ``voc`` and ``yolo`` write a folder; each holds the boxes that the model
-        trained last, or ``predictions``, would draw.
+        trained last, or ``predictions``, would draw. For masks the JSON is a COCO file, and ``masks`` writes a folder
+        of PNG files; each holds the masks that the model trained last would draw.
 
         Raises:
-            ConfigError: an unknown ending, or a format of boxes for another task.
+            ConfigError: an unknown ending, or a format of another task.
             StateError: no round is open.
         """
         out = Path(path)
         kind = kind or kind_of(out)
-        if kind in BOXES and not self.boxes:
-            raise ConfigError(
-                f"{kind} is a format of boxes, and this project is about {self.config.task}: use csv or json"
-            )
+        self._check_format(kind)
         if suggested is None:
             if not len(self.pool.pending):
                 raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
             suggested = self._open_round()
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            if kind in BOXES or (kind == "json" and self.boxes):
+            if self.boxes and kind in (*BOXES, "json"):
                 self._export_boxes(out, "coco" if kind == "json" else kind, suggested, predictions)
+            elif self.masks and kind in (*MASKS, "json"):
+                write = write_asked_masks if kind == "masks" else write_asked_coco
+                write(out, self._asked(suggested, predictions))
             elif kind == "csv":
                 write_scores(out, suggested.picks)
             elif kind == "json":
@@ -434,14 +463,46 @@ class Project:
         guesses = self._guesses([pick.id for pick in suggested.picks], predictions)
         write_asked(out, kind, asked_boxes(suggested.picks, self.source, guesses), self.config.classes)
 
-    def _guesses(self, ids: Sequence[str], predictions: str | Path | None = None) -> Mapping[str, list[Any]]:
-        """Objects that the model trained last, or a file, finds in these images; {} where nothing was trained."""
+    def _asked(self, suggested: Suggested, predictions: str | Path | None) -> Asked:
+        """The picks with the masks that the model would draw."""
+        images = list(dict.fromkeys(self.source.within(pick.id)[0] for pick in suggested.picks))
+        learner = self._predictor(predictions)
+        masks = {} if learner is None else dict(predicted_masks(learner, self.source, images))
+        return Asked(suggested.picks, self.source, self._coding(self.config.classes), masks)
+
+    def _coding(self, classes: tuple[str, ...]) -> MaskCoding:
+        """How masks are written, and what colours mean: as in the data, where these say so."""
+        palette = open_images(self.config, self.folder).palette
+        return MaskCoding(
+            classes, palette=palette if palette and len(palette) == len(classes) else colours(len(classes))
+        )
+
+    def _known_masks(self, path: Path, classes: tuple[str, ...]) -> KnownMasks:
+        """What files of masks are held against."""
+        pending: dict[str, list[str]] = {}
+        for item in (self.pool.items[p] for p in self.pool.pending):
+            if item.region is not None:
+                pending.setdefault(item.path, []).append(item.id)
+        return KnownMasks(
+            self._known_images(classes, numbered=path.suffix.lower() == ".json"),
+            self._coding(classes) if classes else None,
+            getattr(self.source, "outline", None),
+            pending,
+        )
+
+    def _predictor(self, predictions: str | Path | None) -> Learner | None:
+        """The model trained last, or what a file says; None where nothing was trained."""
         if predictions is None and not any((self.state / "fits").glob("*/fit.json")):
-            return {}
+            return None
         campaign = self.campaign(None if predictions is None else Path(predictions))
         if predictions is None:
             self._last_fit(campaign, make_strategy(self.config.strategy))
-        return predicted_boxes(campaign.setting.learner, self.source, ids)
+        return campaign.setting.learner
+
+    def _guesses(self, ids: Sequence[str], predictions: str | Path | None = None) -> Mapping[str, list[Any]]:
+        """Objects that the model trained last, or a file, finds in these images; {} where nothing was trained."""
+        learner = self._predictor(predictions)
+        return {} if learner is None else predicted_boxes(learner, self.source, ids)
 
     def _boxed(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
         """Pictures with the boxes that were predicted and those that people drew, where there are any."""
@@ -491,15 +552,18 @@ class Project:
         self,
         path: str | Path,
         *,
-        kind: Literal["coco", "voc", "yolo"] | None = None,
+        kind: LabelKind | None = None,
         classes: Sequence[str] = (),
         confirm: Callable[[tuple[str, ...]], bool] = lambda classes: True,
     ) -> Imported:
-        """Takes labels back from a CSV or JSON file, boxes from COCO, VOC or YOLO: all of it or nothing.
+        """Takes labels back from a CSV or JSON file, boxes from COCO, VOC or YOLO, masks from PNG files or COCO.
+
+        All of it or nothing. A mask in which some pixels have no class is a partial one; where regions of its image
+        were asked, it answers them.
 
         Args:
             path: the file or folder; rows may be unanswered or skipped, and may correct earlier labels.
-            kind: the format of boxes, where the path does not say.
+            kind: the format of boxes or masks, where the path does not say.
             classes: of the project, when it has none yet; else those that the file names are taken.
             confirm: asked once, with the classes found, when the project has none yet and none are given.
 
@@ -543,15 +607,13 @@ class Project:
                 classes=new_classes,
             )
 
-    def _read_answers(
-        self, path: Path, kind: Literal["coco", "voc", "yolo"] | None, classes: tuple[str, ...]
-    ) -> LabelTable:
-        if self.boxes:
-            return read_box_answers(path, self._known_images(classes), kind=kind)
+    def _read_answers(self, path: Path, kind: LabelKind | None, classes: tuple[str, ...]) -> LabelTable:
         if kind is not None:
-            raise ConfigError(
-                f"{kind} is a format of boxes, and this project is about {self.config.task}: give a CSV or a JSON"
-            )
+            self._check_format(kind)
+        if self.boxes and kind != "masks":
+            return read_box_answers(path, self._known_images(classes), kind=kind)
+        if self.masks:
+            return read_mask_answers(path, self._known_masks(path, classes), kind=kind)
         return read_labels(path, classes=classes)
 
     def _classes(self, given: Sequence[str]) -> tuple[str, ...]:
@@ -738,6 +800,8 @@ class Project:
 
     def next_steps(self) -> list[str]:
         """Commands that make sense now."""
+        if len(self.pool.pending) and self.masks:
+            return ["labelwise export asked --format masks", "labelwise import asked"]
         if len(self.pool.pending):
             return ["labelwise export picks.json", "labelwise import answers.csv"]
         return ["labelwise suggest -n 100"] if len(self.pool.candidates) >= 100 else ["labelwise suggest"]
@@ -812,7 +876,7 @@ def kind_of(path: Path) -> Kind:
     if path.suffix.lower() not in kinds:
         raise ConfigError(
             f"cannot tell the format of {path.name!r} by its ending: use .csv, .json or .html, or say --format voc "
-            "or yolo for a folder of boxes"
+            "or yolo for a folder of boxes, --format masks for one of masks"
         )
     return kinds[path.suffix.lower()]
 
@@ -847,9 +911,10 @@ def init(
         project: where ``labelwise.yaml`` and ``.labelwise`` go.
         classes: names of the classes; else they come from folder names or from the first import.
         progress: told on long work.
-        config: any further key of ``labelwise.yaml``.
+        config: any further key of ``labelwise.yaml``; without ``task`` labels beside the images say what it is.
 
     Raises:
+        ConfigError: boxes and masks lie beside the images, and no task is named.
         DataError: no such folder, or no image in it; nothing is made.
         StateError: there is another project already, or the folder cannot be written.
     """
@@ -865,7 +930,7 @@ def init(
         existing.name_classes(classes)
         existing.add_new_images()
         return existing
-    values = {"images": resolved, "classes": tuple(classes), **config}
+    values = {"images": resolved, "classes": tuple(classes), **with_task(images, config)}
     settings = parse(ProjectConfig, values, where="init")
     source = open_images(settings, folder)
     boxed = any(isinstance(label, Mapping) for label in source.truth.values())
@@ -878,9 +943,8 @@ def init(
     if settings.classes:
         task = make_task(settings.task, settings.classes, settings.input)
         check_kind(source, task)
-        for item, label in source.truth.items():
-            with _naming(item):
-                task.load(label)
+        # read once: a mask is decoded each time it is asked for
+        source = Relabelled(source, truth=dict(_checked(source.truth, task, progress)))
     make_strategy(settings.strategy)
     store = Store(folder / STATE_NAME, create=True)
     with store.lock():
@@ -900,6 +964,25 @@ def init(
             ) from error
     store.close()
     return Project(folder, progress=progress)
+
+
+def with_task(images: str | Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the task that the labels beside the images speak of, where they name none.
+
+    Raises:
+        ConfigError: there are boxes and masks.
+    """
+    found = None if "task" in config else task_of(str(images), labels=config.get("labels", "auto"))
+    return {**config} if found is None else {**config, "task": found}
+
+
+def _checked(truth: Mapping[str, Any], task: Task[Any], progress: Progress) -> Iterator[tuple[str, Any]]:
+    """Labels that the task can read."""
+    for done, (item, label) in enumerate(truth.items(), 1):
+        with _naming(item):
+            task.load(label)
+        progress("reading labels", done, len(truth))
+        yield item, label
 
 
 def _same_settings(config: ProjectConfig, given: Mapping[str, Any]) -> None:

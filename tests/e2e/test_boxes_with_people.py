@@ -149,8 +149,9 @@ def test_a_coco_set_becomes_a_project_with_its_numbers(tmp_path):
         for n, name in enumerate(names[:4])
     }
     write_coco(tmp_path / "annotations.json", BoxLabels(labels, ("cell", "clump")))
-    assert "say --task detection" in refused("init", tmp_path, "-p", tmp_path / "p")
-    made = as_json("init", tmp_path, "-p", tmp_path / "p", "--task", "detection", "--learner", "torch")
+    assert "say --task detection" in refused("init", tmp_path, "-p", tmp_path / "p", "--task", "classification")
+    made = as_json("init", tmp_path, "-p", tmp_path / "p")
+    assert made["task"] == "detection"
     assert (made["classes"], made["labelled"], made["unlabelled"]) == (["cell", "clump"], 4, 2)
     assert any("2 image(s) without label" in note for note in made["notes"])
     row = {"category_id": 2, "bbox": [0, 0, 4, 4], "score": 0.5}

@@ -102,7 +102,7 @@ def test_label_ids_and_train_ids_of_cityscapes_agree():
 def test_coco(tmp_path, polygons):
     inexact = write_coco_masks(tmp_path / "m.json", _masks().items(), CLASSES, polygons=polygons)
     found = read_coco(tmp_path / "m.json")
-    painter = Painter.of(found.classes, found.extra["info"])
+    painter = Painter.of(found.classes, found.labels.values(), found.extra["info"])
     assert (painter.classes, painter.bare) == (CLASSES, None)
     kinds = set()
     for name, mask in _masks().items():

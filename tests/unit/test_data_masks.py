@@ -285,7 +285,10 @@ def test_pixels_of_no_instance(tmp_path):
     assert set(_indices(plain, "a.jpg").ravel()) == {0, 1}
     named = open_source(_coco(tmp_path / "2", objects, ("car", "background")), task="segmentation")
     assert named.classes == ("car", "background")
-    assert set(_indices(named, "a.jpg").ravel()) == {0, IGNORE}
+    assert set(_indices(named, "a.jpg").ravel()) == {0, 1}
+    drawn = [*objects, ("background", _square(5, 0, 2), {})]
+    drawn = open_source(_coco(tmp_path / "4", drawn, ("car", "background")), task="segmentation")
+    assert set(_indices(drawn, "a.jpg").ravel()) == {0, 1, IGNORE}
     said = open_source(_coco(tmp_path / "3", objects, info={"unannotated": "ignore"}), task="segmentation")
     assert (said.classes, set(_indices(said, "a.jpg").ravel())) == (("car", "dog"), {0, IGNORE})
 

@@ -134,14 +134,17 @@ def export(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Ending in .csv, .json or .html; several at once. A folder for voc and yolo.",
+            help="Ending in .csv, .json or .html; several at once. A folder for voc, yolo and masks.",
             show_default=False,
         ),
     ],
     format_: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="csv|json|html|coco|voc|yolo", help="Where the ending does not say.", show_default=False
+            "--format",
+            metavar="csv|json|html|coco|voc|yolo|masks",
+            help="Where the ending does not say.",
+            show_default=False,
         ),
     ] = None,
     predictions: Annotated[
@@ -155,7 +158,8 @@ def export(
 ) -> None:
     """Write the open round's unanswered picks for people: scores as CSV, JSON to fill in, a gallery as HTML.
 
-    Boxes: the JSON is a COCO file; --format voc or yolo writes a folder. Each starts from what the model would draw.
+    Boxes: the JSON is a COCO file; --format voc or yolo writes a folder. Masks: the JSON is a COCO file; --format masks
+    writes a folder of PNG files. Each starts from what the model would draw.
     """
     from labelwise.errors import unknown
     from labelwise.project import KINDS, kind_of
@@ -173,14 +177,14 @@ def export(
     for path in written:
         console.out(f"wrote {path} ({console.counted(len(opened.pool.pending), 'pick')})")
     fill = next((path for path, kind in wanted if kind not in ("csv", "html")), None)
-    usual = "answers.json" if opened.boxes else "answers.csv"
-    what = (
-        "the filled-in file"
-        if fill
-        else "boxes as COCO JSON, or a folder of VOC or YOLO labels"
-        if opened.boxes
-        else "a CSV with the columns id and label, or the JSON that export writes, filled in"
-    )
+    usual = "answers.json" if opened.formats else "answers.csv"
+    told = {
+        "boxes": "boxes as COCO JSON, or a folder of VOC or YOLO labels",
+        "masks": "masks as a folder of PNG files, or as COCO JSON",
+        "classes": "a CSV with the columns id and label, or the JSON that export writes, filled in",
+    }
+    kind = "boxes" if opened.boxes else "masks" if opened.masks else "classes"
+    what = ("masks saved in its folder masks" if fill.suffix == "" else "the filled-in file") if fill else told[kind]
     console.next_steps([(f"labelwise import {fill or usual}", f"take the labels back: {what}")], project)
 
 
@@ -189,7 +193,8 @@ def import_(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV with columns id and label, or the JSON of export. Boxes: COCO JSON, or a folder of VOC or YOLO.",
+            help="CSV with columns id and label, or the JSON of export. Boxes: COCO JSON, or a folder of VOC or YOLO. "
+            "Masks: a folder of PNG files, or COCO JSON.",
             show_default=False,
         ),
     ],
@@ -202,7 +207,10 @@ def import_(
     format_: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="coco|voc|yolo", help="Of boxes, where it cannot be seen.", show_default=False
+            "--format",
+            metavar="coco|voc|yolo|masks",
+            help="Of boxes or masks, where it cannot be seen.",
+            show_default=False,
         ),
     ] = None,
     yes: Annotated[
@@ -213,8 +221,9 @@ def import_(
 ) -> None:
     """Take labels back: all of the file or nothing. Rows may be empty, skipped, or correct earlier labels."""
     from labelwise.errors import unknown
+    from labelwise.project import BOXES, MASKS
 
-    kinds: dict[str, Literal["coco", "voc", "yolo"]] = {"coco": "coco", "voc": "voc", "yolo": "yolo"}
+    kinds = {kind: kind for kind in (*BOXES, *MASKS)}
     if format_ is not None and format_ not in kinds:
         raise unknown("format", format_, kinds)
     with Stages() as stages:

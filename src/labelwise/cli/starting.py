@@ -32,8 +32,8 @@ def init(
         str,
         typer.Argument(
             metavar="IMAGES",
-            help="A folder (flat, nested, one folder per class, or with boxes as COCO, VOC or YOLO sets have them), an "
-            ".npz, a .csv, a COCO .json, or torchvision:NAME.",
+            help="A folder (flat, nested, one folder per class, or with boxes or masks as published sets have them), "
+            "an .npz, a .csv, a COCO .json, or torchvision:NAME.",
             show_default=False,
         ),
     ],
@@ -53,14 +53,20 @@ def init(
         str | None,
         typer.Option(
             "--labels",
-            metavar="auto|folders|none|coco|voc|yolo",
-            help="Where labels come from: folder names, or boxes in one of these formats.",
+            metavar="auto|folders|none|FORMAT",
+            help="Where labels come from: folder names; boxes as coco, voc, yolo; masks as masks, voc_masks, "
+            "cityscapes, coco_masks.",
             show_default=False,
         ),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="NAME", help="See [bold]labelwise list tasks[/].", show_default=False),
+        typer.Option(
+            "--task",
+            metavar="NAME",
+            help="See [bold]labelwise list tasks[/]. [dim]default: as the labels are[/]",
+            show_default=False,
+        ),
     ] = None,
     learner: options.LearnerKind = None,
     model: options.ModelName = None,
@@ -79,11 +85,13 @@ def init(
     given = _given(labels=labels, task=task, seed=seed, root=None if data_root is None else str(data_root.resolve()))
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     given |= _strategy(strategy, options.settings(set_))
-    from labelwise.project import CONFIG_NAME, STATE_NAME, init, open_project
+    from labelwise.project import CONFIG_NAME, STATE_NAME, init, open_project, with_task
 
     folder = project or Path()
     there = (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists()
     known = len(open_project(folder).pool) if there else 0
+    if not there:
+        given = with_task(images, given)
     _check(images, given)
     with Stages() as stages:
         made = init(images, project=folder, classes=options.names(classes), progress=stages, **given)
@@ -121,6 +129,7 @@ def _found(made: Project, known: int) -> dict[str, Any]:
         "project": str(made.folder.resolve()),
         "images": len(pool),
         "new": len(pool) - known if known else None,
+        "task": made.config.task,
         "classes": list(made.config.classes),
         **made.progress_counts(),
         **{role: len(pool.with_role(role, labeled=False)) for role in ("reference", "validation", "test")},
@@ -138,6 +147,8 @@ def _left_out(made: Project) -> list[str]:
 def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> None:
     new = "" if found["new"] is None else f", {found['new']:,} of them new"
     console.out(f"project {found['project']}: {console.counted(found['images'], 'image')}{new}")
+    if found["task"] != "classification":
+        console.out(f"task: {found['task']}")
     classes = found["classes"]
     if classes:
         shown = ", ".join(classes[:12]) + (f", ... ({len(classes)} in all)" if len(classes) > 12 else "")
@@ -148,7 +159,7 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
     roles = [f"{found[name]:,} for {name}" for name in ("reference", "validation", "test") if found[name]]
     console.out(", ".join([*states, *roles]))
     console.notes(found["notes"])
-    if not found["unlabelled"] and made.config.labels == "auto" and not made.boxes and made.source.root is not None:
+    if not found["unlabelled"] and made.config.labels == "auto" and not made.formats and made.source.root is not None:
         console.notes([_ALL_LABELLED])
     console.next_steps(_next(found, made), project)
 

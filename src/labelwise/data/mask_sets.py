@@ -163,7 +163,7 @@ class CocoMaskView(View):
     def __init__(self, boxes: BoxFolder) -> None:
         where = str(boxes.root)
         thin = sum(coco_masks.check_masks(label, f"{where!r}, {item!r}") for item, label in boxes.truth.items())
-        painter = coco_masks.Painter.of(boxes.classes or (), boxes.info)
+        painter = coco_masks.Painter.of(boxes.classes or (), boxes.truth.values(), boxes.info)
         super().__init__(boxes, classes=painter.classes if boxes.truth else None, truth=_Painted(boxes.truth, painter))
         self.numbers, self.categories = boxes.numbers, boxes.categories
         bare = len(boxes.ids) - len(boxes.truth)

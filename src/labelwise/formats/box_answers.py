@@ -52,7 +52,7 @@ def read_box_answers(path: str | os.PathLike[str], known: KnownImages, *, kind: 
             continue
         item = known.find(name, f"{shown!r}, {_UNITS[chosen]} {row}")
         _check_size(item, label, known, f"{shown!r}, {_UNITS[chosen]} {row}")
-        answers.append(_answer(item, label))
+        answers.append(answer_of(item, label))
         rows.append(row)
     classes = found.classes if chosen == "coco" else ()
     return LabelTable(shown, tuple(answers), tuple(rows), unanswered, _UNITS[chosen], classes)
@@ -72,7 +72,8 @@ def _kind_of(path: Path) -> Kind:
     return "coco"
 
 
-def _answer(item: str, label: Mapping[str, Any]) -> Answer:
+def answer_of(item: str, label: Mapping[str, Any]) -> Answer:
+    """What a raw label of an image in a COCO or VOC file answers: objects, or a skip; and what it cost."""
     extra = label.get("extra", {})
     if extra.get("skipped") in _TRUE:
         return Answer(item, None, reason=str(extra.get("reason", "")))
@@ -109,5 +110,5 @@ def _yolo(folder: Path, known: KnownImages) -> LabelTable:
     for file, name in files:
         item = known.find(name, repr(str(file)))
         size = list(known.size_of(item))
-        answers.append(_answer(item, {"size": size, "objects": read_boxes(file, names, size)}))
+        answers.append(answer_of(item, {"size": size, "objects": read_boxes(file, names, size)}))
     return LabelTable(str(folder), tuple(answers), tuple(range(1, len(files) + 1)), 0, "file", names)

@@ -2,8 +2,8 @@
 
 Painting: where instances overlap, the smaller one is seen; groups that were outlined as a whole (crowds) lie below all
 others. Among instances of one size the later one in the file is seen. Pixels of no instance belong to a class
-``background``, which becomes the first one; unless the file has a category of that name, or its ``info`` says
-``"unannotated": "ignore"``: then such pixels have no class.
+``background``, which becomes the first one where the file has no category of that name; unless something was drawn as
+background, or the file's ``info`` says ``"unannotated": "ignore"``: then such pixels have no class.
 
 Writing: one annotation for each class of an image. Run lengths are exact; polygons are written where the whole class of
 an image can be outlined by them so that COCO's own rasteriser gives back each pixel, which holes rule out.
@@ -45,20 +45,24 @@ class Painter:
     bare: str | None = None
 
     @classmethod
-    def of(cls, categories: Sequence[str], info: Any = None, classes: Sequence[str] = ()) -> Painter:
+    def of(
+        cls, categories: Sequence[str], labels: Iterable[Any], info: Any = None, classes: Sequence[str] = ()
+    ) -> Painter:
         """The painter for a file.
 
         Args:
             categories: names of the file's categories, in their order.
+            labels: raw labels of all its images.
             info: what the file says of itself.
             classes: of the project, when it has some: without a class background in them pixels of no instance have
                 no class.
         """
         said = info.get(UNANNOTATED) if isinstance(info, Mapping) else None
-        ignored = BACKGROUND in categories or said == "ignore" or (bool(classes) and BACKGROUND not in classes)
-        if ignored:
+        drawn = any(thing["class"] == BACKGROUND for label in labels for thing in label["objects"])
+        if drawn or said == "ignore" or (classes and BACKGROUND not in classes):
             return cls(tuple(classes or categories))
-        return cls(tuple(classes or (BACKGROUND, *categories)), BACKGROUND)
+        added = () if BACKGROUND in categories else (BACKGROUND,)
+        return cls(tuple(classes or (*added, *categories)), BACKGROUND)
 
     def indices(self, label: Mapping[str, Any]) -> np.ndarray:
         """uint8 (H, W) class indices out of the raw label of an image's objects."""

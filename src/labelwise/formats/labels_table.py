@@ -137,14 +137,14 @@ def check_answers(
 
 
 def named(target: Any) -> list[str]:
-    """The classes that a raw label names: one for an image's class, one for each object.
+    """The classes that a raw label names: one for an image's class, one for each object, none for a mask.
 
     Example:
         >>> named("cat"), named({"size": [4, 4], "objects": [{"class": "dog", "box": [0, 0, 1, 1]}]}), named(None)
         (['cat'], ['dog'], [])
     """
     if isinstance(target, Mapping):
-        return [thing["class"] for thing in target["objects"]]
+        return [thing["class"] for thing in target.get("objects", ())]
     return [] if target is None else [target]
 
 
@@ -230,7 +230,7 @@ def _reason(table: LabelTable, index: int, finder: Finder, classes: Sequence[str
 
 def _short(target: Any) -> str:
     if isinstance(target, Mapping):
-        return f"{len(target['objects'])} box(es)"
+        return f"{len(target['objects'])} box(es)" if "objects" in target else "a mask"
     return "skip" if target is None else repr(target)
 
 
