@@ -110,7 +110,7 @@ def predicted_masks(learner: Learner, source: Source, ids: Sequence[str]) -> Ite
     signal = Units("probs")
     if learner.weights is None:
         return
-    if not signal.fields <= learner.provides:
+    if not signal.fields | {"map_embedding"} <= learner.provides:
         raise UnmetNeed("the learner says nothing of pixels that could be offered to people: leave the predictions out")
     height, width = learner.task.input.size
     for start in range(0, len(ids), _CHUNK):

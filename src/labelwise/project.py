@@ -479,13 +479,16 @@ class Project:
 
     def _known_masks(self, path: Path, classes: tuple[str, ...]) -> KnownMasks:
         """What files of masks are held against."""
+        regions = frozenset(item.id for item in self.pool.items if item.region is not None)
         pending: dict[str, list[str]] = {}
         for item in (self.pool.items[p] for p in self.pool.pending):
-            if item.region is not None:
+            if item.id in regions:
                 pending.setdefault(item.path, []).append(item.id)
+        known = self._known_images(classes, numbered=path.suffix.lower() == ".json")
         return KnownMasks(
-            self._known_images(classes, numbered=path.suffix.lower() == ".json"),
+            replace(known, ids=frozenset(known.ids) - regions),
             self._coding(classes) if classes else None,
+            regions,
             getattr(self.source, "outline", None),
             pending,
         )

@@ -118,7 +118,9 @@ def _of_folder(text: str, task: str | None, options: dict[str, Any]) -> Source:
             f"{text!r} holds labels in several formats ({' and '.join(kinds)}): say which, as in labels: {kinds[0]}"
         )
     if not kinds:
-        return _call(ImageFolder, (text,), options, text)
+        # folders may be dates or cameras; of boxes and masks their names are no labels
+        own = {"labels": "none"} if task in ("detection", "segmentation") and labels == "auto" else {}
+        return _call(ImageFolder, (text,), {**options, **own}, text)
     rest = {key: value for key, value in options.items() if key != "labels"}
     return _call(open_masks if kinds[0] in MASKS else open_boxes, (text, kinds[0]), rest, text)
 

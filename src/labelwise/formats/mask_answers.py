@@ -8,7 +8,7 @@ so, as ``export`` writes it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,20 +40,22 @@ class KnownMasks:
     """What files of masks are held against.
 
     Args:
-        images: ids, sizes and classes of the project; ids of regions among them.
+        images: ids, sizes and classes of the project.
         coding: the project's classes with their colours; None while they are not known.
-        outline: pixels of a region; None where the project asks for images.
+        regions: their ids, IMAGE#NUMBER; none where the project asks for images.
+        outline: pixels of a region.
         pending: image -> its regions that wait for an answer.
     """
 
     images: KnownImages
     coding: MaskCoding | None = None
+    regions: Collection[str] = ()
     outline: Outline | None = None
     pending: Mapping[str, Sequence[str]] | None = None
 
-    def is_region(self, item: str) -> bool:
-        """Whether an item is a region of an image."""
-        return self.outline is not None and "#" in item and item in self.images.ids
+    def outline_of(self, item: str) -> tuple[np.ndarray, tuple[int, int]] | None:
+        """The pixels of a region in its bounding box, and where that lies; None for an image."""
+        return self.outline(item) if self.outline is not None and item in self.regions else None
 
 
 def read_mask_answers(path: str | os.PathLike[str], known: KnownMasks, *, kind: str | None = None) -> LabelTable:
@@ -94,7 +96,7 @@ def _of_folder(folder: Path, known: KnownMasks) -> LabelTable:
     files = [path for path in files if path.suffix.lower() not in (".txt", ".json", ".csv")]
     if not files:
         raise FormatError(f"{str(place)!r} holds no PNG file: save the finished masks there")
-    coding, classes = _coding(folder if place != folder else place.parent, known)
+    coding, classes = _coding(place, known)
     answers, rows, unanswered = [], [], 0
     seen: dict[str, Path] = {}
     for row, file in enumerate(files, 1):
@@ -112,8 +114,10 @@ def _of_folder(folder: Path, known: KnownMasks) -> LabelTable:
 
 
 def _coding(folder: Path, known: KnownMasks) -> tuple[MaskCoding, tuple[str, ...]]:
-    """What pixels mean: as the folder says, else as the project does; and the project's classes."""
+    """What pixels mean: as the folder says, or the one above ``masks``, else as the project does; and its classes."""
     own = find_coding(folder)
+    if own is None and folder.name in (MASKS, VOC_MASKS):
+        own = find_coding(folder.parent)
     if own is None and known.coding is None:
         raise FormatError(
             f"{str(folder)!r} has no {CLASS_FILES[0]}, and the project does not know its classes: list their names "
@@ -140,15 +144,14 @@ def _aligned(indices_HW: np.ndarray, coding: MaskCoding, classes: Sequence[str])
 
 def _item(name: str, where: str, known: KnownMasks) -> str:
     """The item that a file is named for: with or without the ending of the image, perhaps with ``_mask`` behind."""
-    ids = known.images.ids
-    if name in ids:
+    if name in known.regions or name in known.images.ids:
         return name
     image, mark, number = name.rpartition("#")
-    if mark and number.isdecimal() and known.outline is not None:
+    if mark and known.regions:
         image = known.images.find(image, where)
-        regions = sum(item.startswith(f"{image}#") for item in ids)
-        if f"{image}#{number}" not in ids:
-            raise FormatError(f"{where}: {image!r} has no region {number}: its regions are 1 to {regions}")
+        if f"{image}#{number}" not in known.regions:
+            last = sum(item.startswith(f"{image}#") for item in known.regions)
+            raise FormatError(f"{where}: {image!r} has no region {number}: its regions are 1 to {last}")
         return f"{image}#{number}"
     plain = name.removesuffix("_mask")
     try:
@@ -204,14 +207,14 @@ def _of_table(shown: str, known: KnownMasks) -> LabelTable:
         if answer.target is None:
             answers.append(Answer(item, None, answer.cost, answer.reason))
             continue
-        if not known.is_region(item) or known.outline is None:
+        if (outline := known.outline_of(item)) is None:
             raise FormatError(
                 f"{where}: {item!r} is a whole image, and one class is the answer for a region only: give a mask (a "
                 "folder of PNG files, or a COCO file)"
             )
         if answer.target not in classes:
             raise unknown(f"class for {item!r} in {where}", str(answer.target), classes, error=FormatError)
-        inside, at = known.outline(item)
+        inside, at = outline
         window_HW = np.where(inside, classes.index(answer.target), IGNORE).astype(np.uint8)
         cost = {"clicks": 1.0} | {unit: value for unit, value in answer.cost.items() if unit != "images"}
         answers.append(Answer(item, _raw(window_HW, known.images.size_of(item), at), cost))
@@ -238,12 +241,12 @@ def _answers(
     drawn = f"{indices_HW.shape[1]} x {indices_HW.shape[0]}"
     at = (0, 0)
     if indices_HW.shape != size[::-1]:
-        if not known.is_region(item) or known.outline is None:
+        if (outline := known.outline_of(item)) is None:
             raise FormatError(
                 f"{where}: the mask has {drawn} pixels, and {item!r} has {size[0]} x {size[1]}: save it at the size of "
                 "the image"
             )
-        inside, at = known.outline(item)
+        inside, at = outline
         if inside.shape != indices_HW.shape:
             raise FormatError(
                 f"{where}: the mask has {drawn} pixels; give {item!r} at the size of its image ({size[0]} x {size[1]}) "
@@ -259,10 +262,11 @@ def _answers(
 
 def _of_regions(asked: Sequence[str], indices_HW: np.ndarray, where: str, known: KnownMasks) -> list[Answer]:
     """The parts of a mask that answer the regions of its image."""
-    assert known.outline is not None
     rest, found = indices_HW.copy(), []
     for region in asked:
-        inside, (x, y) = known.outline(region)
+        outline = known.outline_of(region)
+        assert outline is not None, "regions that wait are regions"
+        inside, (x, y) = outline
         window = np.s_[y : y + inside.shape[0], x : x + inside.shape[1]]
         part = np.where(inside, indices_HW[window], IGNORE).astype(np.uint8)
         rest[window][inside] = IGNORE

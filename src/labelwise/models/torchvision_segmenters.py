@@ -12,7 +12,7 @@ from labelwise.errors import ConfigError, unknown
 from labelwise.models.build import _downloaded, renormalised
 from labelwise.models.drn import DRND22
 from labelwise.models.unet import UNet
-from labelwise.models.weights import in_layout, load_weights, read_state, split_layout
+from labelwise.models.weights import load_weights, read_state, split_layout
 from labelwise.registry import import_object
 
 if TYPE_CHECKING:
@@ -89,9 +89,10 @@ def _of_torchvision(name: str, classes: int, spec: InputSpec, weights: str | Non
         known = {key: value for key, value in full.state_dict().items() if not key.startswith(_HEADS)}
         net.load_state_dict(known, strict=False)
     elif weights is not None:
-        layout, path = split_layout(weights)
-        if any(key.startswith("backbone.") for key in in_layout(read_state(path), layout)[1]):
-            load_weights(net, weights, head=_HEADS)
+        path = split_layout(weights)[1]
+        if {key.split(".")[0] for key in read_state(path)} >= {"backbone", "classifier"}:
+            # named, or its "backbone." would be taken for that of a checkpoint without labels
+            load_weights(net, f"plain:{path}", head=_HEADS)
         else:
             whole = _BACKBONES[name](weights=None)
             load_weights(whole, weights)

@@ -1,14 +1,10 @@
-"""What a model says of every pixel of an image: for pictures and pre-annotations of a few, never for a pool.
-
-Shape letters: B images, P pixels of the model's input, row by row.
-"""
+"""What a model says of every pixel of an image: for pictures of a few, never for a pool."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from labelwise.signals.base import Plain
@@ -17,27 +13,14 @@ from labelwise.task import Field, Outputs
 
 
 @dataclass(frozen=True)
-class PixelClass(Plain):
-    """The most likely class of every pixel: (B, P) uint8."""
-
-    name: ClassVar[str] = "pixel_class"
-
-    @property
-    def fields(self) -> frozenset[Field]:
-        """Needs a task whose units are pixels."""
-        return frozenset({"probs", "map_embedding"})
-
-    def compute(self, outputs: Outputs) -> Tensor:
-        """(B, P) uint8."""
-        return outputs.probs_UC.argmax(1).to(torch.uint8).view(outputs.size, -1)
-
-
-@dataclass(frozen=True)
 class PixelUncertainty(Plain):
-    """Uncertainty of every pixel: (B, P) float32.
+    """Uncertainty of every pixel of the model's input, row by row: (B, H * W) float32.
 
     Args:
         measure: as in ``Uncertainty``.
+
+    Cost:
+        Four bytes a pixel.
     """
 
     name: ClassVar[str] = "pixel_uncertainty"
@@ -45,9 +28,10 @@ class PixelUncertainty(Plain):
 
     @property
     def fields(self) -> frozenset[Field]:
-        """Needs a task whose units are pixels."""
+        """Needs a task whose units are pixels: as many for every image."""
         return frozenset({"probs", "map_embedding"})
 
     def compute(self, outputs: Outputs) -> Tensor:
-        """(B, P) float32."""
-        return MEASURES[self.measure](outputs.probs_UC, exclusive=outputs.exclusive).float().view(outputs.size, -1)
+        """(B, H * W) float32."""
+        values_U = MEASURES[self.measure](outputs.probs_UC, exclusive=outputs.exclusive)
+        return values_U.float().view(outputs.size, -1)

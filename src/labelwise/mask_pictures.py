@@ -1,0 +1,69 @@
+"""Pictures of asked images: what the model says of their pixels, what people drew, and where the model is unsure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelwise.asked_masks import predicted_masks
+from labelwise.formats.index_png import mask_text
+from labelwise.learner import View
+from labelwise.report.masked import Colour, masked
+from labelwise.signals.pixels import PixelUncertainty
+
+if TYPE_CHECKING:
+    from labelwise.data.source import Source
+    from labelwise.learner import Learner
+
+UNSURE = PixelUncertainty()
+
+
+def mask_pictures(
+    image_of: Callable[[str], Any],
+    source: Source,
+    learner: Learner | None,
+    ids: Sequence[str],
+    *,
+    labelled: Mapping[str, Any],
+    classes: Sequence[str],
+    palette: Sequence[Colour] | None,
+) -> Callable[[str], Any]:
+    """Gives the picture of an item: the image with its masks beside it, or the image alone where there are none.
+
+    Args:
+        image_of: the image of an id, or None.
+        source: the images.
+        learner: what was trained; None: no predictions.
+        ids: what will be shown.
+        labelled: raw label of items that have one.
+        classes: in index order.
+        palette: colour of each class, where the data say so.
+
+    Raises:
+        UnmetNeed: the learner says nothing of pixels.
+
+    Cost:
+        Two passes over the images; a mask and a map of each in memory.
+    """
+    images = tuple(dict.fromkeys(source.within(item)[0] for item in ids))
+    known = learner is not None and learner.weights is not None
+    guesses = dict(predicted_masks(learner, source, images)) if learner is not None and known else {}
+    unsure: dict[str, np.ndarray] = {}
+    if learner is not None and known:
+        table = learner.collect(View(source, images), frozenset({UNSURE}))
+        unsure = {item: table[UNSURE][row].reshape(learner.task.input.size) for row, item in enumerate(table.ids)}
+
+    def picture(item: str) -> Any:
+        shown, whole = image_of(item), source.within(item)[0]
+        panels: dict[str, Any] = {}
+        if whole in guesses:
+            panels["predicted"] = {"size": list(guesses[whole].shape[::-1]), "png": mask_text(guesses[whole])}
+        if item in labelled:
+            panels["labelled"] = labelled[item]
+        if shown is None or not panels:
+            return shown
+        return masked(shown, classes, panels, palette=palette, uncertainty_HW=unsure.get(whole))
+
+    return picture
