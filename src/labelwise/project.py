@@ -39,7 +39,7 @@ from labelwise.formats.coco_results import read_found_boxes
 from labelwise.formats.detections import KnownImages
 from labelwise.formats.labels_table import LabelTable, check_answers, named, read_labels
 from labelwise.formats.mask_answers import KnownMasks, read_mask_answers
-from labelwise.formats.mask_coding import MaskCoding
+from labelwise.formats.mask_coding import MaskCoding, check_names
 from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
@@ -741,6 +741,7 @@ class Project:
         """Registers images that joined the data since; returns how many."""
         with self._changing():
             source = open_images(self.config, self.folder)
+            _check_names(source, self.config)
             events = list(registration(source, known=self.pool))
             self.store.append(events)
             self.__dict__.pop("source", None)
@@ -946,6 +947,7 @@ def init(
     if settings.classes:
         task = make_task(settings.task, settings.classes, settings.input)
         check_kind(source, task)
+        _check_names(source, settings)
         # read once: a mask is decoded each time it is asked for
         source = Relabelled(source, truth=dict(_checked(source.truth, task, progress)))
     make_strategy(settings.strategy)
@@ -967,6 +969,13 @@ def init(
             ) from error
     store.close()
     return Project(folder, progress=progress)
+
+
+def _check_names(source: Source, config: ProjectConfig) -> None:
+    """Refuses masks whose pixels are indices into other classes than the project's."""
+    label = next(iter(source.truth.values()), None)
+    if isinstance(label, Mapping) and "png" in label and source.classes and config.classes:
+        check_names(source.classes, config.classes)
 
 
 def with_task(images: str | Path, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,6 +166,9 @@ def test_a_set_with_masks_becomes_a_project(tmp_path):
     assert "say --task segmentation" in refused(
         "init", tmp_path / "data", "-p", tmp_path / "q", "--task", "classification"
     )
+    for names in ("x,y,z,w", "square,ground,disc,cross"):
+        line = refused("init", tmp_path / "data", "-p", tmp_path / "q", "--classes", names)
+        assert "the masks come with the classes ground, cross, disc, square, and the project has" in line
     _quick(tmp_path / "p")
     as_json("fit", "-p", tmp_path / "p")
     assert len(as_json("suggest", "-n", 2, "-s", "margin", "-p", tmp_path / "p")["picks"]) == 2
@@ -324,6 +327,7 @@ def test_masks_that_are_refused_leave_the_project_as_it_was(project):
     (bad / "classes.txt").write_text("ground\ncross\ndisc\nsqare\n")
     assert "did you mean 'square'" in refused("import", bad, "-p", project)
     assert "yolo is a format of boxes" in refused("import", bad, "--format", "yolo", "-p", project)
+    assert "is a single file" in refused("import", project / "images" / NAMES[0], "-p", project)
     assert "is no folder" in refused("import", project / "nowhere", "--format", "masks", "-p", project)
 
 

@@ -402,6 +402,12 @@ def test_broken_labelmap(pairs):
     assert "labelmap.txt', row 2: 'car:1,2' is no name:r,g,b" in _refused(pairs)
 
 
+def test_two_values_that_may_mean_something_else(pairs):
+    for file in (pairs / "masks").rglob("*.png"):
+        _mask(file, np.where(_drawn(0, ignored=False) > 1, 255, 0))
+    assert "hold nothing but 0 and 255, and 255 means no class" in open_source(pairs).notes()[0]
+
+
 def test_two_values_that_say_nothing(pairs):
     (pairs / "classes.txt").unlink()
     for file in (pairs / "masks").rglob("*.png"):
@@ -427,8 +433,13 @@ def test_empty_folders(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     assert "no images in" in _refused(tmp_path, labels="masks")
+    assert "is no Cityscapes" in _refused(tmp_path, labels="cityscapes")
     _mask(tmp_path / "masks" / "a.png", _drawn(0))
-    assert "are masks" in _refused(tmp_path, labels="masks")
+    assert "images': the 1 image file(s) below" in _refused(tmp_path, labels="masks")
+    (tmp_path / "masks" / "a.png").rename(tmp_path / "images" / "a.png")
+    assert "holds no masks: put them in masks/" in _refused(tmp_path, labels="masks")
+    (tmp_path / "images" / "a.png").unlink()
+    assert "has no folder SegmentationClass" in _refused(tmp_path, labels="voc_masks")
     (tmp_path / "SegmentationClass").mkdir()
     assert "no images in" in _refused(tmp_path, labels="voc_masks")
     (tmp_path / "images").rmdir()

@@ -34,7 +34,7 @@ class Found:
     """What a check found.
 
     Args:
-        images: items of the project.
+        images: of the project; regions are not counted.
         decoded: how many were read.
         unreadable: id -> why.
         missing: ids whose file is gone.
@@ -42,7 +42,7 @@ class Found:
         again: skipped as unreadable, and readable now.
         still: skipped as unreadable, and still so.
         classes: class -> labels, of images or objects.
-        resized: ids whose boxes were drawn on an image of another size.
+        resized: ids whose boxes or masks were drawn on an image of another size.
         warnings: in words.
     """
 
@@ -132,11 +132,13 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     now = open_images(project.config, project.folder)
     pool = project.pool
     present = set(now.ids)
-    found = Found(len(pool), missing=[item for item in pool.ids if item not in present])
+    images = [item.id for item in pool.items if item.region is None]
+    found = Found(len(images), missing=[item for item in images if item not in present])
     found.new = sum(item not in pool for item in now.ids)
     skipped = {pool.ids[p]: pool.reason(int(p)) for p in pool.skipped}
     before = [item for item, reason in skipped.items() if reason.startswith(UNREADABLE)]
-    readable = [item for item in pool.ids if item in present and item not in set(before)]
+    gone = {*found.missing, *before}
+    readable = [item for item in images if item not in gone]
     chosen = readable if every else readable[:: max(1, -(-len(readable) // SAMPLE))]
     _decode(project, [*before, *chosen], found, progress)
     found.again = [item for item in before if item not in found.unreadable and item in present]
@@ -145,7 +147,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
         found.unreadable.pop(item, None)
     if project.config.classes:
         found.classes = class_counts(project.task, [pool.target(p) for p in pool.labeled])
-    if project.boxes:
+    if project.formats:
         found.resized = _resized(project, [item for item in chosen if item not in found.unreadable])
     project.campaign().offer.check([strategy])
     found.warnings = _warnings(project, found)
@@ -173,7 +175,7 @@ def _warnings(project: Project, found: Found) -> list[str]:
     if found.resized:
         lines.append(
             f"the labels of {console.counted(len(found.resized), 'image')} speak of another size than the file has, so "
-            f"their boxes may lie elsewhere: {_some(found.resized)}"
+            f"what they mark may lie elsewhere: {_some(found.resized)}"
         )
     if found.new:
         images = shlex.quote(project.config.images)

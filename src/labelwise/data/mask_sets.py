@@ -62,8 +62,9 @@ def open_masks(folder: str | os.PathLike[str], kind: Kind, *, ids: Sequence[str]
 
 def _open_voc(root: Path, ids: Sequence[str] | None) -> MaskFolder:
     place = next((root / name for name in ("JPEGImages", "images") if (root / name).is_dir()), None)
-    if place is None:
-        raise DataError(f"{str(root)!r} has no folder JPEGImages: the masks of {voc_masks.MASKS} are of its images")
+    if place is None or not (root / voc_masks.MASKS).is_dir():
+        what = "JPEGImages" if place is None else voc_masks.MASKS
+        raise DataError(f"{str(root)!r} has no folder {what}: masks as VOC has them need both images and masks")
     if ids is not None:
         return MaskFolder(place, ids=ids)
     scan = scan_folder(place)
@@ -105,6 +106,10 @@ def _files_of(masks: Path, of_stem: Mapping[str, str], images: Path) -> dict[str
 
 def _open_cityscapes(root: Path, ids: Sequence[str] | None) -> MaskFolder:
     place = root / cityscapes.IMAGES
+    if not place.is_dir() or not (root / cityscapes.MASKS).is_dir():
+        raise DataError(
+            f"{str(root)!r} is no Cityscapes: it needs the folders {cityscapes.IMAGES} and {cityscapes.MASKS}"
+        )
     if ids is not None:
         return MaskFolder(place, ids=ids)
     scan = scan_folder(place)

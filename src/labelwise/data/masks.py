@@ -22,6 +22,8 @@ from labelwise.formats.mask_coding import CLASS_FILES, COLOUR_FILE, MaskCoding, 
 MASK_FOLDERS, IMAGE_FOLDERS = ("masks", "mask", "labels", "annotations"), ("images", "image", "imgs")
 #: the other way: train/a.jpg and trainannot/a.png
 ANNOTATED = "annot"
+#: masks that are looked into when a folder is opened
+_SAMPLE = 10
 #: what may follow the name of the image in that of its mask
 _SUFFIXES = ("", "_mask")
 _TEXTS = frozenset({".txt", ".json", ".xml", ".csv"})
@@ -127,7 +129,14 @@ def open_pairs(root: Path, ids: Sequence[str] | None = None) -> MaskFolder:
     prefix = "" if place == root else f"{place.name}/"
     images = [name for name in scan.ids if name not in masks and name.startswith(prefix)]
     if not images:
-        raise DataError(f"no images in {str(place)!r}: the {len(masks)} image file(s) below {str(root)!r} are masks")
+        raise DataError(
+            f"no images in {str(place)!r}: the {len(scan.ids)} image file(s) below {str(root)!r} lie elsewhere"
+        )
+    if not masks:
+        raise DataError(
+            f"{str(root)!r} holds no masks: put them in {MASK_FOLDERS[0]}/ beside {IMAGE_FOLDERS[0]}/, or in "
+            f"train{ANNOTATED}/ beside train/, called as the images are"
+        )
     source = MaskFolder(place, ids=[name.removeprefix(prefix) for name in images])
     source.left_out(scan)
     files = {name.removeprefix(prefix): root / mask for name, mask in _paired(images, masks, root).items()}
@@ -215,12 +224,23 @@ def _coding_of(root: Path, files: Mapping[str, Path]) -> tuple[MaskCoding, list[
             values |= set(np.unique(stored.values).tolist())
         coding = unnamed(values, str(root))
         said.append(f"classes are called by their number: list their names in {root / CLASS_FILES[0]}, one a line")
+    near = list(files.values())[:_SAMPLE]
+    if {255} < (shown := {value for file in near for value in _values(file)}) <= {0, 255} and len(coding.classes) > 1:
+        said.append(
+            f"the first {len(near)} mask(s) hold nothing but {' and '.join(map(str, sorted(shown)))}, and 255 means no "
+            "class: if it stands for one, write its number in its place"
+        )
     if coding.palette is None:
         first = next((stored for stored in map(read_stored, files.values()) if stored.values is not None), None)
         colours = () if first is None else first.palette or ()
         if len(colours) > max(coding.values):
             coding = replace(coding, palette=tuple(colours[value] for value in coding.values))
     return coding, said
+
+
+def _values(file: Path) -> list[int]:
+    stored = read_stored(file)
+    return [] if stored.values is None else np.unique(stored.values).tolist()
 
 
 def _roles_of_folders(ids: Sequence[str]) -> dict[str, Role]:

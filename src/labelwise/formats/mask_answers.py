@@ -75,6 +75,10 @@ def read_mask_answers(path: str | os.PathLike[str], known: KnownMasks, *, kind: 
     place, shown = Path(path), os.fspath(path)
     if kind == "masks" or (kind is None and place.is_dir()):
         return _of_folder(place, known)
+    if kind is None and place.is_file() and place.suffix.lower() not in (".json", ".csv", ".tsv", ".txt"):
+        raise FormatError(
+            f"{shown!r} is a single file: give the folder of masks that it lies in, or a COCO file (.json)"
+        )
     if kind == "coco" or (place.suffix.lower() == ".json" and _is_coco(place)):
         return _of_coco(shown, known)
     return _of_table(shown, known)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwise.errors import FormatError
+from labelwise.errors import ConfigError, FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.index_png import IGNORE_COLOUR, Colour, StoredMask, read_stored
 from labelwise.targets import IGNORE
@@ -24,7 +24,7 @@ CLASS_FILES = ("classes.txt", "class_names.txt", "labels.txt")
 COLOUR_FILE = "labelmap.txt"
 #: classes of these names mean that a pixel has none
 NO_CLASS = frozenset({"unlabelled", "unlabeled", "void", "ignore", "ignored", "__ignore__"})
-#: what is written as number of pixels without class before -1 was impossible in a PNG
+#: the first line of lists whose second line is class 0: this one was counted as -1
 _FIRST_IGNORED = "__ignore__"
 
 
@@ -153,17 +153,25 @@ class MaskCoding:
 
     def _listed_values(self) -> str:
         meaning = self._table
-        classes = [value for value in range(256) if 0 <= meaning[value] != IGNORE]
-        run = classes == list(range(len(classes)))
-        listed = f"0 to {len(classes) - 1}" if run and len(classes) > 1 else ", ".join(map(str, classes))
-        ignored = " and ".join(str(value) for value in range(256) if meaning[value] == IGNORE)
-        first = self.classes[0] if self.classes else ""
+        classes = _runs([value for value in range(256) if 0 <= meaning[value] != IGNORE])
+        ignored = _runs([value for value in range(256) if meaning[value] == IGNORE])
         last = f" to {self.classes[-1]}" if len(self.classes) > 1 else ""
-        return f"{listed} ({first}{last})" + (f" and {ignored} (no class)" if ignored else "")
+        return f"{classes} ({self.classes[0]}{last})" + (f" and {ignored} (no class)" if ignored else "")
 
     def _listed_colours(self) -> str:
         named = [f"{_hex(colour)} {name}" for name, colour in zip(self.classes, self.palette or (), strict=False)]
         return ", ".join(named[:8]) + (f", ... ({len(named)} in all)" if len(named) > 8 else "")
+
+
+def _runs(values: Sequence[int]) -> str:
+    """Ascending numbers in words: 0 to 2, 7."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _hex(colour: Colour | None) -> str:
@@ -253,4 +261,30 @@ def unnamed(values: Iterable[int], shown: str) -> MaskCoding:
             f"{shown!r}: its masks hold nothing but {' and '.join(map(str, sorted(values))) or 'no pixel'}, and 255 "
             f"means no class: write classes as 0, 1, ..., and list their names in {CLASS_FILES[0]}"
         )
-    return MaskCoding(tuple(f"class {n}" for n in range(found[-1] + 1)))
+    return MaskCoding(_numbered(found[-1] + 1))
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"class {n}" for n in range(count))
+
+
+def check_names(found: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuses other names, or another order, than masks were read with: their pixels are indices into these.
+
+    Args:
+        found: names that come with the masks; those that are mere numbers may be replaced by any.
+        wanted: the project's.
+
+    Raises:
+        ConfigError: says which differ.
+    """
+    fits = len(found) <= len(wanted) if tuple(found) == _numbered(len(found)) else tuple(found) == tuple(wanted)
+    if not fits:
+        raise ConfigError(
+            f"the masks come with the classes {_some(found)}, and the project has {_some(wanted)}: leave --classes "
+            f"out, or bring {CLASS_FILES[0]} beside the masks and the project into line"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
