@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import maximum_filter
 
 from labelwise.formats.index_png import text_mask
 from labelwise.report import wording
@@ -15,13 +16,14 @@ from labelwise.targets import IGNORE
 
 Colour = tuple[int, int, int]
 
-#: longest side of a panel, height of a line of words, and the gap between panels, in pixels
-SIDE, LINE, GAP = 260, 15, 4
+#: longest side of a panel, height of a line of words, and the gap between panels, in pixels; pages show sheets at half
+#: their size
+SIDE, LINE, GAP = 260, 22, 4
 #: share of the class's colour in a pixel
 COVER = 0.55
 #: panels in a row
 ACROSS = 2
-_INK, _SWATCH = "#1F2733", 9
+_INK, _WORDS, _SWATCH = "#1F2733", 16, 13
 
 
 def masked(
@@ -41,13 +43,13 @@ def masked(
         panels: word -> raw label ``{"size": ..., "png": ..., "at": ...}``; pixels without a class show the image.
         palette: colour of each class, as the data have it; None: one of ours.
         uncertainty_HW: any size; dark is the least and bright the most of *this* image.
-        outline_HW: bool, of any size: pixels that are drawn white on all panels (borders of regions).
+        outline_HW: bool, of any size: pixels that are drawn white, with a dark rim, on all panels (borders of regions).
 
     Example:
         >>> from labelwise.formats.index_png import mask_text
         >>> label = {"size": [100, 50], "png": mask_text(np.zeros((50, 100), np.uint8))}
         >>> masked(Image.new("RGB", (100, 50)), ["cat"], {"labelled": label}).size
-        (524, 160)
+        (524, 174)
     """
     scale = SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -63,7 +65,12 @@ def masked(
         pictures["uncertainty, dark to bright"] = _heat(uncertainty_HW, size)
     if outline_HW is not None:
         lines = _shrunk(outline_HW.astype(np.uint8), size) > 0
-        pictures = {word: np.where(lines[..., None], np.uint8(255), pixels) for word, pixels in pictures.items()}
+        # a dark rim, so that the line is seen on bright pixels too
+        rim = maximum_filter(lines, size=3)
+        pictures = {
+            word: np.where(lines[..., None], 255, np.where(rim[..., None], 0, pixels)).astype(np.uint8)
+            for word, pixels in pictures.items()
+        }
     return _sheet(pictures, size, [(classes[n], tuple(colours[n].astype(int))) for n in sorted(there)])
 
 
@@ -137,7 +144,7 @@ def _heat(values_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _sheet(pictures: Mapping[str, np.ndarray], size: tuple[int, int], legend: list[tuple[str, Any]]) -> Image.Image:
-    font = ImageFont.load_default(10)
+    font = ImageFont.load_default(_WORDS)
     width, height = size
     across = min(ACROSS, len(pictures))
     rows = -(-len(pictures) // across)
