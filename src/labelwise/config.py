@@ -27,7 +27,7 @@ OWN_LEARNER: dict[str, dict[str, Any]] = {
     },
     "segmentation": {
         "kind": "torch",
-        "phases": [{"epochs": 30, "batch_size": 8, "min_steps": 600, "lr": 3e-3, "schedule": "onecycle"}],
+        "phases": [{"epochs": 30, "batch_size": 8, "min_steps": 400, "lr": 6e-3, "schedule": "onecycle"}],
     },
 }
 

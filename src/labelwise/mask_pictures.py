@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 from labelwise.asked_masks import predicted_masks
 from labelwise.formats.index_png import mask_text
 from labelwise.learner import View
-from labelwise.report.masked import Colour, masked
+from labelwise.report.masked import SIDE, Colour, masked
 from labelwise.signals.pixels import PixelUncertainty
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def mask_pictures(
     palette: Sequence[Colour] | None,
 ) -> Callable[[str], Any]:
     """Gives the picture of an item: the image with its masks beside it, or the image alone where there are none.
+
+    A region is shown by its border in the whole image.
 
     Args:
         image_of: the image of an id, or None.
@@ -56,14 +59,29 @@ def mask_pictures(
         unsure = {item: table[UNSURE][row].reshape(learner.task.input.size) for row, item in enumerate(table.ids)}
 
     def picture(item: str) -> Any:
-        shown, whole = image_of(item), source.within(item)[0]
+        whole, region = source.within(item)
+        shown = image_of(whole)
         panels: dict[str, Any] = {}
         if whole in guesses:
             panels["predicted"] = {"size": list(guesses[whole].shape[::-1]), "png": mask_text(guesses[whole])}
         if item in labelled:
             panels["labelled"] = labelled[item]
-        if shown is None or not panels:
+        if shown is None or (not panels and region is None):
             return shown
-        return masked(shown, classes, panels, palette=palette, uncertainty_HW=unsure.get(whole))
+        border = None if region is None else _border(source, item)
+        unsure_HW = unsure.get(whole)
+        return masked(shown, classes, panels, palette=palette, uncertainty_HW=unsure_HW, outline_HW=border)
 
     return picture
+
+
+def _border(source: Any, region: str) -> np.ndarray:
+    """(H, W) the pixels at the border of a region, a line thick enough to be seen when the image is shrunk."""
+    inside, (x, y) = source.outline(region)
+    width, height = source.size(region)
+    padded = np.pad(inside, 1)
+    thick = max(1, round(max(width, height) / SIDE))
+    whole = np.zeros((height, width), bool)
+    there = whole[y : y + inside.shape[0], x : x + inside.shape[1]]
+    there[:] = (padded & ~binary_erosion(padded, iterations=thick))[1:-1, 1:-1]
+    return whole

@@ -349,6 +349,10 @@ class Project:
         regions = self.config.regions
         return "images" if regions is None or not len(self.pool.labeled) else regions.unit
 
+    def noun_of(self, picks: Sequence[Pick]) -> Literal["image", "region"]:
+        """What these picks are."""
+        return "region" if picks and all(self.source.within(pick.id)[1] for pick in picks) else "image"
+
     def _strategy(self, strategy: str | Strategy | None, options: Mapping[str, Any] | None) -> Strategy:
         if isinstance(strategy, Strategy):
             return strategy
@@ -480,18 +484,22 @@ class Project:
     def _known_masks(self, path: Path, classes: tuple[str, ...]) -> KnownMasks:
         """What files of masks are held against."""
         regions = frozenset(item.id for item in self.pool.items if item.region is not None)
-        pending: dict[str, list[str]] = {}
-        for item in (self.pool.items[p] for p in self.pool.pending):
-            if item.id in regions:
-                pending.setdefault(item.path, []).append(item.id)
         known = self._known_images(classes, numbered=path.suffix.lower() == ".json")
         return KnownMasks(
             replace(known, ids=frozenset(known.ids) - regions),
             self._coding(classes) if classes else None,
             regions,
             getattr(self.source, "outline", None),
-            pending,
+            self._waiting_regions(),
         )
+
+    def _waiting_regions(self) -> dict[str, list[str]]:
+        """Image -> its regions that wait for an answer."""
+        waiting: dict[str, list[str]] = {}
+        for item in (self.pool.items[p] for p in self.pool.pending):
+            if item.region is not None:
+                waiting.setdefault(item.path, []).append(item.id)
+        return waiting
 
     def _predictor(self, predictions: str | Path | None) -> Learner | None:
         """The model trained last, or what a file says; None where nothing was trained."""
@@ -506,6 +514,24 @@ class Project:
         """Objects that the model trained last, or a file, finds in these images; {} where nothing was trained."""
         learner = self._predictor(predictions)
         return {} if learner is None else predicted_boxes(learner, self.source, ids)
+
+    def _pictures(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
+        """Gives the picture of an item, with what was predicted and what people drew where there is any."""
+        if self.boxes:
+            return self._boxed(ids, predictions)
+        if not self.masks:
+            return self.image_of
+        from labelwise.mask_pictures import mask_pictures
+
+        return mask_pictures(
+            self.image_of,
+            self.source,
+            self._predictor(predictions),
+            ids,
+            labelled={self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled},
+            classes=self.config.classes,
+            palette=open_images(self.config, self.folder).palette,
+        )
 
     def _boxed(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
         """Pictures with the boxes that were predicted and those that people drew, where there are any."""
@@ -534,10 +560,10 @@ class Project:
         write_gallery(
             out,
             suggested.picks,
-            image_of=self._boxed([pick.id for pick in suggested.picks], predictions) if self.boxes else self.image_of,
-            side=2 * SIDE if self.boxes else None,
+            image_of=self._pictures([pick.id for pick in suggested.picks], predictions),
+            side=2 * SIDE if self.formats else None,
             title=f"{self.folder.resolve().name}: {number}",
-            subtitle=f"{len(suggested)} images chosen by {suggested.strategy}",
+            subtitle=f"{len(suggested)} {self.noun_of(suggested.picks)}s chosen by {suggested.strategy}",
             classes=self.config.classes,
         )
 
@@ -631,7 +657,8 @@ class Project:
     def _answered(
         self, answers: Sequence[Answer], classes: tuple[str, ...], before: Mapping[str, Any]
     ) -> Iterator[Event]:
-        """The answers as events; a skip withdraws an earlier label."""
+        """The answers as events; a skip withdraws an earlier label, that of an image the question for its regions."""
+        waiting = self._waiting_regions()
         task = make_task(self.config.task, classes, self.config.input) if classes else None
         for answer in answers:
             if answer.target is None:
@@ -640,6 +667,7 @@ class Project:
                 yield Skipped(answer.id, answer.reason)
             elif task is not None:
                 yield labeled(task, self.pool, answer)
+                yield from (Cleared(region) for region in waiting.get(answer.id, ()))
 
     def cancel(self) -> int:
         """Drops all unanswered picks; returns how many."""
@@ -796,11 +824,11 @@ class Project:
             warnings=() if tests else ("No image is held out for testing, so nothing says how good the model is.",),
             next_steps=self.next_steps(),
         )
-        if not self.boxes:
+        if not self.formats:
             return write_project_report(state, out, image_of=self.image_of)
         most = shown_of_a_round(max(1, len(picks)))
         ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
-        return write_project_report(state, out, image_of=self._boxed(sorted(ids)), side=2 * SIDE + 8)
+        return write_project_report(state, out, image_of=self._pictures(sorted(ids)), side=2 * SIDE + 8)
 
     def next_steps(self) -> list[str]:
         """Commands that make sense now."""
