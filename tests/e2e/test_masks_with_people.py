@@ -252,6 +252,24 @@ def _truth(source, region: str, *, box: bool = False) -> np.ndarray:
     return _within(source, region, mask)[1 if box else 0]
 
 
+def test_a_coco_file_answers_regions_and_a_whole_mask_answers_them_all(regions):
+    run("export", regions / "picks.json", "-p", regions)
+    data = json.loads((regions / "picks.json").read_text())
+    assert sum(len(image["regions"]) for image in data["images"]) == 6
+    first = data["images"][0]
+    del first["answered"]
+    (regions / "picks.json").write_text(json.dumps(data))
+    done = as_json("import", regions / "picks.json", "-p", regions)
+    # as suggested
+    assert (done["labeled"], done["pending"]) == (len(first["regions"]), 6 - len(first["regions"]))
+    assert set(first["regions"]) <= _labels(regions).keys()
+    image = next(image for image in data["images"][1:])
+    _save(regions / "whole" / image["file_name"], np.zeros((painted.HEIGHT, painted.WIDTH), np.uint8))
+    done = as_json("import", regions / "whole", "-p", regions)
+    assert (done["labeled"], done["pending"]) == (1, 6 - len(first["regions"]) - len(image["regions"]))
+    assert not set(image["regions"]) & set(_labels(regions))
+
+
 def test_one_class_for_each_region(regions):
     lines = (regions / "asked" / "regions.csv").read_text().splitlines()
     assert lines[0] == "id,label"

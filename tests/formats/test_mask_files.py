@@ -17,6 +17,7 @@ from labelwise.formats.coco_masks import (
     check_masks,
     decode_segmentation,
     encode_counts,
+    instances,
     outlines,
     run_lengths,
     write_coco_masks,
@@ -117,6 +118,35 @@ def test_coco(tmp_path, polygons):
     assert isinstance(ring[1]["extra"]["segmentation"], dict)
     assert ring[1]["extra"]["area"] == 28
     assert ring[1]["box"] == [2, 1, 8, 6]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_instances_are_painted_as_a_slow_twin_does(seed):
+    """Pixel by pixel: of the instances that cover it the smallest is seen, the later of two alike, crowds last."""
+    rng = np.random.default_rng(seed)
+    height, width, classes = 7, 9, ("background", "car", "dog")
+    covers, things = [], []
+    for _ in range(rng.integers(0, 7)):
+        cover = np.zeros((height, width), bool)
+        if rng.random() < 0.8:
+            y, x, side = *rng.integers(0, 6, 2), rng.integers(1, 4)
+            cover[y : y + side, x : x + side] = True
+        covers.append(cover)
+        thing = {"class": classes[rng.integers(1, 3)], "extra": {"segmentation": run_lengths(cover)}}
+        things.append(thing | ({"crowd": True} if rng.random() < 0.3 else {}))
+    expected = np.zeros((height, width), np.uint8)
+    seen = np.zeros((height, width), int)
+    for y in range(height):
+        for x in range(width):
+            there = [n for n in range(len(things)) if covers[n][y, x]]
+            if there:
+                best = min(there, key=lambda n: (bool(things[n].get("crowd")), covers[n].sum(), -n))
+                expected[y, x], seen[y, x] = classes.index(things[best]["class"]), best + 1
+    label = {"size": [width, height], "objects": things}
+    np.testing.assert_array_equal(Painter(classes, "background").indices(label), expected)
+    np.testing.assert_array_equal(instances(label), seen)
+    ignored = Painter(classes).indices(label)
+    np.testing.assert_array_equal(ignored == IGNORE, seen == 0)
 
 
 _bits = st.integers(1, 6).flatmap(

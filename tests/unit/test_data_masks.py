@@ -21,6 +21,7 @@ from labelwise.formats.index_png import IGNORE_COLOUR, mask_of
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.formats.voc_masks import NAMES, colours, write_voc_masks
+from labelwise.recipes import find
 from labelwise.targets import IGNORE
 from unpacked import unpacked
 
@@ -152,6 +153,14 @@ def test_boxes_and_masks_in_one_folder_need_a_word(pairs):
         open_source(pairs)
 
 
+def test_a_study_finds_its_task_by_the_masks(pairs):
+    assert find(str(pairs)).recipe.task == "segmentation"
+    write_coco(pairs / "annotations.json", BoxLabels({"a.jpg": {"size": [WIDTH, HEIGHT], "objects": []}}, ("car",)))
+    with pytest.raises(ConfigError, match="say --task"):
+        find(str(pairs))
+    assert find(str(pairs), {"task": "segmentation"}).recipe.task == "segmentation"
+
+
 # ---- VOC ------------------------------------------------------------------------------------------------------------
 
 
@@ -214,6 +223,9 @@ def test_cityscapes_in_train_ids(tmp_path):
     assert any("1 image(s) of test left out" in note for note in source.notes())
     for name, mask in masks[:3]:
         np.testing.assert_array_equal(_indices(source, name), mask)
+    # a city that is trained and tested on is no group
+    _frame(tmp_path, "val", "aachen", 7)
+    assert set(open_source(tmp_path).groups.values()) == {"bochum", "bonn"}
 
 
 def test_cityscapes_in_label_ids_and_instances(tmp_path):

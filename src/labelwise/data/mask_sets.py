@@ -131,8 +131,17 @@ def _open_cityscapes(root: Path, ids: Sequence[str] | None) -> MaskFolder:
     source.objects = objects
     roles: dict[str, Role] = {item: "test" for item in kept if item.startswith(("val/", "test/"))}
     source.roles = roles
-    source.groups = {item: item.split("/")[-2] for item in kept if item.count("/") >= 2}
+    source.groups = _cities(kept)
     return source
+
+
+def _cities(ids: Sequence[str]) -> dict[str, str]:
+    """Cities as groups, as long as each lies in one split: a group is never trained and tested on."""
+    cities = {item: item.split("/")[-2] for item in ids if item.count("/") >= 2}
+    splits: dict[str, set[str]] = {}
+    for item, city in cities.items():
+        splits.setdefault(city, set()).add(item.partition("/")[0])
+    return {item: city for item, city in cities.items() if len(splits[city]) == 1}
 
 
 def _frames_of(masks: Path, frames: Mapping[str, str], tops: set[str]) -> tuple[dict[str, Path], dict[str, Path]]:
