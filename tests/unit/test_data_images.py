@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.data.images import decode, picture, to_array
+from labelwise.data.images import decode, picture, read_size, to_array
 from labelwise.errors import DataError
 
 
@@ -214,3 +214,12 @@ def test_to_array_leaves_the_callers_image_alone():
     image = Image.fromarray(noise(40, 40))
     to_array(image, max_side=10)
     assert image.size == (40, 40)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_size_of_a_png_is_read_without_its_pixels_and_with_its_orientation(tmp_path, turned):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.png", **({"exif": exif} if turned else {}))
+    size = (4, 8) if turned else (8, 4)
+    assert read_size(tmp_path / "a.png") == size == decode(tmp_path / "a.png").shape[1::-1]

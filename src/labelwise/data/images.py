@@ -139,13 +139,21 @@ def read_size(path: str | os.PathLike[str], *, name: str | None = None) -> tuple
     try:
         with _without_pillow_warnings(), Image.open(path, formats=_formats()) as image:
             width, height = image.size
-            turned = _orientation(image) in (5, 6, 7, 8)
+            turned = not _surely_upright(image, path) and _orientation(image) in (5, 6, 7, 8)
     except FileNotFoundError:
         raise DataError(f"{shown}: no such file; was it moved since the folder was read?") from None
     except Exception as error:  # as for decode
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{shown}: its size cannot be read ({reason}); replace the file or leave it out") from None
     return (height, width) if turned else (width, height)
+
+
+def _surely_upright(image: Image.Image, path: str | os.PathLike[str]) -> bool:
+    """Whether a PNG holds none of the chunks that could turn it: to find them, Pillow would decode all its pixels."""
+    if image.format != "PNG":
+        return False
+    content = Path(path).read_bytes()
+    return not any(mark in content for mark in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
 
 
 def _orientation(image: Image.Image) -> int:
