@@ -155,6 +155,19 @@ def test_voc_folders_and_other_orders_of_classes_come_back_too(project):
         np.testing.assert_array_equal(_labels(project)[name], _scene(name)[1])
 
 
+def test_a_background_that_the_project_does_not_have_is_what_nobody_drew(project):
+    mask = np.zeros((painted.HEIGHT, painted.WIDTH), np.uint8)
+    mask[3:6, 4:9] = 1
+    write_voc_masks(project / "voc", [(NAMES[0], mask)], MaskCoding(("background", "disc", "never used")))
+    assert as_json("import", project / "voc", "-p", project)["labeled"] == 1
+    label = _labels(project)[NAMES[0]]
+    np.testing.assert_array_equal(label != IGNORE, mask == 1)
+    assert set(label[mask == 1].tolist()) == {painted.CLASSES.index("disc")}
+    write_coco_masks(project / "back.json", [(NAMES[1], mask)], ("background", "disc", "never used"))
+    assert as_json("import", project / "back.json", "-p", project)["labeled"] == 1
+    np.testing.assert_array_equal(_labels(project)[NAMES[1]], label)
+
+
 def test_a_set_with_masks_becomes_a_project(tmp_path):
     _draw(tmp_path / "data" / "images")
     write_masks(tmp_path / "data", [(name, _scene(name)[1]) for name in NAMES[:5]], MaskCoding(painted.CLASSES))
@@ -343,6 +356,7 @@ def test_masks_that_are_refused_leave_the_project_as_it_was(project):
     assert "cannot be read as PNG" in message("a/001.png", (bad / NAMES[0]).read_bytes()[:60])
     assert "is no PNG: masks need a lossless format" in message("a/001.jpg", np.zeros((24, 32, 3), np.uint8))
     (bad / "classes.txt").write_text("ground\ncross\ndisc\nsqare\n")
+    _save(bad / NAMES[0], np.full_like(good, 3))
     assert "did you mean 'square'" in refused("import", bad, "-p", project)
     assert "yolo is a format of boxes" in refused("import", bad, "--format", "yolo", "-p", project)
     assert "is a single file" in refused("import", project / "images" / NAMES[0], "-p", project)
@@ -366,7 +380,7 @@ def test_coco_that_is_refused(project):
     assert "run lengths do not decode" in message({"size": [24, 32], "counts": "?"})
     assert "the mask has 16 x 12 pixels, and 'a/000.png' has 32 x 24" in message(square, width=16, height=12)
     assert "none of the project's 12 images" in message(square, file_name="z.png")
-    text = (project / "bad.json").read_text().replace('"disc"', '"dics"')
+    text = (project / "bad.json").read_text().replace('"disc"', '"dics"').replace("z.png", NAMES[0])
     (project / "bad.json").write_text(text)
     assert "did you mean 'disc'" in refused("import", project / "bad.json", "-p", project)
     assert _labels(project) == {}

@@ -18,7 +18,7 @@ import numpy as np
 from labelwise.errors import FormatError, unknown
 from labelwise.formats.box_answers import answer_of
 from labelwise.formats.coco import read_coco
-from labelwise.formats.coco_masks import Painter, check_masks
+from labelwise.formats.coco_masks import BACKGROUND, Painter, check_masks
 from labelwise.formats.detections import KnownImages
 from labelwise.formats.index_png import mask_text
 from labelwise.formats.json_file import read_json
@@ -29,6 +29,8 @@ from labelwise.formats.voc_masks import MASKS as VOC_MASKS
 from labelwise.oracle import Answer
 from labelwise.targets import IGNORE
 
+#: what tools call the pixels that nobody has drawn
+_BACKGROUNDS = (BACKGROUND, "_background_")
 _FALSE = (False, 0, "0", "false", "False")
 
 #: gives the pixels of a region in its bounding box, and (x, y) of that in the image
@@ -109,7 +111,7 @@ def _of_folder(folder: Path, known: KnownMasks) -> LabelTable:
         item = _item(file.relative_to(place).with_suffix("").as_posix(), repr(str(file)), known)
         if (other := seen.setdefault(item, file)) != file:
             raise FormatError(f"{item!r} has two masks, {str(other)!r} and {str(file)!r}: delete one of them")
-        indices_HW = _aligned(coding.read(file), coding, classes)
+        indices_HW = _aligned(coding.read(file), coding, classes, repr(str(file)))
         found = _answers(item, indices_HW, repr(str(file)), known)
         answers += found
         rows += [row] * len(found)
@@ -131,17 +133,19 @@ def _coding(folder: Path, known: KnownMasks) -> tuple[MaskCoding, tuple[str, ...
         coding = own or known.coding
         assert coding is not None
         return coding, coding.classes
-    if strange := [name for name in own.classes if name not in known.coding.classes]:
-        raise unknown(f"class in {str(folder)!r}", strange[0], known.coding.classes, error=FormatError)
     if own.palette is None and own.classes == known.coding.classes:
         own = MaskCoding(own.classes, own.codes, known.coding.palette)
     return own, known.coding.classes
 
 
-def _aligned(indices_HW: np.ndarray, coding: MaskCoding, classes: Sequence[str]) -> np.ndarray:
-    """Class indices in the project's order."""
+def _aligned(indices_HW: np.ndarray, coding: MaskCoding, classes: Sequence[str], where: str) -> np.ndarray:
+    """Class indices in the project's order; the background of a project that has none is what nobody has drawn."""
+    index_of = dict.fromkeys(_BACKGROUNDS, IGNORE) | {name: n for n, name in enumerate(classes)}
     table = np.full(256, IGNORE, np.uint8)
-    table[: len(coding.classes)] = [list(classes).index(name) for name in coding.classes]
+    for n in np.unique(indices_HW[indices_HW != IGNORE]).tolist():
+        if (name := coding.classes[n]) not in index_of:
+            raise unknown(f"class in {where}", name, classes, error=FormatError)
+        table[n] = index_of[name]
     aligned_HW: np.ndarray = table[indices_HW]
     return aligned_HW
 
@@ -172,8 +176,6 @@ def _item(name: str, where: str, known: KnownMasks) -> str:
 def _of_coco(shown: str, known: KnownMasks) -> LabelTable:
     found = read_coco(shown)
     classes = known.images.classes
-    if strange := [name for name in found.classes if classes and name not in classes]:
-        raise unknown(f"category in {shown!r}", strange[0], classes, error=FormatError)
     answered = {
         name: (row, label)
         for row, (name, label) in enumerate(found.labels.items(), 1)
@@ -190,11 +192,20 @@ def _of_coco(shown: str, known: KnownMasks) -> LabelTable:
             rows.append(row)
             continue
         check_masks(label, where)
+        label = _known_objects(label, classes, where)
         parts = _answers(item, painter.indices(label), where, known, cost=marks.cost)
         answers += parts
         rows += [row] * len(parts)
         unanswered += not parts
     return LabelTable(shown, tuple(answers), tuple(rows), unanswered, "image", painter.classes)
+
+
+def _known_objects(label: Mapping[str, Any], classes: Sequence[str], where: str) -> Mapping[str, Any]:
+    """The objects of the project's classes; a background that it does not have is what nobody has drawn."""
+    names = [thing["class"] for thing in label["objects"]]
+    if strange := [name for name in names if classes and name not in (*classes, *_BACKGROUNDS)]:
+        raise unknown(f"category in {where}", strange[0], classes, error=FormatError)
+    return {**label, "objects": [thing for thing in label["objects"] if not classes or thing["class"] in classes]}
 
 
 # ---- classes of regions ---------------------------------------------------------------------------------------------
