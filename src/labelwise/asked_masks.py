@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -39,13 +39,6 @@ SUGGESTED, REGIONS, LISTING, TABLE = "suggested", "regions", "asked.json", "regi
 _CHUNK = 4
 
 
-class Outlined(Protocol):
-    """A source that knows the pixels of a region."""
-
-    def outline(self, item_id: str) -> tuple[np.ndarray, tuple[int, int]]:
-        """Bool mask of a region in its bounding box, and (x, y) of the box in the image."""
-
-
 @dataclass(frozen=True)
 class Asked:
     """What is asked, image by image.
@@ -69,14 +62,6 @@ class Asked:
             found[self.source.within(pick.id)[0]].append(pick)
         return dict(found)
 
-    def outline(self, pick: Pick) -> tuple[np.ndarray, tuple[int, int]]:
-        """The pixels of a region in its bounding box, and where that lies."""
-        source: Any = self.source
-        while not hasattr(source, "outline"):
-            source = source.source
-        outlined: Outlined = source
-        return outlined.outline(pick.id)
-
     def suggestions(self) -> Iterator[tuple[str, np.ndarray]]:
         """The model's mask of each image; of asked regions only their pixels, so that nothing else comes back."""
         for image, picks in self.images().items():
@@ -88,7 +73,7 @@ class Asked:
                 continue
             part_HW = np.full_like(mask_HW, IGNORE)
             for pick in picks:
-                inside, (x, y) = self.outline(pick)
+                inside, (x, y) = self.source.outline(pick.id)
                 window = np.s_[y : y + inside.shape[0], x : x + inside.shape[1]]
                 part_HW[window][inside] = mask_HW[window][inside]
             yield image, part_HW
@@ -166,7 +151,7 @@ def _entry(asked: Asked, pick: Pick, out: Path) -> dict[str, Any]:
         entry["suggested"] = f"{SUGGESTED}/{stem(image)}.png"
     if region is None:
         return entry
-    inside, (x, y) = asked.outline(pick)
+    inside, (x, y) = asked.source.outline(pick.id)
     file = out / REGIONS / f"{pick.id}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, encode_mask(np.where(inside, 255, 0).astype(np.uint8)))

@@ -489,7 +489,7 @@ class Project:
             replace(known, ids=frozenset(known.ids) - regions),
             self._coding(classes) if classes else None,
             regions,
-            getattr(self.source, "outline", None),
+            self.source.outline,
             self._waiting_regions(),
         )
 

@@ -83,6 +83,13 @@ class Source(ABC):
         """What labelling each of these items will probably cost in this unit; None where nothing is known of it."""
         return None
 
+    def outline(self, item_id: str) -> tuple[np.ndarray, tuple[int, int]]:
+        """Bool pixels of a region in its bounding box, and (x, y) of that in the image; of a whole image all."""
+        import numpy as np
+
+        width, height = self.size(item_id)
+        return np.ones((height, width), bool), (0, 0)
+
     def instances(self, item_id: str) -> np.ndarray | None:
         """(H, W) which object each pixel of an image belongs to, where the data say so; any integers."""
         return None

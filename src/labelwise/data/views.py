@@ -113,6 +113,10 @@ class View(Source):
         """As the original."""
         return self.source.within(item_id)
 
+    def outline(self, item_id: str) -> tuple[np.ndarray, tuple[int, int]]:
+        """As the original."""
+        return self.source.outline(item_id)
+
     def instances(self, item_id: str) -> np.ndarray | None:
         """As the original."""
         return self.source.instances(item_id)
