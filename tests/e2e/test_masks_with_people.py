@@ -315,6 +315,15 @@ def test_what_regions_refuse(regions):
     outside = np.zeros((painted.HEIGHT, painted.WIDTH), np.uint8)
     outside[0, 0] = IGNORE
     assert "outside the asked regions of the image have a class" in message(image, outside)
+    # one pixel too many, in the box of an asked region and in none of them
+    asked, boxes = (np.zeros((painted.HEIGHT, painted.WIDTH), bool) for _ in range(2))
+    for region in (other["id"] for other in _asked(regions / "asked") if source.within(other["id"])[0] == image):
+        inside, (x, y) = source.outline(region)
+        asked[y : y + inside.shape[0], x : x + inside.shape[1]] |= inside
+        boxes[y : y + inside.shape[0], x : x + inside.shape[1]] = True
+    one = np.where(asked, 1, IGNORE).astype(np.uint8)
+    one[tuple(np.argwhere(boxes & ~asked)[0])] = 1
+    assert ": 1 pixel(s) outside the asked regions of the image have a class" in message(image, one)
     (regions / "bad.csv").write_text(f"id,label\n{image},disc\n")
     assert "row 2: " in (line := refused("import", regions / "bad.csv", "-p", regions))
     assert "is a whole image, and one class is the answer for a region only" in line
