@@ -23,7 +23,7 @@ from labelwise.learners.features import FeatureSource
 from labelwise.oracle import HeldBack
 from labelwise.plan import Offer
 from labelwise.rng import generator
-from labelwise.signals.base import Signal
+from labelwise.signals.base import Probe, Signal
 from labelwise.strategies import STRATEGIES
 from labelwise.strategy import Budget, Collected, Query, Rows, Selection, Step, Strategy, run_steps
 from labelwise.tasks import TASKS
@@ -131,7 +131,7 @@ def _learner(task: str, auxiliaries: tuple[Auxiliary, ...]) -> Learner:
 def _collected(task: str, auxiliaries: tuple[Auxiliary, ...], signal: Signal) -> Tensor | Rows:
     """Rows of all items, collected once: (N, ...), or of different lengths."""
     world = WORLDS[task]()
-    view = world.view(world.source, labels=False)
+    view = world.view(world.source, labels=isinstance(signal, Probe) and signal.reads_targets)
     data = world.data(world.source, world.source.ids[:20], reference=world.source.ids[POOL:])
     if signal.of == "frozen":
         table = world.frozen.collect(view, frozenset({signal}))
