@@ -105,6 +105,26 @@ def test_what_ran_is_found_again(study):
     assert [run.rounds for run in again.runs] == [run.rounds for run in found.runs]
 
 
+def test_seeds_in_processes_of_their_own_give_the_same_study(study, tmp_path):
+    found, _ = study
+    recipe, heard = _recipe(strategies=RECIPE["strategies"][:2]), []
+    opened = _opened(recipe)
+    told = {"on_run": lambda *what: heard.append(what), "on_round": lambda *what: heard.append(what[:2])}
+    apart = Comparison(recipe, opened, tmp_path, workers=2, **told).run()
+    alone = {(run.strategy, run.seed): run.rounds for run in found.runs}
+    for run in apart.runs:
+        assert [r.picked for r in run.rounds] == [r.picked for r in alone[run.strategy, run.seed]]
+        assert [r.metrics for r in run.rounds] == [r.metrics for r in alone[run.strategy, run.seed]]
+    labels = [run.strategy for run in apart.runs[:2]]
+    assert sorted(what for what in heard if len(what) == 3) == sorted(
+        (name, seed, False) for name in labels for seed in (0, 1)
+    )
+    assert sum(len(what) == 2 for what in heard) == 12
+    own = _recipe(strategies=["random"], start=None)
+    with pytest.raises(ConfigError, match="cannot be given to other processes"):
+        Comparison(own, opened, tmp_path / "own", make=lambda task: tiny.torch_learner(task), workers=2).run()
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
