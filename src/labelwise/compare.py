@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +18,17 @@ from labelwise.errors import ConfigError, DataError
 from labelwise.learner import Progress, silent
 from labelwise.learner import View as Images
 from labelwise.learners.pretraining import Pretraining, pretrain
+from labelwise.mistakes import last_mistakes
 from labelwise.oracle import HeldBack
 from labelwise.plan import Offer
-from labelwise.pool import Event, Queried
-from labelwise.report.records import RoundRecord, RunRecord, Study, write_study
-from labelwise.rng import digest, generator
+from labelwise.report.records import Mistakes, RoundRecord, RunRecord, Study, write_study
+from labelwise.rng import digest
+from labelwise.seed_processes import run_apart
 from labelwise.store import Store
-from labelwise.strategies import COLD_START
 from labelwise.strategy import Budget
-from labelwise.study_data import SeededData, describe_pool, images_of, labels_of, open_labelled, paid, registration
+from labelwise.study_data import SeededData, describe_pool, images_of, labels_of, open_labelled, registration
 from labelwise.study_settings import environment, study_settings, study_warnings
+from labelwise.study_start import begin, starter
 
 if TYPE_CHECKING:
     from labelwise.data.source import Source
@@ -63,6 +64,7 @@ class Comparison:
         progress: told on long work.
         on_round: told after each round.
         on_run: told when a run is done.
+        workers: seeds that run at once, each in a process of its own; the results are the same.
     """
 
     recipe: RecipeConfig
@@ -72,6 +74,7 @@ class Comparison:
     progress: Progress = silent
     on_round: OnRound = _unheard
     on_run: OnRun = _not_heard
+    workers: int = 1
 
     def __post_init__(self) -> None:
         recipe, maps = self.recipe, self.folder / "shared" / "regions"
@@ -87,16 +90,25 @@ class Comparison:
         """
         self.check()
         write_recipe(self.recipe, self.folder)
+        if self.workers > 1:
+            run_apart(self, min(self.workers, len(self.recipe.seeds)))
+        # told already, run by run
+        heard = self if self.workers == 1 else replace(self, on_run=_not_heard)
         runs: list[RunRecord] = []
         for seed in self.recipe.seeds:
-            for index in range(len(self.recipe.strategies)):
-                runs.append(self._run(index, seed))
+            for run in heard.run_seed(seed):
+                runs.append(run)
                 write_study(self.study(runs), self.folder / "study.json")
-            self._setting(seed).cache.prune(set())
         full = self._full() if self.recipe.full else None
         study = self.study(runs, full)
         write_study(study, self.folder / "study.json")
         return study
+
+    def run_seed(self, seed: int) -> Iterator[RunRecord]:
+        """Every strategy with one seed, one after another."""
+        for index in range(len(self.recipe.strategies)):
+            yield self._run(index, seed)
+        self._setting(seed).cache.prune(set())
 
     # ---- one run ----------------------------------------------------------------------------------------------------
 
@@ -112,7 +124,7 @@ class Comparison:
             with store.lock():
                 setting = self._setting(seed, self._pretrained(seed))
                 campaign = Campaign(store, setting, progress=self.progress)
-                self._begin(campaign, config, seed)
+                begin(campaign, self.recipe, config, seed)
                 strategies = [make_strategy(c) for c in self.recipe.strategies]
                 companions = [s for s in strategies[index + 1 :] if not s.auxiliaries()]
                 for record in campaign.rounds(
@@ -124,43 +136,21 @@ class Comparison:
                 ):
                     self.on_round(label, seed, record)
         rounds = [RoundRecord.from_json(record) for record in store.rounds() if record["round"] <= self.recipe.rounds]
+        found = self._mistakes(store, config, seed, rounds[-1]) if rounds else None
         store.close()
         self.on_run(label, seed, finished)
-        return RunRecord(strategy=label, seed=seed, rounds=rounds)
+        return RunRecord(strategy=label, seed=seed, rounds=rounds, mistakes=found)
 
-    def _begin(self, campaign: Campaign, config: StrategyConfig, seed: int) -> None:
-        """The items, the test labels and the initial set; paired: the same for every strategy of a seed."""
-        source, task = campaign.setting.source, campaign.setting.task
-        if not len(campaign.pool):
-            campaign.store.append(registration(source, task))
-            campaign.pool = campaign.store.pool()
-        if len(campaign.pool.labeled) or len(campaign.pool.pending):
-            return
-        start = self._start(config)
-        if start is None:
-            free = campaign.pool.candidates
-            chosen = generator(seed, "initial").choice(free, self.recipe.initial, replace=False)
-            ids = [campaign.pool.ids[p] for p in chosen]
-        else:
-            strategy = make_strategy(start)
-            if not strategy.cold:
-                campaign.begin()
-            ids = [pick.id for pick in campaign.choose(strategy, Budget(self.recipe.initial)).picks]
-        # one transaction, so that a killed start leaves no half of an initial set
-        events: list[Event] = [Queried(item, -1, rank, strategy="initial") for rank, item in enumerate(ids)]
-        events += [paid(source, task, item) for item in ids]
-        campaign.write(events)
+    def _mistakes(self, store: Store, config: StrategyConfig, seed: int, last: RoundRecord) -> Mistakes | None:
+        """What the last model of a finished run gets wrong; a map of the first seed's only."""
+        if last.picked:
+            return None
 
-    def _start(self, config: StrategyConfig) -> StrategyConfig | None:
-        """What chooses a strategy's initial set; None: at random, by the stream that all runs of a seed share."""
-        start = self.recipe.start
-        if start is None or start.name != "own":
-            return start
-        own = make_strategy(config)
-        if own.cold or (own.untrained and self.recipe.pretrain is not None):
-            return config
-        # one that needs labels starts as it would with people, or as the recipe says
-        return StrategyConfig(name=start.options.get("otherwise", COLD_START))
+        def campaign() -> Campaign:
+            return Campaign(store, self._setting(seed, self._pretrained(seed)), progress=self.progress)
+
+        folder, first = self._run_folder(config, seed), seed == self.recipe.seeds[0]
+        return last_mistakes(folder, last, campaign, make_strategy(config), mapped=first)
 
     def _run_folder(self, config: StrategyConfig, seed: int) -> Path:
         return self.folder / "runs" / f"{config.name}-{self._digest(config)[:10]}" / f"seed-{seed}"
@@ -255,7 +245,7 @@ class Comparison:
         if len(set(labels)) < len(labels):
             raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
         for config in recipe.strategies:
-            chooser = self._start(config)
+            chooser = starter(recipe, config)
             if chooser is None or make_strategy(chooser).cold or chooser == config:
                 continue
             raise ConfigError(f"start: {chooser.name!r} needs labels: let random or kmeans choose the initial set")

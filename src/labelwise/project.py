@@ -33,7 +33,7 @@ from labelwise.data.open import open_in, task_of
 from labelwise.data.remembered import Remembered
 from labelwise.data.source import Source
 from labelwise.data.views import View as Relabelled
-from labelwise.errors import ConfigError, DataError, FormatError, PoolError, StateError
+from labelwise.errors import ConfigError, DataError, FormatError, LabelwiseError, PoolError, StateError
 from labelwise.formats.box_answers import read_box_answers
 from labelwise.formats.coco_results import read_found_boxes
 from labelwise.formats.detections import KnownImages
@@ -49,7 +49,7 @@ from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
 from labelwise.oracle import Answer, Pick, Request
 from labelwise.pool import Added, Cleared, Event, Labeled, Pool, Skipped, added
-from labelwise.report.records import RoundRecord
+from labelwise.report.records import Mistakes, RoundRecord
 from labelwise.signals.base import Signal, SignalTable
 from labelwise.store import Store
 from labelwise.strategies import COLD_START
@@ -808,6 +808,9 @@ class Project:
         named = self.config.classes
         task = make_task(self.config.task, named, self.config.input) if named else None
         tests = len(self.pool.with_role("test"))
+        untested = "" if tests else "No image is held out for testing, so nothing says how good the model is."
+        one_class = tests > 0 and task is not None and "per_image" in task.provides
+        found, blind = self._mistakes() if one_class else (None, "")
         state = ProjectState(
             name=self.folder.resolve().name,
             task=self.config.task,
@@ -821,14 +824,28 @@ class Project:
             measured_on=f"{tests} labelled test images" if tests else "",
             settings=self.config.model_dump(mode="json"),
             environment=environment(),
-            warnings=() if tests else ("No image is held out for testing, so nothing says how good the model is.",),
+            warnings=[line for line in (untested, blind) if line],
             next_steps=self.next_steps(),
+            mistakes=found,
         )
         if not self.formats:
             return write_project_report(state, out, image_of=self.image_of)
         most = shown_of_a_round(max(1, len(picks)))
         ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
         return write_project_report(state, out, image_of=self._pictures(sorted(ids)), side=2 * SIDE + 8)
+
+    def _mistakes(self) -> tuple[Mistakes | None, str]:
+        """What the model trained last gets wrong on the test images, or why that cannot be said."""
+        from labelwise.mistakes import mistakes
+
+        if not any((self.state / "fits").glob("*/fit.json")):
+            return None, ""
+        try:
+            campaign = self.campaign()
+            self._last_fit(campaign, make_strategy(self.config.strategy))
+            return mistakes(campaign), ""
+        except LabelwiseError as error:  # a page about the rest is better than none
+            return None, f"What is taken for what cannot be said: {error}"
 
     def next_steps(self) -> list[str]:
         """Commands that make sense now."""

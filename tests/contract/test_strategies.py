@@ -24,7 +24,7 @@ from labelwise.learners.features import FeatureSource
 from labelwise.oracle import HeldBack
 from labelwise.plan import Offer
 from labelwise.rng import generator
-from labelwise.signals.base import Signal
+from labelwise.signals.base import Probe, Signal
 from labelwise.strategies import STRATEGIES
 from labelwise.strategy import Budget, Collected, Query, Rows, Selection, Step, Strategy, run_steps
 from labelwise.tasks import TASKS
@@ -142,7 +142,8 @@ def _learner(task: str, auxiliaries: tuple[Auxiliary, ...]) -> Learner:
 def _collected(task: str, auxiliaries: tuple[Auxiliary, ...], signal: Signal) -> Tensor | Rows:
     """Rows of all items, collected once: (N, ...), or of different lengths."""
     world = WORLDS[task]()
-    view = world.view(world.source, labels="loss" in signal.fields)
+    told = "loss" in signal.fields or (isinstance(signal, Probe) and signal.reads_targets)
+    view = world.view(world.source, labels=told)
     data = world.data(world.source, world.source.ids[:20], reference=world.source.ids[POOL:])
     if signal.of == "frozen":
         table = world.frozen.collect(view, frozenset({signal}))

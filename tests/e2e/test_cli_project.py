@@ -319,6 +319,10 @@ def test_fit_and_evaluate_on_held_out_images(truth: dict[str, str], tmp_path: Pa
     page = Path(as_json("report", "--project", "p")["report"])
     assert page == (tmp_path / "p" / "report.html").resolve()
     assert "accuracy" in page.read_text()
+    assert "What is taken for what" in page.read_text()
+    assert "How the model sees the test images" in page.read_text()
+    (next((tmp_path / "p" / ".labelwise" / "fits").glob("*")) / "weights.safetensors").write_bytes(b"")
+    assert "What is taken for what cannot be said" in Path(as_json("report", "--project", "p")["report"]).read_text()
 
 
 def test_without_test_images_it_says_so(project: dict[str, str], tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ def test_round_0_of_a_comparison_reads_the_pool_once_for_all_strategies(tmp_path
     candidates = 60 - 10
     tests = 1 + 4  # round 0 is trained and tested once, the last round once for each strategy
     read = math.ceil(candidates / BATCH) + 4 * math.ceil(PICKS / BATCH) + tests * math.ceil(20 / BATCH)
+    # for the pictures of a report each last model is shown the test images, and these with the picks
+    read += 4 * math.ceil(20 / BATCH) + 4 * math.ceil((20 + PICKS) / BATCH)
     # each fresh net is shown one batch of zeros, to check its output
     zeros = tiny.SEEN.images.pop(torch.zeros(1, tiny.SIDE, tiny.SIDE).numpy().tobytes(), 0)
     assert zeros % 2 == 0

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import tiny
+from labelwise.errors import ConfigError
 from labelwise.learners.passes import changed_view, dropout_mask, dropped, one_pass
 from labelwise.rng import torch_generator
 from labelwise.signals import Dropout, Members, Views
 from labelwise.signals.draws import DrawUncertainty
+from labelwise.strategies import STRATEGIES
 from labelwise.task import Batch, Outputs
 
 MEASURES = ("bald", "mean_std", "variation_ratio", "predictive_entropy", "predictive_variance")
@@ -111,24 +113,36 @@ def _batch(learner) -> Batch:
 def _by_hand(learner, passes, seed: int) -> list[np.ndarray]:
     """Probabilities of each pass with the net's layers called one by one."""
     net, images = learner.networks.nets[0], _batch(learner).images
-    found = []
-    for draw in range(passes.draws):
+    found, of_members = [], isinstance(passes, Members)
+    masks = passes.dropout if of_members else passes
+    for draw in range(passes.count(2)):
         with torch.inference_mode():
-            if isinstance(passes, Members):
-                found.append(learner.networks.nets[draw % 2](images).softmax(1).numpy())
+            if of_members:
+                net = learner.networks.nets[draw % 2]
+            if masks is None:
+                found.append(net(images).softmax(1).numpy())
                 continue
             maps = net.conv(images)
-            if "conv" in passes.after:
-                maps = maps * dropout_mask(maps, passes.p, torch_generator(seed, "dropout", draw, "conv"))
+            if "conv" in masks.after:
+                maps = maps * dropout_mask(maps, masks.p, torch_generator(seed, "dropout", draw, "conv"))
             hidden = torch.relu(net.hidden(net.pool(torch.relu(net.norm(maps))).flatten(1)))
-            if not passes.after:
+            if not masks.after:
                 hidden = hidden * dropout_mask(hidden, 0.5, torch_generator(seed, "dropout", draw, "drop"))
             found.append(net.head(hidden).softmax(1).numpy())
     return found
 
 
 @pytest.mark.parametrize(
-    "passes", [Dropout(draws=5), Dropout(draws=3, p=0.4, after=("conv",)), Members(draws=4)], ids=repr
+    "passes",
+    [
+        Dropout(draws=5),
+        Dropout(draws=3, p=0.4, after=("conv",)),
+        Members(),
+        Members(draws=3),
+        Members(draws=3, dropout=Dropout()),
+        Members(draws=2, dropout=Dropout(p=0.4, after=("conv",))),
+    ],
+    ids=repr,
 )
 def test_a_learner_against_passes_by_hand(passes, learner):
     draws = _by_hand(learner, passes, 11)
@@ -137,6 +151,21 @@ def test_a_learner_against_passes_by_hand(passes, learner):
     for signal in signals:
         expected = [slow(signal.measure, [draw[n].tolist() for draw in draws], True) for n in range(30)]
         np.testing.assert_allclose(table[signal], expected, rtol=1e-3, atol=2e-6)
+
+
+def test_every_member_is_drawn_as_often_as_the_others():
+    assert [Members().count(members) for members in (1, 3)] == [1, 3]
+    assert Members(draws=16, dropout=Dropout()).count(4) == 64
+    assert Dropout(draws=7).count(4) == Views(draws=7).count(4) == 7
+    strategy = STRATEGIES.create("variation_ratio", source={"kind": "members", "dropout": {"p": 0.2}}, passes=5)
+    assert strategy.signal.passes == Members(draws=5, dropout=Dropout(p=0.2))
+    for wrong, message in (
+        ({"q": 0.2}, "unknown option of 'dropout' passes 'q'"),
+        ({"kind": "views"}, "dropout must describe masks"),
+        (3, "dropout must describe masks"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            STRATEGIES.create("variation_ratio", source={"kind": "members", "dropout": wrong})
 
 
 def test_masks():

@@ -19,10 +19,13 @@ from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.learner import Auxiliary, LearnerData, Phase
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import TrainingStep
+from labelwise.oracle import HeldBack
 from labelwise.signals import Embedding, HeadOutput, Logits, Probs
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.passes import Dropout, Members
 from labelwise.signals.probes import LossSlope
+from labelwise.strategies import STRATEGIES
+from labelwise.strategy import Budget
 
 SOURCE = tiny.digits(60)
 LABELED = SOURCE.ids[:22]
@@ -334,6 +337,43 @@ def test_members_are_trained_each_by_itself_and_averaged():
     np.testing.assert_allclose(_rows(ensemble), mean.numpy(), rtol=1e-6)
     disagreement = _rows(ensemble, DrawUncertainty("predictive_variance", Members(draws=3)))
     assert (disagreement > 0).all()
+
+
+def test_an_ensemble_is_measured_as_one_and_as_the_mean_of_its_members():
+    ensemble = _fit(tiny.torch_learner(members=3))
+    labels = [int(SOURCE.truth[item]) for item in POOL]
+    found = ensemble.evaluate(tiny.view(SOURCE, POOL))
+    batch = ensemble.task.batch(ensemble.task.input.prepare_batch(SOURCE.batch(POOL)), None, train=False)
+    with torch.inference_mode():
+        said = [net(batch.images).softmax(1) for net in ensemble.networks.nets]
+    own = [np.mean(probs.argmax(1).numpy() == labels) for probs in said]
+    assert found["accuracy_of_members"] == pytest.approx(np.mean(own))
+    assert found["accuracy"] == pytest.approx(np.mean(sum(said).argmax(1).numpy() == labels))
+    assert "accuracy_of_members" not in _fit().evaluate(tiny.view(SOURCE, POOL))
+    assert ensemble.evaluate(tiny.view(SOURCE, ())) == {}
+
+
+def test_all_members_of_an_ensemble_are_trained_on_the_same_picks(tmp_path):
+    """One budget, whatever the number of members: no label is bought by one of them alone."""
+    seen = {1: [], 3: []}
+    for members, batches in seen.items():
+
+        class Noting(tiny.TinyNet):
+            def forward(self, images, batches=batches):
+                if self.training:
+                    batches.append(frozenset(image.numpy().tobytes() for image in images))
+                return super().forward(images)
+
+        phases = [Phase(epochs=1, batch_size=64)]
+        learner = tiny.torch_learner(model=Noting, members=members, phases=phases)
+        source = tiny.digits(60, test=10)
+        campaign = tiny.campaign(tmp_path / str(members), source, learner, labeled=source.ids[:10], truth=source.truth)
+        strategy = STRATEGIES.create("bald", source="members" if members > 1 else "dropout")
+        records = list(campaign.rounds(strategy, HeldBack(source.truth), Budget(5), count=2))
+        assert [record.labels for record in records] == [10, 15, 20]
+        assert [len(batch) for batch in batches] == [n for n in (10, 15, 20) for _ in range(members)]
+    for first in range(0, 9, 3):
+        assert len(set(seen[3][first : first + 3])) == 1
 
 
 def test_drawing_members_of_a_single_model_is_refused():

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.oracle import Pick
-from labelwise.report import html
+from labelwise.report import renderings
 from labelwise.report.checklist import checklist
 from labelwise.report.curves import Look, class_balance, learning_curves, spread, write_curves
 from labelwise.report.gallery import write_gallery
@@ -120,8 +120,8 @@ def digit(item_id):
 def _small_pictures(request, monkeypatch):
     """Pages with pictures of few pixels: the tests look at words, people look at the pictures."""
     if request.node.name != "test_whole":
-        looks = {name: dataclasses.replace(look, dpi=30) for name, look in html.LOOKS.items()}
-        monkeypatch.setattr(html, "LOOKS", looks)
+        looks = {name: dataclasses.replace(look, dpi=30) for name, look in renderings.LOOKS.items()}
+        monkeypatch.setattr(renderings, "LOOKS", looks)
 
 
 NASTY = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,6 +54,10 @@ TestShare = Annotated[
 ]
 Download = Annotated[bool, options.flag("--download", help="Fetch a torchvision data set that is not there.")]
 NoFull = Annotated[bool, options.flag("--no-full", help="Do not train on all labels for the line of what is possible.")]
+Workers = Annotated[
+    int,
+    typer.Option("--workers", metavar="N", min=1, help="Seeds that run at once, each in a process of its own."),
+]
 Out = Annotated[
     Path | None, _option("--out", "-o", metavar="DIR", about="Folder of the study. [dim]default: runs/NAME[/]")
 ]
@@ -77,6 +80,7 @@ def compare(
     data_root: options.DataRoot = None,
     download: Download = False,
     no_full: NoFull = False,
+    workers: Workers = 1,
     out: Out = None,
     json: options.Json = False,
 ) -> None:
@@ -104,7 +108,7 @@ def compare(
         _compare_sizes(plan.recipe, source, folder, json=json)
         return
     recipe = sized(plan.recipe, source) if plan.sizes else plan.recipe
-    study = run(recipe, source, folder, announce=lambda: _announce(recipe, source, chosen=plan.sizes))
+    study = run(recipe, source, folder, workers=workers, chosen=plan.sizes)
     written = studies.write(study, folder, source)
     if json:
         assert written.summary is not None
@@ -114,7 +118,7 @@ def compare(
 
 
 def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
-    """What is going to happen, before it takes long."""
+    """What is going to happen, before it takes long; ``source`` holds the data of the first seed."""
     pool = sum(source.roles.get(item, "pool") == "pool" for item in source.ids)
     tests = sum(source.roles.get(item) == "test" for item in source.ids)
     names = ", ".join(strategy.label for strategy in recipe.strategies)
@@ -126,24 +130,25 @@ def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
         console.err("sizes were chosen by the data: --initial, --batch and --rounds change them")
 
 
-def run(recipe: RecipeConfig, source: Source, folder: Path, *, announce: Callable[[], None] = lambda: None) -> Study:
+def run(recipe: RecipeConfig, source: Source, folder: Path, *, workers: int = 1, chosen: bool = False) -> Study:
     """Runs a study, showing how far it is.
 
     Args:
         recipe: what to run.
         source: the labelled data.
         folder: where it runs.
-        announce: called when it is sure that the study can run.
+        workers: seeds that run at once.
+        chosen: whether the data chose the sizes; it is said.
     """
     from labelwise.compare import Comparison
 
     with StudyProgress(len(recipe.strategies) * len(recipe.seeds), recipe.rounds) as progress:
         comparison = Comparison(
-            recipe, source, folder, progress=progress, on_round=progress.on_round, on_run=progress.on_run
+            recipe, source, folder, None, progress, progress.on_round, progress.on_run, workers=workers
         )
         comparison.check()
         progress.primary = comparison.primary
-        announce()
+        _announce(recipe, comparison.data.of(recipe.seeds[0]), chosen=chosen)
         return comparison.run()
 
 

@@ -98,12 +98,14 @@ class Collector:
         states: what each probe prepared.
         draw: makes a stochastic pass.
         role: of the items, for probes.
+        members: networks that passes may be drawn from.
     """
 
     signals: frozenset[Signal]
     draw: DrawPass
     states: Mapping[Signal, Any] = field(default_factory=dict)
     role: SignalRole = "pool"
+    members: int = 1
     rows: dict[Signal, list[torch.Tensor | Ragged]] = field(default_factory=dict)
 
     def run(
@@ -133,7 +135,7 @@ class Collector:
                 self.rows.setdefault(signal, []).append(signal.compute(outputs))
         for passes, folds in self._folds().items():
             states = {signal: signal.start(outputs) for signal in folds}
-            for draw in range(passes.draws):
+            for draw in range(passes.count(self.members)):
                 drawn = self.draw(batch, passes, draw, outputs)
                 states = {signal: signal.step(state, drawn) for signal, state in states.items()}
             for signal, state in states.items():

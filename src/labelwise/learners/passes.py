@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -83,7 +83,9 @@ def one_pass(
             with dropped(model, passes, seed, draw):
                 yield model, batch
         case Members():
-            yield members[draw % len(members)], batch
+            member = members[draw % len(members)]
+            with dropped(member, passes.dropout, seed, draw) if passes.dropout else nullcontext():
+                yield member, batch
         case Views():
             yield model, changed_view(batch, passes, seed, draw)
         case _:

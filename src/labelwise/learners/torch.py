@@ -220,10 +220,18 @@ class TorchLearner(Learner):
     def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
         """Metrics on labelled items; images that cannot be read are left out.
 
+        Those of an ensemble are the metrics of its averaged probabilities, and beside them the mean of the members' own
+        primary metric (``accuracy_of_members``), which is what some papers report.
+
         Raises:
             DataError: there are no weights yet.
         """
-        return measured(self.networks.outputs, self._reader, view, progress)
+        found = measured(self.networks.outputs, self._reader, view, progress)
+        primary = self.task.metrics().primary
+        if self.members > 1 and primary in found:
+            each = [self._measured(net, view)[primary] for net in self.networks.nets]
+            found[f"{primary}_of_members"] = sum(each) / len(each)
+        return found
 
     def _measured(self, net: nn.Module, view: View) -> dict[str, float]:
         return measured(self._together([net], [nn.ModuleDict()], ()).outputs, self._reader, view)
@@ -254,7 +262,7 @@ class TorchLearner(Learner):
         networks = self.networks
         states = self._reader.prepared(signals, networks.nets[0], data, seed)
         drawn = partial(networks.drawn, seed=seed, want=want)
-        collector = Collector(signals, drawn, states, role)
+        collector = Collector(signals, drawn, states, role, members=self.members)
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
         known = "loss" in want or any(isinstance(signal, Probe) and signal.reads_targets for signal in signals)

@@ -140,17 +140,17 @@ def class_balance(summary: Summary, *, look: Look = Look(), limit: int = 24) -> 
     for name, offset in zip(names, offsets, strict=True):
         style = look.style(order[name], baseline=name == summary.baseline)
         points = [100 * shares[name].get(c, 0) for c in classes]
-        axes.plot(points, rows + offset, style["marker"], color=style["color"], ms=5, label=_short(name))
+        axes.plot(points, rows + offset, style["marker"], color=style["color"], ms=5, label=short(name))
     if pool:
         at = [100 * pool.get(c, 0) for c in classes]
         axes.plot(at, rows, "|", color=look.ink, ms=13, mew=1.6, label="pool", zorder=1)
-    axes.set_yticks(rows, [_short(c) for c in classes])
+    axes.set_yticks(rows, [short(c) for c in classes])
     axes.set_ylim(-0.6, len(classes) - 0.4)
     axes.set_xlim(left=0)
     axes.set_xlabel("share of picks, %", color=look.ink)
     _dress(axes, look)
     _legend_below(figure, axes, look)
-    return _png(figure, look)
+    return png(figure, look)
 
 
 def balance_shares(summary: Summary) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
@@ -195,14 +195,14 @@ def single_curve(
     for i, (name, line) in enumerate(values.items()):
         y = np.asarray(line, dtype=np.float64)
         style = look.style(i, baseline=False)
-        axes.plot(labels, y, lw=2, ms=6, label=None if alone else _short(name), **style)
+        axes.plot(labels, y, lw=2, ms=6, label=None if alone else short(name), **style)
         ends.append((float(np.asarray(labels)[np.isfinite(y)][-1]), float(y[np.isfinite(y)][-1]), name, style["color"]))
     _x_axis(axes, np.asarray(labels, dtype=np.float64), log_x=False, look=look)
     axes.set_xlabel("labels", color=look.ink)
     axes.set_ylabel(wording.metric_name(y_label), color=look.ink)
     _dress(axes, look)
     _name_lines(figure, axes, [] if alone else ends, look)
-    return _png(figure, look)
+    return png(figure, look)
 
 
 def _curves(summary: Summary, x: Mapping[str, FloatArray], unit: str, *, look: Look, log_x: bool) -> bytes:
@@ -213,7 +213,7 @@ def _curves(summary: Summary, x: Mapping[str, FloatArray], unit: str, *, look: L
     for name in names:
         values_RB = summary.curves.values[name]
         style = look.style(order[name], baseline=name == summary.baseline)
-        end = _strategy(axes, x[name], values_RB, style, label=_short(name), faint=len(names) <= FAINT_STRATEGIES)
+        end = _strategy(axes, x[name], values_RB, style, label=short(name), faint=len(names) <= FAINT_STRATEGIES)
         shown.append(values_RB[np.isfinite(values_RB)])
         if end is not None:
             ends.append((*end, name, style["color"]))
@@ -232,7 +232,7 @@ def _curves(summary: Summary, x: Mapping[str, FloatArray], unit: str, *, look: L
         axes.text(0.5, 0.5, "no round finished yet", color=look.soft, transform=axes.transAxes, ha="center")
     _dress(axes, look)
     _name_lines(figure, axes, ends, look)
-    return _png(figure, look)
+    return png(figure, look)
 
 
 def _strategy(
@@ -323,7 +323,7 @@ def _name_lines(figure: Figure, axes: Axes, ends: Sequence[tuple[float, float, s
     if look.narrow or not ends or len(ends) * step > room:
         _legend_below(figure, axes, look, full=next((e for e in ends if e[2] == FULL), None))
         return
-    texts = [axes.text(0, 0, _short(e[2]), color=e[3], fontsize=size, va="center", ha="left") for e in ends]
+    texts = [axes.text(0, 0, short(e[2]), color=e[3], fontsize=size, va="center", ha="left") for e in ends]
     with _no_font_warnings():
         widest = max(t.get_window_extent().width for t in texts) / look.dpi
     inches = look.width - left - widest - 0.45
@@ -414,7 +414,47 @@ def _share(counts: Mapping[str, float]) -> dict[str, float]:
     return {c: n / total for c, n in counts.items()} if total > 0 else {}
 
 
-def _short(name: str) -> str:
+def panels(
+    count: int, across: int, size: tuple[float, float], look: Look, *, left: float, foot: float, legend: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of equal panels, row by row from the top left, each with a title above it.
+
+    Args:
+        count: number of panels.
+        across: panels in a row.
+        size: width and height of a panel in inches.
+        look: width and colours; the height follows.
+        left: room for names at the left edge, inches.
+        foot: room for names below the last row, inches.
+        legend: whether a legend will stand below; ``legend_of`` makes room for it.
+    """
+    title, gap = 0.3, 0.28 if not legend else 0.2
+    down = -(-count // across)
+    height = down * (size[1] + title) + (down - 1) * gap + foot + 0.05
+    figure = Figure(figsize=(look.width, height), dpi=look.dpi, facecolor="none" if look.transparent else look.page)
+    FigureCanvasAgg(figure)
+    axes = []
+    for number in range(count):
+        row, column = divmod(number, across)
+        x, top = left + column * (size[0] + gap), title + row * (size[1] + title + gap)
+        box = (x / look.width, 1 - (top + size[1]) / height, size[0] / look.width, size[1] / height)
+        axes.append(figure.add_axes(box))
+        axes[-1].set_facecolor("none")
+    return figure, axes
+
+
+def legend_of(figure: Figure, axes: Axes, look: Look) -> None:
+    """Puts a legend below the panels: the figure grows by its height, the panels stay as large as they are."""
+    handles, labels = axes.get_legend_handles_labels()
+    before = figure.get_figheight()
+    after = before + _legend(figure, handles, labels, look)
+    figure.set_figheight(after)
+    for panel in figure.axes:
+        box = panel.get_position()
+        panel.set_position((box.x0, 1 - (1 - box.y0) * before / after, box.width, box.height * before / after))
+
+
+def short(name: str) -> str:
     """A name that matplotlib takes literally (``$`` starts a formula, ``_`` hides a legend entry), cut to length."""
     text = wording.visible(name)
     text = text if len(text) <= LABEL_LENGTH else text[: LABEL_LENGTH - 1] + "…"
@@ -425,7 +465,8 @@ def _file_name(unit: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in unit)
 
 
-def _png(figure: Figure, look: Look) -> bytes:
+def png(figure: Figure, look: Look) -> bytes:
+    """The finished picture."""
     out = io.BytesIO()
     with _no_font_warnings():
         figure.savefig(out, format="png", dpi=look.dpi, transparent=look.transparent, metadata={"Software": None})

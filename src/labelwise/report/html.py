@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,8 +28,10 @@ from labelwise.report.curves import (
     learning_curves,
     order_of,
 )
+from labelwise.report.mistakes import shown_mistakes
 from labelwise.report.page import render, write_page
-from labelwise.report.records import RoundRecord, Study, plain
+from labelwise.report.records import Mistakes, RoundRecord, Study, plain
+from labelwise.report.renderings import picture
 from labelwise.report.statistics import Paired, Savings, Scale
 from labelwise.report.summary import (
     Summary,
@@ -41,14 +43,8 @@ from labelwise.report.summary import (
     summarise,
     verdict,
 )
-from labelwise.report.thumbs import ImageOf, Thumbnails, data_uri
+from labelwise.report.thumbs import ImageOf, Thumbnails
 
-LOOKS = {
-    "wide": Look(transparent=True),
-    "wide_dark": Look(dark=True, transparent=True),
-    "narrow": Look(width=4.0, height=3.3, dpi=190, transparent=True),
-    "narrow_dark": Look(dark=True, width=4.0, height=3.3, dpi=190, transparent=True),
-}
 GLYPHS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "p": "⬟", "h": "⬢"}
 MOST_CLASSES = 30
 MOST_ROUNDS = 10
@@ -123,6 +119,7 @@ def write_study_report(
         "saved": _saved(summary, marks),
         "costs": _costs(summary, log_x=log_x),
         "balance": _balance(summary, marks),
+        "mistakes": shown_mistakes(_mistakes(summary), classes_of(study)),
         "galleries": _galleries(summary, marks, image_of or _examples(study), per_round),
         "matrix": _matrix(summary, marks),
         "checklist": [(g, list(lines)) for g, lines in itertools.groupby(checklist(summary), key=lambda x: x.group)],
@@ -134,17 +131,6 @@ def write_study_report(
         "footer": "Written by labelwise. One file, no network: send it as it is.",
     }
     return write_page(path, render("study.html.j2", **context))
-
-
-def picture(draw: Callable[[Look], bytes], alt: str) -> dict[str, Any]:
-    """One picture in four renderings: wide and narrow, light and dark."""
-    out: dict[str, Any] = {"alt": alt}
-    for name, look in LOOKS.items():
-        data = draw(look)
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-        out[name] = {"uri": data_uri(data, "image/png"), "width": width, "height": height}
-    return out
 
 
 def marks_of(summary: Summary) -> dict[str, Mark]:
@@ -176,12 +162,12 @@ def facts(values: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 
 def thumb(thumbnails: Thumbnails, item: str, text: str = "") -> dict[str, Any]:
     """One picture of a strip: data URI or None, id, file name, a line of text."""
-    return {"uri": thumbnails.uri(item), "id": item, "name": _middle(PurePosixPath(item).name or item), "text": text}
-
-
-def _middle(name: str, most: int = 11) -> str:
-    """A name cut in the middle: the end tells files of one camera apart."""
-    return name if len(name) <= most else f"{name[:4]}…{name[-(most - 5) :]}"
+    return {
+        "uri": thumbnails.uri(item),
+        "id": item,
+        "name": wording.middle(PurePosixPath(item).name or item),
+        "text": text,
+    }
 
 
 def _meta(summary: Summary) -> str:
@@ -394,6 +380,19 @@ def _balance(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any] | No
         for c in classes
     ]
     return {"marks": [marks[n] for n in shares], "rows": rows, "lead": lead}
+
+
+def _mistakes(summary: Summary) -> dict[str, list[Mistakes]]:
+    """Strategy -> what the last model of each seed gets wrong, the furthest ahead first, the baseline last."""
+    ahead = sorted(
+        summary.rows,
+        key=lambda row: (row.strategy == summary.baseline, -summary.curves.sign * row.area.mean),
+    )
+    found: dict[str, list[Mistakes]] = {row.strategy: [] for row in ahead}
+    for run in sorted(summary.study.runs, key=lambda run: run.seed):
+        if run.mistakes is not None and run.strategy in found:
+            found[run.strategy].append(run.mistakes)
+    return {name: seeds for name, seeds in found.items() if seeds}
 
 
 def _galleries(summary: Summary, marks: Mapping[str, Mark], image_of: ImageOf | None, per_round: int) -> dict[str, Any]:

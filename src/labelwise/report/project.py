@@ -15,9 +15,11 @@ from typing import Any
 from labelwise.oracle import Pick
 from labelwise.report import wording
 from labelwise.report.curves import single_curve
-from labelwise.report.html import facts, picture, thumb
+from labelwise.report.html import facts, thumb
+from labelwise.report.mistakes import shown_mistakes
 from labelwise.report.page import render, write_page
-from labelwise.report.records import RoundRecord
+from labelwise.report.records import Mistakes, RoundRecord
+from labelwise.report.renderings import picture
 from labelwise.report.thumbs import ImageOf, Thumbnails
 
 STATES = ("labelled", "pending", "skipped", "unlabelled")
@@ -43,6 +45,7 @@ class ProjectState:
         environment: as in a study.
         warnings: printed at the top.
         next_steps: commands to run next.
+        mistakes: of the model trained last, on the test images.
     """
 
     name: str
@@ -59,6 +62,7 @@ class ProjectState:
     environment: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     next_steps: Sequence[str] = ()
+    mistakes: Mistakes | None = None
 
 
 def write_project_report(
@@ -105,6 +109,7 @@ def write_project_report(
         "curve_caption": _caption(state),
         "fits": _fits(state),
         "balance": _balance(state),
+        "mistakes": shown_mistakes(_named(state), list(state.class_counts)),
         "rounds": rounds,
         "wide": side is not None,
         "rounds_lead": lead,
@@ -113,6 +118,12 @@ def write_project_report(
         "footer": "Written by labelwise. One file, no network: send it as it is.",
     }
     return write_page(path, render("project.html.j2", **context))
+
+
+def _named(state: ProjectState) -> dict[str, list[Mistakes]]:
+    if state.mistakes is None:
+        return {}
+    return {f"{state.strategy}, {wording.count(state.progress.get('labelled', 0), 'label')}": [state.mistakes]}
 
 
 def _headline(state: ProjectState) -> str:

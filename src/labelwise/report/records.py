@@ -20,7 +20,7 @@ from labelwise.errors import DataError, FormatError, StateError
 
 FORMAT = 1
 NAN = float("nan")
-_Record = TypeVar("_Record", "RoundRecord", "RunRecord", "Study")
+_Record = TypeVar("_Record", "Mistakes", "RoundRecord", "RunRecord", "Study")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,51 @@ class RoundRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mistakes:
+    """What the last model of a run says of the test images: its confusions, and a map of what it sees.
+
+    Args:
+        confusion: [true class, predicted class, images] wherever there are any; classes by index.
+        points: [x, y, true class, predicted class, 1 for a pick and 0 for a test image] of the images on the map: some
+            of each, neighbours where the model's features are alike; [] where there is no map.
+        tested: test images behind ``confusion``.
+        picked: picks that the map could have shown.
+
+    Example:
+        >>> found = Mistakes(confusion=[[0, 0, 8], [0, 1, 2], [1, 1, 5]], tested=15)
+        >>> Mistakes.from_json(found.to_json()) == found
+        True
+    """
+
+    confusion: list[list[int]]
+    points: list[list[float]] = field(default_factory=list)
+    tested: int = 0
+    picked: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """This record as strict JSON values."""
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Mistakes:
+        """The record that ``to_json`` wrote.
+
+        Raises:
+            FormatError: rows of another length, or what is no number.
+        """
+        known = {"points": [], **_known(cls, data)}
+        for name, width in (("confusion", 3), ("points", 5)):
+            rows = known.get(name)
+            if not isinstance(rows, list) or any(not isinstance(row, list) or len(row) != width for row in rows):
+                raise FormatError(f"Mistakes: {name} needs rows of {width} numbers")
+            known[name] = [[_number(value) for value in row] for row in rows]
+        if any(value < 0 or value % 1 for row in known["confusion"] for value in row):
+            raise FormatError("Mistakes: confusion needs whole numbers, classes by index")
+        known["confusion"] = [[int(value) for value in row] for row in known["confusion"]]
+        return _build(cls, known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """One strategy with one seed: its rounds in order.
 
@@ -92,23 +137,28 @@ class RunRecord:
         seed: runs with one seed are paired over strategies.
         rounds: in order, from round 0.
         finished: False while rounds are missing.
+        mistakes: of the last model, where the labels are classes.
     """
 
     strategy: str
     seed: int
     rounds: list[RoundRecord]
     finished: bool = True
+    mistakes: Mistakes | None = None
 
     def to_json(self) -> dict[str, Any]:
         """This run as strict JSON values."""
         rounds = [r.to_json() for r in self.rounds]
-        return {"strategy": self.strategy, "seed": self.seed, "finished": self.finished, "rounds": rounds}
+        run = {"strategy": self.strategy, "seed": self.seed, "finished": self.finished, "rounds": rounds}
+        return run if self.mistakes is None else run | {"mistakes": self.mistakes.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunRecord:
         """The run that ``to_json`` wrote."""
         known = _known(cls, data)
         known["rounds"] = [RoundRecord.from_json(r) for r in known.get("rounds", [])]
+        if known.get("mistakes") is not None:
+            known["mistakes"] = Mistakes.from_json(known["mistakes"])
         return _build(cls, known)
 
 

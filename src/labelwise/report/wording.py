@@ -10,6 +10,16 @@ from labelwise.report.statistics import Interval, Savings
 NONE = "n/a"
 
 
+def middle(name: str, most: int = 11) -> str:
+    """A name cut in the middle: the end tells files of one camera apart, and classes of one kind.
+
+    Example:
+        >>> middle("DSC_0012345.jpg"), middle("cat")
+        ('DSC_…45.jpg', 'cat')
+    """
+    return name if len(name) <= most else f"{name[:4]}…{name[-(most - 5) :]}"
+
+
 def value(number: float, digits: int = 3) -> str:
     """A metric: three decimals, fewer for large numbers.
 

@@ -23,6 +23,10 @@ class Passes:
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, got {self.draws}")
 
+    def count(self, members: int) -> int:
+        """How many passes that makes with an ensemble of so many networks."""
+        return self.draws
+
 
 @dataclass(frozen=True)
 class Dropout(Passes):
@@ -56,12 +60,32 @@ class Dropout(Passes):
 
 @dataclass(frozen=True)
 class Members(Passes):
-    """Each draw is another member of an ensemble learner, in turn.
+    """Each member of an ensemble learner in turn, every one as often as the others.
+
+    Args:
+        draws: passes of each member; without dropout they all say the same.
+        dropout: masks the member of each pass, another mask each time; None runs it as it is.
+
+    Example:
+        >>> Members(draws=16, dropout=Dropout(p=0.25, after=("block1",))).count(members=4)
+        64
 
     Reference:
         Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS
         2017.
     """
+
+    draws: int = 1
+    dropout: Dropout | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dropout is not None and not isinstance(self.dropout, Dropout):
+            raise ValueError(f"dropout must describe masks, as {{p: 0.25, after: [block1]}}, got {self.dropout!r}")
+
+    def count(self, members: int) -> int:
+        """``draws`` of each."""
+        return self.draws * members
 
 
 @dataclass(frozen=True)
@@ -120,5 +144,7 @@ def _described(source: Mapping[str, Any]) -> Passes:
 
 
 def _fixed(value: Any) -> Any:
-    """Lists, as files have them, as tuples: passes are part of a key."""
+    """Lists, as files have them, as tuples, and the dropout within members as such: passes are part of a key."""
+    if isinstance(value, Mapping):
+        return _described({"kind": "dropout", **value})
     return tuple(map(_fixed, value)) if isinstance(value, list | tuple) else value

@@ -28,7 +28,7 @@ class BatchBald(Strategy):
             that saves memory on large pools. None looks at all, exactly.
         source: where the passes come from: ``dropout``, ``views`` (changed images), ``members`` (of an ensemble), or
             one of these in full, as ``Dropout(p=0.3, after=("layer4",))``. Without effect on arrays of draws.
-        passes: how many; None takes the source's own number, 10.
+        passes: how many, of members how many of each; None takes the source's own number: 10, of members 1 each.
 
     Raises:
         UnmetNeed: the learner makes no such passes; an image may have several classes; from arrays, ``draws``

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -60,7 +59,7 @@ class Fisher(Strategy):
     """
 
     name: ClassVar[str] = "fisher"
-    layers: Sequence[str] = ()
+    layers: tuple[str, ...] | list[str] = ()
     label: Label = "nearest"
     kernel: Literal["sum", "product"] = "sum"
     levels: Literal["channels", "equal"] = "channels"
@@ -68,8 +67,7 @@ class Fisher(Strategy):
     preset: Literal["default", "faithful"] = "default"
 
     def __post_init__(self) -> None:
-        layers = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
-        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "layers", tuple(self.layers))  # files have lists, and strategies are hashable
         if self.kernel == "product" and self.label == "none":
             raise ValueError("kernel='product' multiplies by gradients, and label='none' takes none")
         self._descriptors(self.label)  # checks copies

@@ -23,7 +23,7 @@ class MeanStd(ScoredOverDraws):
         reduction: how the units of an image (objects, pixels) become one number; nothing to choose in classification.
         source: where the passes come from: ``dropout``, ``views`` (changed images), ``members`` (of an ensemble), or
             one of these in full, as ``Dropout(p=0.3, after=("layer4",))``. Without effect on arrays of draws.
-        passes: how many; None takes the source's own number, 10.
+        passes: how many, of members how many of each; None takes the source's own number: 10, of members 1 each.
 
     Raises:
         NonFiniteScore: the model's probabilities are not finite.

@@ -1,0 +1,142 @@
+"""What the last model gets wrong on the test images, and where these lie among its features: for pictures in a report.
+
+Dimension key: N images, D features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwise.campaign import Campaign
+from labelwise.report.records import Mistakes, RoundRecord, write_whole
+from labelwise.rng import generator, seed_of
+from labelwise.signals.plain import Embedding, PredictedClass
+from labelwise.strategy import Strategy
+
+#: most test images and picks on a map
+SHOWN_TESTS, SHOWN_PICKS = 1500, 500
+#: fewer images make no map
+FEWEST = 12
+_AXES, _PERPLEXITY = 50, 30
+FILE = "mistakes.json"
+
+
+def mistakes(campaign: Campaign, *, before: int | None = None, mapped: bool = True) -> Mistakes | None:
+    """Confusions of the model in use on the labelled test images, and a map of some of them and of the picks.
+
+    Args:
+        campaign: with a trained model.
+        before: picks of earlier rounds only; None: of all.
+        mapped: whether to make the map.
+
+    Returns:
+        None where there is nothing to say: no weights, no test image, or labels that are not one class an image.
+
+    Cost: one pass over the test images; for the map a pass over at most 2,000 images and some 10 s of t-SNE.
+    """
+    learner, said = campaign.setting.learner, PredictedClass()
+    view = campaign.view(campaign.pool.with_role("test"), targets=True)
+    truth = dict(zip(view.ids, view.targets or (), strict=True))
+    classes = all(isinstance(target, int) for target in truth.values())
+    if learner.weights is None or not truth or not classes or not said.fields <= learner.provides:
+        return None
+    table = learner.collect(view, frozenset({said}), progress=campaign.progress)
+    pairs = Counter(zip((truth[item] for item in table.ids), table[said].tolist(), strict=True))
+    confusion = [[true, predicted, count] for (true, predicted), count in sorted(pairs.items())]
+    end = campaign.pool.round if before is None else before
+    asked = {query.id for query in campaign.pool.queries() if 0 <= query.round < end}
+    picks = [campaign.pool.ids[p] for p in campaign.pool.labeled if campaign.pool.ids[p] in asked]
+    points = _points(campaign, sorted(table.ids), picks) if mapped and Embedding().fields <= learner.provides else []
+    return Mistakes(confusion=confusion, points=points, tested=len(table.ids), picked=len(picks))
+
+
+def last_mistakes(
+    folder: Path, last: RoundRecord, open_campaign: Callable[[], Campaign], strategy: Strategy, *, mapped: bool
+) -> Mistakes | None:
+    """``mistakes`` of the last model of a run: found in the run's folder, or looked up with its weights and kept there.
+
+    Args:
+        folder: of the run.
+        last: record of its last round.
+        open_campaign: called where the model has to be looked at.
+        strategy: the run's.
+        mapped: whether to make the map.
+
+    Returns:
+        None also where the weights are gone.
+    """
+    file, key = folder / FILE, [last.fit_key, mapped]
+    if file.is_file():
+        kept = json.loads(file.read_text(encoding="ascii"))
+        if kept["of"] == key:
+            return Mistakes.from_json(kept["mistakes"])
+    campaign = open_campaign()
+    learner, weights = campaign.setting.learner, (campaign.setting.fits or folder) / last.fit_key
+    if not last.fit_key or not (weights / "fit.json").is_file():
+        return None
+    learner.load(weights, last.fit_key, auxiliaries=strategy.auxiliaries())
+    found = mistakes(campaign, before=last.round, mapped=mapped)
+    if found is not None:
+        kept = {"of": key, "mistakes": found.to_json()}
+        write_whole(file, json.dumps(kept, allow_nan=False).encode("ascii"))
+    return found
+
+
+def flat_map(rows_ND: NDArray[np.float32], *, seed: int) -> NDArray[np.float64]:
+    """(N, 2) in [0, 1]: a t-SNE of the rows, so that neighbours stay neighbours; the same for the same seed.
+
+    Args:
+        rows_ND: features, finite, not all alike.
+        seed: of the map.
+
+    Reference:
+        van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008; as scikit-learn has it, from the first 50
+        principal axes and started on the first two.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    state = seed % 2**32
+    rows = np.asarray(rows_ND, dtype=np.float64)
+    axes = min(_AXES, *rows.shape)
+    if rows.shape[1] > axes:
+        rows = PCA(axes, svd_solver="full").fit_transform(rows)
+    perplexity = min(_PERPLEXITY, (len(rows) - 1) / 4)
+    start = "pca" if rows.shape[1] > 1 else "random"
+    found = TSNE(2, perplexity=perplexity, init=start, random_state=state, n_jobs=1).fit_transform(rows)
+    low_2 = found.min(0)
+    return np.asarray((found - low_2) / float((found - low_2).max()), dtype=np.float64)
+
+
+def _points(campaign: Campaign, tests: Sequence[str], picks: Sequence[str]) -> list[list[float]]:
+    rng = generator(campaign.setting.seed, "map")
+    tests, picks = _some(tests, SHOWN_TESTS, rng), _some(picks, SHOWN_PICKS, rng)
+    positions = np.array([campaign.pool.position(item) for item in [*tests, *picks]], dtype=np.int64)
+    view = campaign.view(positions, targets=True)
+    truth = dict(zip(view.ids, view.targets or (), strict=True))
+    said, seen = PredictedClass(), Embedding()
+    table = campaign.setting.learner.collect(view, frozenset({said, seen}))
+    rows_ND = np.asarray(table[seen], dtype=np.float32)
+    if len(rows_ND) < FEWEST or not np.isfinite(rows_ND).all() or not np.ptp(rows_ND, axis=0).any():
+        return []  # too few, or a model that diverged
+    campaign.progress("mapping test images", 0, 1)
+    places = flat_map(rows_ND, seed=seed_of(campaign.setting.seed, "map"))
+    campaign.progress("mapping test images", 1, 1)
+    chosen = set(picks)
+    return [
+        [round(x, 3), round(y, 3), truth[item], predicted, int(item in chosen)]
+        for (x, y), item, predicted in zip(places.tolist(), table.ids, table[said].tolist(), strict=True)
+    ]
+
+
+def _some(items: Sequence[str], most: int, rng: np.random.Generator) -> list[str]:
+    """All, or ``most`` of them drawn at random."""
+    if len(items) <= most:
+        return list(items)
+    return [items[row] for row in sorted(rng.choice(len(items), most, replace=False).tolist())]
