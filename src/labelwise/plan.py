@@ -93,7 +93,7 @@ class Offer:
         if missing == {"per_image"}:
             raise UnmetNeed(
                 f"strategy {strategy.name!r} needs one answer for each image for {signal!r}, and {name} says something "
-                f"of each of the objects in it: choose another strategy"
+                f"of each of the objects or pixels in it: choose another strategy"
             )
         missing -= {"per_image"}
         if missing:

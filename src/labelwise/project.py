@@ -642,7 +642,7 @@ class Project:
         if self.boxes and kind != "masks":
             return read_box_answers(path, self._known_images(classes), kind=kind)
         if self.masks:
-            return read_mask_answers(path, self._known_masks(path, classes), kind=kind)
+            return read_mask_answers(path, self._known_masks(path, classes), kind=kind, progress=self.progress)
         return read_labels(path, classes=classes)
 
     def _classes(self, given: Sequence[str]) -> tuple[str, ...]:

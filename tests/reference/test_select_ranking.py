@@ -72,6 +72,12 @@ def test_items_do_not_depend_on_their_batch(how):
         torch.testing.assert_close(alone[0], whole[item], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(("top", "expected"), [(1, 9), (10, 9), (11, 8.5), (20, 8.5), (21, 8), (100, 4.5)])
+def test_a_share_of_the_units_is_rounded_up_and_no_further(top, expected):
+    values = torch.arange(10.0)
+    assert float(reduction.reduce_units(values, torch.zeros(10), 1, how="top_share", top=top)) == expected
+
+
 @pytest.mark.parametrize("units", [0, 1, 200])
 def test_under_class_weights_every_class_of_an_item_weighs_the_same(units):
     rng = generator(units)

@@ -310,6 +310,7 @@ def test_coco_file_by_name_and_real_ones(tmp_path):
     assert open_source(tmp_path / "annotations.json", task="segmentation").classes == ("background", "car", "dog")
     assert task_of(str(tmp_path)) == "detection"
     assert task_of(str(tmp_path), labels="coco_masks") == "segmentation"
+    assert open_source(tmp_path, task="segmentation", labels="coco").classes == ("background", "car", "dog")
 
 
 @pytest.mark.real

@@ -115,6 +115,7 @@ def _models() -> list[Row]:
     from labelwise.models import model_names
     from labelwise.models.build import REFERENCE
     from labelwise.models.torchvision_detectors import DETECTORS
+    from labelwise.models.torchvision_segmenters import SEGMENTERS
 
     ours, in_torchvision, in_timm = set(REFERENCE), set(models.list_models(module=models)), set(timm.list_models())
 
@@ -123,8 +124,9 @@ def _models() -> list[Row]:
             return "labelwise"
         return "torchvision" if name in in_torchvision else "timm" if name in in_timm else "other"
 
-    detectors = [{"name": name, "library": "labelwise, for detection"} for name in DETECTORS]
-    return [*({"name": name, "library": library(name)} for name in model_names()), *detectors]
+    others = [("detection", DETECTORS), ("segmentation", SEGMENTERS)]
+    of_tasks = [{"name": name, "library": f"labelwise, for {task}"} for task, names in others for name in names]
+    return [*({"name": name, "library": library(name)} for name in model_names()), *of_tasks]
 
 
 def _backbones() -> list[Row]:

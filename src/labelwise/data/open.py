@@ -26,6 +26,9 @@ T = TypeVar("T")
 BOXES = ("coco", "voc", "yolo")
 MASKS = ("masks", "voc_masks", "cityscapes", "coco_masks")
 
+#: what a format of boxes means where masks are wanted
+_MASKS_OF = {"coco": "coco_masks", "voc": "voc_masks"}
+
 _ALLOWED = (
     "give a folder of images, an .npz, .csv or COCO .json file, torchvision:NAME (for example "
     "torchvision:FashionMNIST) or package.module:name"
@@ -112,6 +115,8 @@ def task_of(spec: str, *, labels: str = "auto") -> str | None:
 def _of_folder(text: str, task: str | None, options: dict[str, Any]) -> Source:
     """Boxes or masks that lie in the folder, unless the caller says that there are none or asks for folder names."""
     labels = options.get("labels", "auto")
+    if task == "segmentation":
+        labels = _MASKS_OF.get(labels, labels)
     kinds = _kinds(Path(text), task) if labels == "auto" else [labels] if labels in (*BOXES, *MASKS) else []
     if len(kinds) > 1:
         raise DataError(

@@ -60,7 +60,13 @@ class KnownMasks:
         return self.outline(item) if self.outline is not None and item in self.regions else None
 
 
-def read_mask_answers(path: str | os.PathLike[str], known: KnownMasks, *, kind: str | None = None) -> LabelTable:
+def read_mask_answers(
+    path: str | os.PathLike[str],
+    known: KnownMasks,
+    *,
+    kind: str | None = None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> LabelTable:
     """Read masks.
 
     Args:
@@ -68,6 +74,7 @@ def read_mask_answers(path: str | os.PathLike[str], known: KnownMasks, *, kind: 
             COCO file, or a CSV file of regions and their classes.
         known: the project's images and classes.
         kind: ``masks`` (a folder) or ``coco``; by default what the path looks like.
+        progress: told (stage, done, total) while masks are read.
 
     Raises:
         FormatError: with file and row; nothing is half-read: no masks there, a broken one, one of another size than its
@@ -76,13 +83,13 @@ def read_mask_answers(path: str | os.PathLike[str], known: KnownMasks, *, kind: 
     """
     place, shown = Path(path), os.fspath(path)
     if kind == "masks" or (kind is None and place.is_dir()):
-        return _of_folder(place, known)
+        return _of_folder(place, known, progress)
     if kind is None and place.is_file() and place.suffix.lower() not in (".json", ".csv", ".tsv", ".txt"):
         raise FormatError(
             f"{shown!r} is a single file: give the folder of masks that it lies in, or a COCO file (.json)"
         )
     if kind == "coco" or (place.suffix.lower() == ".json" and _is_coco(place)):
-        return _of_coco(shown, known)
+        return _of_coco(shown, known, progress)
     return _of_table(shown, known)
 
 
@@ -94,7 +101,7 @@ def _is_coco(path: Path) -> bool:
 # ---- a folder of PNG files ------------------------------------------------------------------------------------------
 
 
-def _of_folder(folder: Path, known: KnownMasks) -> LabelTable:
+def _of_folder(folder: Path, known: KnownMasks, progress: Callable[[str, int, int], None]) -> LabelTable:
     place = next((folder / name for name in (MASKS, VOC_MASKS) if (folder / name).is_dir()), folder)
     if not place.is_dir():
         raise FormatError(f"{str(folder)!r} is no folder: masks come back as a folder of PNG files or as a COCO file")
@@ -116,6 +123,7 @@ def _of_folder(folder: Path, known: KnownMasks) -> LabelTable:
         answers += found
         rows += [row] * len(found)
         unanswered += not found
+        progress("reading masks", row, len(files))
     return LabelTable(str(folder), tuple(answers), tuple(rows), unanswered, "file", classes)
 
 
@@ -173,7 +181,7 @@ def _item(name: str, where: str, known: KnownMasks) -> str:
 # ---- a COCO file ----------------------------------------------------------------------------------------------------
 
 
-def _of_coco(shown: str, known: KnownMasks) -> LabelTable:
+def _of_coco(shown: str, known: KnownMasks, progress: Callable[[str, int, int], None]) -> LabelTable:
     found = read_coco(shown)
     classes = known.images.classes
     answered = {
@@ -183,7 +191,8 @@ def _of_coco(shown: str, known: KnownMasks) -> LabelTable:
     }
     painter = Painter.of(found.classes, [label for _, label in answered.values()], found.extra.get("info"), classes)
     answers, rows, unanswered = [], [], len(found.labels) - len(answered)
-    for name, (row, label) in answered.items():
+    for done, (name, (row, label)) in enumerate(answered.items(), 1):
+        progress("reading masks", done, len(answered))
         where = f"{shown!r}, image {row}"
         item = known.images.find(name, where)
         marks = answer_of(item, label)
