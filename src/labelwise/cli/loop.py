@@ -109,8 +109,9 @@ def _refuse(project: Project, export: Sequence[Path] | None, amount: int | Liter
 
 def _print(found: Suggested, written: Sequence[Path], project: Project, folder: Path | None) -> None:
     what = "ranking" if found.round is None else f"round {found.round}"
-    console.out(f"{what}: {console.counted(len(found), 'image')} chosen by {found.strategy}")
-    heads = ["rank", "image", "score", "predicted", "probability"]
+    kind = project.noun_of(found.picks)
+    console.out(f"{what}: {console.counted(len(found), kind)} chosen by {found.strategy}")
+    heads = ["rank", kind, "score", "predicted", "probability"]
     rows = [
         (str(p.rank + 1), p.id, console.number(p.score), p.predicted or "-", console.number(p.probability, 3))
         for p in found.picks[:SHOWN]
