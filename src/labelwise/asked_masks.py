@@ -6,6 +6,8 @@ A folder for tools that work on PNG files: ``suggested`` holds the model's masks
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,8 +134,11 @@ def write_asked_masks(out: Path, asked: Asked) -> None:
     paths = [asked.source.path(image) for image in asked.images()]
     write_whole(out / "images.txt", "".join(f"{path}\n" for path in paths).encode())
     if any("box" in item for item in items):
-        rows = [f'"{item["id"]}",\n' for item in items if "box" in item]
-        write_whole(out / TABLE, ("id,label\n" + "".join(rows)).encode())
+        text = io.StringIO(newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(("id", "label", "predicted"))
+        table.writerows((item["id"], "", item.get("predicted", "")) for item in items if "box" in item)
+        write_whole(out / TABLE, text.getvalue().encode())
 
 
 def _entry(asked: Asked, pick: Pick, out: Path) -> dict[str, Any]:

@@ -285,9 +285,10 @@ def test_a_coco_file_answers_regions_and_a_whole_mask_answers_them_all(regions):
 
 def test_one_class_for_each_region(regions):
     lines = (regions / "asked" / "regions.csv").read_text().splitlines()
-    assert lines[0] == "id,label"
+    assert lines[0] == "id,label,predicted"
     assert len(lines) == 7
-    (regions / "a.csv").write_text("\n".join([lines[0], lines[1] + "disc", lines[2] + "skip", lines[3]]) + "\n")
+    answers = [line.replace(",,", f",{answer},") for line, answer in zip(lines[1:], ("disc", "skip", ""), strict=False)]
+    (regions / "a.csv").write_text("\n".join([lines[0], *answers]) + "\n")
     done = as_json("import", regions / "a.csv", "-p", regions)
     assert [done[key] for key in ("labeled", "skipped", "unanswered")] == [1, 1, 1]
     region = _asked(regions / "asked")[0]["id"]
