@@ -88,7 +88,7 @@ def _open_voc(root: Path, ids: Sequence[str] | None) -> MaskFolder:
 
 def _files_of(masks: Path, of_stem: Mapping[str, str], images: Path) -> dict[str, Path]:
     files = {}
-    for file in sorted(path for path in masks.rglob("*") if path.is_file() and not path.name.startswith(".")):
+    for file in (masks / name for name in scan_folder(masks).ids):
         if file.suffix.lower() != ".png":
             raise FormatError(f"{str(file)!r} lies among the masks and is no PNG: masks need a lossless format")
         name = file.relative_to(masks).with_suffix("").as_posix()

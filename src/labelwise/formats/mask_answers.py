@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.data.folder import scan_folder
 from labelwise.errors import FormatError, unknown
 from labelwise.formats.box_answers import answer_of
 from labelwise.formats.coco import read_coco
@@ -105,8 +106,7 @@ def _of_folder(folder: Path, known: KnownMasks, progress: Callable[[str, int, in
     place = next((folder / name for name in (MASKS, VOC_MASKS) if (folder / name).is_dir()), folder)
     if not place.is_dir():
         raise FormatError(f"{str(folder)!r} is no folder: masks come back as a folder of PNG files or as a COCO file")
-    files = sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
-    files = [path for path in files if path.suffix.lower() not in (".txt", ".json", ".csv")]
+    files = [place / name for name in scan_folder(place).ids]
     if not files:
         raise FormatError(f"{str(place)!r} holds no PNG file: save the finished masks there")
     coding, classes = _coding(place, known)
