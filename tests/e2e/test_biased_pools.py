@@ -11,6 +11,7 @@ from labelwise.config import RecipeConfig, parse
 from labelwise.data import ArraySource, with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.errors import ConfigError, DataError, UnmetNeed
+from labelwise.recipes import shipped, shipped_plan
 from labelwise.study_data import open_labelled
 
 PHASE = {"epochs": 3, "batch_size": 16, "min_steps": 0, "optimiser": "sgd", "lr": 0.05, "momentum": 0.5}
@@ -205,3 +206,14 @@ def test_classes_on_one_side_only_are_warned_of(tmp_path):
     opened = open_labelled(recipe, base=tmp_path, source=lone)
     study = Comparison(recipe, opened, tmp_path).study([])
     assert study.warnings == ["the pool has class 3, which the reference has not: failures of it cannot be seen"]
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if name.startswith("fisher-")])
+def test_layers_and_options_of_the_shipped_recipes_are_there(name, tmp_path):
+    """On a few made-up images of the recipe's kind: data that large is not at hand everywhere."""
+    few = {"reference": 20, "subset": None, "test_subset": None, "imbalance": {"ratio": 2}}
+    recipe = shipped_plan(name, {"initial": 5, "batch": 5, "rounds": 1, "seeds": 1, "data": few}).recipe
+    side, channels = 12, recipe.input.channels
+    images = np.random.default_rng(0).integers(0, 256, (200, side, side, channels)).astype(np.uint8)
+    source = ArraySource(images, labels=np.arange(200) % 10, roles=["pool"] * 180 + ["test"] * 20)
+    Comparison(recipe, open_labelled(recipe, base=tmp_path, source=source), tmp_path).check()

@@ -75,7 +75,7 @@ def test_damaged_and_missing_files_say_what_to_put_where(tmp_path, offline):
             open_torchvision("MNIST", tmp_path, download=download)
 
 
-@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100", "SVHN", "STL10", "ImageNet"])
+@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100", "SVHN", "SVHNExtra", "STL10", "ImageNet"])
 @pytest.mark.parametrize("download", [True, False])
 def test_offline_error_names_the_file(tmp_path, offline, name, download):
     with pytest.raises(DataError, match=rf"{name} cannot be read .* Put .*{tmp_path}") as error:
@@ -153,6 +153,12 @@ def test_svhn_through_torchvision(tmp_path, monkeypatch):
     source = open_torchvision("svhn", tmp_path, download=False)
     assert source.truth == {"train/0": "0", "train/1": "3", "test/0": "0", "test/1": "3"}
     assert np.array_equal(source.load("train/1"), pixels[..., 1])
+    with pytest.raises(DataError, match="SVHNExtra cannot be read"):
+        open_torchvision("SVHNExtra", tmp_path, download=False)
+    scipy.io.savemat(tmp_path / "extra_32x32.mat", {"X": pixels[..., ::-1], "y": np.array([[3], [10]])})
+    more = open_torchvision("svhn-extra", tmp_path, download=False)
+    assert more.truth == {**source.truth, "extra/0": "3", "extra/1": "0"}
+    assert dict(more.roles) == {"test/0": "test", "test/1": "test"}
 
 
 @pytest.mark.parametrize("inside", ["", "ILSVRC/Data/CLS-LOC"])

@@ -169,6 +169,7 @@ def test_a_study_keeps_them_and_maps_the_first_seed(tmp_path):
         (1, False),
     ]
     for run in study.runs:
+        assert run.mistakes.picked == 5, "what lay in the initial set was not picked"
         right = sum(n for true, predicted, n in run.mistakes.confusion if true == predicted)
         assert right / 40 == pytest.approx(run.rounds[-1].metrics["accuracy"])
     assert read_study(tmp_path / "study.json").runs == study.runs

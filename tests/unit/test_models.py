@@ -22,6 +22,9 @@ SPEC = InputSpec((32, 32), 3)
     [
         ("lenet", InputSpec((16, 16), 1)),
         ("lenet", InputSpec((30, 28), 3)),
+        ("lenet_small", InputSpec((16, 16), 1)),
+        ("lenet_small", InputSpec((30, 28), 3)),
+        ("resnet10", InputSpec((32, 32), 1)),
         ("resnet18_cifar", InputSpec((16, 16), 1)),
         ("torchvision:squeezenet1_0", InputSpec((40, 40), 3)),
         ("mobilenet_v3_small", SPEC),
@@ -33,6 +36,24 @@ def test_built_by_name(name, spec):
     net = build(name, 7, spec)
     check_output(net, 7, spec)
     assert net(torch.zeros(2, spec.channels, *spec.size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "count"),
+    [
+        ("lenet_small", InputSpec((28, 28), 1), 21_840),
+        ("resnet10", SPEC, 4_910_922),
+        ("lenet", InputSpec((28, 28), 1), 107_786),
+    ],
+)
+def test_published_shapes(name, spec, count):
+    net = build(name, 10, spec)
+    assert sum(parameter.numel() for parameter in net.parameters()) == count
+    if name == "resnet10":
+        assert list(widths(net, ["layer3", "layer4"], torch.zeros(2, 3, 32, 32)).values()) == [256, 512]
+    if name == "lenet_small":
+        found = widths(net, ["block1", "block2", "hidden"], torch.zeros(2, 1, 28, 28))
+        assert list(found.values()) == [10, 20, 50]
 
 
 def test_names():

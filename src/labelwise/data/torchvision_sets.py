@@ -36,6 +36,7 @@ FILES: Mapping[str, str] = {
     "CIFAR10": "cifar-10-python.tar.gz, unpacked, as {root}/cifar-10-batches-py",
     "CIFAR100": "cifar-100-python.tar.gz, unpacked, as {root}/cifar-100-python",
     "SVHN": "train_32x32.mat and test_32x32.mat into {root}",
+    "SVHNExtra": "train_32x32.mat, extra_32x32.mat and test_32x32.mat into {root}",
     "STL10": "stl10_binary.tar.gz, unpacked, as {root}/stl10_binary",
     "ImageNet": "the class folders (n01440764, ...) as {root}/train/CLASS/*.JPEG and {root}/val/CLASS/*.JPEG",
 }
@@ -44,9 +45,9 @@ FILES: Mapping[str, str] = {
 def open_torchvision(
     name: str, root: str | os.PathLike[str] | None = None, *, download: bool = True, unlabeled: bool = True
 ) -> Source:
-    """One of torchvision's sets: MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN, STL10, ImageNet.
+    """One of torchvision's sets: MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN, SVHNExtra, STL10, ImageNet.
 
-    Items are called ``train/00000``, ``test/00000`` and ``unlabeled/00000`` in the set's own order (ImageNet: by path).
+    SVHNExtra is SVHN with its 531,131 further training images, called ``extra/000000``. Items are called ``train/00000``, ``test/00000`` and ``unlabeled/00000`` in the set's own order (ImageNet: by path).
     Images stay in memory as uint8, except ImageNet's, which are read when asked for.
 
     Args:
@@ -162,9 +163,10 @@ def _fetch(name: str, root: Path) -> None:
 def _through_torchvision(name: str, root: Path, download: bool, unlabeled: bool) -> Source:
     import torchvision.datasets
 
-    dataset: Callable[..., Any] = getattr(torchvision.datasets, name)
-    by_split = name in ("SVHN", "STL10")
-    parts = ("train", "test", "unlabeled") if name == "STL10" and unlabeled else ("train", "test")
+    dataset: Callable[..., Any] = getattr(torchvision.datasets, name.removesuffix("Extra"))
+    by_split = name in ("SVHN", "SVHNExtra", "STL10")
+    more = {"STL10": ("unlabeled",) if unlabeled else (), "SVHNExtra": ("extra",)}
+    parts = ("train", "test", *more.get(name, ()))
     images, labels, classes = [], [], _DIGITS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the sets' old pickles make NumPy warn; people cannot do anything about it

@@ -97,8 +97,9 @@ def confusion_picture(confusion: Confusion, *, look: Look) -> bytes:
     names = list(confusion.shares)
     longest = max(len(class_name(name)) for name in [*confusion.rows, *confusion.columns])
     margin = 0.3 + 0.075 * longest
+    turn = 90 if longest > 2 else 0
     across = 1 if look.narrow else min(3, len(names))
-    side = min(3.4, (look.width - margin - 0.15 - 0.28 * (across - 1)) / across)
+    side = min(3.4 if len(names) > 1 else 4.6, (look.width - margin - 0.15 - 0.28 * (across - 1)) / across)
     figure, axes = panels(
         len(names), across, (side, side * len(confusion.rows) / len(confusion.columns)), look, left=margin, foot=margin
     )
@@ -107,7 +108,7 @@ def confusion_picture(confusion: Confusion, *, look: Look) -> bytes:
         first, last = number % across == 0, number + across >= len(names)
         panel.set_yticks(range(len(confusion.rows)), [class_name(c) for c in confusion.rows] if first else [])
         panel.set_xticks(
-            range(len(confusion.columns)), [class_name(c) for c in confusion.columns] if last else [], rotation=90
+            range(len(confusion.columns)), [class_name(c) for c in confusion.columns] if last else [], rotation=turn
         )
         if first:
             panel.set_ylabel("true class", color=look.soft, fontsize=8.5)

@@ -79,8 +79,8 @@ def map_picture(maps: Mapping[str, Sequence[Sequence[float]]], names: Sequence[s
         look: width and colours; the height follows.
     """
     across = 1 if look.narrow else 2 if len(maps) > 3 else len(maps)
-    side = min(5.2, (look.width - 0.2 - 0.2 * (across - 1)) / across)
-    figure, axes = panels(len(maps), across, (side, 0.86 * side), look, left=0.1, foot=0.1, legend=True)
+    side = (look.width - 0.2 - 0.2 * (across - 1)) / across
+    figure, axes = panels(len(maps), across, (side, min(0.86 * side, 5.0)), look, left=0.1, foot=0.1, legend=True)
     for (name, points), panel in zip(maps.items(), axes, strict=True):
         _draw(panel, np.array(points, dtype=np.float64), look)
         taken: list[tuple[float, float]] = []

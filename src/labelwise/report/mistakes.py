@@ -39,7 +39,7 @@ def shown_mistakes(found: Mapping[str, Sequence[Mistakes]], names: Sequence[str]
         "map": picture(lambda look: map_picture(maps, names, look=look), f"Maps of {', '.join(maps)}")
         if maps
         else None,
-        "map_caption": _map_caption({name: found[name][0] for name in maps}, len(mapped), len(names)) if maps else "",
+        "map_caption": _map_caption({name: found[name] for name in maps}, len(mapped), len(names)) if maps else "",
     }
 
 
@@ -62,14 +62,14 @@ def _confusion_caption(confusion: Confusion, found: Mapping[str, Sequence[Mistak
     return text
 
 
-def _map_caption(found: Mapping[str, Mistakes], mapped: int, classes: int) -> str:
-    tests = max(sum(not point[4] for point in m.points) for m in found.values())
-    picks = max(sum(point[4] == 1 for point in m.points) for m in found.values())
-    tested, picked = max(m.tested for m in found.values()), max(m.picked for m in found.values())
-    text = (
-        "Test images as the last model of the first seed sees them (t-SNE of its features): neighbours look alike to "
-    )
-    text += f"it, distances between groups mean nothing. Drawn: {_of(tests, tested)} test images"
+def _map_caption(found: Mapping[str, Sequence[Mistakes]], mapped: int, classes: int) -> str:
+    first = [several[0] for several in found.values()]
+    tests = max(sum(not point[4] for point in m.points) for m in first)
+    picks = max(sum(point[4] == 1 for point in m.points) for m in first)
+    tested, picked = max(m.tested for m in first), max(m.picked for m in first)
+    seed = " of the first seed" if max(map(len, found.values())) > 1 else ""
+    text = f"Test images as the last model{seed} sees them (t-SNE of its features): neighbours look alike to it, "
+    text += f"distances between groups mean nothing. Drawn: {_of(tests, tested)} test images"
     text += f" and {_of(picks, picked)} picks" if picks else ""
     text += ", at random where not all. Ellipses: the commonest kinds of error (true class → taken "
     text += "for), where the nearer half of them lies."
