@@ -77,8 +77,7 @@ class Comparison:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        recipe, maps = self.recipe, self.folder / "shared" / "regions"
-        cut = cut_into_regions(recipe.regions, self.source, recipe.task, folder=maps, progress=self.progress)
+        cut = with_regions(self.recipe, self.source, self.folder, progress=self.progress)
         object.__setattr__(self, "source", cut)
 
     def run(self) -> Study:
@@ -289,6 +288,12 @@ class Comparison:
             examples={item: source.path(item) for run in runs for r in run.rounds for item in r.picked},
             warnings=study_warnings(self.recipe, source),
         )
+
+
+def with_regions(recipe: RecipeConfig, source: Source, folder: Path, *, progress: Progress = silent) -> Source:
+    """The labelled data with the regions that a study in ``folder`` asks for; their maps are kept there."""
+    maps = folder / "shared" / "regions"
+    return cut_into_regions(recipe.regions, source, recipe.task, folder=maps, progress=progress)
 
 
 def compare_strategies(

@@ -118,6 +118,15 @@ def test_the_command_writes_curves_pictures_and_costs(folder, tmp_path):
     assert page.count("data:image/jpeg;base64") >= 4
 
 
+def test_pictures_of_asked_regions_show_them_in_their_images(folder, tmp_path):
+    _plan(folder, tmp_path, strategies=["random"], regions={"count": 6}, initial=4, batch=5, rounds=1, full=False)
+    result = CliRunner().invoke(app, ["compare", str(tmp_path / "painted.yaml"), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "could not be decoded" not in page
+    assert "data:image/jpeg;base64" in page
+
+
 @pytest.mark.parametrize("strategy", ["badge", "bait", "galaxy", "uniform", "entropy_nms"])
 def test_what_needs_one_answer_for_each_image_is_refused_before_anything_is_trained(folder, tmp_path, strategy):
     plan = _plan(folder, tmp_path / "plan", strategies=[strategy], initial=4)

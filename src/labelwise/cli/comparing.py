@@ -88,6 +88,7 @@ def compare(
 
     Seed by seed all start from the same labels and weights. Finished runs are skipped, a broken one goes on.
     """
+    from labelwise.compare import with_regions
     from labelwise.config import SizesConfig
     from labelwise.recipes import find, sized
 
@@ -109,7 +110,7 @@ def compare(
         return
     recipe = sized(plan.recipe, source) if plan.sizes else plan.recipe
     study = run(recipe, source, folder, workers=workers, chosen=plan.sizes)
-    written = studies.write(study, folder, source)
+    written = studies.write(study, folder, with_regions(recipe, source, folder))
     if json:
         assert written.summary is not None
         console.print_json(studies.as_json(written.summary, written))

@@ -61,9 +61,10 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
     from labelwise.report.masked import overlaid
 
     try:
-        array = (
-            source.thumbnail(item, 320) if source is not None else decode(study.examples.get(item, item), max_side=320)
-        )
+        if source is None:
+            array = decode(study.examples.get(item, item), max_side=320)
+        else:  # of a region the whole image: its label covers it there
+            array = source.thumbnail(source.within(item)[0], 320)
     except DataError:
         return None
     image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
