@@ -48,8 +48,8 @@ def open_torchvision(
     """One of torchvision's sets: MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN, SVHNExtra, STL10, ImageNet.
 
     SVHNExtra is SVHN with its 531,131 further training images, called ``extra/000000``. Items are called
-    ``train/00000``, ``test/00000`` and ``unlabeled/00000`` in the set's own order (ImageNet: by path). Images stay in memory
-    as uint8, except ImageNet's, which are read when asked for.
+    ``train/00000``, ``test/00000`` and ``unlabeled/00000`` in the set's own order (ImageNet: by path). Images stay in
+    memory as uint8, except ImageNet's, which are read when asked for.
 
     Args:
         name: the set; capitals, ``-`` and ``_`` do not matter.
