@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import maximum_filter
 
-from labelwise.formats.index_png import text_mask
+from labelwise.formats.index_png import mask_of
 from labelwise.report import wording
 from labelwise.targets import IGNORE
 
@@ -58,7 +58,7 @@ def masked(
     pictures = {"image": small}
     there: set[int] = set()
     for word, label in panels.items():
-        mask_HW = _shrunk(_whole(label), size)
+        mask_HW = _shrunk(mask_of(label).whole().numpy(), size)
         there |= set(np.unique(mask_HW).tolist()) - {IGNORE}
         pictures[word] = _covered(small, mask_HW, colours)
     if uncertainty_HW is not None:
@@ -86,7 +86,8 @@ def overlaid(
         (140, 0, 0)
     """
     colours = np.array(palette_of(len(classes), palette), dtype=np.float32)
-    return Image.fromarray(_covered(np.asarray(image.convert("RGB")), _shrunk(_whole(label), image.size), colours))
+    mask_HW = _shrunk(mask_of(label).whole().numpy(), image.size)
+    return Image.fromarray(_covered(np.asarray(image.convert("RGB")), mask_HW, colours))
 
 
 def palette_of(count: int, palette: Sequence[Colour] | None = None) -> list[Colour]:
@@ -110,16 +111,6 @@ def palette_of(count: int, palette: Sequence[Colour] | None = None) -> list[Colo
 def _bytes(parts: Sequence[float]) -> Colour:
     red, green, blue = (round(255 * part) for part in parts[:3])
     return red, green, blue
-
-
-def _whole(label: Mapping[str, Any]) -> np.ndarray:
-    """(H, W) classes of the whole image; what lies outside a window has none."""
-    part, (width, height), (x, y) = text_mask(label["png"]), label["size"], label.get("at", (0, 0))
-    if part.shape == (height, width):
-        return part
-    whole = np.full((height, width), IGNORE, np.uint8)
-    whole[y : y + part.shape[0], x : x + part.shape[1]] = part
-    return whole
 
 
 def _shrunk(mask_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -14,7 +14,7 @@ from labelwise.clicks import polygon_clicks
 from labelwise.data import augment
 from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, DataError
-from labelwise.formats.index_png import mask_text, text_mask
+from labelwise.formats.index_png import raw_of, text_mask
 from labelwise.models.segmenters import said_of
 from labelwise.targets import IGNORE, Mask, nearest
 from labelwise.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
@@ -114,10 +114,7 @@ class Segmentation(Task[Mask]):
 
     def dump(self, target: Mask) -> Json:
         """The raw form, without loss."""
-        raw: dict[str, Any] = {"size": list(target.size), "png": mask_text(target.classes_HW.cpu().numpy())}
-        if tuple(target.classes_HW.shape) != target.size[::-1]:
-            raw["at"] = list(target.at)
-        return raw
+        return raw_of(target)
 
     def merge(self, targets: Sequence[Mask]) -> Mask:
         """What the masks of all regions of an image say together; what none speaks of is without a class.
