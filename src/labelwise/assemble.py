@@ -122,8 +122,8 @@ def make_features(
         mean=config.mean,
         std=config.std,
     )
-    pool = tuple(item for item in source.ids if source.roles.get(item, "pool") == "pool")
-    chosen.prepare(View(source, pool))
+    whole = (item for item in source.ids if source.within(item)[1] is None)
+    chosen.prepare(View(source, tuple(item for item in whole if source.roles.get(item, "pool") == "pool")))
     return FeatureSource(chosen, cache, dtype=config.dtype)
 
 

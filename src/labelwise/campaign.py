@@ -161,7 +161,9 @@ class Campaign:
     def offer(self) -> Offer:
         """What strategies can ask for."""
         setting, reference = self.setting, bool(len(self.pool.with_role("reference")))
-        return Offer(setting.learner, setting.frozen is not None, setting.truth is not None, reference)
+        return Offer(
+            setting.learner, setting.frozen is not None, setting.truth is not None, reference, self.pool.has_regions
+        )
 
     # ---- training ---------------------------------------------------------------------------------------------------
 

@@ -252,7 +252,8 @@ class Comparison:
             raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {recipe.learner.kind!r}")
         setting = self._setting(recipe.seeds[0])
         reference = "reference" in source.roles.values()
-        Offer(setting.learner, frozen=True, held_back=True, reference=reference).check(strategies)
+        offer = Offer(setting.learner, True, True, reference, regions=recipe.regions is not None)
+        offer.check(strategies)
 
     # ---- the study --------------------------------------------------------------------------------------------------
 

@@ -34,12 +34,14 @@ class Offer:
         frozen: whether a frozen feature source stands beside it.
         held_back: whether hidden labels exist (simulated campaigns).
         reference: whether there is a reference set.
+        regions: whether regions of images are asked for.
     """
 
     learner: Learner
     frozen: bool = False
     held_back: bool = False
     reference: bool = True
+    regions: bool = False
 
     def check(self, strategies: Sequence[Strategy]) -> None:
         """Refuses what cannot be met.
@@ -111,6 +113,11 @@ class Offer:
             raise UnmetNeed(
                 f"strategy {strategy.name!r} needs to probe the model for {signal!r}, and {name} has none to hand out: "
                 "choose another strategy, or options of this one that need no model"
+            )
+        if self.regions and (isinstance(signal, Probe) or "loss" in signal.fields):
+            raise UnmetNeed(
+                f"strategy {strategy.name!r} needs {signal!r}, which speaks of whole images, and regions are asked for: "
+                "choose another strategy, or leave 'regions' out"
             )
         if isinstance(signal, Probe):
             self.learner.check_probe(signal)

@@ -9,7 +9,7 @@ import painted
 from labelwise.compare import compare_strategies
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.formats.index_png import mask_of
 
 INPUT = {"size": list(painted.INPUT), "augment": "none"}
@@ -73,3 +73,22 @@ def test_more_regions_than_there_are(tmp_path):
         study(tmp_path, {"count": 6}, initial=15)
     with pytest.raises(ConfigError, match="segmentation only"):
         study(tmp_path, {"count": 6}, task="classification")
+
+
+def test_frozen_features_of_a_region_are_those_of_its_bounding_box(tmp_path):
+    (run,) = study(
+        tmp_path,
+        {"count": 6},
+        strategies=[{"name": "k_center", "features": "frozen"}],
+        features={"backbone": "pixels", "size": 8},
+        rounds=1,
+    ).runs
+    assert len(set(run.rounds[0].picked)) == 6
+    assert all("#" in item for item in run.rounds[0].picked)
+
+
+@pytest.mark.parametrize("name", ["badge", "uniform", "true_loss", "galaxy"])
+def test_what_cannot_speak_of_regions_is_refused_before_anything_is_trained(tmp_path, name):
+    with pytest.raises(UnmetNeed, match=r"choose another|whole images"):
+        study(tmp_path, {"count": 6}, strategies=[name])
+    assert not list(tmp_path.rglob("fit.json"))
