@@ -116,8 +116,8 @@ class Offer:
             )
         if self.regions and (isinstance(signal, Probe) or "loss" in signal.fields):
             raise UnmetNeed(
-                f"strategy {strategy.name!r} needs {signal!r}, which speaks of whole images, and regions are asked for: "
-                "choose another strategy, or leave 'regions' out"
+                f"strategy {strategy.name!r} needs {signal!r}, which speaks of whole images, not of regions: choose "
+                "another strategy, or leave 'regions' out"
             )
         if isinstance(signal, Probe):
             self.learner.check_probe(signal)
