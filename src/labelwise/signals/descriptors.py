@@ -96,8 +96,8 @@ class Descriptors(Probe):
 
     @property
     def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
-        """The reference set, where labels are taken from it."""
-        return frozenset({"reference"}) if self.label.startswith("nearest") else frozenset()
+        """The reference set with its labels, where gradients are taken under them."""
+        return frozenset({"reference"} if self.label in ("true", "nearest", "nearest_joint") else ())
 
     @property
     def reads_targets(self) -> bool:
