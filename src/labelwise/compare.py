@@ -28,7 +28,7 @@ from labelwise.store import Store
 from labelwise.strategy import Budget
 from labelwise.study_data import SeededData, describe_pool, images_of, labels_of, open_labelled, registration
 from labelwise.study_settings import environment, study_settings, study_warnings
-from labelwise.study_start import begin, starter
+from labelwise.study_start import begin, check_start
 
 if TYPE_CHECKING:
     from labelwise.data.source import Source
@@ -243,11 +243,7 @@ class Comparison:
         labels = [strategy.label for strategy in recipe.strategies]
         if len(set(labels)) < len(labels):
             raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
-        for config in recipe.strategies:
-            chooser = starter(recipe, config)
-            if chooser is None or make_strategy(chooser).cold or chooser == config:
-                continue
-            raise ConfigError(f"start: {chooser.name!r} needs labels: let random or kmeans choose the initial set")
+        check_start(recipe)
         if recipe.pretrain is not None and recipe.learner.kind != "torch":
             raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {recipe.learner.kind!r}")
         setting = self._setting(recipe.seeds[0])

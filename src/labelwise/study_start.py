@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from labelwise.assemble import make_strategy
 from labelwise.config import RecipeConfig, StrategyConfig
+from labelwise.errors import ConfigError
 from labelwise.pool import Event, Queried
 from labelwise.rng import generator
 from labelwise.strategies import COLD_START
@@ -55,5 +56,26 @@ def starter(recipe: RecipeConfig, config: StrategyConfig) -> StrategyConfig | No
     own = make_strategy(config)
     if own.cold or (own.untrained and recipe.pretrain is not None):
         return config
-    # one that needs labels starts as it would with people, or as the recipe says
     return StrategyConfig(name=start.options.get("otherwise", COLD_START))
+
+
+def check_start(recipe: RecipeConfig) -> None:
+    """Refuses an initial set that nobody could choose.
+
+    Raises:
+        ConfigError: whoever is to choose it needs labels; says who could.
+    """
+    start = recipe.start
+    if start is None:
+        return
+    for config in recipe.strategies:
+        chooser = starter(recipe, config)
+        assert chooser is not None, "there is a start"
+        if start.name == "own" and chooser == config:
+            continue
+        if start.name == "own" and "otherwise" not in start.options:
+            raise ConfigError(
+                f"start: {config.name!r} needs labels: say who starts for it, start: {{name: own, otherwise: random}}"
+            )
+        if not make_strategy(chooser).cold:
+            raise ConfigError(f"start: {chooser.name!r} needs labels: let random or kmeans choose the initial set")

@@ -12,6 +12,7 @@ from labelwise.data import ArraySource, with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.recipes import shipped, shipped_plan
+from labelwise.report.summary import summarise
 from labelwise.study_data import open_labelled
 
 PHASE = {"epochs": 3, "batch_size": 16, "min_steps": 0, "optimiser": "sgd", "lr": 0.05, "momentum": 0.5}
@@ -90,6 +91,8 @@ def test_what_was_held_out_and_what_leaks_is_said(study):
     assert found.settings["early_stopping"] == "best epoch on test images, measured every 2"
     assert "rotation on the pool of each seed" in found.settings["pretraining"]
     assert any("chosen by the labels of the test images" in line for line in found.warnings)
+    notes = summarise(found).notes
+    assert [note for note in notes if note.startswith("60 reference images had labels before the start")]
 
 
 def test_chosen_on_the_test_images_no_curve_falls(study):

@@ -422,6 +422,17 @@ def test_more_memory_than_there_is_is_refused_with_the_size(learner, monkeypatch
         _collect(learner, Descriptors(LAYERS, "predicted"))
 
 
+def test_corrected_reference_labels_make_other_rows(learner):
+    """Rows are kept by their key: it has to know the labels that gradients are taken under."""
+    other = tiny.learner_data(SOURCE, LABELED, reference=REFERENCE[:-1])
+    for label in ("true", "nearest", "nearest_joint"):
+        signal = Descriptors(LAYERS, label)
+        assert learner.signal_key(signal, data=DATA) != learner.signal_key(signal, data=other)
+    assert learner.signal_key(Descriptors(LAYERS, "predicted"), data=DATA) == learner.signal_key(
+        Descriptors(LAYERS, "predicted"), data=other
+    )
+
+
 def test_memory_is_known_here():
     assert 1 << 20 < descriptors.free_memory() < 1 << 62
 

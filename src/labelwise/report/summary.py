@@ -491,6 +491,12 @@ def _notes(summary: Summary, areas: Mapping[str, FloatArray]) -> list[str]:
     missing = [f"{r.strategy} ({r.finished} of {seeds})" for r in summary.rows if r.finished < seeds]
     if missing:
         notes.append(f"Runs not finished, compared over the seeds at hand: {', '.join(missing)}.")
+    for role in ("reference", "validation"):
+        if (held := study.settings.get(role)) and isinstance(held, int):
+            notes.append(
+                f"{wording.count(held, f'{role} image')} had labels before the start, which are in no label count "
+                "here: a method that needs them costs so much more."
+            )
     return notes + _flag_notes(summary, areas)
 
 

@@ -25,6 +25,8 @@ from labelwise.signals.base import Probe, ProbeContext, SignalRole
 from labelwise.task import Batch, Field
 
 Label = Literal["none", "true", "predicted", "nearest", "nearest_joint", "trace", "information", "information_diagonal"]
+#: labels that are estimated from perturbed copies
+_ESTIMATED = ("trace", "information", "information_diagonal")
 #: images whose second moments are kept at a time
 _TOGETHER = 64
 #: standard deviation of the turn of a perturbed copy, in degrees, and of its noise, in units of normalised input
@@ -96,8 +98,8 @@ class Descriptors(Probe):
 
     @property
     def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
-        """The reference set, where labels are taken from it."""
-        return frozenset({"reference"}) if self.label.startswith("nearest") else frozenset()
+        """The reference set with its labels, where gradients are taken under them."""
+        return frozenset({"reference"} if self.label in ("true", "nearest", "nearest_joint") else ())
 
     @property
     def reads_targets(self) -> bool:
@@ -123,7 +125,7 @@ class Descriptors(Probe):
         """
         self.check(context.model)
         self._check_memory(context)
-        if self.label in ("trace", "information", "information_diagonal"):
+        if self.label in _ESTIMATED:
             return self._perturbations(context)
         return self._keys(context) if self.label.startswith("nearest") else _Prepared()
 
@@ -133,7 +135,7 @@ class Descriptors(Probe):
             with torch.no_grad():
                 return self._rows(_forward(model, batch.images, self._paths(model))[1])
         label_B = None
-        if self.label in ("trace", "information", "information_diagonal"):
+        if self.label in _ESTIMATED:
             parts = [self._estimated(state, model, part) for part in torch.split(batch.images, _TOGETHER)]
             label_B = torch.cat(parts)
         with torch.enable_grad():
