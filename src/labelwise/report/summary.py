@@ -249,12 +249,14 @@ def curves_of(study: Study, metric: str | None = None) -> Curves:
 
 
 def costs_of(study: Study, curves: Curves) -> dict[str, dict[str, FloatArray]]:
-    """Unit -> strategy -> (R, B) cumulated cost, for the units that differ from the number of labels."""
+    """Unit -> strategy -> (R, B) cumulated cost, for units that grow otherwise than the number of labels does."""
     units = sorted({u for run in study.runs for r in run.rounds for u in r.cost})
     out = {}
     for unit in units:
-        differences = {round(r.cost.get(unit, NAN) - r.labels, 6) for run in study.runs for r in run.rounds}
-        if len(differences) > 1:
+        cost = _cost(unit)
+        differences = {round(cost(r) - r.labels, 6) for run in study.runs for r in run.rounds}
+        grows = any(len({cost(r) for r in run.rounds}) > 1 for run in study.runs)
+        if len(differences) > 1 and grows:
             out[unit] = {
                 s: _on_grid(by_seed, curves.seeds, curves.labels_B, _cost(unit))
                 for s, by_seed in _by_strategy(study).items()
@@ -360,7 +362,8 @@ def _on_grid(
 
 
 def _cost(unit: str) -> Callable[[RoundRecord], float]:
-    return lambda r: r.cost.get(unit, NAN)
+    # costs are cumulated: a unit that a record does not name was not paid yet
+    return lambda r: r.cost.get(unit, 0.0) if r.cost else NAN
 
 
 def _present(by_seed: Mapping[int, RunRecord], seeds: tuple[int, ...], grid: FloatArray) -> npt.NDArray[np.bool_]:
