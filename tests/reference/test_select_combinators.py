@@ -13,7 +13,9 @@ import labelwise as lw
 import tiny
 from labelwise.assemble import make_strategy, parse_strategy
 from labelwise.errors import ConfigError, DataError, UnmetNeed
+from labelwise.learner import View
 from labelwise.selection.sampling import apportion
+from labelwise.signals.plain import Probs
 from labelwise.strategies import STRATEGIES
 from labelwise.strategy import Budget, Query
 
@@ -265,21 +267,17 @@ def test_uniform_is_balanced_and_exact(k):
     assert len(seen) > 1
 
 
-def test_true_loss_takes_what_the_model_gets_most_wrong():
-    truth = RNG.integers(0, C, size=N).tolist()
-    probs = P.astype(np.float32)
-    probs[7] = np.eye(C)[(truth[7] + 1) % C]  # certain, and wrong: -ln 0
-
-    class Rows:
-        def matrix(self, signal):
-            return torch.from_numpy(probs)
-
-    query, select = _oracle("true_loss", truth, 10)
-    found = select(Query(**{**vars(query), "signals": Rows()}))
-    loss = [-np.log(max(float(probs[row][truth[row]]), 1e-38)) for row in range(N)]
-    assert found.positions_K.tolist() == sorted(range(N), key=lambda row: -loss[row])[:10]
-    assert found.positions_K[0] == 7
-    assert torch.isfinite(found.scores_K).all()
+def test_true_loss_takes_what_the_model_gets_most_wrong(tmp_path):
+    source = tiny.digits(60)
+    learner = tiny.feature_learner(source)
+    campaign = tiny.campaign(tmp_path, source, learner, labeled=source.ids[:20], truth=source.truth)
+    campaign.fit()
+    free = [campaign.pool.ids[p] for p in campaign.pool.unlabeled]
+    found = campaign.choose(STRATEGIES.create("true_loss"), Budget(10)).picks
+    probs = learner.collect(View(source, tuple(free)), frozenset({Probs()}))[Probs()]
+    loss = {item: -np.log(float(row[int(source.truth[item])])) for item, row in zip(free, probs, strict=True)}
+    assert [pick.id for pick in found] == sorted(free, key=lambda item: -loss[item])[:10]
+    assert [pick.score for pick in found] == pytest.approx([loss[pick.id] for pick in found], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["uniform", "true_loss"])
