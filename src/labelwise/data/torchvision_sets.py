@@ -47,8 +47,9 @@ def open_torchvision(
 ) -> Source:
     """One of torchvision's sets: MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN, SVHNExtra, STL10, ImageNet.
 
-    SVHNExtra is SVHN with its 531,131 further training images, called ``extra/000000``. Items are called ``train/00000``, ``test/00000`` and ``unlabeled/00000`` in the set's own order (ImageNet: by path).
-    Images stay in memory as uint8, except ImageNet's, which are read when asked for.
+    Items are called ``train/00000``, ``test/00000``, ``unlabeled/00000`` and, of SVHNExtra, which is SVHN with its
+    531,131 further training images, ``extra/000000``, in the set's own order (ImageNet: by path). Images stay in memory
+    as uint8, except ImageNet's, which are read when asked for.
 
     Args:
         name: the set; capitals, ``-`` and ``_`` do not matter.
