@@ -74,7 +74,7 @@ class Superpixels:
         Args:
             image_HWC: uint8 with 1 or 3 channels.
         """
-        from skimage.segmentation import relabel_sequential, slic, watershed
+        from skimage.segmentation import slic, watershed
 
         compactness = _COMPACTNESS[self.method] if self.compactness is None else self.compactness
         count = min(self.count, image_HWC.shape[0] * image_HWC.shape[1])
@@ -86,8 +86,8 @@ class Superpixels:
             found = slic(
                 image, n_segments=count, compactness=compactness, start_label=1, channel_axis=None if grey else -1
             )
-        numbered: np.ndarray = relabel_sequential(found)[0]
-        return numbered.astype(np.uint16)
+        _, numbered = np.unique(found, return_inverse=True)
+        return (numbered.reshape(found.shape) + 1).astype(np.uint16)
 
     def _edges(self, image_HWC: np.ndarray) -> np.ndarray:
         from skimage.color import rgb2gray
