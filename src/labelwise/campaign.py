@@ -30,7 +30,7 @@ from labelwise.report.records import RoundRecord
 from labelwise.rng import generator, seed_of
 from labelwise.selection.arrays import as_tensor
 from labelwise.selection.progress import listening
-from labelwise.signals.base import Signal, SignalRole, SignalTable
+from labelwise.signals.base import Signal, SignalRole, SignalTable, read_targets
 from labelwise.signals.plain import Probs
 from labelwise.strategies.random import Random
 from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Rows, Selection, Step, Strategy, run_steps
@@ -421,6 +421,7 @@ class _Chooser:
         self.campaign = campaign
         self.setting = campaign.setting
         self.pool = campaign.pool
+        self.candidates = campaign.pool.candidates
         self.first_needs = first_needs
         self.unreadable: dict[str, str] = {}
         self.frame = _Frame(0)
@@ -431,11 +432,11 @@ class _Chooser:
     def run(self, strategy: Strategy, budget: Budget | None) -> Suggestion:
         started = time.perf_counter()
         reset_peak()
-        available = len(self.pool.candidates)
+        available = len(self.candidates)
         cost_N = self._costs(budget)
         count = available
         if budget is not None:
-            count = budget.items(available, None if cost_N is None else cost_N[torch.from_numpy(self.pool.candidates)])
+            count = budget.items(available, None if cost_N is None else cost_N[torch.from_numpy(self.candidates)])
         while True:
             known = len(self.unreadable)
             query = self._query(strategy, count)
@@ -461,7 +462,7 @@ class _Chooser:
         """(N,) expected cost of the candidates in the unit of the budget; None where items are counted."""
         if budget is None or budget.counts_items:
             return None
-        where = self.pool.candidates
+        where = self.candidates
         cost_M = self.setting.source.expected_cost([self.pool.ids[p] for p in where], budget.unit)
         if cost_M is None:
             return None
@@ -482,7 +483,7 @@ class _Chooser:
     def _query(self, strategy: Strategy, budget: int) -> Query:
         pool, task = self.pool, self.setting.task
         labeled, reference = pool.labeled, pool.with_role("reference")
-        free = np.array([p for p in self.pool.candidates if pool.ids[p] not in self.unreadable], dtype=np.int64)
+        free = np.array([p for p in self.candidates if pool.ids[p] not in self.unreadable], dtype=np.int64)
         labels_L = _labels(task, pool, labeled)
         counts = class_counts(task, [pool.target(p) for p in labeled])
         may_look = strategy.oracle or any(step.needs.truth for step in strategy.steps())
@@ -552,8 +553,10 @@ class _Chooser:
 
     def _view(self, positions: Positions, role: SignalRole, signals: frozenset[Signal]) -> View:
         """With the targets that signals may see: those of labelled items, and hidden ones for an oracle."""
-        view, truth, task = self.campaign.view(positions, targets=role != "pool"), self.setting.truth, self.setting.task
-        hidden = self.oracle or any("loss" in signal.fields for signal in signals)
+        # masks are decoded for those signals alone that look at them
+        view = self.campaign.view(positions, targets=role != "pool" and read_targets(signals))
+        truth, task = self.setting.truth, self.setting.task
+        hidden = read_targets(signals) and (self.oracle or any("loss" in signal.fields for signal in signals))
         if role == "pool" and hidden and truth is not None:
             return replace(view, targets=tuple(task.load(truth[item]) for item in view.ids))
         return view

@@ -26,7 +26,7 @@ from labelwise.learners.regions import asks_regions, collect_regions
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
 from labelwise.rng import digest
-from labelwise.signals.base import Probe, Signal, SignalRole, SignalTable
+from labelwise.signals.base import Probe, Signal, SignalRole, SignalTable, read_targets
 from labelwise.signals.passes import Dropout, Members, Views
 from labelwise.strategy import LinearHead
 from labelwise.task import Field, Task
@@ -265,9 +265,8 @@ class TorchLearner(Learner):
         collector = Collector(signals, drawn, states, role, members=self.members)
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
-        known = "loss" in want or any(isinstance(signal, Probe) and signal.reads_targets for signal in signals)
         with torch.no_grad() if states else torch.inference_mode():
-            read = self._reader.batches(view, rows, "reading the pool", progress, targets=known)
+            read = self._reader.batches(view, rows, "reading the pool", progress, targets=read_targets(signals))
             kept, failed = collector.run(networks.nets[0], read, partial(networks.outputs, want=want))
         failures = {view.ids[row]: reason for row, reason in failed.items()}
         table = SignalTable(tuple(view.ids[row] for row in kept), collector.columns(), failures)

@@ -7,7 +7,7 @@ and for a probe on what it was prepared with; not on the other signals asked for
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -145,6 +145,11 @@ class Probe(Signal):
     @abstractmethod
     def compute(self, state: Any, model: nn.Module, batch: Batch, role: SignalRole) -> Tensor:
         """(B, ...): one row for each image of the batch."""
+
+
+def read_targets(signals: Iterable[Signal]) -> bool:
+    """Whether some of these signals are computed from the labels of the images."""
+    return any("loss" in s.fields or (isinstance(s, Probe) and s.reads_targets) for s in signals)
 
 
 @dataclass(frozen=True)
