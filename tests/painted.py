@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
+import scenes
 import shapes
 from labelwise.data.input import InputSpec
 from labelwise.data.source import Source
 from labelwise.formats.index_png import mask_text
-from labelwise.learner import LearnerData, Phase, View
+from labelwise.learner import Phase
 from labelwise.learners.torch import TorchLearner
 from labelwise.models.unet import UNet
 from labelwise.targets import IGNORE
@@ -71,17 +72,8 @@ def learner(**options: Any) -> TorchLearner:
     return TorchLearner(task(), narrow, **options)
 
 
-def view(source: Source, ids: Sequence[str] | None = None, *, labels: bool = True) -> View:
-    chosen = tuple(source.ids) if ids is None else tuple(ids)
-    return View(source, chosen, tuple(task().load(source.truth[item]) for item in chosen) if labels else None)
-
-
-def learner_data(source: Source, labeled: Sequence[str], *, reference: Sequence[str] = ()) -> LearnerData:
-    taken = {*labeled, *reference}
-    rest = [item for item in source.ids if item not in taken]
-    return LearnerData(
-        view(source, labeled), view(source, rest, labels=False), view(source, ()), view(source, reference)
-    )
+view = partial(scenes.view, task)
+learner_data = partial(scenes.learner_data, task)
 
 
 @cache

@@ -1,0 +1,30 @@
+"""What tests of drawn scenes share, whatever is labelled: views with labels, and what a training may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labelwise.data.source import Source
+from labelwise.learner import LearnerData, View
+from labelwise.task import Task
+
+
+def view(
+    task: Callable[[], Task[Any]], source: Source, ids: Sequence[str] | None = None, *, labels: bool = True
+) -> View:
+    chosen = tuple(source.ids) if ids is None else tuple(ids)
+    return View(source, chosen, tuple(task().load(source.truth[item]) for item in chosen) if labels else None)
+
+
+def learner_data(
+    task: Callable[[], Task[Any]], source: Source, labeled: Sequence[str], *, reference: Sequence[str] = ()
+) -> LearnerData:
+    taken = {*labeled, *reference}
+    rest = [item for item in source.ids if item not in taken]
+    return LearnerData(
+        view(task, source, labeled),
+        view(task, source, rest, labels=False),
+        view(task, source, ()),
+        view(task, source, reference),
+    )
