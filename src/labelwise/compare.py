@@ -149,7 +149,7 @@ class Comparison:
             return Campaign(store, self._setting(seed, self._pretrained(seed)), progress=self.progress)
 
         folder, first = self._run_folder(config, seed), seed == self.recipe.seeds[0]
-        return last_mistakes(folder, last, campaign, make_strategy(config), mapped=first)
+        return last_mistakes(folder, last, campaign, make_strategy(config), mapped=self.recipe.map if first else None)
 
     def _run_folder(self, config: StrategyConfig, seed: int) -> Path:
         return self.folder / "runs" / f"{config.name}-{self._digest(config)[:10]}" / f"seed-{seed}"

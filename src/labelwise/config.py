@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import pydantic
 import yaml
@@ -149,6 +149,10 @@ class LearnerConfig(Config):
     phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
 
 
+#: how a report lays out images by their features
+MapMethod: TypeAlias = Literal["tsne", "umap"]
+
+
 class RegionsConfig(Config):
     """What is asked where whole images are too much: regions of images; see labelwise.data.superpixels."""
 
@@ -211,6 +215,9 @@ class ProjectConfig(Config):
     learner: LearnerConfig = LearnerConfig()
     pretrain: PretrainConfig = PretrainConfig()
     strategy: StrategyConfig = StrategyConfig(name="margin")
+    map: MapMethod = pydantic.Field(
+        "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
+    )
     seed: int = 0
 
     _own_learner = pydantic.model_validator(mode="before")(_with_own_learner)
@@ -294,6 +301,9 @@ class RecipeConfig(Config):
         None, description="train the network without labels first, on the pool of each seed; it starts from there"
     )
     full: bool = pydantic.Field(True, description="also train on all labels, for the headroom line")
+    map: MapMethod = pydantic.Field(
+        "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
+    )
 
     _own_learner = pydantic.model_validator(mode="before")(_with_own_learner)
     _count = pydantic.field_validator("seeds", mode="before")(_seed_count)

@@ -6,6 +6,7 @@ Dimension key: N images, D features.
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwise.campaign import Campaign
+from labelwise.config import MapMethod
+from labelwise.errors import UnmetNeed
 from labelwise.report.records import Mistakes, RoundRecord, write_whole
 from labelwise.rng import generator, seed_of
 from labelwise.signals.plain import Embedding, PredictedClass
@@ -23,22 +26,22 @@ from labelwise.strategy import Strategy
 SHOWN_TESTS, SHOWN_PICKS = 1500, 500
 #: fewer images make no map
 FEWEST = 12
-_AXES, _PERPLEXITY = 50, 30
+_AXES, _PERPLEXITY, _NEIGHBOURS = 50, 30, 15
 FILE = "mistakes.json"
 
 
-def mistakes(campaign: Campaign, *, before: int | None = None, mapped: bool = True) -> Mistakes | None:
+def mistakes(campaign: Campaign, *, before: int | None = None, mapped: MapMethod | None = "tsne") -> Mistakes | None:
     """Confusions of the model in use on the labelled test images, and a map of some of them and of the picks.
 
     Args:
         campaign: with a trained model.
         before: picks of earlier rounds only; None: of all.
-        mapped: whether to make the map.
+        mapped: what lays out the map; None: there is to be no map.
 
     Returns:
         None where there is nothing to say: no weights, no test image, or labels that are not one class an image.
 
-    Cost: one pass over the test images; for the map a pass over at most 2,000 images and some 10 s of t-SNE.
+    Cost: one pass over the test images; for the map a pass over at most 2,000 images and some 10 s to lay it out.
     """
     learner, said = campaign.setting.learner, PredictedClass()
     view = campaign.view(campaign.pool.with_role("test"), targets=True)
@@ -52,12 +55,20 @@ def mistakes(campaign: Campaign, *, before: int | None = None, mapped: bool = Tr
     end = campaign.pool.round if before is None else before
     asked = {query.id for query in campaign.pool.queries() if 0 <= query.round < end}
     picks = [campaign.pool.ids[p] for p in campaign.pool.labeled if campaign.pool.ids[p] in asked]
-    points = _points(campaign, sorted(table.ids), picks) if mapped and Embedding().fields <= learner.provides else []
-    return Mistakes(confusion=confusion, points=points, tested=len(table.ids), picked=len(picks))
+    points = []
+    if mapped is not None and Embedding().fields <= learner.provides:
+        points = _points(campaign, sorted(table.ids), picks, mapped)
+    method = mapped or "tsne"
+    return Mistakes(confusion=confusion, points=points, tested=len(table.ids), picked=len(picks), method=method)
 
 
 def last_mistakes(
-    folder: Path, last: RoundRecord, open_campaign: Callable[[], Campaign], strategy: Strategy, *, mapped: bool
+    folder: Path,
+    last: RoundRecord,
+    open_campaign: Callable[[], Campaign],
+    strategy: Strategy,
+    *,
+    mapped: MapMethod | None,
 ) -> Mistakes | None:
     """``mistakes`` of the last model of a run: found in the run's folder, or looked up with its weights and kept there.
 
@@ -66,7 +77,7 @@ def last_mistakes(
         last: record of its last round.
         open_campaign: called where the model has to be looked at.
         strategy: the run's.
-        mapped: whether to make the map.
+        mapped: as for ``mistakes``.
 
     Returns:
         None also where the weights are gone.
@@ -88,33 +99,56 @@ def last_mistakes(
     return found
 
 
-def flat_map(rows_ND: NDArray[np.float32], *, seed: int) -> NDArray[np.float64]:
-    """(N, 2) in [0, 1]: a t-SNE of the rows, so that neighbours stay neighbours; the same for the same seed.
+def flat_map(rows_ND: NDArray[np.float32], *, seed: int, method: MapMethod = "tsne") -> NDArray[np.float64]:
+    """(N, 2) in [0, 1]: rows laid out so that neighbours stay neighbours; the same for the same seed.
 
     Args:
         rows_ND: features, finite, not all alike.
         seed: of the map.
+        method: ``tsne``, or ``umap``, which keeps more of how groups lie to one another.
+
+    Raises:
+        UnmetNeed: umap-learn is not installed.
 
     Reference:
-        van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008; as scikit-learn has it, from the first 50
-        principal axes and started on the first two.
+        van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008; as scikit-learn has it, started on the
+        first two principal axes. McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection for
+        Dimension Reduction", 2018 (arXiv 1802.03426); as umap-learn has it, 15 neighbours. Both from the first 50
+        principal axes.
     """
     from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
 
     state = seed % 2**32
     rows = np.asarray(rows_ND, dtype=np.float64)
     axes = min(_AXES, *rows.shape)
     if rows.shape[1] > axes:
         rows = PCA(axes, svd_solver="full").fit_transform(rows)
-    perplexity = min(_PERPLEXITY, (len(rows) - 1) / 4)
     start = "pca" if rows.shape[1] > 1 else "random"
-    found = TSNE(2, perplexity=perplexity, init=start, random_state=state, n_jobs=1).fit_transform(rows)
+    found = (_umap if method == "umap" else _tsne)(rows, start, state)
     low_2 = found.min(0)
     return np.asarray((found - low_2) / float((found - low_2).max()), dtype=np.float64)
 
 
-def _points(campaign: Campaign, tests: Sequence[str], picks: Sequence[str]) -> list[list[float]]:
+def _tsne(rows_NA: NDArray[np.float64], start: str, state: int) -> NDArray[np.float64]:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(_PERPLEXITY, (len(rows_NA) - 1) / 4)
+    made = TSNE(2, perplexity=perplexity, init=start, random_state=state, n_jobs=1)
+    return np.asarray(made.fit_transform(rows_NA), dtype=np.float64)
+
+
+def _umap(rows_NA: NDArray[np.float64], start: str, state: int) -> NDArray[np.float64]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # that one class of it would need tensorflow
+            from umap import UMAP
+    except ImportError as error:
+        raise UnmetNeed("a map by umap needs umap-learn: pip install 'labelwise[viz]', or set map: tsne") from error
+    made = UMAP(n_neighbors=min(_NEIGHBOURS, len(rows_NA) - 1), init=start, random_state=state, n_jobs=1)
+    return np.asarray(made.fit_transform(rows_NA), dtype=np.float64)
+
+
+def _points(campaign: Campaign, tests: Sequence[str], picks: Sequence[str], method: MapMethod) -> list[list[float]]:
     rng = generator(campaign.setting.seed, "map")
     tests, picks = _some(tests, SHOWN_TESTS, rng), _some(picks, SHOWN_PICKS, rng)
     positions = np.array([campaign.pool.position(item) for item in [*tests, *picks]], dtype=np.int64)
@@ -126,7 +160,7 @@ def _points(campaign: Campaign, tests: Sequence[str], picks: Sequence[str]) -> l
     if len(rows_ND) < FEWEST or not np.isfinite(rows_ND).all() or not np.ptp(rows_ND, axis=0).any():
         return []  # too few, or a model that diverged
     campaign.progress("mapping test images", 0, 1)
-    places = flat_map(rows_ND, seed=seed_of(campaign.setting.seed, "map"))
+    places = flat_map(rows_ND, seed=seed_of(campaign.setting.seed, "map"), method=method)
     campaign.progress("mapping test images", 1, 1)
     chosen = set(picks)
     return [

@@ -843,7 +843,7 @@ class Project:
         try:
             campaign = self.campaign()
             self._last_fit(campaign, make_strategy(self.config.strategy))
-            return mistakes(campaign), ""
+            return mistakes(campaign, mapped=self.config.map), ""
         except LabelwiseError as error:  # a page about the rest is better than none
             return None, f"What is taken for what cannot be said: {error}"
 

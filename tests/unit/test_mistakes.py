@@ -51,7 +51,7 @@ def _run(folder):
 def test_confusions_are_counted_image_by_image(tmp_path, kind):
     learner = tiny.torch_learner() if kind == "torch" else tiny.feature_learner(SOURCE)
     campaign = _campaign(tmp_path, learner=learner)
-    found = mistakes(campaign, mapped=False)
+    found = mistakes(campaign, mapped=None)
     table = learner.collect(tiny.view(SOURCE, TESTS), frozenset({PredictedClass()}))
     counts = Counter()
     for item, predicted in zip(table.ids, table[PredictedClass()].tolist(), strict=True):
@@ -113,12 +113,13 @@ def test_a_model_that_diverged_has_confusions_and_no_map(tmp_path):
     assert sum(n for *_, n in found.confusion) == 40
 
 
-def test_a_map_keeps_neighbours_together():
+@pytest.mark.parametrize("method", ["tsne", "umap"])
+def test_a_map_keeps_neighbours_together(method):
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(3), 30)
     rows = (np.eye(3, 60)[groups] * 20 + rng.normal(size=(90, 60))).astype(np.float32)
-    places = flat_map(rows, seed=2**40)
-    np.testing.assert_array_equal(places, flat_map(rows, seed=2**40))
+    places = flat_map(rows, seed=2**40, method=method)
+    np.testing.assert_array_equal(places, flat_map(rows, seed=2**40, method=method))
     assert places.min() == 0
     assert places.max() == 1
     centres = np.stack([places[groups == group].mean(0) for group in range(3)])
@@ -126,10 +127,11 @@ def test_a_map_keeps_neighbours_together():
     assert (nearest == groups).mean() > 0.95
 
 
+@pytest.mark.parametrize("method", ["tsne", "umap"])
 @pytest.mark.parametrize("width", [1, 2])
-def test_a_map_of_features_of_few_dimensions(width):
+def test_a_map_of_features_of_few_dimensions(width, method):
     rows = np.random.default_rng(0).normal(size=(20, width)).astype(np.float32)
-    assert flat_map(rows, seed=0).shape == (20, 2)
+    assert flat_map(rows, seed=0, method=method).shape == (20, 2)
 
 
 # ---- what is kept ---------------------------------------------------------------------------------------------------
@@ -145,16 +147,16 @@ def test_found_once_and_kept_with_the_run(tmp_path):
 
     strategy = STRATEGIES.create("margin")
     ask = lambda mapped: last_mistakes(tmp_path, records[-1], open_campaign, strategy, mapped=mapped)  # noqa: E731
-    first = ask(False)
-    assert ask(False) == first == mistakes(campaign, mapped=False)
+    first = ask(None)
+    assert ask(None) == first == mistakes(campaign, mapped=None)
     assert len(opened) == 1
-    assert ask(True).points
+    assert ask("tsne").points
     assert len(opened) == 2, "a map was not there yet"
-    earlier = last_mistakes(tmp_path, records[0], open_campaign, strategy, mapped=True)
-    assert earlier != ask(True), "of the weights of that round"
+    earlier = last_mistakes(tmp_path, records[0], open_campaign, strategy, mapped="tsne")
+    assert earlier != ask("tsne"), "of the weights of that round"
     assert earlier.picked == 0
     gone = dataclasses.replace(records[-1], fit_key="0" * 32)
-    assert last_mistakes(tmp_path, gone, open_campaign, strategy, mapped=True) is None
+    assert last_mistakes(tmp_path, gone, open_campaign, strategy, mapped="tsne") is None
 
 
 def test_a_study_keeps_them_and_maps_the_first_seed(tmp_path):

@@ -67,8 +67,9 @@ def _map_caption(found: Mapping[str, Sequence[Mistakes]], mapped: int, classes: 
     tests = max(sum(not point[4] for point in m.points) for m in first)
     picks = max(sum(point[4] == 1 for point in m.points) for m in first)
     tested, picked = max(m.tested for m in first), max(m.picked for m in first)
+    how = "UMAP" if first[0].method == "umap" else "t-SNE"
     seed = " of the first seed" if max(map(len, found.values())) > 1 else ""
-    text = f"Test images as the last model{seed} sees them (t-SNE of its features): neighbours look alike to it, "
+    text = f"Test images as the last model{seed} sees them ({how} of its features): neighbours look alike to it, "
     text += f"distances between groups mean nothing. Drawn: {_of(tests, tested)} test images"
     text += f" and {_of(picks, picked)} picks" if picks else ""
     text += ", at random where not all. Ellipses: the commonest kinds of error (true class → taken "

@@ -93,6 +93,7 @@ class Mistakes:
             of each, neighbours where the model's features are alike; [] where there is no map.
         tested: test images behind ``confusion``.
         picked: picks that the map could have shown.
+        method: what laid out the map, ``tsne`` or ``umap``.
 
     Example:
         >>> found = Mistakes(confusion=[[0, 0, 8], [0, 1, 2], [1, 1, 5]], tested=15)
@@ -104,6 +105,7 @@ class Mistakes:
     points: list[list[float]] = field(default_factory=list)
     tested: int = 0
     picked: int = 0
+    method: str = "tsne"
 
     def to_json(self) -> dict[str, Any]:
         """This record as strict JSON values."""
