@@ -101,7 +101,7 @@ def dense(learner, regions, image, signal):
         first = learner.networks.outputs(batch, frozenset({"probs"}))
         if isinstance(signal, Uncertainty):
             return first.probs_UC.double()[None]
-        passes = [learner.networks.drawn(batch, DRAWS, d, first, seed=7, want=frozenset()) for d in range(DRAWS.draws)]
+        passes = list(learner.networks.drawn(batch, DRAWS, first, seed=7, want=frozenset()))
     return torch.stack([drawn.probs_UC.double() for drawn in passes])
 
 

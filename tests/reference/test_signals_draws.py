@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import tiny
 from labelwise.errors import ConfigError
-from labelwise.learners.passes import changed_view, dropout_mask, dropped, one_pass
+from labelwise.learners.passes import all_passes, changed_view, dropout_mask, dropped
 from labelwise.rng import torch_generator
 from labelwise.signals import Dropout, Members, Views
 from labelwise.signals.draws import DrawUncertainty
@@ -124,7 +125,7 @@ def _by_hand(learner, passes, seed: int) -> list[np.ndarray]:
                 continue
             maps = net.conv(images)
             if "conv" in masks.after:
-                maps = maps * dropout_mask(maps, masks.p, torch_generator(seed, "dropout", draw, "conv"))
+                maps = maps * dropout_mask(maps, masks.p, torch_generator(seed, "dropout", draw, "conv"), masks.unit)
             hidden = torch.relu(net.hidden(net.pool(torch.relu(net.norm(maps))).flatten(1)))
             if not masks.after:
                 hidden = hidden * dropout_mask(hidden, 0.5, torch_generator(seed, "dropout", draw, "drop"))
@@ -137,6 +138,7 @@ def _by_hand(learner, passes, seed: int) -> list[np.ndarray]:
     [
         Dropout(draws=5),
         Dropout(draws=3, p=0.4, after=("conv",)),
+        Dropout(draws=3, p=0.4, after=("conv",), unit="channel"),
         Members(),
         Members(draws=3),
         Members(draws=3, dropout=Dropout()),
@@ -169,10 +171,12 @@ def test_every_member_is_drawn_as_often_as_the_others():
 
 
 def test_masks():
-    """One decision a channel, the same for all images, scaled so that the mean stays; another draw is another mask."""
+    """The same for all images, scaled so that the mean stays; another draw is another mask."""
     maps = torch.ones(3, 400, 2, 2)
     masks = [dropout_mask(maps, 0.25, torch_generator(0, "dropout", draw, "layer")) for draw in (0, 0, 1)]
-    assert masks[0].shape == (1, 400, 1, 1)
+    assert masks[0].shape == (1, 400, 2, 2)
+    assert not torch.equal(masks[0][..., 0, 0], masks[0][..., 1, 1]), "each element by itself"
+    assert dropout_mask(maps, 0.25, torch_generator(0, "x"), "channel").shape == (1, 400, 1, 1)
     assert torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[0], masks[2])
     assert masks[0].unique().tolist() == [0.0, pytest.approx(4 / 3)]
@@ -182,8 +186,18 @@ def test_masks():
 
 def test_masks_of_token_sequences_drop_features_and_not_tokens():
     """Transformers give (B, tokens, D): what one layer of them decides about is a feature."""
-    mask = dropout_mask(torch.ones(3, 7, 64), 0.5, torch_generator(0, "x"))
-    assert mask.shape == (1, 1, 64)
+    tokens = torch.ones(3, 7, 64)
+    assert dropout_mask(tokens, 0.5, torch_generator(0, "x"), "channel").shape == (1, 1, 64)
+    assert dropout_mask(tokens, 0.5, torch_generator(0, "x")).shape == (1, 7, 64)
+
+
+@pytest.mark.parametrize(("layer", "unit"), [(nn.Dropout, "element"), (nn.Dropout2d, "channel")])
+def test_own_layers_decide_as_they_did_in_training(layer, unit):
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), layer(0.5)).eval()
+    with dropped(net, Dropout(), 0, 0), torch.inference_mode():
+        gone = net(torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0)))[0] == 0
+    of_a_channel = gone.float().mean((1, 2))
+    assert bool((of_a_channel * (1 - of_a_channel) == 0).all()) is (unit == "channel")
 
 
 def test_each_own_layer_keeps_its_share_and_batch_norm_never_moves():
@@ -226,8 +240,8 @@ def test_odd_passes_are_refused():
     from labelwise.signals import Passes
 
     batch = Batch(torch.zeros(1, 1, 16, 16))
-    with pytest.raises(UnmetNeed, match="no learner knows"), one_pass(tiny.TinyNet(), [], batch, Passes(1), 0, 0):
-        pass
+    with pytest.raises(UnmetNeed, match="no learner knows"):
+        next(all_passes([tiny.TinyNet()], batch, Passes(1), 0))
     with pytest.raises(UnmetNeed, match="no dropout layer to draw from"), dropped(tiny.plain_net(), Dropout(), 0, 0):
         pass
     with (
@@ -235,6 +249,6 @@ def test_odd_passes_are_refused():
         dropped(tiny.TinyNet(), Dropout(after=("hiden",)), 0, 0),
     ):
         pass
-    for wrong in ({"draws": 0}, {"p": 0.0}, {"p": 1.0}):
+    for wrong in ({"draws": 0}, {"p": 0.0}, {"p": 1.0}, {"unit": "row"}):
         with pytest.raises(ValueError, match="must"):
             Dropout(**wrong)

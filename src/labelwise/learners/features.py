@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -293,7 +293,7 @@ class FeatureLearner(Learner):
             raise UnmetNeed("the loss of an image needs its label, and images without labels were given")
         target_of = dict(zip(view.ids, view.targets or (), strict=False))
         ids, rows_ND, failed = self._features(view, progress)
-        collector = Collector(signals, lambda batch, passes, draw, _: self._draw(batch, passes, draw, seed), {}, role)
+        collector = Collector(signals, partial(self._drawn, seed=seed), {}, role)
         for block in blocks(len(ids), BLOCK):
             batch = Batch(rows_ND[block.start : block.stop])
             collector.add(None, batch, partial(self._said, batch, [target_of.get(ids[row]) for row in block], labels))
@@ -337,10 +337,11 @@ class FeatureLearner(Learner):
         votes_BC.scatter_add_(1, self._state["labels"][near.indices], weight_BK)
         return votes_BC / votes_BC.sum(1, keepdim=True)
 
-    def _draw(self, batch: Batch, passes: Passes, draw: int, seed: int) -> Outputs:
+    def _drawn(self, batch: Batch, passes: Passes, first: Outputs, *, seed: int) -> Iterator[Outputs]:
         assert isinstance(passes, Dropout)
-        mask = dropout_mask(batch.images, passes.p, torch_generator(seed, "dropout", draw, "features"))
-        return self._outputs(batch.images, mask)
+        for draw in range(passes.draws):
+            mask = dropout_mask(batch.images, passes.p, torch_generator(seed, "dropout", draw, "features"))
+            yield self._outputs(batch.images, mask)
 
     def save(self, folder: Path) -> None:
         """Writes ``weights.safetensors``, whole or not at all."""

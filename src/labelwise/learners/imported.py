@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -187,5 +187,5 @@ def content(array: np.ndarray | None) -> str:
     return found.hexdigest()
 
 
-def _no_draws(batch: Batch, passes: Passes, draw: int, first: Outputs) -> Outputs:
+def _no_draws(batch: Batch, passes: Passes, first: Outputs) -> Iterator[Outputs]:
     raise UnmetNeed(f"imported predictions make no {type(passes).__name__} passes")

@@ -19,8 +19,8 @@ from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Sig
 from labelwise.signals.passes import Passes
 from labelwise.task import Batch, Outputs, Task
 
-#: outputs of one stochastic pass: (batch, passes, draw, outputs of the deterministic pass) -> Outputs
-DrawPass = Callable[[Batch, Passes, int, Outputs], Outputs]
+#: outputs of all stochastic passes, one by one: (batch, passes, outputs of the deterministic pass) -> Outputs of each
+DrawPasses = Callable[[Batch, Passes, Outputs], Iterator[Outputs]]
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,15 @@ class Collector:
 
     Args:
         signals: what to compute.
+        draws: makes stochastic passes.
         states: what each probe prepared.
-        draw: makes a stochastic pass.
         role: of the items, for probes.
-        members: networks that passes may be drawn from.
     """
 
     signals: frozenset[Signal]
-    draw: DrawPass
+    draws: DrawPasses
     states: Mapping[Signal, Any] = field(default_factory=dict)
     role: SignalRole = "pool"
-    members: int = 1
     rows: dict[Signal, list[torch.Tensor | Ragged]] = field(default_factory=dict)
 
     def run(
@@ -135,8 +133,7 @@ class Collector:
                 self.rows.setdefault(signal, []).append(signal.compute(outputs))
         for passes, folds in self._folds().items():
             states = {signal: signal.start(outputs) for signal in folds}
-            for draw in range(passes.count(self.members)):
-                drawn = self.draw(batch, passes, draw, outputs)
+            for drawn in self.draws(batch, passes, outputs):
                 states = {signal: signal.step(state, drawn) for signal, state in states.items()}
             for signal, state in states.items():
                 self.rows.setdefault(signal, []).append(signal.finish(state))

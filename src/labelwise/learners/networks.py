@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learner import Auxiliary
-from labelwise.learners.passes import one_pass
+from labelwise.learners.passes import all_passes
 from labelwise.models import Taps, last_linear
 from labelwise.models.ending import last_layer
 from labelwise.models.taps import pooled
@@ -61,14 +61,13 @@ class Networks:
             return torch.stack([image_losses(self.task.loss(net, batch)) for net in self.nets]).float().mean(0)
 
     def drawn(
-        self, batch: Batch, passes: Passes, draw: int, first: Outputs, *, seed: int, want: frozenset[Field]
-    ) -> Outputs:
-        """One stochastic pass over the units of the deterministic one.
+        self, batch: Batch, passes: Passes, first: Outputs, *, seed: int, want: frozenset[Field]
+    ) -> Iterator[Outputs]:
+        """Stochastic passes, one after the other, over the units of the deterministic one.
 
         Args:
             batch: the images.
             passes: where stochastic passes come from.
-            draw: number of the pass.
             first: outputs of the deterministic pass.
             seed: of all draws.
             want: fields besides probabilities.
@@ -80,8 +79,9 @@ class Networks:
             raise UnmetNeed(
                 "the strategy draws from the members of an ensemble, and there is one model: set members: 5"
             )
-        with one_pass(self.nets[0], list(self.nets), batch, passes, seed, draw) as (net, changed):
-            return self._of(list(self.nets).index(net), changed, want, first)
+        numbers = {net: number for number, net in enumerate(self.nets)}
+        for net, changed in all_passes(self.nets, batch, passes, seed):
+            yield self._of(numbers[net], changed, want, first)
 
     def _of(self, number: int, batch: Batch, want: frozenset[Field], first: Outputs | None = None) -> Outputs:
         net = self.nets[number]

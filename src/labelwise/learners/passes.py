@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -12,44 +12,63 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.errors import UnmetNeed
+from labelwise.learners.trunk import Trunk
 from labelwise.models.taps import submodule
 from labelwise.rng import torch_generator
-from labelwise.signals.passes import Dropout, Members, Passes, Views
+from labelwise.signals.passes import Dropout, DropoutUnit, Members, Passes, Views
 from labelwise.task import Batch
 
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+#: layers that drop whole channels, and those that drop each activation by itself
+_OF_CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_DROPOUTS = (nn.Dropout, nn.AlphaDropout, *_OF_CHANNELS)
 
 
-def dropout_mask(output: Tensor, p: float, rng: torch.Generator) -> Tensor:
-    """(1, channels, 1, 1), for tokens (B, T, D) (1, 1, D): scaled keep mask, one decision a channel, for all images."""
+def dropout_mask(output: Tensor, p: float, rng: torch.Generator, unit: DropoutUnit = "element") -> Tensor:
+    """Scaled keep mask for all images: one decision an element, (1, C, H, W), or a channel, (1, C, 1, 1).
+
+    Tokens (B, T, D) have their channels last: (1, T, D) or (1, 1, D).
+    """
     tokens = output.dim() == 3
-    shape = (1, 1, output.shape[2]) if tokens else (1, output.shape[1]) + (1,) * (output.dim() - 2)
+    channels = (1, 1, output.shape[2]) if tokens else (1, output.shape[1]) + (1,) * (output.dim() - 2)
+    shape = (1, *output.shape[1:]) if unit == "element" else channels
     keep = torch.rand(shape, generator=rng) >= p
     return keep.to(device=output.device, dtype=output.dtype) / (1 - p)
 
 
-@contextmanager
-def dropped(model: nn.Module, passes: Dropout, seed: int, draw: int) -> Iterator[None]:
-    """One dropout draw: masks on the declared layers, everything else (batch norm too) as at inference."""
+def masked(model: nn.Module, passes: Dropout) -> list[tuple[str, nn.Module, float, DropoutUnit]]:
+    """Path, module, share and unit of each layer that masks are put on.
+
+    Raises:
+        ConfigError: a layer that the model has not.
+        UnmetNeed: none is named, and the model has no dropout of its own.
+    """
+    layers: list[tuple[str, nn.Module, float, DropoutUnit]]
     if passes.after:
-        layers = [(path, submodule(model, path), p) for path, p in passes.places]
+        layers = [(path, submodule(model, path), p, passes.unit) for path, p in passes.places]
     else:
-        layers = [(path, m, m.p) for path, m in model.named_modules() if isinstance(m, _DROPOUTS) and 0 < m.p < 1]
+        own = [(path, m) for path, m in model.named_modules() if isinstance(m, _DROPOUTS) and 0 < m.p < 1]
+        layers = [(path, m, m.p, "channel" if isinstance(m, _OF_CHANNELS) else "element") for path, m in own]
     if not layers:
         raise UnmetNeed(
             f"{type(model).__name__} has no dropout layer to draw from: name layers to put it behind, "
             "Dropout(after=('layer4',))"
         )
+    return layers
 
-    def hook_for(path: str, p: float) -> Any:
+
+@contextmanager
+def dropped(model: nn.Module, passes: Dropout, seed: int, draw: int) -> Iterator[None]:
+    """One dropout draw: masks on the declared layers, everything else (batch norm too) as at inference."""
+
+    def hook_for(path: str, p: float, unit: DropoutUnit) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            return output * dropout_mask(output, p, torch_generator(seed, "dropout", draw, path))
+            return output * dropout_mask(output, p, torch_generator(seed, "dropout", draw, path), unit)
 
         return hook
 
     with ExitStack() as stack:
-        for path, module, p in layers:
-            stack.callback(module.register_forward_hook(hook_for(path, p)).remove)
+        for path, module, p, unit in masked(model, passes):
+            stack.callback(module.register_forward_hook(hook_for(path, p, unit)).remove)
         yield
 
 
@@ -73,20 +92,27 @@ def changed_view(batch: Batch, passes: Views, seed: int, draw: int) -> Batch:
     return Batch(images, batch.targets, moved)
 
 
-@contextmanager
-def one_pass(
-    model: nn.Module, members: list[nn.Module], batch: Batch, passes: Passes, seed: int, draw: int
+def all_passes(
+    members: Sequence[nn.Module], batch: Batch, passes: Passes, seed: int
 ) -> Iterator[tuple[nn.Module, Batch]]:
-    """Model and batch for one stochastic pass."""
-    match passes:
-        case Dropout():
-            with dropped(model, passes, seed, draw):
-                yield model, batch
-        case Members():
-            member = members[draw % len(members)]
-            with dropped(member, passes.dropout, seed, draw) if passes.dropout else nullcontext():
-                yield member, batch
-        case Views():
-            yield model, changed_view(batch, passes, seed, draw)
-        case _:
-            raise UnmetNeed(f"no learner knows how to make {type(passes).__name__} passes")
+    """Model and batch for each stochastic pass, made ready for as long as the caller looks at it.
+
+    Raises:
+        UnmetNeed: passes that no network can make.
+    """
+    if isinstance(passes, Views):
+        for draw in range(passes.draws):
+            yield members[0], changed_view(batch, passes, seed, draw)
+        return
+    if not isinstance(passes, Dropout | Members):
+        raise UnmetNeed(f"no learner knows how to make {type(passes).__name__} passes")
+    nets = members if isinstance(passes, Members) else members[:1]
+    masks = passes.dropout if isinstance(passes, Members) else passes
+    trunks = [Trunk(net, [layer[1] for layer in masked(net, masks)]) for net in nets] if masks else []
+    for draw in range(passes.count(len(nets))):
+        number = draw % len(nets)
+        with ExitStack() as stack:
+            if masks is not None:
+                stack.enter_context(trunks[number].one_pass())
+                stack.enter_context(dropped(nets[number], masks, seed, draw))
+            yield nets[number], batch

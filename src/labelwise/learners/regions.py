@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -176,11 +176,11 @@ class _Draws:
     here: RegionsOfBatch | None = None
     pixels: Outputs | None = None
 
-    def __call__(self, batch: Batch, passes: Passes, draw: int, first: Outputs) -> Outputs:
+    def __call__(self, batch: Batch, passes: Passes, first: Outputs) -> Iterator[Outputs]:
         assert self.here is not None, "the batch is set before draws are made"
         assert self.pixels is not None
-        drawn = self.networks.drawn(batch, passes, draw, self.pixels, seed=self.seed, want=self.want)
-        return self.here.of_outputs(drawn)
+        for drawn in self.networks.drawn(batch, passes, self.pixels, seed=self.seed, want=self.want):
+            yield self.here.of_outputs(drawn)
 
 
 def taken(table: SignalTable, ids: Sequence[str]) -> SignalTable:

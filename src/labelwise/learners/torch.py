@@ -262,7 +262,7 @@ class TorchLearner(Learner):
         networks = self.networks
         states = self._reader.prepared(signals, networks.nets[0], data, seed)
         drawn = partial(networks.drawn, seed=seed, want=want)
-        collector = Collector(signals, drawn, states, role, members=self.members)
+        collector = Collector(signals, drawn, states, role)
         accelerator = self.accelerator
         rows = range(len(view))[accelerator.process_index :: accelerator.num_processes]
         with torch.no_grad() if states else torch.inference_mode():

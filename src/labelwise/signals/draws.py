@@ -33,7 +33,8 @@ _FINISH: dict[str, tuple[Callable[[fold.Draws], Tensor], tuple[fold.Part, ...]]]
 class DrawUncertainty(Draw):
     """Uncertainty of each unit over stochastic passes, reduced to the item.
 
-    Detection re-scores the boxes of the first pass.
+    Detection re-scores the boxes of the first pass. With dropout, what the network computes before its first mask is
+    computed once for all passes.
 
     Args:
         measure: ``bald`` (mutual information), ``mean_std``, ``variation_ratio``, ``predictive_entropy`` or

@@ -28,16 +28,22 @@ class Passes:
         return self.draws
 
 
+DropoutUnit: TypeAlias = Literal["element", "channel"]
+
+
 @dataclass(frozen=True)
 class Dropout(Passes):
     """Dropout at inference; batch norm never moves.
 
-    There is one mask per layer and draw, seeded by (seed, draw) and shared by all images.
+    There is one mask per layer and draw, seeded by (seed, draw) and shared by all images, so that what is said of an
+    image does not depend on the others of its batch.
 
     Args:
-        p: share of channels set to zero, in (0, 1), for inserted layers; the model's own layers keep theirs.
+        p: share of activations set to zero, in (0, 1), for inserted layers; the model's own layers keep theirs.
         after: module paths behind which dropout is inserted, each perhaps as (path, p) with a share of its own; empty:
             the model's own dropout layers.
+        unit: what an inserted layer decides about: each ``element`` of a map by itself, as ``torch.nn.Dropout`` in
+            training, or whole ``channel``s. The model's own layers decide as they did in training.
 
     Reference:
         Gal and Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016.
@@ -45,12 +51,15 @@ class Dropout(Passes):
 
     p: float = 0.5
     after: tuple[str | tuple[str, float], ...] = ()
+    unit: DropoutUnit = "element"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for p in (self.p, *(place[1] for place in self.after if not isinstance(place, str))):
             if not 0 < p < 1:
                 raise ValueError(f"p must lie between 0 and 1, got {p}")
+        if self.unit not in ("element", "channel"):
+            raise ValueError(f"unit must be 'element' or 'channel', got {self.unit!r}")
 
     @property
     def places(self) -> tuple[tuple[str, float], ...]:
