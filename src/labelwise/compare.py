@@ -157,13 +157,13 @@ class Comparison:
     def _digest(self, config: StrategyConfig) -> str:
         """Of all that decides a run but its length: more rounds continue it."""
         recipe = self.recipe
-        start = None if recipe.start is None else recipe.start.model_dump()
+        start = None if recipe.start is None else recipe.start.identity
         frozen = recipe.features.model_dump()
         # left out where it is not said: studies of before are found again
         more = [part.model_dump() for part in (recipe.pretrain, recipe.regions) if part is not None]
         data = recipe.data.model_dump(exclude={key for key in ("reference", "noise") if not getattr(recipe.data, key)})
         return digest(
-            dict(self._learner().config), repr(self._task()), frozen, config.model_dump(), start,
+            dict(self._learner().config), repr(self._task()), frozen, config.identity, start,
             recipe.initial, recipe.batch, recipe.warm, data, digest(*self.source.ids), *more,
         )  # fmt: skip
 
@@ -230,7 +230,7 @@ class Comparison:
         """Refuses what cannot run, before anything is trained.
 
         Raises:
-            ConfigError: unknown names, more labels asked for than there are, a strategy listed twice.
+            ConfigError: unknown names, more labels asked for than there are.
             DataError: no labelled test item.
             UnmetNeed: a strategy needs what the learner cannot give.
         """
@@ -240,9 +240,6 @@ class Comparison:
         _check_amounts(recipe, source)
         if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
             raise DataError("the data have no labelled test items: set data.test_share")
-        labels = [strategy.label for strategy in recipe.strategies]
-        if len(set(labels)) < len(labels):
-            raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
         check_start(recipe)
         if recipe.pretrain is not None and recipe.learner.kind != "torch":
             raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {recipe.learner.kind!r}")

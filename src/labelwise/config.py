@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -173,10 +174,11 @@ class RegionsConfig(Config):
 
 
 class StrategyConfig(Config):
-    """A strategy with its options; in YAML also just its name."""
+    """A strategy with its options; in YAML also just its name, or options beside it."""
 
     name: str
     options: dict[str, Any] = {}
+    title: str | None = pydantic.Field(None, min_length=1, description="what tables and pictures call it")
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -184,14 +186,24 @@ class StrategyConfig(Config):
         if isinstance(value, str):
             return {"name": value}
         if isinstance(value, dict) and "options" not in value and "name" in value:
-            return {"name": value["name"], "options": {key: v for key, v in value.items() if key != "name"}}
+            own = {key: v for key, v in value.items() if key in ("name", "title")}
+            return own | {"options": {key: v for key, v in value.items() if key not in own}}
         return value
 
     @property
     def label(self) -> str:
-        """Name with options, as tables show it."""
-        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
-        return f"{self.name}({options})" if options else self.name
+        """As tables show it: its title, or its name with its options."""
+        options = ", ".join(f"{key}={_shown(value)}" for key, value in self.options.items())
+        return self.title or (f"{self.name}({options})" if options else self.name)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What it does, whatever it is called."""
+        return {"name": self.name, "options": self.options}
+
+
+def _shown(value: Any) -> str:
+    return "+".join(map(_shown, value)) if isinstance(value, list | tuple) else str(value)
 
 
 class ProjectConfig(Config):
@@ -273,6 +285,13 @@ def _different_seeds(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
+def _listed_once(value: tuple[StrategyConfig, ...]) -> tuple[StrategyConfig, ...]:
+    labels = [config.label for config in value]
+    if len(set(labels)) < len(labels) or any(a.identity == b.identity for a, b in itertools.combinations(value, 2)):
+        raise ValueError(f"a strategy is listed twice: {', '.join(labels)}")
+    return value
+
+
 class RecipeConfig(Config):
     """A simulated study: which data, which learner, which strategies, how often."""
 
@@ -308,6 +327,7 @@ class RecipeConfig(Config):
     _own_learner = pydantic.model_validator(mode="before")(_with_own_learner)
     _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
     _different = pydantic.field_validator("seeds")(_different_seeds)
+    _once = pydantic.field_validator("strategies")(_listed_once)
 
 
 class HeadConfig(Config):
@@ -343,6 +363,7 @@ class SizesConfig(Config):
 
     _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
     _different = pydantic.field_validator("seeds")(_different_seeds)
+    _once = pydantic.field_validator("strategies")(_listed_once)
 
     @pydantic.field_validator("sizes")
     @classmethod

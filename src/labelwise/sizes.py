@@ -89,9 +89,6 @@ class SizesStudy:
         """Refuses what cannot run, before any image is read."""
         recipe, source = self.recipe, self.source
         strategies = [make_strategy(config) for config in recipe.strategies]
-        labels = [config.label for config in recipe.strategies]
-        if len(set(labels)) < len(labels):
-            raise ConfigError(f"a strategy is listed twice: {', '.join(labels)}")
         pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
         if recipe.sizes[-1] > len(pool):
             raise ConfigError(f"{recipe.sizes[-1]} labels asked for, and the pool has {len(pool)}: lower sizes")
@@ -116,7 +113,7 @@ class SizesStudy:
         before: tuple[str, ...] = ()
         for number, size in enumerate(self.recipe.sizes):
             key = self._key(config, seed, self.recipe.sizes[: number + 1])
-            folder = self.folder / "selections" / f"{config.name}-{digest(config.model_dump())[:10]}" / f"seed-{seed}"
+            folder = self.folder / "selections" / f"{config.name}-{digest(config.identity)[:10]}" / f"seed-{seed}"
             chosen = self._kept(folder, config.name, size, key)
             known = chosen is not None
             if chosen is None:
@@ -129,7 +126,7 @@ class SizesStudy:
     def _key(self, config: StrategyConfig, seed: int, sizes: Sequence[int]) -> str:
         """Of all that decides a selection: it follows from those of the sizes before."""
         return digest(
-            config.model_dump(), seed, list(sizes), self.recipe.preset, self._data, FIRST.get(config.name, "")
+            config.identity, seed, list(sizes), self.recipe.preset, self._data, FIRST.get(config.name, "")
         )  # fmt: skip
 
     def _kept(self, folder: Path, name: str, size: int, key: str) -> Chosen | None:

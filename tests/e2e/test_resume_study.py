@@ -9,7 +9,7 @@ import pytest
 
 import tiny
 from labelwise.compare import Comparison
-from labelwise.config import RecipeConfig, parse
+from labelwise.config import RecipeConfig, StrategyConfig, parse, read_yaml
 from labelwise.errors import ConfigError
 from labelwise.report.records import read_study
 
@@ -131,11 +131,26 @@ def test_strategies_that_differ_in_options_are_runs_of_their_own(tmp_path):
     assert [run.strategy for run in study.runs] == ["random", "margin", "margin(noise=power)", "kmeans"]
 
 
+def test_a_title_changes_what_a_strategy_is_called_and_nothing_else(tmp_path):
+    Comparison(_recipe(seeds=[0], rounds=1), SOURCE, tmp_path).run()
+    trained = len(tiny.FITS)
+    power = {"name": "margin", "noise": "power", "title": "margin, drawn"}
+    titled = _recipe(seeds=[0], rounds=1, strategies=["random", {"name": "margin", "title": "doubt"}, power, "kmeans"])
+    study = Comparison(titled, SOURCE, tmp_path).run()
+    assert [run.strategy for run in study.runs] == ["random", "doubt", "margin, drawn", "kmeans"]
+    assert len(tiny.FITS) == trained
+    written = parse(RecipeConfig, read_yaml(tmp_path / "recipe.yaml"), where="test")
+    assert written == titled
+    assert StrategyConfig.model_validate({"name": "x", "layers": ["a", "b"], "k": 1}).label == "x(layers=a+b, k=1)"
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"initial": 60}, ConfigError, r"60 initial \+ 2 x 5 = 70 labels asked for, and the pool has 60"),
         ({"strategies": ["margin", "margin"]}, ConfigError, "listed twice"),
+        ({"strategies": ["margin", {"name": "margin", "title": "doubt"}]}, ConfigError, "listed twice"),
+        ({"strategies": ["margin", {"name": "entropy", "title": "margin"}]}, ConfigError, "listed twice"),
         ({"strategies": ["margn"]}, ConfigError, "did you mean 'margin'"),
         ({"strategies": [{"name": "margin", "subpol": 3}]}, ConfigError, "did you mean 'subpool'"),
         ({"learner": {"kind": "tiny:digits_task"}}, ConfigError, "return a Learner"),

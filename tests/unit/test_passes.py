@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 import tiny
 from labelwise.errors import ConfigError
@@ -27,6 +28,18 @@ def test_places_with_shares_of_their_own():
             gone[path] += float((kept[0] == 0).float().mean()) / 60
     assert gone["conv"] == pytest.approx(0.9, abs=0.06)
     assert gone["hidden"] == pytest.approx(0.25, abs=0.06)
+
+
+def test_a_layer_that_is_used_twice_has_two_masks():
+    net = nn.Sequential(relu := nn.ReLU(), nn.Identity(), relu).eval()
+    seen = []
+    handle = net[1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with dropped(net, Dropout(after=("0",)), 0, 0):
+        both = net(torch.ones(1, 1000))
+    handle.remove()
+    assert both.unique().tolist() == [0, 4]
+    assert (both > 0).float().mean().item() == pytest.approx(0.25, abs=0.05), "half of the half"
+    assert (seen[0] > 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_as_files_describe_them():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -58,11 +59,17 @@ def masked(model: nn.Module, passes: Dropout) -> list[tuple[str, nn.Module, floa
 
 @contextmanager
 def dropped(model: nn.Module, passes: Dropout, seed: int, draw: int) -> Iterator[None]:
-    """One dropout draw: masks on the declared layers, everything else (batch norm too) as at inference."""
+    """One dropout draw: masks on the declared layers, everything else (batch norm too) as at inference.
+
+    A layer that a pass goes through several times has another mask each time.
+    """
+    calls: Counter[str] = Counter()
 
     def hook_for(path: str, p: float, unit: DropoutUnit) -> Any:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            return output * dropout_mask(output, p, torch_generator(seed, "dropout", draw, path), unit)
+            names: list[str | int] = ["dropout", draw, path, *([calls[path]] if calls[path] else [])]
+            calls[path] += 1
+            return output * dropout_mask(output, p, torch_generator(seed, *names), unit)
 
         return hook
 
