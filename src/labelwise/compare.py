@@ -18,7 +18,7 @@ from labelwise.errors import ConfigError, DataError
 from labelwise.learner import Progress, silent
 from labelwise.learner import View as Images
 from labelwise.learners.pretraining import Pretraining, pretrain
-from labelwise.mistakes import last_mistakes
+from labelwise.mistakes import check_map, last_mistakes
 from labelwise.oracle import HeldBack
 from labelwise.plan import Offer
 from labelwise.report.records import Mistakes, RoundRecord, RunRecord, Study, write_study
@@ -85,7 +85,8 @@ class Comparison:
 
         Raises:
             ConfigError: unknown names, more labels asked for than there are.
-            UnmetNeed: a strategy needs what the learner cannot give; before anything is trained.
+            UnmetNeed: a strategy needs what the learner cannot give, or a map a package that is not there; before
+                anything is trained.
         """
         self.check()
         write_recipe(self.recipe, self.folder)
@@ -241,6 +242,7 @@ class Comparison:
         if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
             raise DataError("the data have no labelled test items: set data.test_share")
         check_start(recipe)
+        check_map(recipe.map)
         if recipe.pretrain is not None and recipe.learner.kind != "torch":
             raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {recipe.learner.kind!r}")
         setting = self._setting(recipe.seeds[0])

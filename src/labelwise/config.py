@@ -150,6 +150,8 @@ class LearnerConfig(Config):
     phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
 
 
+#: strategies that reports compare the others with, the first there is
+BASELINES = ("random", "stratified_random")
 #: how a report lays out images by their features
 MapMethod: TypeAlias = Literal["tsne", "umap"]
 
@@ -189,6 +191,12 @@ class StrategyConfig(Config):
             own = {key: v for key, v in value.items() if key in ("name", "title")}
             return own | {"options": {key: v for key, v in value.items() if key not in own}}
         return value
+
+    @pydantic.model_validator(mode="after")
+    def _baseline_keeps_its_name(self) -> StrategyConfig:
+        if self.title is not None and self.name in BASELINES and not f"{self.title} ".startswith(f"{self.name} "):
+            raise ValueError(f"reports know the baseline by its name: begin the title with {self.name!r} and a space")
+        return self
 
     @property
     def label(self) -> str:

@@ -9,6 +9,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,16 @@ def last_mistakes(
     return found
 
 
+def check_map(method: MapMethod) -> None:
+    """Refuses a map that could not be made, before anything is computed.
+
+    Raises:
+        UnmetNeed: umap-learn is not installed.
+    """
+    if method == "umap" and find_spec("umap") is None:
+        raise UnmetNeed("a map by umap needs umap-learn: pip install 'labelwise[viz]', or set map: tsne")
+
+
 def flat_map(rows_ND: NDArray[np.float32], *, seed: int, method: MapMethod = "tsne") -> NDArray[np.float64]:
     """(N, 2) in [0, 1]: rows laid out so that neighbours stay neighbours; the same for the same seed.
 
@@ -138,12 +149,10 @@ def _tsne(rows_NA: NDArray[np.float64], start: str, state: int) -> NDArray[np.fl
 
 
 def _umap(rows_NA: NDArray[np.float64], start: str, state: int) -> NDArray[np.float64]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ImportWarning)  # that one class of it would need tensorflow
-            from umap import UMAP
-    except ImportError as error:
-        raise UnmetNeed("a map by umap needs umap-learn: pip install 'labelwise[viz]', or set map: tsne") from error
+    check_map("umap")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # that one class of it would need tensorflow
+        from umap import UMAP
     made = UMAP(n_neighbors=min(_NEIGHBOURS, len(rows_NA) - 1), init=start, random_state=state, n_jobs=1)
     return np.asarray(made.fit_transform(rows_NA), dtype=np.float64)
 

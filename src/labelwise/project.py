@@ -793,10 +793,16 @@ class Project:
         return {name: len(positions) for name, positions in states.items()}
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Writes one self-contained HTML page about this project."""
+        """Writes one self-contained HTML page about this project.
+
+        Raises:
+            UnmetNeed: the map that the configuration wants needs a package that is not there.
+        """
+        from labelwise.mistakes import check_map
         from labelwise.report.boxed import SIDE
         from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
 
+        check_map(self.config.map)
         out = Path(path) if path is not None else self.state / "report.html"
         picks: dict[int, list[Pick]] = {}
         for query in self.pool.queries():

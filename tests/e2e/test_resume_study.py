@@ -151,6 +151,7 @@ def test_a_title_changes_what_a_strategy_is_called_and_nothing_else(tmp_path):
         ({"strategies": ["margin", "margin"]}, ConfigError, "listed twice"),
         ({"strategies": ["margin", {"name": "margin", "title": "doubt"}]}, ConfigError, "listed twice"),
         ({"strategies": ["margin", {"name": "entropy", "title": "margin"}]}, ConfigError, "listed twice"),
+        ({"strategies": [{"name": "random", "title": "randomly"}]}, ConfigError, "begin the title with 'random'"),
         ({"strategies": ["margn"]}, ConfigError, "did you mean 'margin'"),
         ({"strategies": [{"name": "margin", "subpol": 3}]}, ConfigError, "did you mean 'subpool'"),
         ({"learner": {"kind": "tiny:digits_task"}}, ConfigError, "return a Learner"),

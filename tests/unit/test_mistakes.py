@@ -14,8 +14,9 @@ from PIL import Image
 import shapes
 import tiny
 from labelwise import mistakes as module
-from labelwise.compare import compare_strategies
-from labelwise.errors import FormatError
+from labelwise.compare import Comparison, compare_strategies
+from labelwise.config import RecipeConfig, parse
+from labelwise.errors import FormatError, UnmetNeed
 from labelwise.mistakes import flat_map, last_mistakes, mistakes
 from labelwise.oracle import HeldBack
 from labelwise.report.confusion import MOST_CLASSES, confusion_of, confusion_picture
@@ -132,6 +133,16 @@ def test_a_map_keeps_neighbours_together(method):
 def test_a_map_of_features_of_few_dimensions(width, method):
     rows = np.random.default_rng(0).normal(size=(20, width)).astype(np.float32)
     assert flat_map(rows, seed=0, method=method).shape == (20, 2)
+
+
+def test_umap_where_it_is_not_installed_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    values = {"data": {"source": "unused"}, "learner": {"kind": "tiny:counting_learner"}, "map": "umap"}
+    values |= {"input": {"size": 16, "channels": 1}, "initial": 10, "batch": 5, "rounds": 1, "seeds": 1}
+    tiny.FITS.clear()
+    with pytest.raises(UnmetNeed, match=r"labelwise\[viz\]"):
+        Comparison(parse(RecipeConfig, values, where="test"), tiny.digits(60, test=20), tmp_path).run()
+    assert tiny.FITS == []
 
 
 # ---- what is kept ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from labelwise.config import BASELINES
 from labelwise.errors import DataError, unknown
 from labelwise.report import wording
 from labelwise.report.records import RoundRecord, RunRecord, Study
@@ -303,7 +304,7 @@ def baseline_of(names: list[str]) -> str | None:
         >>> baseline_of(["margin", "random"]), baseline_of(["margin", "entropy"])
         ('random', 'margin')
     """
-    for wanted in ("random", "stratified_random"):
+    for wanted in BASELINES:
         for name in names:
             if name == wanted or name.startswith((f"{wanted}(", f"{wanted} ")):
                 return name
@@ -482,7 +483,7 @@ def _notes(summary: Summary, areas: Mapping[str, FloatArray]) -> list[str]:
             f"{seeds} seeds: fewer than {ENOUGH_SEEDS}. Intervals are wide and the t-test leans on normality; with 3 "
             "runs one method has been found both significantly better and significantly worse than random."
         )
-    if summary.baseline is not None and not summary.baseline.startswith(("random", "stratified_random")):
+    if summary.baseline is not None and not summary.baseline.startswith(BASELINES):
         notes.append(f"Random was not run: everything is compared with {summary.baseline} instead.")
     unpaired = unpaired_seeds(study)
     if unpaired:
