@@ -24,7 +24,7 @@ def run_apart(study: Comparison, workers: int) -> None:
 
     Args:
         study: runs that are finished are left alone.
-        workers: processes; the cores are shared out among them.
+        workers: processes; the cores are shared out among them, and so are GPUs where there are several.
 
     Raises:
         ConfigError: a learner or data that other processes cannot be given.
@@ -42,13 +42,32 @@ def run_apart(study: Comparison, workers: int) -> None:
                 "(package.module:name), or run with workers=1"
             ) from error
         threads = max(1, (os.cpu_count() or 1) // workers)
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        devices = manager.Queue()
+        for device in devices_of(workers):
+            devices.put(device)
+        with ProcessPoolExecutor(workers, context, see_one_device, (devices,)) as pool:
             running = [pool.submit(_run_seed, parts, seed, threads, told) for seed in study.recipe.seeds]
             try:
                 _listen(study, running, told)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def devices_of(workers: int) -> list[str]:
+    """The GPU of each process, in turn, as CUDA_VISIBLE_DEVICES names them; "" where there are not several."""
+    import torch
+
+    count = torch.cuda.device_count()
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = listed.split(",")[:count] if listed else [str(number) for number in range(count)]
+    return [names[number % count] if count > 1 else "" for number in range(workers)]
+
+
+def see_one_device(devices: Any) -> None:
+    """In a new process, before it looks for GPUs: it is to find one, the next of ``devices``."""
+    if device := devices.get():
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
 def _listen(study: Comparison, running: Sequence[Future[None]], told: Any) -> None:
