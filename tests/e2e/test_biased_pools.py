@@ -62,9 +62,9 @@ def study(tmp_path_factory):
 def test_every_method_buys_from_a_pool_drawn_by_its_seed(study):
     found, folder = study
     assert [run.strategy for run in found.runs[:4]] == [
-        "fisher(layers=['block2', 'hidden'])",
+        "fisher(layers=block2+hidden)",
         "random",
-        "fisher(layers=['block2'], label=true) (oracle)",
+        "fisher(layers=block2, label=true) (oracle)",
         "margin",
     ]
     for run in found.runs:
@@ -82,7 +82,7 @@ def test_the_first_purchase_is_the_methods_own(study):
     found, _ = study
     first = {run.strategy: run.rounds[0].class_counts for run in found.runs if run.seed == 0}
     assert first["random"] == first["margin"], "one that needs labels starts at random"
-    assert first["random"] != first["fisher(layers=['block2', 'hidden'])"]
+    assert first["random"] != first["fisher(layers=block2+hidden)"]
 
 
 def test_what_was_held_out_and_what_leaks_is_said(study):
