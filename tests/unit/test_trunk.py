@@ -159,6 +159,19 @@ def test_outputs_of_a_kind_nobody_can_copy_are_made_again():
     assert trunk.kept == ["drop"]
 
 
+def test_the_largest_outputs_go_first_where_memory_is_short():
+    net = nn.Sequential(nn.Linear(3, 100), nn.Linear(100, 5), nn.Linear(5, 7), nn.Dropout(), nn.Linear(7, 2)).eval()
+    images = torch.ones(4, 3)
+    with torch.inference_mode():
+        expected = net(images)
+        for most, kept in ((4 * 4 * 1000, ["0", "1", "2", "3"]), (4 * 4 * 13, ["1", "3"]), (4 * 4 * 5, ["1"]), (0, [])):
+            trunk = Trunk(net, [net[3]], most)
+            for _ in range(2):
+                with trunk.one_pass():
+                    assert torch.equal(net(images), expected)
+            assert trunk.kept == kept
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 def test_a_scripted_network_runs_whole():
     net = nn.Sequential(torch.jit.script(nn.Linear(16, 4).eval()), nn.Dropout()).eval()

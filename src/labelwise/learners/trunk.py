@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+#: bytes that may be kept of a batch
+_MOST = 1 << 30
+
 
 class Trunk:
     """Modules that are done before the first mask of a pass; from the second pass on they answer from memory.
@@ -21,9 +24,10 @@ class Trunk:
     Args:
         model: whose passes are made, on one and the same batch.
         masked: modules that masks are put on.
+        most: bytes that may be kept; the largest outputs, mostly those of the first and cheapest layers, go first.
 
-    Cost: memory of the kept outputs of one batch. A net whose only dropout stands before its last layer makes any
-        number of draws in little more than the time of one.
+    Cost: memory of the kept outputs of one batch, and of a copy of each. A net whose only dropout stands before its
+        last layer makes any number of draws in little more than the time of one.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, 2)).eval()
@@ -36,11 +40,12 @@ class Trunk:
         (True, ['0', '1'])
     """
 
-    def __init__(self, model: nn.Module, masked: Iterable[nn.Module]) -> None:
+    def __init__(self, model: nn.Module, masked: Iterable[nn.Module], most: int = _MOST) -> None:
         # a compiled network knows of no hooks: there everything runs
         whole = not any(map(_compiled, model.modules()))
         self._names = {module: name for name, module in model.named_modules() if name and whole}
         self._masked = set(masked)
+        self._most = most
         self._outputs: dict[nn.Module, Any] | None = None
 
     @property
@@ -75,6 +80,8 @@ class Trunk:
                     outputs.pop(inner, None)
                 # as it is now: layers behind may write into it
                 outputs[module] = _copied(output)
+                while sum(map(_size, outputs.values())) > self._most:
+                    del outputs[max(outputs, key=lambda kept: _size(outputs[kept]))]
             reached = reached or module in self._masked
 
         handles = [module.register_forward_hook(done) for module in self._names]
@@ -116,6 +123,13 @@ def _copyable(output: Any) -> bool:
     if type(output) in (dict, OrderedDict):
         return all(map(_copyable, output.values()))
     return isinstance(output, Tensor)
+
+
+def _size(output: Any) -> int:
+    """Bytes."""
+    if isinstance(output, Tensor):
+        return output.nbytes
+    return sum(map(_size, output.values() if isinstance(output, dict) else output))
 
 
 def _copied(output: Any) -> Any:
