@@ -44,6 +44,7 @@ from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
 from labelwise.formats.voc_masks import colours
+from labelwise.labelled_set import write_boxes, write_classes, write_labelled_masks
 from labelwise.learner import Learner, Progress, View, silent
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
@@ -462,6 +463,41 @@ class Project:
         except OSError as error:
             raise StateError(f"cannot write {out}: {error.strerror or error}. Choose another path") from error
         return out
+
+    def export_labels(self, path: str | Path, kind: Kind | None = None) -> list[str]:
+        """Writes every label of the pool so far, in files that ``import`` reads as well.
+
+        Classes as CSV or JSON; boxes as COCO JSON, ``voc`` or ``yolo``; masks as COCO JSON or ``masks``, a folder of
+        PNG files, where what was said of the regions of an image becomes one mask. Labels of test and validation images
+        are not among them.
+
+        Returns:
+            What the format has no place for, one line each.
+
+        Raises:
+            ConfigError: an unknown ending, or a format of another task.
+            StateError: nothing has a label, or the file cannot be written.
+        """
+        out = Path(path)
+        kind = kind or kind_of(out)
+        self._check_format(kind)
+        if kind == "html" or (kind == "csv" and self.formats):
+            raise ConfigError(f"labels are not written as {kind}: use {' or '.join(self.formats) or 'csv or json'}")
+        labels = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
+        if not labels:
+            raise StateError("no image of the pool has a label yet: run 'labelwise suggest', and import the answers")
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if self.boxes:
+                return write_boxes(out, "coco" if kind == "json" else kind, labels, self.config.classes)
+            if self.masks:
+                coding = self._coding(self.config.classes)
+                write_labelled_masks(out, "coco" if kind == "json" else kind, labels, self.source, coding)
+            else:
+                write_classes(out, kind, labels)
+        except OSError as error:
+            raise StateError(f"cannot write {out}: {error.strerror or error}. Choose another path") from error
+        return []
 
     def _export_boxes(self, out: Path, kind: str, suggested: Suggested, predictions: str | Path | None) -> None:
         guesses = self._guesses([pick.id for pick in suggested.picks], predictions)

@@ -14,7 +14,7 @@ from labelwise.cli.progress import Stages
 from labelwise.errors import ConfigError
 
 if TYPE_CHECKING:
-    from labelwise.project import Imported, Project, Suggested
+    from labelwise.project import Imported, Kind, Project, Suggested
 
 #: picks shown in the terminal
 SHOWN = 20
@@ -154,6 +154,9 @@ def export(
             "--predictions", metavar="FILE", help="Your own model's boxes, as a start for people.", show_default=False
         ),
     ] = None,
+    labelled: Annotated[
+        bool, options.flag("--labelled", help="All labels so far instead, in the same formats.")
+    ] = False,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
@@ -169,8 +172,13 @@ def export(
     if format_ is not None and format_ not in kinds:
         raise unknown("format", format_, kinds)
     wanted = [(path, kinds[format_] if format_ else kind_of(path)) for path in files]
+    if labelled and predictions is not None:
+        raise ConfigError("--labelled writes what people have said, --predictions what a model says: leave one out")
     with Stages() as stages:
         opened = options.open_project(project, stages)
+        if labelled:
+            _export_labels(opened, wanted, json=json)
+            return
         written = [opened.export(path, kind, predictions=predictions) for path, kind in wanted]
     if json:
         console.print_json({"exported": written, "picks": len(opened.pool.pending)})
@@ -187,6 +195,20 @@ def export(
     kind = "boxes" if opened.boxes else "masks" if opened.masks else "classes"
     what = ("masks saved in its folder masks" if fill.suffix == "" else "the filled-in file") if fill else told[kind]
     console.next_steps([(f"labelwise import {fill or usual}", f"take the labels back: {what}")], project)
+
+
+def _export_labels(opened: Project, wanted: list[tuple[Path, Kind]], *, json: bool) -> None:
+    left = {path: opened.export_labels(path, kind) for path, kind in wanted}
+    count = len(opened.pool.labeled)
+    if json:
+        console.print_json(
+            {"exported": list(left), "labels": count, "left_out": [line for lines in left.values() for line in lines]}
+        )
+        return
+    for path, lines in left.items():
+        console.out(f"wrote {path} ({console.counted(count, 'label')})")
+        for line in lines:
+            console.out(line)
 
 
 def import_(
