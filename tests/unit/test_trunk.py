@@ -172,7 +172,7 @@ def test_the_largest_outputs_go_first_where_memory_is_short():
             assert trunk.kept == kept
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_scripted_network_runs_whole():
     net = nn.Sequential(torch.jit.script(nn.Linear(16, 4).eval()), nn.Dropout()).eval()
     trunk = Trunk(net, [net[1]])
