@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gzip
 import os
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.datasets import MNIST
 
 BUDGET = 125
+
+
+def read(name: str, head: int) -> Tensor:
+    file = Path(os.environ["LABELWISE_DATA"]) / "mnist" / "MNIST" / "raw" / f"{name}-ubyte.gz"
+    return torch.from_numpy(np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8, offset=head).copy())
 
 
 class Net(nn.Module):
@@ -104,9 +110,9 @@ def chosen(net, judge, pool, reference, left) -> list[int]:
 def run(seed: int, ratio: int, purchases: int, every: int, method: str) -> tuple[list[float], list[int]]:
     draw = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    parts = [MNIST(f"{os.environ['LABELWISE_DATA']}/mnist", train=train) for train in (True, False)]
-    images, test_images = (((p.data.float() / 255 - 0.1307) / 0.3081)[:, None] for p in parts)
-    labels, test_labels = (part.targets for part in parts)
+    pixels = (read(f"{part}-images-idx3", 16).view(-1, 1, 28, 28).float() / 255 for part in ("train", "t10k"))
+    images, test_images = ((part - 0.1307) / 0.3081 for part in pixels)
+    labels, test_labels = (read(f"{part}-labels-idx1", 8).long() for part in ("train", "t10k"))
     test = (test_images, test_labels)
     held = np.concatenate([draw.choice(np.flatnonzero(labels == c), 1000, replace=False) for c in range(10)])
     rows = np.setdiff1d(np.arange(len(labels)), held)
