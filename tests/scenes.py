@@ -7,6 +7,7 @@ from typing import Any
 
 from labelwise.data.source import Source
 from labelwise.learner import LearnerData, View
+from labelwise.report.records import Study
 from labelwise.task import Task
 
 
@@ -28,3 +29,12 @@ def learner_data(
         view(task, source, ()),
         view(task, source, reference),
     )
+
+
+def picks_of(study: Study) -> dict[str, list[list[str]]]:
+    """What each strategy picked, round by round."""
+    return {run.strategy: [record.picked for record in run.rounds] for run in study.runs}
+
+
+class BrokenOff(Exception):
+    """A study is ended from outside."""

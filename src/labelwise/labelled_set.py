@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ from labelwise.errors import FormatError
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
 from labelwise.formats.coco_masks import write_coco_masks
+from labelwise.formats.delimited import write_rows
 from labelwise.formats.files import write_whole
 from labelwise.formats.index_png import mask_of
 from labelwise.formats.json_file import dump_json
@@ -40,11 +39,7 @@ def write_classes(out: Path, kind: str, labels: Mapping[str, Any]) -> None:
         rows = [{"id": item, "label": label} for item, label in labels.items()]
         write_whole(out, dump_json(rows, str(out)))
         return
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("id", "label"))
-    table.writerows(labels.items())
-    write_whole(out, text.getvalue().encode())
+    write_whole(out, write_rows([("id", "label"), *labels.items()]).encode())
 
 
 def write_boxes(out: Path, kind: str, labels: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
@@ -57,10 +52,9 @@ def write_boxes(out: Path, kind: str, labels: Mapping[str, Any], classes: tuple[
         FormatError: a name that the format cannot write.
         StateError: a file cannot be written.
     """
-    found = BoxLabels(labels, classes)
     if kind == "yolo":
         return write_yolo(out, BoxLabels({f"images/{name}": label for name, label in labels.items()}, classes))
-    (write_coco if kind == "coco" else write_voc)(out, found)
+    (write_coco if kind == "coco" else write_voc)(out, BoxLabels(labels, classes))
     return []
 
 

@@ -17,7 +17,8 @@ from labelwise.compare import Comparison
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.voc import write_voc
 from labelwise.recipes import find
-from labelwise.report.records import Study, read_study
+from labelwise.report.records import read_study
+from scenes import BrokenOff, picks_of
 
 RECIPE = {
     "task": "detection",
@@ -56,15 +57,7 @@ def _plan(folder: Path, where: Path) -> Any:
     return find(str(where / "shapes.yaml"))
 
 
-def _picks(study: Study) -> dict[str, list[list[str]]]:
-    return {run.strategy: [record.picked for record in run.rounds] for run in study.runs}
-
-
-class _BrokenOff(Exception):
-    pass
-
-
-def test_a_study_over_boxes_runs_and_resumes_with_the_same_picks(folder, tmp_path):
+def test_a_study_over_boxes_runs_and_resumes_with_the_samepicks_of(folder, tmp_path):
     plan = _plan(folder, tmp_path / "plan")
     source = plan.open()
     whole = Comparison(plan.recipe, source, tmp_path / "whole").run()
@@ -82,12 +75,12 @@ def test_a_study_over_boxes_runs_and_resumes_with_the_same_picks(folder, tmp_pat
 
         def on_round(strategy: str, seed: int, record: Any, stop: str = stop) -> None:
             if (strategy, record.round) == (stop, 1):
-                raise _BrokenOff
+                raise BrokenOff
 
-        with pytest.raises(_BrokenOff):
+        with pytest.raises(BrokenOff):
             Comparison(plan.recipe, source, tmp_path / "broken", on_round=on_round).run()
     again = Comparison(plan.recipe, source, tmp_path / "broken").run()
-    assert _picks(again) == _picks(whole)
+    assert picks_of(again) == picks_of(whole)
     assert [[r.metrics for r in run.rounds] for run in again.runs] == [
         [r.metrics for r in run.rounds] for run in whole.runs
     ]

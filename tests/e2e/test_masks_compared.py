@@ -16,7 +16,8 @@ from labelwise.cli.app import app
 from labelwise.compare import Comparison
 from labelwise.errors import UnmetNeed
 from labelwise.recipes import find
-from labelwise.report.records import Study, read_study
+from labelwise.report.records import read_study
+from scenes import BrokenOff, picks_of
 
 RECIPE = {
     "task": "segmentation",
@@ -67,15 +68,7 @@ def _plan(folder: Path, where: Path, **changed: Any) -> Any:
     return find(str(where / "painted.yaml"))
 
 
-def _picks(study: Study) -> dict[str, list[list[str]]]:
-    return {run.strategy: [record.picked for record in run.rounds] for run in study.runs}
-
-
-class _BrokenOff(Exception):
-    pass
-
-
-def test_a_study_over_masks_runs_and_resumes_with_the_same_picks(folder, tmp_path):
+def test_a_study_over_masks_runs_and_resumes_with_the_samepicks_of(folder, tmp_path):
     plan = _plan(folder, tmp_path / "plan")
     source = plan.open()
     whole = Comparison(plan.recipe, source, tmp_path / "whole").run()
@@ -88,16 +81,16 @@ def test_a_study_over_masks_runs_and_resumes_with_the_same_picks(folder, tmp_pat
         assert all(0 < record.metrics["miou"] <= 1 for record in run.rounds)
         assert all(record.metrics["iou/ground"] > 0.5 for record in run.rounds)
     assert len({run.rounds[0].fit_key for run in whole.runs}) == 1, "round 0 is trained once"
-    assert len({tuple(map(tuple, picks)) for picks in _picks(whole).values()}) == len(NAMES)
+    assert len({tuple(map(tuple, picks)) for picks in picks_of(whole).values()}) == len(NAMES)
 
     def on_round(strategy: str, seed: int, record: Any) -> None:
         if (strategy, record.round) == ("k_center", 1):
-            raise _BrokenOff
+            raise BrokenOff
 
-    with pytest.raises(_BrokenOff):
+    with pytest.raises(BrokenOff):
         Comparison(plan.recipe, source, tmp_path / "broken", on_round=on_round).run()
     again = Comparison(plan.recipe, source, tmp_path / "broken").run()
-    assert _picks(again) == _picks(whole)
+    assert picks_of(again) == picks_of(whole)
     assert [[r.metrics for r in run.rounds] for run in again.runs] == [
         [r.metrics for r in run.rounds] for run in whole.runs
     ]
