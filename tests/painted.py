@@ -10,13 +10,13 @@ import numpy as np
 
 import scenes
 import shapes
-from labelwise.data.input import InputSpec
-from labelwise.data.source import Source
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Phase
+from labelwise.contracts.source import Source
+from labelwise.contracts.targets import IGNORE
 from labelwise.formats.index_png import mask_text
-from labelwise.learner import Phase
 from labelwise.learners.torch import TorchLearner
 from labelwise.models.unet import UNet
-from labelwise.targets import IGNORE
 from labelwise.tasks.segmentation import Segmentation
 
 CLASSES = ("ground", *shapes.CLASSES)

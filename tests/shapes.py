@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 import scenes
-from labelwise.data.input import InputSpec
-from labelwise.data.source import Source
-from labelwise.learner import Phase
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Phase
+from labelwise.contracts.source import Source
 from labelwise.learners.torch import TorchLearner
 from labelwise.models.centre import CentreNet
 from labelwise.tasks.detection import Detection

@@ -16,18 +16,18 @@ from torch.nn import functional as F
 
 from labelwise.cache import SignalCache
 from labelwise.campaign import Campaign, Setting
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Auxiliary, Learner, LearnerData, Phase, View
+from labelwise.contracts.source import Source
+from labelwise.contracts.task import Batch, Losses, Outputs, Task
 from labelwise.data.arrays import ArraySource
-from labelwise.data.input import InputSpec
-from labelwise.data.source import Source
 from labelwise.data.views import View as SourceView
 from labelwise.errors import DataError
-from labelwise.learner import Auxiliary, Learner, LearnerData, Phase, View
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.pool import Added, Event, Item, Labeled
 from labelwise.store import Store
-from labelwise.task import Batch, Losses, Outputs, Task
 from labelwise.tasks.classification import Classification
 
 CLASSES = tuple("0123456789")

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import LearnerData, Phase, View
 from labelwise.data.arrays import ArraySource
-from labelwise.data.input import InputSpec
-from labelwise.learner import LearnerData, Phase, View
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import build
 from labelwise.signals.plain import Embedding, Probs, Uncertainty

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from machine import with_memory
 
-from labelwise.data.input import InputSpec
-from labelwise.data.source import Source
-from labelwise.learner import LearnerData, Phase, View
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import LearnerData, Phase, View
+from labelwise.contracts.source import Source
+from labelwise.contracts.targets import Mask
 from labelwise.learners.torch import TorchLearner
 from labelwise.signals import Dropout, Uncertainty
 from labelwise.signals.draws import DrawUncertainty
-from labelwise.targets import Mask
 from labelwise.tasks.segmentation import Segmentation
 
 

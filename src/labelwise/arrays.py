@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labelwise.contracts.signal import Draw, Plain, Probe, Ragged, Signal
+from labelwise.contracts.strategy import Signals
+from labelwise.contracts.task import Field, Outputs
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.formats.mapped import map_array, spool
 from labelwise.selection.arrays import ArrayLike, as_tensor, block_rows
 from labelwise.selection.progress import report
-from labelwise.signals.base import Draw, Plain, Probe, Ragged, Signal
-from labelwise.strategy import Signals
-from labelwise.task import Field, Outputs
 
 #: an array, or the path of a file that holds one
 Given: TypeAlias = ArrayLike | str | os.PathLike[str]

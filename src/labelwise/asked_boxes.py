@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelwise.contracts.learner import View
 from labelwise.errors import UnmetNeed
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
 from labelwise.formats.files import write_whole
 from labelwise.formats.voc import write_voc
 from labelwise.formats.yolo import write_yolo
-from labelwise.learner import View
 from labelwise.signals.units import Units
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
-    from labelwise.learner import Learner
-    from labelwise.oracle import Pick
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.oracle import Pick
+    from labelwise.contracts.source import Source
 
 #: lowest score of a box that is offered to people, where the task does not say
 CONFIDENT = 0.3

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from labelwise.contracts.learner import View
+from labelwise.contracts.targets import IGNORE
 from labelwise.errors import UnmetNeed
 from labelwise.formats.coco_masks import write_coco_masks
 from labelwise.formats.files import write_whole
@@ -27,14 +29,12 @@ from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import MASKS, write_masks
 from labelwise.formats.voc import stem
 from labelwise.formats.voc_masks import colours
-from labelwise.learner import View
 from labelwise.signals.units import Units
-from labelwise.targets import IGNORE
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
-    from labelwise.learner import Learner
-    from labelwise.oracle import Pick
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.oracle import Pick
+    from labelwise.contracts.source import Source
 
 SUGGESTED, REGIONS, LISTING, TABLE = "suggested", "regions", "asked.json", "regions.csv"
 #: images whose probabilities are in memory at once

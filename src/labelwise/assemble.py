@@ -21,11 +21,12 @@ from labelwise.config import (
     StrategyConfig,
     parse,
 )
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Learner, Phase, Progress, View, silent
+from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.learner import Learner, Phase, Progress, View, silent
 from labelwise.learners.backbones import backbone, chosen_backbone
 from labelwise.learners.best import BestOf
 from labelwise.learners.features import FeatureLearner, FeatureSource
@@ -35,12 +36,11 @@ from labelwise.models.provenance import leak, provenance
 from labelwise.models.weights import split_layout
 from labelwise.registry import check_options, import_object
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Strategy
 from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
-    from labelwise.task import Task
+    from labelwise.contracts.source import Source
+    from labelwise.contracts.task import Task
 
 LEARNERS = ("features", "torch")
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from labelwise.contracts.learner import LearnerData, Progress, View, silent
+from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable
 from labelwise.errors import StateError
-from labelwise.learner import LearnerData, Progress, View, silent
 from labelwise.processes import from_main, is_main
 from labelwise.rng import digest
-from labelwise.signals.base import Probe, Signal, SignalRole, SignalTable
 
 if TYPE_CHECKING:
     Column = np.ndarray | tuple[np.ndarray, np.ndarray]

@@ -21,26 +21,37 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from labelwise.contracts.learner import FitReport, LearnerData, Progress, View, silent
+from labelwise.contracts.oracle import Answer, Oracle, Pick, Request
+from labelwise.contracts.signal import Signal, SignalRole, SignalTable, read_targets
+from labelwise.contracts.strategy import (
+    Budget,
+    Collected,
+    LinearHead,
+    Needs,
+    Query,
+    Rows,
+    Selection,
+    Step,
+    Strategy,
+    run_steps,
+)
 from labelwise.errors import DataError, NonFiniteScore, PoolError, StateError
-from labelwise.learner import FitReport, LearnerData, Progress, View, silent
-from labelwise.oracle import Answer, Oracle, Pick, Request
 from labelwise.plan import Offer, unite
 from labelwise.pool import Event, Labeled, Pool, Positions, Queried, Skipped
 from labelwise.report.records import RoundRecord
 from labelwise.rng import generator, seed_of
 from labelwise.selection.arrays import as_tensor
 from labelwise.selection.progress import listening
-from labelwise.signals.base import Signal, SignalRole, SignalTable, read_targets
 from labelwise.signals.plain import Probs
 from labelwise.strategies.random import Random
-from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Rows, Selection, Step, Strategy, run_steps
 
 if TYPE_CHECKING:
     from labelwise.cache import Producer, SignalCache
-    from labelwise.data.source import Role, Source
-    from labelwise.learner import Auxiliary, Learner
+    from labelwise.contracts.learner import Auxiliary, Learner
+    from labelwise.contracts.source import Role, Source
+    from labelwise.contracts.task import Task
     from labelwise.store import Store
-    from labelwise.task import Task
 
 
 @dataclass(frozen=True)

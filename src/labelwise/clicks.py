@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelwise.targets import IGNORE, Mask
+from labelwise.contracts.targets import IGNORE, Mask
 
 
 def polygon_clicks(mask: Mask, tolerance: float = 1.0) -> int:

@@ -12,29 +12,29 @@ from labelwise.assemble import check_kind, cut_into_regions, make_features, make
 from labelwise.cache import SignalCache
 from labelwise.campaign import Campaign, Setting
 from labelwise.config import RecipeConfig, SizesConfig, StrategyConfig, parse, write_yaml
+from labelwise.contracts.learner import Progress, silent
+from labelwise.contracts.learner import View as Images
+from labelwise.contracts.oracle import HeldBack
+from labelwise.contracts.strategy import Budget
 from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError
-from labelwise.learner import Progress, silent
-from labelwise.learner import View as Images
 from labelwise.learners.pretraining import Pretraining, pretrain
 from labelwise.mistakes import check_map, last_mistakes
-from labelwise.oracle import HeldBack
 from labelwise.plan import Offer
 from labelwise.report.records import Mistakes, RoundRecord, RunRecord, Study, write_study
 from labelwise.rng import digest
 from labelwise.seed_processes import run_apart
 from labelwise.store import Store
-from labelwise.strategy import Budget
 from labelwise.study_data import SeededData, describe_pool, images_of, labels_of, open_labelled, registration
 from labelwise.study_settings import environment, study_settings, study_warnings
 from labelwise.study_start import begin, check_start
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
-    from labelwise.learner import Learner
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.source import Source
+    from labelwise.contracts.task import Task
     from labelwise.learners.features import FeatureSource
-    from labelwise.task import Task
 
 #: told (run label, seed, record) after each round
 OnRound = Callable[[str, int, RoundRecord], None]

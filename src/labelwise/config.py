@@ -79,7 +79,7 @@ class FeaturesConfig(Config):
 
 
 class PhaseConfig(Config):
-    """One stretch of training; see labelwise.learner.Phase."""
+    """One stretch of training; see labelwise.contracts.learner.Phase."""
 
     epochs: int = pydantic.Field(30, ge=1)
     batches: Literal["labeled", "unlabeled", "alternate"] = "labeled"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from labelwise.config import RecipeConfig
+    from labelwise.contracts.learner import Progress
     from labelwise.data.arrays import ArraySource
-    from labelwise.learner import Progress
     from labelwise.project import Project, Suggested
     from labelwise.report.summary import Row, Summary
 

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from labelwise.arrays import SHOWN, Arrays, Given, numbers
+from labelwise.contracts.strategy import Budget, Collected, LinearHead, Needs, Query, Signals, Step, Strategy, run_steps
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.rng import generator
 from labelwise.selection.arrays import ArrayLike
 from labelwise.selection.progress import Listener, listening
 from labelwise.strategies import STRATEGIES
 from labelwise.strategies.parts import needs_of
-from labelwise.strategy import Budget, Collected, LinearHead, Needs, Query, Signals, Step, Strategy, run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from labelwise.signals.base import Signal
+    from labelwise.contracts.signal import Signal
 
 
 @dataclass(frozen=True)

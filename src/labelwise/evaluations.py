@@ -25,8 +25,8 @@ from labelwise.protocols import (
 )
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
-    from labelwise.learner import Phase, Progress
+    from labelwise.contracts.learner import Phase, Progress
+    from labelwise.contracts.source import Source
     from labelwise.learners.features import FeatureSource
 
 Metrics = dict[str, float]

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from labelwise.contracts.oracle import Answer, Oracle, Request
 from labelwise.formats.labels_table import check_answers, read_labels
 from labelwise.formats.picks_json import read_picks, write_picks
 from labelwise.formats.scores_csv import write_scores
-from labelwise.oracle import Answer, Oracle, Request
 
 PICKS = "picks.json"
 SCORES = "picks.csv"
@@ -32,7 +32,7 @@ class Folder(Oracle):
 
     Example:
         >>> import tempfile
-        >>> from labelwise.oracle import Pick
+        >>> from labelwise.contracts.oracle import Pick
         >>> folder = Path(tempfile.mkdtemp())
         >>> request = Request(0, (Pick("a.png", "a.png", 0),), ("cat", "dog"), "random")
         >>> list(Folder(folder).annotate(request))

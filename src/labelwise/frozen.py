@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from labelwise.contracts.learner import Progress, View, silent
 from labelwise.errors import DataError
-from labelwise.learner import Progress, View, silent
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import inverse_norms
 from labelwise.selection.arrays import as_tensor, blocks
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Role, Source
+    from labelwise.contracts.source import Role, Source
     from labelwise.learners.features import FeatureSource
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from labelwise.data.source import Source
+from labelwise.contracts.source import Source
+from labelwise.contracts.targets import Mask
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
@@ -22,7 +23,6 @@ from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.formats.voc import write_voc
 from labelwise.formats.yolo import write_yolo
-from labelwise.targets import Mask
 
 
 def write_classes(out: Path, kind: str, labels: Mapping[str, Any]) -> None:

@@ -9,14 +9,14 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from labelwise.asked_masks import predicted_masks
+from labelwise.contracts.learner import View
 from labelwise.formats.index_png import mask_text
-from labelwise.learner import View
 from labelwise.report.masked import SIDE, Colour, masked
 from labelwise.signals.pixels import PixelUncertainty
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
-    from labelwise.learner import Learner
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.source import Source
 
 UNSURE = PixelUncertainty()
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from labelwise.campaign import Campaign
 from labelwise.config import MapMethod
+from labelwise.contracts.strategy import Strategy
 from labelwise.errors import UnmetNeed
 from labelwise.report.records import Mistakes, RoundRecord, write_whole
 from labelwise.rng import generator, seed_of
 from labelwise.signals.plain import Embedding, PredictedClass
-from labelwise.strategy import Strategy
 
 #: most test images and picks on a map
 SHOWN_TESTS, SHOWN_PICKS = 1500, 500

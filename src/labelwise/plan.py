@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labelwise.contracts.signal import Draw, Probe, Signal
+from labelwise.contracts.strategy import Needs, Strategy
 from labelwise.errors import UnmetNeed
-from labelwise.signals.base import Draw, Probe, Signal
-from labelwise.strategy import Needs, Strategy
 
 if TYPE_CHECKING:
-    from labelwise.learner import Learner
+    from labelwise.contracts.learner import Learner
 
 
 def unite(strategies: Sequence[Strategy]) -> Needs:

@@ -16,7 +16,7 @@ import numpy as np
 from labelwise.errors import PoolError
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Role, Source
+    from labelwise.contracts.source import Role, Source
 
 Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
 

@@ -29,9 +29,14 @@ from labelwise.assemble import (
 from labelwise.cache import Producer, SignalCache
 from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, labeled, prune_fits
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
+from labelwise.contracts.learner import Learner, Progress, View, silent
+from labelwise.contracts.oracle import Answer, Pick, Request
+from labelwise.contracts.signal import Signal, SignalTable
+from labelwise.contracts.source import Source
+from labelwise.contracts.strategy import Budget, Strategy
+from labelwise.contracts.task import Task
 from labelwise.data.open import open_in, task_of
 from labelwise.data.remembered import Remembered
-from labelwise.data.source import Source
 from labelwise.data.views import View as Relabelled
 from labelwise.errors import ConfigError, DataError, FormatError, LabelwiseError, PoolError, StateError
 from labelwise.formats.box_answers import read_box_answers
@@ -45,18 +50,13 @@ from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
 from labelwise.formats.voc_masks import colours
 from labelwise.labelled_set import write_boxes, write_classes, write_labelled_masks
-from labelwise.learner import Learner, Progress, View, silent
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
-from labelwise.oracle import Answer, Pick, Request
 from labelwise.pool import Added, Cleared, Event, Labeled, Pool, Skipped, added
 from labelwise.report.records import Mistakes, RoundRecord
-from labelwise.signals.base import Signal, SignalTable
 from labelwise.store import Store
 from labelwise.strategies import COLD_START
-from labelwise.strategy import Budget, Strategy
 from labelwise.study_settings import environment
-from labelwise.task import Task
 from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelwise.data.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from labelwise.contracts.learner import LearnerData, Phase, Progress, View, silent
 from labelwise.data.loader import PreparedImages, batches, blocks
 from labelwise.errors import ConfigError
-from labelwise.learner import LearnerData, Phase, Progress, View, silent
 from labelwise.learners.augmentation import CROP_FLIP
 from labelwise.learners.backbones import Backbone, Network
 from labelwise.learners.heads import Labels, LinearProtocol, fit_heads
@@ -32,7 +32,7 @@ from labelwise.rng import seed_of, torch_generator
 from labelwise.tasks.classification import Classification
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
     from labelwise.frozen import FrozenImages
 
 Protocol = Literal["linear", "knn", "finetune", "scratch"]

@@ -25,7 +25,7 @@ from labelwise.study_settings import SAME_FOR_ALL, environment
 if TYPE_CHECKING:
     from labelwise.assemble import Seen
     from labelwise.config import SizesConfig
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
     from labelwise.frozen import FrozenImages
     from labelwise.splits import Chosen
 

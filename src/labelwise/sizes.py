@@ -21,10 +21,10 @@ from torch import Tensor
 from labelwise.assemble import Seen, make_features, make_strategy, what_weights_saw
 from labelwise.cache import SignalCache
 from labelwise.compare import write_recipe
+from labelwise.contracts.learner import Progress, silent
 from labelwise.errors import ConfigError, DataError
 from labelwise.formats.indices_npy import dataset_name, read_indices, write_indices
 from labelwise.frozen import FrozenImages, frozen_images
-from labelwise.learner import Progress, silent
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import Labels, LinearProtocol
 from labelwise.protocols import knn, labels_of, linear
@@ -35,7 +35,7 @@ from labelwise.splits import FIRST, Chosen, Selector
 
 if TYPE_CHECKING:
     from labelwise.config import SizesConfig, StrategyConfig
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
     from labelwise.learners.features import FeatureSource
 
 #: told (what was chosen: label, seed, size; whether it had been chosen before)

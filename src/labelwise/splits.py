@@ -17,17 +17,17 @@ from typing import Literal
 import torch
 
 from labelwise.arrays import Arrays
+from labelwise.contracts.learner import Progress, silent
+from labelwise.contracts.strategy import Collected, Query, Selection, Step, Strategy, run_steps
 from labelwise.direct import Held
 from labelwise.errors import ConfigError, DataError, UnmetNeed, unknown
 from labelwise.faithful import FAITHFUL_HEAD, published_kmeans
 from labelwise.frozen import FrozenImages
-from labelwise.learner import Progress, silent
 from labelwise.learners.heads import Heads, Labels, LinearProtocol, fit_heads
 from labelwise.rng import generator, seed_of
 from labelwise.selection import progress as telling
 from labelwise.signals.plain import Embedding
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Collected, Query, Selection, Step, Strategy, run_steps
 
 Preset = Literal["default", "faithful"]
 Counting = Literal["total", "increment"]

@@ -19,8 +19,8 @@ from labelwise.rng import generator
 
 if TYPE_CHECKING:
     from labelwise.config import DataConfig, RecipeConfig, SizesConfig
-    from labelwise.data.source import Source
-    from labelwise.task import Task
+    from labelwise.contracts.source import Source
+    from labelwise.contracts.task import Task
 
 
 def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Source | None = None) -> Source:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from labelwise.config import RecipeConfig
-    from labelwise.data.source import Source
-    from labelwise.task import Task
+    from labelwise.contracts.source import Source
+    from labelwise.contracts.task import Task
 
 #: what the report's checklist reads, and every simulated study of this package keeps
 SAME_FOR_ALL = {

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from labelwise.assemble import make_strategy
 from labelwise.config import RecipeConfig, StrategyConfig
+from labelwise.contracts.strategy import Budget
 from labelwise.errors import ConfigError
 from labelwise.pool import Event, Queried
 from labelwise.rng import generator
 from labelwise.strategies import COLD_START
-from labelwise.strategy import Budget
 from labelwise.study_data import paid, registration
 
 if TYPE_CHECKING:

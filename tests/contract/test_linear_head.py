@@ -11,7 +11,8 @@ from torch import nn
 
 import labelwise as lw
 import tiny
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.strategy import Budget, LinearHead, Needs, Selection, Step, Strategy
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.learners.features import FeatureLearner
 from labelwise.learners.imported import ImportedPredictions
@@ -21,7 +22,6 @@ from labelwise.plan import Offer
 from labelwise.selection.arrays import as_tensor
 from labelwise.signals.plain import Embedding, Logits
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget, LinearHead, Needs, Selection, Step, Strategy
 from labelwise.tasks.classification import Classification
 
 SOURCE = tiny.digits(40)

@@ -8,11 +8,11 @@ import torch
 
 import labelwise as lw
 import tiny
+from labelwise.contracts.strategy import Budget
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.rng import generator
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 
 N, C, D, T = 50, 5, 6, 4
 CLASSES = tuple("abcde")

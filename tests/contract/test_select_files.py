@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 import labelwise as lw
 import tiny
 from labelwise.arrays import Arrays
+from labelwise.contracts.strategy import Budget
 from labelwise.errors import DataError, LabelwiseError
 from labelwise.formats.mapped import map_array
 from labelwise.rng import generator
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 
 N, C, D = 40, 4, 3
 RNG = np.random.default_rng(0)

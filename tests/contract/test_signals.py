@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import tiny
+from labelwise.contracts.learner import Learner, Phase
 from labelwise.errors import UnmetNeed
-from labelwise.learner import Learner, Phase
 from labelwise.learners.features import FeatureLearner
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.signals import (

@@ -18,15 +18,15 @@ from torch import Tensor
 import painted
 import shapes
 import tiny
+from labelwise.contracts.learner import Auxiliary, Learner
+from labelwise.contracts.oracle import HeldBack
+from labelwise.contracts.signal import Probe, Signal
+from labelwise.contracts.strategy import Budget, Collected, Query, Rows, Selection, Step, Strategy, run_steps
 from labelwise.errors import ConfigError, UnmetNeed
-from labelwise.learner import Auxiliary, Learner
 from labelwise.learners.features import FeatureSource
-from labelwise.oracle import HeldBack
 from labelwise.plan import Offer
 from labelwise.rng import generator
-from labelwise.signals.base import Probe, Signal
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget, Collected, Query, Rows, Selection, Step, Strategy, run_steps
 from labelwise.tasks import TASKS
 
 POOL, REFERENCE = 60, 6

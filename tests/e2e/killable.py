@@ -31,20 +31,20 @@ from labelwise.cache import SignalCache, _Kept
 from labelwise.campaign import Campaign, Setting
 from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, parse
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Phase, View
+from labelwise.contracts.oracle import HeldBack
+from labelwise.contracts.strategy import Budget
 from labelwise.data.open import open_source
 from labelwise.data.views import with_labels
-from labelwise.learner import Phase, View
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.networks import Networks
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import Training
-from labelwise.oracle import HeldBack
 from labelwise.pool import Added, Item, Labeled
 from labelwise.store import Store
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 from labelwise.tasks.classification import Classification
 
 ROUNDS, BATCH, INITIAL = 3, 6, 12

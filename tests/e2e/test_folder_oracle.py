@@ -8,8 +8,9 @@ import pytest
 
 from labelwise.cache import SignalCache
 from labelwise.campaign import Campaign, Setting
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.strategy import Budget
 from labelwise.data.arrays import ArraySource
-from labelwise.data.input import InputSpec
 from labelwise.errors import FormatError
 from labelwise.exchange import Folder
 from labelwise.learners.backbones import Pixels
@@ -17,7 +18,6 @@ from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.pool import Added, Item
 from labelwise.store import Store
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 from labelwise.tasks.classification import Classification
 
 
@@ -32,7 +32,7 @@ def campaign(tmp_path):
     task = Classification(("bright", "dark"), InputSpec((8, 8), 1), "none")
     features = FeatureSource(Pixels(side=8, channels=1))
     setting = Setting(source, task, FeatureLearner(task, features), SignalCache(None), frozen=features)
-    from labelwise.learner import View
+    from labelwise.contracts.learner import View
 
     features.backbone.prepare(View(source, tuple(source.ids)))
     return Campaign(store, setting)

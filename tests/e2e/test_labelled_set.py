@@ -13,13 +13,13 @@ from PIL import Image
 
 import painted
 from commands import as_json, refused, run
+from labelwise.contracts.targets import IGNORE
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
 from labelwise.formats.index_png import mask_of
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.project import open_project
-from labelwise.targets import IGNORE
 
 NAMES = [f"a/{n}.png" for n in range(5)] + ['b/quo"te, comma.png']
 OPTIONS = {

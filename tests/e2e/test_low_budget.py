@@ -220,7 +220,7 @@ def test_unlabelled_images_in_the_pool_are_refused(tmp_path: Path) -> None:
 def test_fine_tuning_trains_head_and_body_at_their_own_rates() -> None:
     import torch
 
-    from labelwise.data.input import InputSpec
+    from labelwise.contracts.input import InputSpec
     from labelwise.learners import training
     from labelwise.learners.backbones import Network
     from labelwise.protocols import FINETUNE, SCRATCH, finetuning, from_scratch
@@ -246,7 +246,7 @@ def test_fine_tuning_trains_head_and_body_at_their_own_rates() -> None:
 
 
 def test_a_rate_for_a_part_that_is_not_there() -> None:
-    from labelwise.learner import Phase
+    from labelwise.contracts.learner import Phase
     from labelwise.learners import training
     from labelwise.protocols import from_scratch
 

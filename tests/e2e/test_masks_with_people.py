@@ -13,6 +13,7 @@ from PIL import Image
 
 import painted
 from commands import as_json, refused, run
+from labelwise.contracts.targets import IGNORE
 from labelwise.formats.coco import read_coco
 from labelwise.formats.coco_masks import decode_segmentation, write_coco_masks
 from labelwise.formats.index_png import mask_of, read_stored
@@ -20,7 +21,6 @@ from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.formats.voc_masks import colours, write_voc_masks
 from labelwise.project import open_project
-from labelwise.targets import IGNORE
 
 NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
 CLASSES = ",".join(painted.CLASSES)

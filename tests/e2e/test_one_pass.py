@@ -10,11 +10,11 @@ import torch
 import tiny
 from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, parse
-from labelwise.learner import View as Items
+from labelwise.contracts.learner import View as Items
+from labelwise.contracts.strategy import Budget
 from labelwise.learners.backbones import Backbone
 from labelwise.learners.features import FeatureSource
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 
 BATCH, PICKS = 16, 5
 SOURCE = tiny.digits(60)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import pytest
 
 import tiny
+from labelwise.contracts.oracle import Answer, HeldBack, Oracle, Request
+from labelwise.contracts.strategy import Budget
 from labelwise.errors import DataError, PoolError
-from labelwise.oracle import Answer, HeldBack, Oracle, Request
 from labelwise.pool import Cleared
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 
 SOURCE = tiny.digits(70, test=10)
 STRATEGY = STRATEGIES.create("margin")

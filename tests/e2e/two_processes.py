@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import tiny
-from labelwise.learner import Phase
+from labelwise.contracts.learner import Phase
 from labelwise.signals import Dropout, Embedding, HeadOutput, Probs, Uncertainty
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.probes import LossSlope

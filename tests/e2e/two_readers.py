@@ -10,7 +10,7 @@ import torch
 
 import tiny
 from labelwise.cache import SignalCache
-from labelwise.learner import Phase, View
+from labelwise.contracts.learner import Phase, View
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FROZEN, FeatureSource, _Pass
 from labelwise.processes import from_main, is_main, several, share

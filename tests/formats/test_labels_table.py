@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelwise.contracts.oracle import Answer
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import write_rows
 from labelwise.formats.labels_table import check_answers, find_id, nearest_ids, read_labels
-from labelwise.oracle import Answer
 
 IDS = {"a.png", "b c.png", "=x.png", "d/e.png", "new\nline.png", "q'\".png", "\xe9.png"}
 CLASSES = ("cat", "dog")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from labelwise.contracts.targets import IGNORE
 from labelwise.errors import FormatError
 from labelwise.formats.cityscapes import BY_ID, BY_TRAIN_ID, write_cityscapes
 from labelwise.formats.cityscapes import NAMES as CITY
@@ -26,7 +27,6 @@ from labelwise.formats.index_png import IGNORE_COLOUR, StoredMask, encode_mask, 
 from labelwise.formats.mask_coding import MaskCoding, find_coding, read_classes
 from labelwise.formats.mask_folder import write_masks
 from labelwise.formats.voc_masks import colours, write_voc_masks
-from labelwise.targets import IGNORE
 
 CLASSES = ("road", "car", "sky")
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelwise.contracts.oracle import Pick, Request
 from labelwise.errors import FormatError
 from labelwise.formats.labels_table import check_answers, read_labels
 from labelwise.formats.picks_json import read_picks, write_picks
-from labelwise.oracle import Pick, Request
 
 REQUEST = Request(
     3,

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelwise.contracts.oracle import Pick
 from labelwise.errors import FormatError
 from labelwise.formats.scores_csv import read_scores, write_scores
-from labelwise.oracle import Pick
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=10)
 

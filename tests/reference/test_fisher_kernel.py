@@ -10,6 +10,8 @@ import torch
 from torch.nn import functional as F
 
 import tiny
+from labelwise.contracts.signal import ProbeContext
+from labelwise.contracts.strategy import Budget
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.models.taps import Taps
 from labelwise.plan import Offer
@@ -17,11 +19,9 @@ from labelwise.rng import generator
 from labelwise.selection import fisher_kernel as core
 from labelwise.selection.fisher_kernel import FisherKernel, Moments
 from labelwise.signals import descriptors
-from labelwise.signals.base import ProbeContext
 from labelwise.signals.descriptors import Descriptors, turned
 from labelwise.strategies import STRATEGIES
 from labelwise.strategies.fisher import Fisher
-from labelwise.strategy import Budget
 
 SOURCE = tiny.digits(90, reference=30)
 POOL, REFERENCE = SOURCE.ids[:60], SOURCE.ids[60:]

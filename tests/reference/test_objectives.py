@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as v2
 
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Phase
+from labelwise.contracts.task import batch_loss
 from labelwise.errors import ConfigError
-from labelwise.learner import Phase
 from labelwise.learners.augmentation import Augmentation, brightened, contrasted, cropped, hued, luma, saturated
 from labelwise.learners.objectives import Rotation, SimCLR, VICReg, objective_of
 from labelwise.learners.pretraining import effective_rank
-from labelwise.task import batch_loss
 
 
 def _rows(count: int, width: int, seed: int = 0, *, kind: str = "random") -> torch.Tensor:

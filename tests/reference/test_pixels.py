@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.task import Batch, Outputs, batch_loss, image_losses
 from labelwise.data import augment
-from labelwise.data.input import InputSpec
 from labelwise.rng import torch_generator
-from labelwise.targets import IGNORE, Mask
-from labelwise.task import Batch, Outputs, batch_loss, image_losses
 from labelwise.tasks.segmentation import Segmentation, over_all_pixels
 from labelwise.tasks.segmentation_metrics import SegmentationMetrics
 

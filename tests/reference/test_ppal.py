@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from labelwise.contracts.strategy import Collected, Query, Rows, run_steps
 from labelwise.selection.objects import difficulty_weights, found_quality
 from labelwise.signals.difficulty import ClassDifficulty
 from labelwise.signals.units import Units, UnitUncertainty
 from labelwise.strategies.ppal import PPAL
-from labelwise.strategy import Collected, Query, Rows, run_steps
 
 CLASSES = 3
 

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 import painted
+from labelwise.contracts.learner import View
+from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.task import Outputs
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View as SourceView
 from labelwise.formats.index_png import mask_of
-from labelwise.learner import View
 from labelwise.learners.regions import RegionsOfBatch
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.passes import Dropout
 from labelwise.signals.plain import Embedding, Uncertainty
-from labelwise.targets import IGNORE, Mask
-from labelwise.task import Outputs
 
 DRAWS = Dropout(draws=3)
 SIGNALS = frozenset({
@@ -161,7 +161,7 @@ def test_images_beside_regions_keep_their_own_rows(trained):
 def test_a_training_reads_an_image_once_with_what_all_its_regions_say(tmp_path, trained):
     from labelwise.cache import SignalCache
     from labelwise.campaign import Campaign, Setting
-    from labelwise.oracle import Answer
+    from labelwise.contracts.oracle import Answer
     from labelwise.pool import added
     from labelwise.store import Store
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import labelwise as lw
+from labelwise.contracts.task import Outputs
 from labelwise.errors import ConfigError
 from labelwise.selection.seeding import plus_plus
 from labelwise.signals.plain import Residual
-from labelwise.task import Outputs
 
 
 def generator(seed=0):

@@ -12,12 +12,12 @@ import torch
 import labelwise as lw
 import tiny
 from labelwise.assemble import make_strategy, parse_strategy
+from labelwise.contracts.learner import View
+from labelwise.contracts.strategy import Budget, Query
 from labelwise.errors import ConfigError, DataError, UnmetNeed
-from labelwise.learner import View
 from labelwise.selection.sampling import apportion
 from labelwise.signals.plain import Probs
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget, Query
 
 N, C, D = 60, 4, 3
 RNG = np.random.default_rng(0)

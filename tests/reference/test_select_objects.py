@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from labelwise.contracts.strategy import Collected, Query, Rows, run_steps
+from labelwise.contracts.task import Outputs
 from labelwise.errors import NonFiniteScore
 from labelwise.selection.objects import balance_weights, consistency, distinct_objects
 from labelwise.signals.consistency import ViewConsistency
@@ -15,8 +17,6 @@ from labelwise.signals.passes import Views
 from labelwise.signals.units import Units, UnitUncertainty
 from labelwise.strategies.entropy_nms import EntropyNMS
 from labelwise.strategies.flip_consistency import FlipConsistency
-from labelwise.strategy import Collected, Query, Rows, run_steps
-from labelwise.task import Outputs
 
 
 def stays_of(values, classes, features, first, alike):

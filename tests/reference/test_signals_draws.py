@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 import tiny
+from labelwise.contracts.task import Batch, Outputs
 from labelwise.errors import ConfigError
 from labelwise.learners.passes import all_passes, changed_view, dropout_mask, dropped
 from labelwise.rng import torch_generator
 from labelwise.signals import Dropout, Members, Views
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.strategies import STRATEGIES
-from labelwise.task import Batch, Outputs
 
 MEASURES = ("bald", "mean_std", "variation_ratio", "predictive_entropy", "predictive_variance")
 

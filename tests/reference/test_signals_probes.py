@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 import tiny
+from labelwise.contracts.learner import Phase
 from labelwise.errors import UnmetNeed
-from labelwise.learner import Phase
 from labelwise.signals import Embedding, Logits
 from labelwise.signals.probes import LossSlope
 

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelwise.contracts.signal import stack_rows
+from labelwise.contracts.task import Outputs
 from labelwise.signals import Uncertainty
-from labelwise.signals.base import stack_rows
-from labelwise.task import Outputs
 
 MEASURES = ("entropy", "margin", "least_confidence")
 REDUCTIONS = ("mean", "max", "sum", "top_k", "top_share", "weighted", "class_balanced")

@@ -11,8 +11,11 @@ import pytest
 import torch
 
 import tiny
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.signal import ProbeContext
+from labelwise.contracts.strategy import Budget
+from labelwise.contracts.task import Batch
 from labelwise.data.arrays import ArraySource
-from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.models.autoencoder import AutoEncoder, discriminator
 from labelwise.selection.progress import listening
@@ -25,11 +28,8 @@ from labelwise.signals.adversary import (
     published_elbo,
     separation,
 )
-from labelwise.signals.base import ProbeContext
 from labelwise.strategies import STRATEGIES
 from labelwise.strategies.vaal import VAAL
-from labelwise.strategy import Budget
-from labelwise.task import Batch
 from labelwise.tasks.classification import Classification
 
 SMALL = {"iterations": 3, "batch_size": 4, "width": 2, "side": 16, "latent": 3}

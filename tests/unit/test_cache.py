@@ -15,12 +15,12 @@ import torch
 import labelwise.cache
 import tiny
 from labelwise.cache import SignalCache
+from labelwise.contracts.learner import View
+from labelwise.contracts.signal import Plain, SignalTable, stack_rows
+from labelwise.contracts.task import Outputs
 from labelwise.data.views import View as SourceView
 from labelwise.errors import StateError
-from labelwise.learner import View
 from labelwise.signals import Embedding, Logits, PredictedClass, Probs, Ragged, Uncertainty
-from labelwise.signals.base import Plain, SignalTable, stack_rows
-from labelwise.task import Outputs
 
 SOURCE = tiny.digits(60)
 

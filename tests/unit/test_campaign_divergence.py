@@ -7,11 +7,11 @@ import math
 import pytest
 
 import tiny
+from labelwise.contracts.learner import Phase
+from labelwise.contracts.oracle import HeldBack
+from labelwise.contracts.strategy import Budget
 from labelwise.errors import NonFiniteScore
-from labelwise.learner import Phase
-from labelwise.oracle import HeldBack
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 
 SOURCE = tiny.digits(50, test=10)
 EXPLODES = [Phase(epochs=5, batch_size=8, optimiser="sgd", lr=1e12, schedule="constant")]

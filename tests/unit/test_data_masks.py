@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelwise.contracts.targets import IGNORE
 from labelwise.data import open_source
 from labelwise.data.open import task_of
 from labelwise.errors import ConfigError, DataError, FormatError
@@ -22,7 +23,6 @@ from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.formats.voc_masks import NAMES, colours, write_voc_masks
 from labelwise.recipes import find
-from labelwise.targets import IGNORE
 from unpacked import unpacked
 
 WIDTH, HEIGHT = 9, 7

@@ -150,7 +150,7 @@ def test_a_file_that_is_no_source_and_unknown_options(photos):
 
 
 def test_the_package_loads_without_numpy():
-    code = "import sys, labelwise.data, labelwise.data.source, labelwise.formats; print('numpy' in sys.modules)"
+    code = "import sys, labelwise.data, labelwise.contracts.source, labelwise.formats; print('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

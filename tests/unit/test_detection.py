@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import shapes
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.targets import Boxes
+from labelwise.contracts.task import Batch, batch_loss, image_losses
 from labelwise.data import augment
-from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.learners.passes import changed_view
 from labelwise.learners.torch import TorchLearner
@@ -19,8 +21,6 @@ from labelwise.models.detectors import inverse, moved_boxes
 from labelwise.plan import Offer
 from labelwise.signals import Views
 from labelwise.strategies import STRATEGIES
-from labelwise.targets import Boxes
-from labelwise.task import Batch, batch_loss, image_losses
 from labelwise.tasks.detection import Detection
 
 TASK = Detection(("cell", "platelet"), InputSpec((48, 64)), augment="none")

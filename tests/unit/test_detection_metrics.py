@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from labelwise.contracts.targets import Boxes
+from labelwise.contracts.task import Outputs
 from labelwise.data import open_source
-from labelwise.targets import Boxes
-from labelwise.task import Outputs
 from labelwise.tasks.detection_metrics import DetectionMetrics
 from unpacked import unpacked
 

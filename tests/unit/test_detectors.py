@@ -10,14 +10,14 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.detection.image_list import ImageList
 
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.targets import Boxes
+from labelwise.contracts.task import batch_loss, image_losses
 from labelwise.errors import ConfigError, DataError
 from labelwise.models.centre import CentreNet, peaks
 from labelwise.models.detectors import Keep, places_in_view
 from labelwise.models.torchvision_detectors import DETECTORS, build_detector
 from labelwise.models.two_stage import Sampler
-from labelwise.targets import Boxes
-from labelwise.task import batch_loss, image_losses
 
 #: one of each family on small images, both depths where that is quick; the others are the same code on deeper trunks
 NAMES = ("fcos_resnet18", "retinanet_resnet18", "faster_rcnn_resnet18", "ssdlite320", "ssd300_vgg16")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import tiny
+from labelwise.contracts.strategy import Budget
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.pool import Labeled
 from labelwise.signals import Embedding, Logits, PredictedClass, Probs
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 
 SOURCE = tiny.digits(40)
 IDS = SOURCE.ids

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import tiny
+from labelwise.contracts.learner import View
+from labelwise.contracts.targets import Boxes
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.formats.detections import FoundBoxes
-from labelwise.learner import View
 from labelwise.learners.imported_detections import ImportedDetections
 from labelwise.signals import Embedding, Probs, Uncertainty
 from labelwise.signals.units import Units
-from labelwise.targets import Boxes
 from labelwise.tasks.detection import Detection
 
 SOURCE = tiny.digits(12)

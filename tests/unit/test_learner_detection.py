@@ -14,15 +14,15 @@ import tiny
 from labelwise.assemble import check_names, make_learner, make_task
 from labelwise.compare import Comparison
 from labelwise.config import InputConfig, ProjectConfig, RecipeConfig, parse
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Phase
+from labelwise.contracts.oracle import Answer
+from labelwise.contracts.strategy import Budget
 from labelwise.data.loader import PreparedImages, ahead, batches
 from labelwise.errors import ConfigError, DataError
-from labelwise.learner import Phase
 from labelwise.learners.torch import TorchLearner
-from labelwise.oracle import Answer
 from labelwise.signals import Embedding, Uncertainty, Units
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 from labelwise.tasks.detection import Detection
 
 ONE_STEP = (Phase(epochs=1, batch_size=2, lr=1e-4),)

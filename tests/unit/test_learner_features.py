@@ -11,9 +11,9 @@ from torch import nn
 import labelwise.learners.features
 import tiny
 from labelwise.cache import SignalCache
+from labelwise.contracts.learner import View
 from labelwise.data.arrays import ArraySource
 from labelwise.errors import ConfigError, DataError, UnmetNeed
-from labelwise.learner import View
 from labelwise.learners.backbones import Network, Pixels, backbone
 from labelwise.learners.features import FROZEN, FeatureLearner, FeatureSource, fit_linear
 from labelwise.signals import Dropout, Embedding, Probs

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 import tiny
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Auxiliary, LearnerData, Phase
+from labelwise.contracts.oracle import HeldBack
+from labelwise.contracts.strategy import Budget
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
-from labelwise.learner import Auxiliary, LearnerData, Phase
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import TrainingStep
-from labelwise.oracle import HeldBack
 from labelwise.signals import Embedding, HeadOutput, Logits, Probs
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.passes import Dropout, Members
 from labelwise.signals.probes import LossSlope
 from labelwise.strategies import STRATEGIES
-from labelwise.strategy import Budget
 
 SOURCE = tiny.digits(60)
 LABELED = SOURCE.ids[:22]

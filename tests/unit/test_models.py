@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import tiny
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.models import Taps, build, last_linear, load_weights, model_names
 from labelwise.models.build import check_output

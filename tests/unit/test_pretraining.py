@@ -13,8 +13,8 @@ from torch import nn
 
 import tiny
 from labelwise.assemble import located
+from labelwise.contracts.learner import LearnerData, Phase, View
 from labelwise.errors import ConfigError, DataError
-from labelwise.learner import LearnerData, Phase, View
 from labelwise.learners.backbones import Network
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.features import FROZEN, FeatureSource

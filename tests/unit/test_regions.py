@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from labelwise.clicks import polygon_clicks
+from labelwise.contracts.targets import IGNORE, Mask
 from labelwise.data import ArraySource
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, PoolError
 from labelwise.formats.index_png import mask_of, raw_of
-from labelwise.targets import IGNORE, Mask
 
 
 def street(rng, height=24, width=36):

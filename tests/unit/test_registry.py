@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from labelwise.contracts.strategy import Strategy
 from labelwise.errors import ConfigError
 from labelwise.registry import Registry, import_object
 from labelwise.strategies import STRATEGIES
 from labelwise.strategies.margin import Margin
-from labelwise.strategy import Strategy
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.oracle import Pick
+from labelwise.contracts.oracle import Pick
 from labelwise.report.boxed import LINE, SIDE, boxed
 from labelwise.report.curves import COLOURS_LIGHT
 from labelwise.report.gallery import write_gallery

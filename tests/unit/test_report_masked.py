@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labelwise.contracts.targets import IGNORE
 from labelwise.formats.index_png import mask_text
 from labelwise.report.masked import COVER, GAP, LINE, SIDE, masked, overlaid, palette_of
-from labelwise.targets import IGNORE
 
 CLASSES = ("cat", "dog")
 PALETTE = ((255, 0, 0), (0, 0, 255))

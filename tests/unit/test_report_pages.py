@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
+from labelwise.contracts.oracle import Pick
 from labelwise.errors import ConfigError, DataError, StateError
-from labelwise.oracle import Pick
 from labelwise.report import renderings
 from labelwise.report.checklist import checklist
 from labelwise.report.curves import Look, class_balance, learning_curves, spread, write_curves

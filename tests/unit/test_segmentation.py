@@ -12,10 +12,12 @@ from PIL import Image
 from torch import nn
 
 import painted
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Phase
+from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.task import Batch, image_losses
 from labelwise.errors import ConfigError, DataError
 from labelwise.formats.index_png import mask_text
-from labelwise.learner import Phase
 from labelwise.learners.torch import TorchLearner
 from labelwise.models.drn import DRND22, DROPOUT_AFTER
 from labelwise.models.segmenters import map_path, said_of
@@ -23,8 +25,6 @@ from labelwise.models.unet import UNet
 from labelwise.signals import Dropout, Embedding, HiddenLoss, Members, Uncertainty, Views
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.pixels import PixelUncertainty
-from labelwise.targets import IGNORE, Mask
-from labelwise.task import Batch, image_losses
 from labelwise.tasks.segmentation import Segmentation
 
 TASK = Segmentation(("road", "sky", "tree"), InputSpec((4, 6)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labelwise.targets import IGNORE, Boxes, Mask
+from labelwise.contracts.targets import IGNORE, Boxes, Mask
 
 
 def test_pixels_become_fractions_and_come_back():

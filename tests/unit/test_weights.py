@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
 from labelwise.errors import DataError
 from labelwise.learners.backbones import Network
 from labelwise.models import build, load_weights

@@ -15,7 +15,7 @@ from labelwise.cli import console, options
 from labelwise.cli.progress import Stages
 
 if TYPE_CHECKING:
-    from labelwise.learner import Progress
+    from labelwise.contracts.learner import Progress
     from labelwise.project import Project
 
 #: images that are decoded unless all are asked for, and problems that are named

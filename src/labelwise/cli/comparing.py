@@ -13,7 +13,7 @@ from labelwise.cli.progress import SizesProgress, StudyProgress
 
 if TYPE_CHECKING:
     from labelwise.config import RecipeConfig, SizesConfig
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
     from labelwise.report.records import Study
 
 

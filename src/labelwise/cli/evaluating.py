@@ -14,7 +14,7 @@ from labelwise.cli.progress import Stages
 from labelwise.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
     from labelwise.evaluations import Evaluation
     from labelwise.learners.features import FeatureSource
 

@@ -98,8 +98,8 @@ def suggest(
 
 def _refuse(project: Project, export: Sequence[Path] | None, amount: int | Literal["all"] | None) -> None:
     """What would fail after a round was opened, or be passed over while one is open, fails now."""
+    from labelwise.contracts.strategy import Budget
     from labelwise.project import kind_of
-    from labelwise.strategy import Budget
 
     for path in export or ():
         kind_of(path)

@@ -11,7 +11,7 @@ import typer
 from labelwise.errors import ConfigError, StateError
 
 if TYPE_CHECKING:
-    from labelwise.learner import Progress
+    from labelwise.contracts.learner import Progress
     from labelwise.project import Project
 
 

@@ -12,7 +12,7 @@ from labelwise.cli.progress import Stages
 from labelwise.errors import LabelwiseError, StateError
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
 
 
 def register(app: typer.Typer) -> None:

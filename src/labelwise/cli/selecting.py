@@ -15,11 +15,11 @@ from labelwise.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
+    from labelwise.contracts.strategy import Strategy
     from labelwise.frozen import FrozenImages
     from labelwise.learners.features import FeatureSource
     from labelwise.splits import Chosen
-    from labelwise.strategy import Strategy
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from labelwise.errors import ConfigError, DataError
 from labelwise.recipes import STUDY
 
 if TYPE_CHECKING:
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
     from labelwise.report.records import Study
     from labelwise.report.statistics import Scale
     from labelwise.report.summary import Summary

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labelwise.contracts.source import Role, Source
     from labelwise.data.arrays import ArraySource, EncodedSource, read_npz
     from labelwise.data.boxes import BoxFolder, open_boxes, open_coco_file
     from labelwise.data.dataset import DatasetSource, from_dataset
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from labelwise.data.mask_sets import open_masks
     from labelwise.data.masks import MaskFolder
     from labelwise.data.open import open_source
-    from labelwise.data.source import Role, Source
     from labelwise.data.torchvision_sets import open_torchvision
     from labelwise.data.views import View, split, subset, with_labels
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.contracts.source import Role, Source
 from labelwise.data.images import decode
-from labelwise.data.source import Role, Source
 from labelwise.errors import DataError, FormatError, unknown
 from labelwise.formats.npz import load_npz, names_of
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelwise.targets import IGNORE, Boxes, areas
+from labelwise.contracts.targets import IGNORE, Boxes, areas
 
 #: share of a box that must stay in view for it to be learnt; one that shows less is neither right nor wrong
 VISIBLE = 0.3

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from labelwise.contracts.source import Role
 from labelwise.data.folder import ROLE_FOLDERS, ImageFolder
-from labelwise.data.source import Role
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.coco import read_categories, read_coco
 from labelwise.formats.voc import ANNOTATIONS, LISTS, read_voc, stem

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from labelwise.contracts.source import Role, Source
 from labelwise.data.arrays import number_ids
 from labelwise.data.images import to_array
-from labelwise.data.source import Role, Source
 from labelwise.errors import DataError
 
 if TYPE_CHECKING:

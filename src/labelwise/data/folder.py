@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from labelwise.contracts.source import Role, Source
 from labelwise.data.images import ENDINGS, decode, read_size
-from labelwise.data.source import Role, Source
 from labelwise.errors import DataError, unknown
 
 #: top folders that name a split

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from labelwise.data.source import Role, Source
+from labelwise.contracts.source import Role, Source
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError
 from labelwise.rng import generator

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from labelwise.contracts.source import Role
 from labelwise.data.folder import ImageFolder, scan_folder
-from labelwise.data.source import Role
 from labelwise.errors import DataError, FormatError
 
 _LINE = re.compile(r"(?P<path>\S.*?)[ \t]+(?P<label>\d+)")

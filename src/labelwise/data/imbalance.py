@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from labelwise.data.source import Source
+from labelwise.contracts.source import Source
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.rng import generator

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from labelwise.contracts.source import Role, Source
 from labelwise.data.folder import ROLE_FOLDERS, ImageFolder
-from labelwise.data.source import Role, Source
 from labelwise.data.views import View, with_labels
 from labelwise.errors import FormatError, unknown
 from labelwise.formats.delimited import ID_COLUMNS, LABEL_COLUMNS, Table, read_table

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from labelwise.data.input import InputSpec
-from labelwise.data.source import Source
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.source import Source
 from labelwise.errors import DataError
 
 T = TypeVar("T")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from labelwise.contracts.source import Role
 from labelwise.data.boxes import BoxFolder, open_boxes, open_coco_file, voc_roles
 from labelwise.data.folder import scan_folder
 from labelwise.data.masks import MaskFolder, MaskTruth, has_pairs, open_pairs
-from labelwise.data.source import Role
 from labelwise.data.views import View
 from labelwise.errors import DataError, FormatError
 from labelwise.formats import cityscapes, coco_masks, voc_masks

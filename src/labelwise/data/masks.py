@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.contracts.source import Role
 from labelwise.data.folder import ROLE_FOLDERS, ImageFolder, Scan, scan_folder
-from labelwise.data.source import Role
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.index_png import mask_text, read_integers, read_stored

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from labelwise.contracts.source import Source
 from labelwise.data.arrays import read_npz
 from labelwise.data.boxes import kinds_of, open_boxes, open_coco_file
 from labelwise.data.dataset import DatasetSource, from_dataset
@@ -15,7 +16,6 @@ from labelwise.data.folder import ImageFolder
 from labelwise.data.imagenet_lt import ListedImages, is_image_list
 from labelwise.data.labels import open_listing
 from labelwise.data.mask_sets import mask_kinds_of, open_coco_masks, open_masks
-from labelwise.data.source import Source
 from labelwise.data.torchvision_sets import open_torchvision
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.registry import import_object

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from labelwise.contracts.targets import IGNORE, Mask
 from labelwise.errors import DataError
 from labelwise.formats.index_png import mask_of, raw_of
-from labelwise.targets import IGNORE, Mask
 
 if TYPE_CHECKING:
     from labelwise.data.regions import Regions

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from labelwise.data.source import Source
+from labelwise.contracts.source import Source
 from labelwise.data.superpixels import Superpixels
 from labelwise.errors import DataError
 from labelwise.formats.files import write_whole
 
 if TYPE_CHECKING:
-    from labelwise.learner import Progress
+    from labelwise.contracts.learner import Progress
 
 #: maps kept in memory, in bytes
 KEPT_BYTES = 256 << 20

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 
 from labelwise.clicks import polygon_clicks
+from labelwise.contracts.source import Source
+from labelwise.contracts.targets import IGNORE, Mask
 from labelwise.data.region_answers import RegionAnswers
 from labelwise.data.region_maps import RegionMaps
-from labelwise.data.source import Source
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, PoolError
 from labelwise.formats.index_png import mask_of
 from labelwise.rng import digest
-from labelwise.targets import IGNORE, Mask
 
 if TYPE_CHECKING:
-    from labelwise.learner import Progress
+    from labelwise.contracts.learner import Progress
 
 #: what a simulated annotator of a region does; see ``Regions``
 Annotation = Literal["pixels", "dominant", "instances"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from labelwise.data.source import Source
+from labelwise.contracts.source import Source
 from labelwise.data.views import View
 
 #: (ids, stat keys, function that hashes the ids it is given) -> digests; the project's store keeps them on disk

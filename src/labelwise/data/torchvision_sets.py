@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.contracts.source import Role, Source
 from labelwise.data.arrays import ArraySource, number_ids
 from labelwise.data.folder import ImageFolder
-from labelwise.data.source import Role, Source
 from labelwise.errors import DataError, unknown
 
 _DIGITS = tuple("0123456789")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from labelwise.data.source import Role, Source
+from labelwise.contracts.source import Role, Source
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.rng import generator
 

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from labelwise.contracts.oracle import Answer
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.coco import read_coco
 from labelwise.formats.detections import KnownImages
 from labelwise.formats.labels_table import COST_COLUMNS, LabelTable
 from labelwise.formats.voc import ANNOTATIONS, read_voc
 from labelwise.formats.yolo import classes_or, label_files, read_boxes
-from labelwise.oracle import Answer
 
 Kind = Literal["coco", "voc", "yolo"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from labelwise.contracts.targets import IGNORE
 from labelwise.errors import FormatError
 from labelwise.formats.files import write_whole
 from labelwise.formats.index_png import IGNORE_COLOUR, Colour, encode_mask
 from labelwise.formats.mask_coding import MaskCoding
-from labelwise.targets import IGNORE
 
 IMAGES, MASKS = "leftImg8bit", "gtFine"
 #: endings of the files, behind the name of a frame

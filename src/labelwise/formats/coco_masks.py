@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.contracts.targets import IGNORE
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import decode_counts, write_coco
-from labelwise.targets import IGNORE
 
 BACKGROUND = "background"
 #: in ``info``: what pixels of no annotation are

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from labelwise.contracts.targets import IGNORE, Mask
 from labelwise.errors import FormatError
-from labelwise.targets import IGNORE, Mask
 
 Colour = tuple[int, int, int]
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from labelwise.contracts.oracle import Answer
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import ID_COLUMNS, LABEL_COLUMNS, read_table, read_text
-from labelwise.oracle import Answer
 
 #: columns that say what a label cost
 COST_COLUMNS = ("images", "boxes", "clicks", "pixels", "seconds")

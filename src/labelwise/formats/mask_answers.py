@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.contracts.oracle import Answer
+from labelwise.contracts.targets import IGNORE
 from labelwise.data.folder import scan_folder
 from labelwise.errors import FormatError, unknown
 from labelwise.formats.box_answers import answer_of
@@ -27,8 +29,6 @@ from labelwise.formats.labels_table import LabelTable, read_labels
 from labelwise.formats.mask_coding import CLASS_FILES, MaskCoding, find_coding
 from labelwise.formats.mask_folder import MASKS
 from labelwise.formats.voc_masks import MASKS as VOC_MASKS
-from labelwise.oracle import Answer
-from labelwise.targets import IGNORE
 
 #: what tools call the pixels that nobody has drawn
 _BACKGROUNDS = (BACKGROUND, "_background_")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from labelwise.contracts.targets import IGNORE
 from labelwise.errors import ConfigError, FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.index_png import IGNORE_COLOUR, Colour, StoredMask, read_stored
-from labelwise.targets import IGNORE
 
 #: files that list the classes of a folder of masks, one a line
 CLASS_FILES = ("classes.txt", "class_names.txt", "labels.txt")

@@ -12,10 +12,10 @@ import os
 from dataclasses import asdict
 from typing import Any
 
+from labelwise.contracts.oracle import Pick, Request
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.files import write_whole
-from labelwise.oracle import Pick, Request
 
 FORMAT = "labelwise-picks"
 VERSION = 1

@@ -12,10 +12,10 @@ import math
 import os
 from collections.abc import Iterable
 
+from labelwise.contracts.oracle import Pick
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import read_table, write_rows
 from labelwise.formats.files import write_whole
-from labelwise.oracle import Pick
 
 HEADER = ("name", "entropy_value")
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labelwise.data.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
+from labelwise.contracts.learner import View
 from labelwise.data.loader import PreparedImages, batches, blocks
 from labelwise.errors import DataError
-from labelwise.learner import View
 from labelwise.models import Taps, build
 from labelwise.models.build import REFERENCE, build_body, lite0_path, without_head
 from labelwise.models.taps import pooled

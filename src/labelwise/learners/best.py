@@ -13,8 +13,8 @@ from torch import nn
 from labelwise.errors import DataError
 
 if TYPE_CHECKING:
-    from labelwise.learner import View
-    from labelwise.task import Task
+    from labelwise.contracts.learner import View
+    from labelwise.contracts.task import Task
 
 
 @dataclass(frozen=True)

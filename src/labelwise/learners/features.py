@@ -14,9 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelwise.cache import SignalCache
+from labelwise.contracts.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
+from labelwise.contracts.signal import Draw, Signal, SignalRole, SignalTable
+from labelwise.contracts.strategy import LinearHead
+from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import PreparedImages, batches, blocks, default_workers
 from labelwise.errors import DataError, UnmetNeed
-from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
 from labelwise.learners.backbones import Backbone
 from labelwise.learners.inference import Collector, gathered, wanted_fields
 from labelwise.learners.passes import dropout_mask
@@ -24,11 +27,8 @@ from labelwise.learners.saved import read_weights, write_weights
 from labelwise.processes import several, share
 from labelwise.rng import digest, torch_generator
 from labelwise.selection.arrays import as_tensor
-from labelwise.signals.base import Draw, Signal, SignalRole, SignalTable
 from labelwise.signals.passes import Dropout, Passes
 from labelwise.signals.plain import Embedding
-from labelwise.strategy import LinearHead
-from labelwise.task import Batch, Field, Outputs, Task
 
 #: rows of features handled at once
 BLOCK = 8192

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from labelwise.contracts.task import Task
 from labelwise.learners.code import code_of
 from labelwise.learners.training import seeded
 from labelwise.models.weights import file_digest, split_layout
-from labelwise.task import Task
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from labelwise.contracts.learner import Progress, silent
+from labelwise.contracts.strategy import LinearHead
 from labelwise.errors import ConfigError, DataError
-from labelwise.learner import Progress, silent
 from labelwise.rng import torch_generator
 from labelwise.selection.arrays import ArrayLike, as_matrix
-from labelwise.strategy import LinearHead
 
 # Rows gathered at once, in bytes: they are read three times and should stay in a cache. Measured on two cores.
 _STEP_BYTES = 8 << 20

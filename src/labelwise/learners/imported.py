@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from labelwise.contracts.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
+from labelwise.contracts.signal import Signal, SignalRole, SignalTable
+from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import blocks
 from labelwise.errors import DataError, UnmetNeed
-from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
 from labelwise.learners.inference import Collector
 from labelwise.rng import digest
 from labelwise.selection.arrays import as_tensor
-from labelwise.signals.base import Signal, SignalRole, SignalTable
 from labelwise.signals.passes import Passes
-from labelwise.task import Batch, Field, Outputs, Task
 
 #: rows handled at once
 BLOCK = 65_536

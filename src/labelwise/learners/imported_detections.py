@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from labelwise.contracts.task import Field, Outputs, Task
 from labelwise.errors import DataError
 from labelwise.formats.detections import FoundBoxes
 from labelwise.learners.imported import FromFile, content
 from labelwise.rng import digest
-from labelwise.task import Field, Outputs, Task
 
 
 class ImportedDetections(FromFile):

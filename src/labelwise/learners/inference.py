@@ -11,13 +11,23 @@ import numpy as np
 import torch
 from torch import nn
 
+from labelwise.contracts.learner import LearnerData, Progress, View, silent
+from labelwise.contracts.signal import (
+    Draw,
+    Plain,
+    Probe,
+    ProbeContext,
+    Ragged,
+    Signal,
+    SignalRole,
+    SignalTable,
+    stack_rows,
+)
+from labelwise.contracts.task import Batch, Outputs, Task
 from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import UnmetNeed
-from labelwise.learner import LearnerData, Progress, View, silent
 from labelwise.rng import generator
-from labelwise.signals.base import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalRole, SignalTable, stack_rows
 from labelwise.signals.passes import Passes
-from labelwise.task import Batch, Outputs, Task
 
 #: outputs of all stochastic passes, one by one: (batch, passes, outputs of the deterministic pass) -> Outputs of each
 DrawPasses = Callable[[Batch, Passes, Outputs], Iterator[Outputs]]

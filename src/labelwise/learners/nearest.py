@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from labelwise.contracts.learner import Progress, silent
 from labelwise.errors import ConfigError, DataError
-from labelwise.learner import Progress, silent
 from labelwise.learners.heads import Labels, inverse_norms
 from labelwise.rng import torch_generator
 from labelwise.selection.arrays import ArrayLike, as_matrix

@@ -15,12 +15,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Objective, Phase
+from labelwise.contracts.task import Losses
 from labelwise.errors import ConfigError, unknown
-from labelwise.learner import Objective, Phase
 from labelwise.learners.augmentation import Augmentation
 from labelwise.registry import check_options, import_object
-from labelwise.task import Losses
 
 Loss = Callable[..., Losses]
 

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labelwise.contracts.learner import LearnerData, Phase, Progress, View, silent
+from labelwise.contracts.task import Task
 from labelwise.errors import ConfigError, DataError
-from labelwise.learner import LearnerData, Phase, Progress, View, silent
 from labelwise.learners.backbones import Backbone, Network
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.features import FROZEN, FeatureSource
@@ -29,7 +30,6 @@ from labelwise.models import last_linear
 from labelwise.models.weights import read_metadata
 from labelwise.rng import generator
 from labelwise.selection.arrays import as_tensor
-from labelwise.task import Task
 
 #: images held out of the training to judge it by: a tenth, at most this many
 HELD_OUT = 2000

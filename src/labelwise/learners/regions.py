@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labelwise.contracts.learner import Progress, View
+from labelwise.contracts.signal import Probe, Signal, SignalTable
+from labelwise.contracts.targets import nearest
+from labelwise.contracts.task import Batch, Outputs
 from labelwise.data.regions import Regions
 from labelwise.errors import UnmetNeed
-from labelwise.learner import Progress, View
 from labelwise.learners.inference import Collector, Reader, wanted_fields
-from labelwise.signals.base import Probe, Signal, SignalTable
 from labelwise.signals.passes import Passes
-from labelwise.targets import nearest
-from labelwise.task import Batch, Outputs
 
 if TYPE_CHECKING:
     from labelwise.learners.networks import Networks

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from labelwise.contracts.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
+from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable, read_targets
+from labelwise.contracts.strategy import LinearHead
+from labelwise.contracts.task import Field, Task
 from labelwise.errors import DataError, UnmetNeed
-from labelwise.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
 from labelwise.learners.best import BestOf
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.fresh import FreshNets
@@ -26,10 +29,7 @@ from labelwise.learners.regions import asks_regions, collect_regions
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
 from labelwise.rng import digest
-from labelwise.signals.base import Probe, Signal, SignalRole, SignalTable, read_targets
 from labelwise.signals.passes import Dropout, Members, Views
-from labelwise.strategy import LinearHead
-from labelwise.task import Field, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

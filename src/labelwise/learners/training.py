@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from labelwise.contracts.learner import Auxiliary, LearnerData, Objective, Phase, Progress, View, silent
+from labelwise.contracts.task import Batch, Losses, Task, batch_loss, image_losses
 from labelwise.data.loader import Loaded, PreparedImages, batches, default_workers
 from labelwise.errors import ConfigError, DataError
-from labelwise.learner import Auxiliary, LearnerData, Objective, Phase, Progress, View, silent
 from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of
 from labelwise.models.taps import Taps, last_linear, pooled, widths
 from labelwise.processes import on_cpu
 from labelwise.rng import seed_of, torch_generator
-from labelwise.task import Batch, Losses, Task, batch_loss, image_losses
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -16,7 +16,7 @@ from labelwise.models.weights import load_weights
 from labelwise.registry import import_object
 
 if TYPE_CHECKING:
-    from labelwise.data.input import InputSpec
+    from labelwise.contracts.input import InputSpec
 
 REFERENCE = ("lenet", "lenet_small", "resnet10", "resnet18_cifar")
 

@@ -25,7 +25,7 @@ from labelwise.models.weights import load_weights, read_state
 from labelwise.registry import import_object
 
 if TYPE_CHECKING:
-    from labelwise.data.input import InputSpec
+    from labelwise.contracts.input import InputSpec
 
 #: makes torchvision's detector from (classes, backbone weights, whether anything is pretrained)
 Make = Callable[[int, str | None, bool], Any]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torchvision.models import mobilenet_v3_large, resnet50, resnet101, segmentation
 
-from labelwise.data.input import IMAGENET_MEAN, IMAGENET_STD
+from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD
 from labelwise.errors import ConfigError, unknown
 from labelwise.models.build import _downloaded, renormalised
 from labelwise.models.drn import DRND22
@@ -16,7 +16,7 @@ from labelwise.models.weights import load_weights, read_state, split_layout
 from labelwise.registry import import_object
 
 if TYPE_CHECKING:
-    from labelwise.data.input import InputSpec
+    from labelwise.contracts.input import InputSpec
 
 #: torchvision's networks, each with the classifier that its backbone is
 _BACKBONES: dict[str, Any] = {

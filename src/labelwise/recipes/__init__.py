@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from labelwise.config import RecipeConfig, SizesConfig
-    from labelwise.data.source import Source
+    from labelwise.contracts.source import Source
 
 RECIPE, STUDY = "recipe.yaml", "study.json"
 SIZES = ("initial", "batch", "rounds")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from labelwise.oracle import Pick
+from labelwise.contracts.oracle import Pick
 from labelwise.report import wording
 from labelwise.report.page import render, write_page
 from labelwise.report.thumbs import ImageOf, Thumbnails

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import maximum_filter
 
+from labelwise.contracts.targets import IGNORE
 from labelwise.formats.index_png import mask_of
 from labelwise.report import wording
-from labelwise.targets import IGNORE
 
 Colour = tuple[int, int, int]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelwise.oracle import Pick
+from labelwise.contracts.oracle import Pick
 from labelwise.report import wording
 from labelwise.report.curves import single_curve
 from labelwise.report.html import facts, thumb

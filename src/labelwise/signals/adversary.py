@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
+from labelwise.contracts.task import Batch, Field
 from labelwise.models.autoencoder import MULTIPLE, AutoEncoder, discriminator
 from labelwise.selection import progress as telling
-from labelwise.signals.base import Probe, ProbeContext, SignalRole
-from labelwise.task import Batch, Field
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from labelwise.data.input import InputSpec
+    from labelwise.contracts.input import InputSpec
 
 AdversaryPreset = Literal["default", "faithful"]
 #: images of each kind that the training is judged by

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
+from labelwise.contracts.task import Batch, Field
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.models.taps import Taps, last_linear, pooled, submodule, widths
 from labelwise.selection.fisher_kernel import (
@@ -21,8 +23,6 @@ from labelwise.selection.fisher_kernel import (
     nearest_row,
     standardised,
 )
-from labelwise.signals.base import Probe, ProbeContext, SignalRole
-from labelwise.task import Batch, Field
 
 Label = Literal["none", "true", "predicted", "nearest", "nearest_joint", "trace", "information", "information_diagonal"]
 #: labels that are estimated from perturbed copies

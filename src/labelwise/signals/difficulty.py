@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
+from labelwise.contracts.task import Batch, Field
 from labelwise.selection.objects import found_quality
-from labelwise.signals.base import Probe, ProbeContext, SignalRole
-from labelwise.task import Batch, Field
 
 
 @dataclass(frozen=True)

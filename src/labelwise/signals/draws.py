@@ -10,13 +10,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from labelwise.contracts.signal import Draw
+from labelwise.contracts.task import Field, Outputs
 from labelwise.errors import UnmetNeed
 from labelwise.selection import draws as fold
 from labelwise.selection.reduction import fill_empty
-from labelwise.signals.base import Draw
 from labelwise.signals.passes import Dropout, Passes
 from labelwise.signals.plain import Reduction, reduced
-from labelwise.task import Field, Outputs
 
 DrawMeasure = Literal["bald", "mean_std", "variation_ratio", "predictive_entropy", "predictive_variance"]
 

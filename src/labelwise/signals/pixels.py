@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from labelwise.signals.base import Plain
+from labelwise.contracts.signal import Plain
+from labelwise.contracts.task import Field, Outputs
 from labelwise.signals.plain import MEASURES, Measure
-from labelwise.task import Field, Outputs
 
 
 @dataclass(frozen=True)

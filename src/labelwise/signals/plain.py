@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from labelwise.contracts.signal import Plain
+from labelwise.contracts.task import Field, Outputs
 from labelwise.selection.reduction import How, class_weights, fill_empty, reduce_present
 from labelwise.selection.uncertainty import entropy, least_confidence, margin
-from labelwise.signals.base import Plain
-from labelwise.task import Field, Outputs
 
 Measure = Literal["entropy", "margin", "least_confidence"]
 Reduction = Literal["mean", "max", "sum", "top_k", "top_share", "weighted", "class_balanced"]

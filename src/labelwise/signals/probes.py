@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
+from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
+from labelwise.contracts.task import Batch, Task, image_losses
 from labelwise.errors import UnmetNeed
-from labelwise.signals.base import Probe, ProbeContext, SignalRole
-from labelwise.task import Batch, Task, image_losses
 
 
 @dataclass(frozen=True)

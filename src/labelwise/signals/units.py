@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from labelwise.signals.base import Plain, Ragged
+from labelwise.contracts.signal import Plain, Ragged
+from labelwise.contracts.task import Field, Outputs
 from labelwise.signals.plain import MEASURES, Measure
-from labelwise.task import Field, Outputs
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Strategies, one file each; a file dropped in here is registered, contract-tested, listed and documented."""
 
+from labelwise.contracts.strategy import Strategy
 from labelwise.registry import Registry
-from labelwise.strategy import Strategy
 
 #: all strategies by name
 STRATEGIES: Registry[Strategy] = Registry("strategy", "labelwise.strategies", Strategy)  # type: ignore[type-abstract]

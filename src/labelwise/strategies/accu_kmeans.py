@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from labelwise.contracts.strategy import Step, Strategy
 from labelwise.strategies.kmeans import KMeansPicks
-from labelwise.strategy import Step, Strategy
 
 
 @dataclass(frozen=True)

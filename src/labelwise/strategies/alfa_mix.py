@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.errors import UnmetNeed
 from labelwise.selection.mixing import class_means, flip_sizes, spread_flips
 from labelwise.selection.sampling import uniform
 from labelwise.signals.plain import Embedding
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

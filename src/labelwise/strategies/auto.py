@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from labelwise.contracts.strategy import Query, Step, Strategy
 from labelwise.strategies.parts import auxiliaries_of, part
 from labelwise.strategies.prefilter import Prefilter
-from labelwise.strategy import Query, Step, Strategy
 
 if TYPE_CHECKING:
-    from labelwise.learner import Auxiliary
+    from labelwise.contracts.learner import Auxiliary
 
 #: classes assumed where nobody says how many there are
 CLASSES = 10

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.fisher import Form, bait
 from labelwise.signals.plain import Embedding, Probs
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

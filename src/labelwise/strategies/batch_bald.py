@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import torch
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.information import batch_bald
 from labelwise.selection.ranking import take_top
 from labelwise.signals.draws import DrawProbs, DrawUncertainty
 from labelwise.signals.passes import Passes, PassKind, passes_of
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

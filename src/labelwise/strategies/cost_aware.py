@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from labelwise.contracts.strategy import Query, Selection, Step, Strategy
 from labelwise.errors import DataError
 from labelwise.selection.ranking import take_top
 from labelwise.selection.sampling import perturb
 from labelwise.strategies.margin import Margin
 from labelwise.strategies.parts import part
 from labelwise.strategies.scored import Scored
-from labelwise.strategy import Query, Selection, Step, Strategy
 
 if TYPE_CHECKING:
-    from labelwise.learner import Auxiliary
+    from labelwise.contracts.learner import Auxiliary
 
 # a mutual information of zero comes out as this much less than zero
 _ROUNDING = 1e-5

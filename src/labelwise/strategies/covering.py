@@ -8,10 +8,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.coverage import greedy_coverage
 from labelwise.selection.similarity import Cosine, Gaussian
 from labelwise.signals.plain import Embedding
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.dropout import dropout_picks
 from labelwise.signals.plain import Embedding
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from labelwise.contracts.signal import Signal
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.errors import NonFiniteScore
 from labelwise.selection.objects import balance_weights, distinct_objects
 from labelwise.selection.ranking import take_top
 from labelwise.selection.reduction import reduce_units
-from labelwise.signals.base import Signal
 from labelwise.signals.plain import Measure
 from labelwise.signals.units import Units, UnitUncertainty
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 _SCORES, _LABELS, _FEATURES = Units("scores"), Units("labels"), Units("unit_embedding")
 

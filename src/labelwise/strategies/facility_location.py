@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwise.contracts.strategy import Query, Selection
 from labelwise.selection.similarity import Cosine
 from labelwise.strategies.covering import Covering, soft_cover
-from labelwise.strategy import Query, Selection
 
 
 @dataclass(frozen=True)

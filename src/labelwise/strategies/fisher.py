@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from labelwise.contracts.signal import Signal
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.errors import UnmetNeed
 from labelwise.selection.fisher_kernel import FisherKernel, matches, spread_centres
 from labelwise.selection.ranking import take_top
-from labelwise.signals.base import Signal
 from labelwise.signals.descriptors import Descriptors, Label
 from labelwise.signals.plain import Probs
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.errors import UnmetNeed
 from labelwise.selection.bisection import galaxy
 from labelwise.signals.plain import Probs
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

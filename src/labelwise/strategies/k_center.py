@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from labelwise.contracts.strategy import Query, Selection
 from labelwise.selection.cover import k_center
 from labelwise.strategies.covering import Covering
-from labelwise.strategy import Query, Selection
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwise.contracts.strategy import Query, Selection
 from labelwise.selection.similarity import Gaussian
 from labelwise.strategies.covering import Covering, soft_cover
-from labelwise.strategy import Query, Selection
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from labelwise.contracts.strategy import Query, Selection, Step, Strategy
 from labelwise.selection.sampling import apportion
 from labelwise.strategies.parts import auxiliaries_of, choose, needs_of, part
-from labelwise.strategy import Query, Selection, Step, Strategy
 
 if TYPE_CHECKING:
-    from labelwise.learner import Auxiliary
+    from labelwise.contracts.learner import Auxiliary
 
 
 @dataclass(frozen=True)

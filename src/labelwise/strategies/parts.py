@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Strategy
 from labelwise.errors import ConfigError
-from labelwise.strategy import Needs, Query, Selection, Strategy
 
 if TYPE_CHECKING:
-    from labelwise.learner import Auxiliary
+    from labelwise.contracts.learner import Auxiliary
 
 
 def part(option: str, given: Strategy | str) -> Strategy:

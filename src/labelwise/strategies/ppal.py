@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from labelwise.contracts.signal import Signal
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.matching import Objects, matching_picks
 from labelwise.selection.objects import difficulty_weights
 from labelwise.selection.ranking import take_top
-from labelwise.signals.base import Signal
 from labelwise.signals.difficulty import ClassDifficulty
 from labelwise.signals.units import Units, UnitUncertainty
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 _ENTROPY = UnitUncertainty("entropy")
 _SCORES, _LABELS, _FEATURES = Units("scores"), Units("labels"), Units("unit_embedding")

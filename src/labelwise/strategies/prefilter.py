@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from labelwise.contracts.strategy import Query, Selection, Step, Strategy
 from labelwise.strategies.kmeans import KMeansPicks
 from labelwise.strategies.margin import Margin
 from labelwise.strategies.parts import auxiliaries_of, part
-from labelwise.strategy import Query, Selection, Step, Strategy
 
 if TYPE_CHECKING:
-    from labelwise.learner import Auxiliary
+    from labelwise.contracts.learner import Auxiliary
 
 
 @dataclass(frozen=True)

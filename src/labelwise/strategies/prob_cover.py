@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwise.contracts.strategy import Joint, Query, Selection
 from labelwise.selection.balls import prob_cover, purity_radius
 from labelwise.selection.sampling import uniform
 from labelwise.strategies.auto import CLASSES
 from labelwise.strategies.covering import Covering
-from labelwise.strategy import Joint, Query, Selection
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.sampling import apportion
 from labelwise.signals.plain import PredictedClass
 from labelwise.strategies.margin import Margin
 from labelwise.strategies.parts import auxiliaries_of, choose, needs_of, part
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 if TYPE_CHECKING:
-    from labelwise.learner import Auxiliary
+    from labelwise.contracts.learner import Auxiliary
 
 PREDICTED = PredictedClass()
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from labelwise.contracts.signal import Signal
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.ranking import take_top
 from labelwise.selection.sampling import perturb, uniform
-from labelwise.signals.base import Signal
 from labelwise.signals.draws import DrawMeasure, DrawUncertainty
 from labelwise.signals.passes import Passes, PassKind, passes_of
 from labelwise.signals.plain import Measure, Reduction, Uncertainty
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

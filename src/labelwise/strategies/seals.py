@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.neighbours import nearest
 from labelwise.selection.sampling import uniform
 from labelwise.signals.plain import Embedding
 from labelwise.strategies.margin import Margin
 from labelwise.strategies.parts import auxiliaries_of, part
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 if TYPE_CHECKING:
-    from labelwise.learner import Auxiliary
+    from labelwise.contracts.learner import Auxiliary
 
 
 @dataclass(frozen=True)

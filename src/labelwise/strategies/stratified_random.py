@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 import torch
 
+from labelwise.contracts.signal import Signal
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.clustering import kmeans
 from labelwise.selection.sampling import stratified
-from labelwise.signals.base import Signal
 from labelwise.signals.plain import Embedding, PredictedClass
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

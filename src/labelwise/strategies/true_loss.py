@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.ranking import take_top
 from labelwise.signals.plain import HiddenLoss
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 LOSS = HiddenLoss()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwise.contracts.strategy import Query, Selection
 from labelwise.selection.typicality import typical_picks
 from labelwise.strategies.covering import Covering
-from labelwise.strategy import Query, Selection
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 
 import torch
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.calibration import left_out_accuracy, softened, temperature_for
 from labelwise.selection.neighbours import nearest
 from labelwise.selection.similarity import Gaussian
 from labelwise.signals.plain import MEASURES, Embedding, Measure, Probs
 from labelwise.strategies.covering import soft_cover
 from labelwise.strategies.max_herding import MaxHerding
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 PROBS = Probs()
 

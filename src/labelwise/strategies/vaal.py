@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import torch
 
+from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
 from labelwise.selection.ranking import take_top
 from labelwise.signals.adversary import Adversary, AdversaryPreset
 from labelwise.strategies.random import Random
-from labelwise.strategy import Needs, Query, Selection, Step, Strategy
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 
 
 @dataclass(frozen=True)

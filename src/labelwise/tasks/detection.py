@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from labelwise.contracts.input import InputSpec
+from labelwise.contracts.targets import Boxes
+from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
-from labelwise.data.input import InputSpec
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.models.detectors import Detections, Detector, Keep
-from labelwise.targets import Boxes
-from labelwise.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 
 #: fields that every detection carries, whoever asks
 ALWAYS = frozenset({"boxes", "scores", "labels"})

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelwise.contracts.targets import Boxes
+from labelwise.contracts.task import Metrics, Outputs
 from labelwise.rng import generator
-from labelwise.targets import Boxes
-from labelwise.task import Metrics, Outputs
 
 if TYPE_CHECKING:
     from faster_coco_eval import COCOeval_faster

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelwise.targets import IGNORE, Mask
-from labelwise.task import Metrics, Outputs
+from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.task import Metrics, Outputs
 
 
 class SegmentationMetrics(Metrics):

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor
 
+from labelwise.contracts.task import Field, Outputs
 from labelwise.errors import UndeclaredSignal
-from labelwise.task import Field, Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
 
+    from labelwise.contracts.task import Batch, Task
     from labelwise.signals.passes import Passes
-    from labelwise.task import Batch, Task
 
 SignalRole = Literal["pool", "labeled", "reference"]
 

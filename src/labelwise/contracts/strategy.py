@@ -19,8 +19,8 @@ from labelwise.errors import ConfigError, NonFiniteScore, PoolError, UndeclaredS
 if TYPE_CHECKING:
     import numpy as np
 
-    from labelwise.learner import Auxiliary
-    from labelwise.signals.base import Signal
+    from labelwise.contracts.learner import Auxiliary
+    from labelwise.contracts.signal import Signal
 
 
 @dataclass(frozen=True)

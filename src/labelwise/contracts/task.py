@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
 
-from labelwise.data.input import InputSpec
+from labelwise.contracts.input import InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
