@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from commands import as_json, refused, run
-from labelwise import sizes
 from labelwise.config import SizesConfig, parse
 from labelwise.errors import ConfigError, DataError
+from labelwise.few_labels import study
 from labelwise.recipes import find
 
 DIGITS = ("labelwise.demo:digits", "--features", "pixels", "--test-share", 0.3)
@@ -221,9 +221,9 @@ def test_fine_tuning_trains_head_and_body_at_their_own_rates() -> None:
     import torch
 
     from labelwise.contracts.input import InputSpec
+    from labelwise.few_labels.protocols import FINETUNE, SCRATCH, finetuning, from_scratch
     from labelwise.learners import training
     from labelwise.learners.backbones import Network
-    from labelwise.protocols import FINETUNE, SCRATCH, finetuning, from_scratch
 
     torch.manual_seed(0)
     body = torch.nn.Sequential(
@@ -247,8 +247,8 @@ def test_fine_tuning_trains_head_and_body_at_their_own_rates() -> None:
 
 def test_a_rate_for_a_part_that_is_not_there() -> None:
     from labelwise.contracts.learner import Phase
+    from labelwise.few_labels.protocols import from_scratch
     from labelwise.learners import training
-    from labelwise.protocols import from_scratch
 
     learner = from_scratch("lenet", ("a", "b"), 32)
     with pytest.raises(ConfigError, match="no parameter starts with 'haed'"):

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from labelwise.errors import ConfigError, DataError, UnmetNeed
-from labelwise.faithful import published_kmeans
-from labelwise.frozen import FrozenImages
+from labelwise.few_labels.faithful import published_kmeans
+from labelwise.few_labels.frozen import FrozenImages
+from labelwise.few_labels.selector import Selector, counting_of, first_of, totals
 from labelwise.learners.heads import LinearProtocol
-from labelwise.splits import Selector, counting_of, first_of, totals
 from labelwise.strategies import STRATEGIES
 
 NAMES = ("random", "uniform", "kmeans", "accu_kmeans", "k_center", "entropy", "margin", "typiclust")

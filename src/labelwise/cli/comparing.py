@@ -155,10 +155,10 @@ def run(recipe: RecipeConfig, source: Source, folder: Path, *, workers: int = 1,
 
 def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: bool) -> None:
     """A study by size: a table for each evaluator, and its report."""
+    from labelwise.few_labels.study import SizesStudy
     from labelwise.report.by_size import markdown, size_tables
     from labelwise.report.records import write_whole
     from labelwise.report.summary import headline
-    from labelwise.sizes import SizesStudy
 
     with SizesProgress(len(recipe.strategies) * len(recipe.seeds) * len(recipe.sizes)) as progress:
         study = SizesStudy(recipe, source, folder, progress=progress, on_chosen=progress.on_chosen)

@@ -15,7 +15,7 @@ from labelwise.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
     from labelwise.contracts.source import Source
-    from labelwise.evaluations import Evaluation
+    from labelwise.few_labels.evaluations import Evaluation
     from labelwise.learners.features import FeatureSource
 
 
@@ -77,8 +77,8 @@ def evaluate(
             raise ConfigError("--indices and --data need a protocol: labelwise evaluate linear --indices ...")
         training.own_weights(project, json=json)
         return
-    from labelwise.evaluations import Evaluation, of_files
-    from labelwise.protocols import PROTOCOLS
+    from labelwise.few_labels.evaluations import Evaluation, of_files
+    from labelwise.few_labels.protocols import PROTOCOLS
 
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from labelwise.contracts.source import Source
     from labelwise.contracts.strategy import Strategy
-    from labelwise.frozen import FrozenImages
+    from labelwise.few_labels.frozen import FrozenImages
+    from labelwise.few_labels.selector import Chosen
     from labelwise.learners.features import FeatureSource
-    from labelwise.splits import Chosen
 
 
 def register(app: typer.Typer) -> None:
@@ -131,9 +131,9 @@ def select(
     strategies that ask one.
     """
     from labelwise.assemble import make_strategy, parse_strategy
+    from labelwise.few_labels.frozen import frozen_images
+    from labelwise.few_labels.selector import Selector, totals
     from labelwise.formats.indices_npy import dataset_name, index_name, read_indices, write_indices
-    from labelwise.frozen import frozen_images
-    from labelwise.splits import Selector, totals
 
     sizes = _numbers(splits)
     wanted = [parse_strategy(entry) for entry in studies.strategies(strategy, options.settings(set_))]
@@ -208,7 +208,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _row(name: str, strategy: Strategy, total: int, chosen: Chosen, file: Path) -> dict[str, Any]:
-    from labelwise.splits import counting_of
+    from labelwise.few_labels.selector import counting_of
 
     return {
         "strategy": name,
@@ -258,7 +258,7 @@ def _print(
 
 def _firsts(made: dict[str, Strategy]) -> list[tuple[str, list[str]]]:
     """Who chooses the first labels for which others."""
-    from labelwise.splits import first_of
+    from labelwise.few_labels.selector import first_of
 
     found: dict[str, list[str]] = {}
     for name, one in made.items():

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from labelwise.assemble import Seen
     from labelwise.config import SizesConfig
     from labelwise.contracts.source import Source
-    from labelwise.frozen import FrozenImages
-    from labelwise.splits import Chosen
+    from labelwise.few_labels.frozen import FrozenImages
+    from labelwise.few_labels.selector import Chosen
 
 _IN_WORDS = {"linear": "linear head", "knn": "nearest neighbour"}
 

@@ -21,8 +21,8 @@ from labelwise.contracts.learner import Progress, silent
 from labelwise.contracts.strategy import Collected, Query, Selection, Step, Strategy, run_steps
 from labelwise.direct import Held
 from labelwise.errors import ConfigError, DataError, UnmetNeed, unknown
-from labelwise.faithful import FAITHFUL_HEAD, published_kmeans
-from labelwise.frozen import FrozenImages
+from labelwise.few_labels.faithful import FAITHFUL_HEAD, published_kmeans
+from labelwise.few_labels.frozen import FrozenImages
 from labelwise.learners.heads import Heads, Labels, LinearProtocol, fit_heads
 from labelwise.rng import generator, seed_of
 from labelwise.selection import progress as telling

@@ -33,7 +33,7 @@ from labelwise.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from labelwise.contracts.source import Source
-    from labelwise.frozen import FrozenImages
+    from labelwise.few_labels.frozen import FrozenImages
 
 Protocol = Literal["linear", "knn", "finetune", "scratch"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

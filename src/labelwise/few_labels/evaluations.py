@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from labelwise.data.views import View
 from labelwise.errors import DataError
-from labelwise.formats.indices_npy import read_indices
-from labelwise.frozen import frozen_images
-from labelwise.learners.heads import LinearProtocol
-from labelwise.protocols import (
+from labelwise.few_labels.frozen import frozen_images
+from labelwise.few_labels.protocols import (
     FINETUNE,
     SCRATCH,
     cached_views,
@@ -23,6 +21,8 @@ from labelwise.protocols import (
     linear,
     trained,
 )
+from labelwise.formats.indices_npy import read_indices
+from labelwise.learners.heads import LinearProtocol
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Phase, Progress

@@ -23,15 +23,15 @@ from labelwise.cache import SignalCache
 from labelwise.compare import write_recipe
 from labelwise.contracts.learner import Progress, silent
 from labelwise.errors import ConfigError, DataError
+from labelwise.few_labels.frozen import FrozenImages, frozen_images
+from labelwise.few_labels.protocols import knn, labels_of, linear
+from labelwise.few_labels.records import Measured, Picked, Records
+from labelwise.few_labels.selector import FIRST, Chosen, Selector
 from labelwise.formats.indices_npy import dataset_name, read_indices, write_indices
-from labelwise.frozen import FrozenImages, frozen_images
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import Labels, LinearProtocol
-from labelwise.protocols import knn, labels_of, linear
 from labelwise.report.records import Study, plain, write_study, write_whole
 from labelwise.rng import digest
-from labelwise.size_records import Measured, Picked, Records
-from labelwise.splits import FIRST, Chosen, Selector
 
 if TYPE_CHECKING:
     from labelwise.config import SizesConfig, StrategyConfig

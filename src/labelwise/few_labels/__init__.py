@@ -1,0 +1,1 @@
+"""Few labels on frozen features: selections by size, protocols that judge them, studies."""
