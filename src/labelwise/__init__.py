@@ -28,7 +28,7 @@ _HOME = {
     "Oracle": "contracts.oracle",
     "Outputs": "contracts.task",
     "Phase": "contracts.learner",
-    "Picks": "direct",
+    "Picks": "direct.select",
     "Plain": "contracts.signal",
     "Pool": "pool",
     "Probe": "contracts.signal",
@@ -43,9 +43,9 @@ _HOME = {
     "compare": "compare",
     "from_dataset": "data.dataset",
     "init": "project",
-    "list_strategies": "direct",
+    "list_strategies": "direct.select",
     "open": "project",
-    "select": "direct",
+    "select": "direct.select",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

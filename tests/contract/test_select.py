@@ -280,7 +280,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_input_is_refused_in_one_line_before_any_work(case, monkeypatch):
     arguments, error, message = WRONG[case]
-    monkeypatch.setattr("labelwise.direct.run_steps", _no_work)
+    monkeypatch.setattr("labelwise.direct.select.run_steps", _no_work)
     with pytest.raises(LabelwiseError) as caught:
         lw.select(**{"strategy": "margin", **arguments})
     assert isinstance(caught.value, error), repr(caught.value)

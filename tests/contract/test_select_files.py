@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 import labelwise as lw
 import tiny
-from labelwise.arrays import Arrays
 from labelwise.contracts.strategy import Budget
+from labelwise.direct.arrays import Arrays
 from labelwise.errors import DataError, LabelwiseError
 from labelwise.formats.mapped import map_array
 from labelwise.rng import generator

@@ -16,10 +16,10 @@ from typing import Literal
 
 import torch
 
-from labelwise.arrays import Arrays
 from labelwise.contracts.learner import Progress, silent
 from labelwise.contracts.strategy import Collected, Query, Selection, Step, Strategy, run_steps
-from labelwise.direct import Held
+from labelwise.direct.arrays import Arrays
+from labelwise.direct.select import Held
 from labelwise.errors import ConfigError, DataError, UnmetNeed, unknown
 from labelwise.few_labels.faithful import FAITHFUL_HEAD, published_kmeans
 from labelwise.few_labels.frozen import FrozenImages

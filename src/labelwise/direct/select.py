@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelwise.arrays import SHOWN, Arrays, Given, numbers
 from labelwise.contracts.strategy import Budget, Collected, LinearHead, Needs, Query, Signals, Step, Strategy, run_steps
+from labelwise.direct.arrays import SHOWN, Arrays, Given, numbers
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.rng import generator
 from labelwise.selection.arrays import ArrayLike

@@ -1,0 +1,1 @@
+"""Choosing from plain arrays, without a project."""
