@@ -18,7 +18,7 @@ _HOME = {
     "Classification": "tasks.classification",
     "Draw": "contracts.signal",
     "FeatureLearner": "learners.features",
-    "Folder": "exchange",
+    "Folder": "exchange.folder",
     "HeldBack": "contracts.oracle",
     "ImportedPredictions": "learners.imported",
     "InputSpec": "contracts.input",

@@ -15,8 +15,6 @@ import numpy as np
 import pydantic
 import yaml
 
-from labelwise.asked_boxes import asked_boxes, predicted_boxes, write_asked
-from labelwise.asked_masks import Asked, predicted_masks, write_asked_coco, write_asked_masks
 from labelwise.assemble import (
     check_kind,
     cut_into_regions,
@@ -39,6 +37,9 @@ from labelwise.data.open import open_in, task_of
 from labelwise.data.remembered import Remembered
 from labelwise.data.views import View as Relabelled
 from labelwise.errors import ConfigError, DataError, FormatError, LabelwiseError, PoolError, StateError
+from labelwise.exchange.boxes import asked_boxes, predicted_boxes, write_asked
+from labelwise.exchange.labelled_set import write_boxes, write_classes, write_labelled_masks
+from labelwise.exchange.masks import Asked, predicted_masks, write_asked_coco, write_asked_masks
 from labelwise.formats.box_answers import read_box_answers
 from labelwise.formats.coco_results import read_found_boxes
 from labelwise.formats.detections import KnownImages
@@ -49,7 +50,6 @@ from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
 from labelwise.formats.voc_masks import colours
-from labelwise.labelled_set import write_boxes, write_classes, write_labelled_masks
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
 from labelwise.pool import Added, Cleared, Event, Labeled, Pool, Skipped, added
@@ -557,7 +557,7 @@ class Project:
             return self._boxed(ids, predictions)
         if not self.masks:
             return self.image_of
-        from labelwise.mask_pictures import mask_pictures
+        from labelwise.exchange.mask_pictures import mask_pictures
 
         return mask_pictures(
             self.image_of,

@@ -12,7 +12,7 @@ from labelwise.contracts.input import InputSpec
 from labelwise.contracts.strategy import Budget
 from labelwise.data.arrays import ArraySource
 from labelwise.errors import FormatError
-from labelwise.exchange import Folder
+from labelwise.exchange.folder import Folder
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.pool import Added, Item

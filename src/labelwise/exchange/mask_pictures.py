@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import binary_erosion
 
-from labelwise.asked_masks import predicted_masks
 from labelwise.contracts.learner import View
+from labelwise.exchange.masks import predicted_masks
 from labelwise.formats.index_png import mask_text
 from labelwise.report.masked import SIDE, Colour, masked
 from labelwise.signals.pixels import PixelUncertainty

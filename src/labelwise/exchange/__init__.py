@@ -1,0 +1,1 @@
+"""The door: how labels, picks and predictions come in and go out."""
