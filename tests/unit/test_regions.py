@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from labelwise.clicks import polygon_clicks
 from labelwise.contracts.targets import IGNORE, Mask
 from labelwise.data import ArraySource
+from labelwise.data.clicks import polygon_clicks
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View

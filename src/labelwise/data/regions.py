@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import torch
 
-from labelwise.clicks import polygon_clicks
 from labelwise.contracts.source import Source
 from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.data.clicks import polygon_clicks
 from labelwise.data.region_answers import RegionAnswers
 from labelwise.data.region_maps import RegionMaps
 from labelwise.data.superpixels import Superpixels

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelwise.clicks import polygon_clicks
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.targets import IGNORE, Mask, nearest
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
+from labelwise.data.clicks import polygon_clicks
 from labelwise.errors import ConfigError, DataError
 from labelwise.formats.index_png import raw_of, text_mask
 from labelwise.models.segmenters import said_of
