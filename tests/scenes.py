@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from labelwise.campaign.records import Study
 from labelwise.contracts.learner import LearnerData, View
 from labelwise.contracts.source import Source
 from labelwise.contracts.task import Task
-from labelwise.report.records import Study
 
 
 def view(

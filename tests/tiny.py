@@ -14,8 +14,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelwise.cache import SignalCache
-from labelwise.campaign import Campaign, Setting
+from labelwise.campaign.cache import SignalCache
+from labelwise.campaign.loop import Campaign, Setting
+from labelwise.campaign.pool import Added, Event, Item, Labeled
+from labelwise.campaign.store import Store
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Auxiliary, Learner, LearnerData, Phase, View
 from labelwise.contracts.source import Source
@@ -26,8 +28,6 @@ from labelwise.errors import DataError
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
-from labelwise.pool import Added, Event, Item, Labeled
-from labelwise.store import Store
 from labelwise.tasks.classification import Classification
 
 CLASSES = tuple("0123456789")

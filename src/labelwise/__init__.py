@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Batch": "contracts.task",
     "Budget": "contracts.strategy",
-    "Campaign": "campaign",
+    "Campaign": "campaign.loop",
     "Classification": "tasks.classification",
     "Draw": "contracts.signal",
     "FeatureLearner": "learners.features",
@@ -30,7 +30,7 @@ _HOME = {
     "Phase": "contracts.learner",
     "Picks": "direct.select",
     "Plain": "contracts.signal",
-    "Pool": "pool",
+    "Pool": "campaign.pool",
     "Probe": "contracts.signal",
     "Project": "project",
     "Query": "contracts.strategy",

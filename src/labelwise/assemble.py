@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.cache import Producer, SignalCache
+from labelwise.campaign.cache import Producer, SignalCache
 from labelwise.config import (
     FeaturesConfig,
     InputConfig,

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwise.assemble import check_kind, cut_into_regions, make_features, make_learner, make_strategy, make_task
-from labelwise.cache import SignalCache
-from labelwise.campaign import Campaign, Setting
+from labelwise.campaign.cache import SignalCache
+from labelwise.campaign.loop import Campaign, Setting
+from labelwise.campaign.mistakes import check_map, last_mistakes
+from labelwise.campaign.plan import Offer
+from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord, Study, write_study
+from labelwise.campaign.store import Store
 from labelwise.config import RecipeConfig, SizesConfig, StrategyConfig, parse, write_yaml
 from labelwise.contracts.learner import Progress, silent
 from labelwise.contracts.learner import View as Images
@@ -20,12 +24,8 @@ from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError
 from labelwise.learners.pretraining import Pretraining, pretrain
-from labelwise.mistakes import check_map, last_mistakes
-from labelwise.plan import Offer
-from labelwise.report.records import Mistakes, RoundRecord, RunRecord, Study, write_study
 from labelwise.rng import digest
 from labelwise.seed_processes import run_apart
-from labelwise.store import Store
 from labelwise.study_data import SeededData, describe_pool, images_of, labels_of, open_labelled, registration
 from labelwise.study_settings import environment, study_settings, study_warnings
 from labelwise.study_start import begin, check_start

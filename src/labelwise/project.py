@@ -24,8 +24,11 @@ from labelwise.assemble import (
     make_task,
     what_weights_saw,
 )
-from labelwise.cache import Producer, SignalCache
-from labelwise.campaign import Campaign, Fitted, Setting, Suggestion, class_counts, labeled, prune_fits
+from labelwise.campaign.cache import Producer, SignalCache
+from labelwise.campaign.loop import Campaign, Fitted, Setting, Suggestion, class_counts, labeled, prune_fits
+from labelwise.campaign.pool import Added, Cleared, Event, Labeled, Pool, Skipped, added
+from labelwise.campaign.records import Mistakes, RoundRecord
+from labelwise.campaign.store import Store
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
 from labelwise.contracts.learner import Learner, Progress, View, silent
 from labelwise.contracts.oracle import Answer, Pick, Request
@@ -52,9 +55,6 @@ from labelwise.formats.scores_csv import write_scores
 from labelwise.formats.voc_masks import colours
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
-from labelwise.pool import Added, Cleared, Event, Labeled, Pool, Skipped, added
-from labelwise.report.records import Mistakes, RoundRecord
-from labelwise.store import Store
 from labelwise.strategies import COLD_START
 from labelwise.study_settings import environment
 from labelwise.tasks import TASKS
@@ -834,7 +834,7 @@ class Project:
         Raises:
             UnmetNeed: the map that the configuration wants needs a package that is not there.
         """
-        from labelwise.mistakes import check_map
+        from labelwise.campaign.mistakes import check_map
         from labelwise.report.boxed import SIDE
         from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
 
@@ -878,7 +878,7 @@ class Project:
 
     def _mistakes(self) -> tuple[Mistakes | None, str]:
         """What the model trained last gets wrong on the test images, or why that cannot be said."""
-        from labelwise.mistakes import mistakes
+        from labelwise.campaign.mistakes import mistakes
 
         if not any((self.state / "fits").glob("*/fit.json")):
             return None, ""

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.campaign import class_counts
+from labelwise.campaign.loop import class_counts
+from labelwise.campaign.pool import Event, Labeled, added
 from labelwise.data.held_out import with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in
 from labelwise.data.remembered import Remembered
 from labelwise.data.views import View, split, subset
 from labelwise.errors import DataError
-from labelwise.pool import Event, Labeled, added
 from labelwise.rng import generator
 
 if TYPE_CHECKING:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labelwise.assemble import make_strategy
+from labelwise.campaign.pool import Event, Queried
 from labelwise.config import RecipeConfig, StrategyConfig
 from labelwise.contracts.strategy import Budget
 from labelwise.errors import ConfigError
-from labelwise.pool import Event, Queried
 from labelwise.rng import generator
 from labelwise.strategies import COLD_START
 from labelwise.study_data import paid, registration
 
 if TYPE_CHECKING:
-    from labelwise.campaign import Campaign
+    from labelwise.campaign.loop import Campaign
 
 
 def begin(campaign: Campaign, recipe: RecipeConfig, config: StrategyConfig, seed: int) -> None:

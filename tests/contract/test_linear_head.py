@@ -11,6 +11,7 @@ from torch import nn
 
 import labelwise as lw
 import tiny
+from labelwise.campaign.plan import Offer
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.strategy import Budget, LinearHead, Needs, Selection, Step, Strategy
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
@@ -18,7 +19,6 @@ from labelwise.learners.features import FeatureLearner
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.models import build
 from labelwise.models.ending import last_layer
-from labelwise.plan import Offer
 from labelwise.selection.arrays import as_tensor
 from labelwise.signals.plain import Embedding, Logits
 from labelwise.strategies import STRATEGIES

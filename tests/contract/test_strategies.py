@@ -18,13 +18,13 @@ from torch import Tensor
 import painted
 import shapes
 import tiny
+from labelwise.campaign.plan import Offer
 from labelwise.contracts.learner import Auxiliary, Learner
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.signal import Probe, Signal
 from labelwise.contracts.strategy import Budget, Collected, Query, Rows, Selection, Step, Strategy, run_steps
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.learners.features import FeatureSource
-from labelwise.plan import Offer
 from labelwise.rng import generator
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks import TASKS

@@ -25,10 +25,12 @@ import safetensors.torch  # noqa: F401
 import torch
 import torchmetrics.functional.classification  # noqa: F401
 
-import labelwise.campaign
+import labelwise.campaign.loop
 import tiny
-from labelwise.cache import SignalCache, _Kept
-from labelwise.campaign import Campaign, Setting
+from labelwise.campaign.cache import SignalCache, _Kept
+from labelwise.campaign.loop import Campaign, Setting
+from labelwise.campaign.pool import Added, Item, Labeled
+from labelwise.campaign.store import Store
 from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.input import InputSpec
@@ -42,8 +44,6 @@ from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.networks import Networks
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import Training
-from labelwise.pool import Added, Item, Labeled
-from labelwise.store import Store
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks.classification import Classification
 
@@ -108,7 +108,7 @@ def arm(folder: Path, state: Callable[[], str]) -> None:
 
     _around(Store, "append", point("before writing"), point("after writing"))
     _around(Training, "_learn", once_in("in training", 3), lambda: None)
-    _around(labelwise.campaign, "_keep", point("trained, not kept"), lambda: None)
+    _around(labelwise.campaign.loop, "_keep", point("trained, not kept"), lambda: None)
     for number in (1, 2):
         _around(Path, "replace", lambda: None, once_in(f"after file {number}", number))
     _around(_Kept, "add", point("before rows"), point("after rows"))

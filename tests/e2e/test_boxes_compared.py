@@ -12,12 +12,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import shapes
+from labelwise.campaign.records import read_study
 from labelwise.cli.app import app
 from labelwise.compare import Comparison
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.voc import write_voc
 from labelwise.recipes import find
-from labelwise.report.records import read_study
 from scenes import BrokenOff, picks_of
 
 RECIPE = {

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from labelwise.campaign.records import RoundRecord, RunRecord, Study
 from labelwise.demo import closing
 from labelwise.project import open_project
-from labelwise.report.records import RoundRecord, RunRecord, Study
 from labelwise.report.summary import summarise
 
 

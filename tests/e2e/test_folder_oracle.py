@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from labelwise.cache import SignalCache
-from labelwise.campaign import Campaign, Setting
+from labelwise.campaign.cache import SignalCache
+from labelwise.campaign.loop import Campaign, Setting
+from labelwise.campaign.pool import Added, Item
+from labelwise.campaign.store import Store
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.strategy import Budget
 from labelwise.data.arrays import ArraySource
@@ -15,8 +17,6 @@ from labelwise.errors import FormatError
 from labelwise.exchange.folder import Folder
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FeatureLearner, FeatureSource
-from labelwise.pool import Added, Item
-from labelwise.store import Store
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks.classification import Classification
 

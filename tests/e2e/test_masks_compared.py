@@ -12,11 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import painted
+from labelwise.campaign.records import read_study
 from labelwise.cli.app import app
 from labelwise.compare import Comparison
 from labelwise.errors import UnmetNeed
 from labelwise.recipes import find
-from labelwise.report.records import read_study
 from scenes import BrokenOff, picks_of
 
 RECIPE = {

@@ -143,7 +143,7 @@ class CountingBackbone(Backbone):
 
 def test_frozen_features_are_read_once_for_ever(tmp_path):
     """All strategies, all rounds, the head's training and a new process: the backbone sees each image once."""
-    from labelwise.cache import SignalCache
+    from labelwise.campaign.cache import SignalCache
     from labelwise.learners.features import FeatureLearner
 
     backbone = CountingBackbone()

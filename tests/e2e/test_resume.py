@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import tiny
-from labelwise.report.records import read_study
-from labelwise.store import Store
+from labelwise.campaign.records import read_study
+from labelwise.campaign.store import Store
 
 HERE = Path(__file__).parent
 COUNT = 90

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import pytest
 
 import tiny
+from labelwise.campaign.pool import Cleared
 from labelwise.contracts.oracle import Answer, HeldBack, Oracle, Request
 from labelwise.contracts.strategy import Budget
 from labelwise.errors import DataError, PoolError
-from labelwise.pool import Cleared
 from labelwise.strategies import STRATEGIES
 
 SOURCE = tiny.digits(70, test=10)

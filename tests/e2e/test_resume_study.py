@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 import tiny
+from labelwise.campaign.records import read_study
 from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, StrategyConfig, parse, read_yaml
 from labelwise.errors import ConfigError
-from labelwise.report.records import read_study
 
 TIMINGS = ("fit_seconds", "collect_seconds", "select_seconds", "peak_mb")
 SOURCE = tiny.digits(80, test=20)

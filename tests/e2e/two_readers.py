@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import tiny
-from labelwise.cache import SignalCache
+from labelwise.campaign.cache import SignalCache
 from labelwise.contracts.learner import Phase, View
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FROZEN, FeatureSource, _Pass

@@ -10,11 +10,11 @@ import torch
 from torch.nn import functional as F
 
 import tiny
+from labelwise.campaign.plan import Offer
 from labelwise.contracts.signal import ProbeContext
 from labelwise.contracts.strategy import Budget
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.models.taps import Taps
-from labelwise.plan import Offer
 from labelwise.rng import generator
 from labelwise.selection import fisher_kernel as core
 from labelwise.selection.fisher_kernel import FisherKernel, Moments

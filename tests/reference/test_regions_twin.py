@@ -159,11 +159,11 @@ def test_images_beside_regions_keep_their_own_rows(trained):
 
 
 def test_a_training_reads_an_image_once_with_what_all_its_regions_say(tmp_path, trained):
-    from labelwise.cache import SignalCache
-    from labelwise.campaign import Campaign, Setting
+    from labelwise.campaign.cache import SignalCache
+    from labelwise.campaign.loop import Campaign, Setting
+    from labelwise.campaign.pool import added
+    from labelwise.campaign.store import Store
     from labelwise.contracts.oracle import Answer
-    from labelwise.pool import added
-    from labelwise.store import Store
 
     regions, learner = trained
     store = Store(tmp_path / "state", create=True)

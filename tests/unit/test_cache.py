@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-import labelwise.cache
+import labelwise.campaign.cache
 import tiny
-from labelwise.cache import SignalCache
+from labelwise.campaign.cache import SignalCache
 from labelwise.contracts.learner import View
 from labelwise.contracts.signal import Plain, SignalTable, stack_rows
 from labelwise.contracts.task import Outputs
@@ -187,7 +187,7 @@ def test_ragged_rows_that_are_all_empty(tmp_path):
 
 
 def test_large_pools_are_kept_chunk_by_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr(labelwise.cache, "CHUNK", 16)
+    monkeypatch.setattr(labelwise.campaign.cache, "CHUNK", 16)
     cache, producer = SignalCache(tmp_path), Producer()
     done: list[tuple[int, int]] = []
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import shapes
+from labelwise.campaign.plan import Offer
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.targets import Boxes
 from labelwise.contracts.task import Batch, batch_loss, image_losses
@@ -18,7 +19,6 @@ from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.learners.passes import changed_view
 from labelwise.learners.torch import TorchLearner
 from labelwise.models.detectors import inverse, moved_boxes
-from labelwise.plan import Offer
 from labelwise.signals import Views
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks.detection import Detection

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tiny
+from labelwise.campaign.pool import Labeled
 from labelwise.contracts.strategy import Budget
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
-from labelwise.pool import Labeled
 from labelwise.signals import Embedding, Logits, PredictedClass, Probs
 from labelwise.strategies import STRATEGIES
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import labelwise.learners.features
 import tiny
-from labelwise.cache import SignalCache
+from labelwise.campaign.cache import SignalCache
 from labelwise.contracts.learner import View
 from labelwise.data.arrays import ArraySource
 from labelwise.errors import ConfigError, DataError, UnmetNeed

@@ -14,17 +14,17 @@ from PIL import Image
 import shapes
 import tiny
 from labelwise import mistakes as module
+from labelwise.campaign.mistakes import flat_map, last_mistakes, mistakes
+from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord, Study, read_study
 from labelwise.compare import Comparison, compare_strategies
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.strategy import Budget
 from labelwise.errors import FormatError, UnmetNeed
-from labelwise.mistakes import flat_map, last_mistakes, mistakes
 from labelwise.report.confusion import MOST_CLASSES, confusion_of, confusion_picture
 from labelwise.report.curves import Look
 from labelwise.report.feature_map import map_picture, rings
 from labelwise.report.mistakes import shown_mistakes
-from labelwise.report.records import Mistakes, RoundRecord, RunRecord, Study, read_study
 from labelwise.signals import PredictedClass
 from labelwise.strategies import STRATEGIES
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 
 import tiny
+from labelwise.campaign.plan import Offer, unite
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.strategy import Budget, Needs, Selection, Step, Strategy
 from labelwise.errors import UndeclaredSignal, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
-from labelwise.plan import Offer, unite
 from labelwise.signals import Dropout, Embedding, HeadOutput, Members, Passes, Probs, Uncertainty
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.probes import LossSlope

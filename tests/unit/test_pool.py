@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwise.campaign.pool import Added, Cleared, Event, Item, Labeled, Pool, Queried, Skipped
 from labelwise.errors import PoolError
-from labelwise.pool import Added, Cleared, Event, Item, Labeled, Pool, Queried, Skipped
 
 NAMES = (
     "a.png",

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
+from labelwise.campaign.records import RoundRecord, RunRecord, Study
 from labelwise.contracts.oracle import Pick
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.report import renderings
@@ -25,7 +26,6 @@ from labelwise.report.curves import Look, class_balance, learning_curves, spread
 from labelwise.report.gallery import write_gallery
 from labelwise.report.html import write_study_report
 from labelwise.report.project import ProjectState, write_project_report
-from labelwise.report.records import RoundRecord, RunRecord, Study
 from labelwise.report.statistics import savings
 from labelwise.report.summary import best_row, costs_of, curves_of, picks_by_class, summarise, unpaired_seeds
 from labelwise.report.table import headline, study_table

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelwise.campaign.records import RoundRecord, RunRecord, Study, plain, read_study, write_study
 from labelwise.errors import FormatError, StateError
-from labelwise.report.records import RoundRecord, RunRecord, Study, plain, read_study, write_study
 
 
 def a_study():

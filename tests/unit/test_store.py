@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from labelwise.campaign.pool import Added, Cleared, Item, Labeled, Queried, Skipped
+from labelwise.campaign.store import SCHEMA_VERSION, Store
 from labelwise.errors import StateError
-from labelwise.pool import Added, Cleared, Item, Labeled, Queried, Skipped
-from labelwise.store import SCHEMA_VERSION, Store
 
 EVENTS = [
     Added(Item("a.png", "a.png")),
@@ -205,8 +205,8 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from labelwise.errors import StateError
-from labelwise.pool import Added, Item
-from labelwise.store import Store
+from labelwise.campaign.pool import Added, Item
+from labelwise.campaign.store import Store
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write everywhere, so become somebody else
 try:
@@ -241,8 +241,8 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from labelwise.errors import StateError
-from labelwise.pool import Added, Item
-from labelwise.store import Store
+from labelwise.campaign.pool import Added, Item
+from labelwise.campaign.store import Store
 store = Store(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))  # no file may grow beyond: as on a full disk
@@ -269,8 +269,8 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from labelwise.pool import Added, Item
-from labelwise.store import Store
+from labelwise.campaign.pool import Added, Item
+from labelwise.campaign.store import Store
 folder, name, size, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 store = Store(Path(folder), create=True)
 print("ready", flush=True)
@@ -320,7 +320,7 @@ def test_two_processes_append_at_once_and_nothing_is_lost(tmp_path):
 OPENER = """
 import sys, time
 from pathlib import Path
-from labelwise.store import Store
+from labelwise.campaign.store import Store
 time.sleep(max(0, float(sys.argv[2]) - time.time()))
 store = Store(Path(sys.argv[1]), create=True)
 print(len(store.pool()))
@@ -336,7 +336,7 @@ def test_many_processes_may_create_the_same_project_at_once(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from labelwise.store import Store
+from labelwise.campaign.store import Store
 store = Store(Path(sys.argv[1]))
 with store.lock():
     print("held", flush=True)

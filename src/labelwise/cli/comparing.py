@@ -12,9 +12,9 @@ from labelwise.cli import console, options, studies
 from labelwise.cli.progress import SizesProgress, StudyProgress
 
 if TYPE_CHECKING:
+    from labelwise.campaign.records import Study
     from labelwise.config import RecipeConfig, SizesConfig
     from labelwise.contracts.source import Source
-    from labelwise.report.records import Study
 
 
 def register(app: typer.Typer) -> None:
@@ -155,9 +155,9 @@ def run(recipe: RecipeConfig, source: Source, folder: Path, *, workers: int = 1,
 
 def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: bool) -> None:
     """A study by size: a table for each evaluator, and its report."""
+    from labelwise.campaign.records import write_whole
     from labelwise.few_labels.study import SizesStudy
     from labelwise.report.by_size import markdown, size_tables
-    from labelwise.report.records import write_whole
     from labelwise.report.summary import headline
 
     with SizesProgress(len(recipe.strategies) * len(recipe.seeds) * len(recipe.sizes)) as progress:

@@ -52,7 +52,7 @@ def notes(lines: Iterable[str]) -> None:
 
 def print_json(value: Any) -> None:
     """A result as JSON and nothing else."""
-    from labelwise.report.records import plain
+    from labelwise.campaign.records import plain
 
     print(json.dumps(plain(value), ensure_ascii=False, indent=1), file=sys.stdout)
 

@@ -12,7 +12,7 @@ from labelwise.cli import console
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from labelwise.report.records import RoundRecord
+    from labelwise.campaign.records import RoundRecord
 
 #: without a terminal: seconds before a stage is worth a line, and between its lines
 FIRST, AGAIN = 3.0, 15.0

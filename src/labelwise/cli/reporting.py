@@ -52,8 +52,8 @@ def report(
 
 
 def _study(where: Path, out: Path | None, *, json: bool) -> None:
+    from labelwise.campaign.records import read_study
     from labelwise.recipes import STUDY
-    from labelwise.report.records import read_study
 
     file = where / STUDY if where.is_dir() else where
     if not file.is_file():

@@ -176,7 +176,7 @@ def open_features(
 ) -> tuple[Source, FeatureSource]:
     """The images that a command names, and their frozen features."""
     from labelwise.assemble import make_features
-    from labelwise.cache import SignalCache
+    from labelwise.campaign.cache import SignalCache
     from labelwise.config import FeaturesConfig, parse
     from labelwise.data.open import open_source
     from labelwise.data.remembered import Remembered

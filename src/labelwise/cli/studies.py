@@ -11,8 +11,8 @@ from labelwise.errors import ConfigError, DataError
 from labelwise.recipes import STUDY
 
 if TYPE_CHECKING:
+    from labelwise.campaign.records import Study
     from labelwise.contracts.source import Source
-    from labelwise.report.records import Study
     from labelwise.report.statistics import Scale
     from labelwise.report.summary import Summary
 

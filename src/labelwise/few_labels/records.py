@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from labelwise.assemble import make_task
-from labelwise.campaign import peak_mb
+from labelwise.campaign.loop import peak_mb
+from labelwise.campaign.records import RoundRecord, RunRecord, Study
 from labelwise.config import InputConfig
-from labelwise.report.records import RoundRecord, RunRecord, Study
 from labelwise.study_data import describe_pool
 from labelwise.study_settings import SAME_FOR_ALL, environment
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from labelwise.assemble import Seen, make_features, make_strategy, what_weights_saw
-from labelwise.cache import SignalCache
+from labelwise.campaign.cache import SignalCache
+from labelwise.campaign.records import Study, plain, write_study, write_whole
 from labelwise.compare import write_recipe
 from labelwise.contracts.learner import Progress, silent
 from labelwise.errors import ConfigError, DataError
@@ -30,7 +31,6 @@ from labelwise.few_labels.selector import FIRST, Chosen, Selector
 from labelwise.formats.indices_npy import dataset_name, read_indices, write_indices
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import Labels, LinearProtocol
-from labelwise.report.records import Study, plain, write_study, write_whole
 from labelwise.rng import digest
 
 if TYPE_CHECKING:

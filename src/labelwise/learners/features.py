@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelwise.cache import SignalCache
+from labelwise.campaign.cache import SignalCache
 from labelwise.contracts.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
 from labelwise.contracts.signal import Draw, Signal, SignalRole, SignalTable
 from labelwise.contracts.strategy import LinearHead

@@ -1,5 +1,5 @@
 """Reports: records of studies, honest statistics, curves, galleries and self-contained HTML pages.
 
-Import from the modules (``labelwise.report.records``, ``.statistics``, ``.curves``, ``.html``, ``.gallery``,
+Import from the modules (``labelwise.campaign.records``, ``.statistics``, ``.curves``, ``.html``, ``.gallery``,
 ``.table``, ``.project``); this package imports nothing, so that reading a record costs no plotting library.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from labelwise.report.records import Study
+from labelwise.campaign.records import Study
 from labelwise.report.statistics import Interval, interval
 from labelwise.report.summary import curves_of
 from labelwise.report.wording import NONE

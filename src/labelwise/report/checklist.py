@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from labelwise.campaign.records import Study
 from labelwise.report import wording
-from labelwise.report.records import Study
 from labelwise.report.summary import ENOUGH_SEEDS, Summary, classes_of, unpaired_seeds
 
 Status = Literal["enforced", "printed", "warned", "not applicable"]

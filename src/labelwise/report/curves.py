@@ -24,8 +24,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from labelwise.campaign.records import write_whole
 from labelwise.report import wording
-from labelwise.report.records import write_whole
 from labelwise.report.statistics import FloatArray, interval
 from labelwise.report.summary import Summary, costs_of, picks_by_class
 

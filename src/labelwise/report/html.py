@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from labelwise.campaign.records import Mistakes, RoundRecord, Study, plain
 from labelwise.report import wording
 from labelwise.report.checklist import checklist
 from labelwise.report.curves import (
@@ -30,7 +31,6 @@ from labelwise.report.curves import (
 )
 from labelwise.report.mistakes import shown_mistakes
 from labelwise.report.page import render, write_page
-from labelwise.report.records import Mistakes, RoundRecord, Study, plain
 from labelwise.report.renderings import picture
 from labelwise.report.statistics import Paired, Savings, Scale
 from labelwise.report.summary import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from labelwise.campaign.records import Mistakes
 from labelwise.report import wording
 from labelwise.report.confusion import Confusion, confusion_of, confusion_picture
 from labelwise.report.feature_map import MOST_COLOURS, map_picture
-from labelwise.report.records import Mistakes
 from labelwise.report.renderings import picture
 
 #: models of which a matrix and a map is drawn

@@ -16,8 +16,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from labelwise.campaign.records import write_whole
 from labelwise.report import wording
-from labelwise.report.records import write_whole
 
 
 def render(template: str, **context: Any) -> str:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labelwise.campaign.records import Mistakes, RoundRecord
 from labelwise.contracts.oracle import Pick
 from labelwise.report import wording
 from labelwise.report.curves import single_curve
 from labelwise.report.html import facts, thumb
 from labelwise.report.mistakes import shown_mistakes
 from labelwise.report.page import render, write_page
-from labelwise.report.records import Mistakes, RoundRecord
 from labelwise.report.renderings import picture
 from labelwise.report.thumbs import ImageOf, Thumbnails
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from labelwise.campaign.records import RoundRecord, RunRecord, Study
 from labelwise.config import BASELINES
 from labelwise.errors import DataError, unknown
 from labelwise.report import wording
-from labelwise.report.records import RoundRecord, RunRecord, Study
 from labelwise.report.statistics import (
     WAYS,
     Divergence,

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from labelwise.campaign.records import Study
 from labelwise.report import summary as summaries
 from labelwise.report import wording
-from labelwise.report.records import Study
 from labelwise.report.statistics import Interval
 from labelwise.report.summary import Row, Summary, summarise, verdict
 

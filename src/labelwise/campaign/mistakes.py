@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwise.campaign import Campaign
+from labelwise.campaign.loop import Campaign
+from labelwise.campaign.records import Mistakes, RoundRecord, write_whole
 from labelwise.config import MapMethod
 from labelwise.contracts.strategy import Strategy
 from labelwise.errors import UnmetNeed
-from labelwise.report.records import Mistakes, RoundRecord, write_whole
 from labelwise.rng import generator, seed_of
 from labelwise.signals.plain import Embedding, PredictedClass
 

@@ -19,8 +19,8 @@ from typing import Any
 import filelock
 import sqlalchemy as sa
 
+from labelwise.campaign.pool import EVENTS, Added, Event, Item, Pool
 from labelwise.errors import PoolError, StateError
-from labelwise.pool import EVENTS, Added, Event, Item, Pool
 
 #: raised whenever older code could misread what newer code writes
 SCHEMA_VERSION = 1

@@ -21,6 +21,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from labelwise.campaign.plan import Offer, unite
+from labelwise.campaign.pool import Event, Labeled, Pool, Positions, Queried, Skipped
+from labelwise.campaign.records import RoundRecord
 from labelwise.contracts.learner import FitReport, LearnerData, Progress, View, silent
 from labelwise.contracts.oracle import Answer, Oracle, Pick, Request
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable, read_targets
@@ -37,9 +40,6 @@ from labelwise.contracts.strategy import (
     run_steps,
 )
 from labelwise.errors import DataError, NonFiniteScore, PoolError, StateError
-from labelwise.plan import Offer, unite
-from labelwise.pool import Event, Labeled, Pool, Positions, Queried, Skipped
-from labelwise.report.records import RoundRecord
 from labelwise.rng import generator, seed_of
 from labelwise.selection.arrays import as_tensor
 from labelwise.selection.progress import listening
@@ -47,11 +47,11 @@ from labelwise.signals.plain import Probs
 from labelwise.strategies.random import Random
 
 if TYPE_CHECKING:
-    from labelwise.cache import Producer, SignalCache
+    from labelwise.campaign.cache import Producer, SignalCache
+    from labelwise.campaign.store import Store
     from labelwise.contracts.learner import Auxiliary, Learner
     from labelwise.contracts.source import Role, Source
     from labelwise.contracts.task import Task
-    from labelwise.store import Store
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The loop and its state: pool, events, plan, one pass, choice."""
