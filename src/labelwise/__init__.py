@@ -40,7 +40,7 @@ _HOME = {
     "Strategy": "contracts.strategy",
     "Task": "contracts.task",
     "TorchLearner": "learners.torch",
-    "compare": "compare",
+    "compare": "studies.comparison",
     "from_dataset": "data.dataset",
     "init": "project",
     "list_strategies": "direct.select",

@@ -56,7 +56,7 @@ from labelwise.formats.voc_masks import colours
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
 from labelwise.strategies import COLD_START
-from labelwise.study_settings import environment
+from labelwise.studies.settings import environment
 from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:

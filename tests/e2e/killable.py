@@ -31,7 +31,6 @@ from labelwise.campaign.cache import SignalCache, _Kept
 from labelwise.campaign.loop import Campaign, Setting
 from labelwise.campaign.pool import Added, Item, Labeled
 from labelwise.campaign.store import Store
-from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Phase, View
@@ -45,6 +44,7 @@ from labelwise.learners.networks import Networks
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import Training
 from labelwise.strategies import STRATEGIES
+from labelwise.studies.comparison import Comparison
 from labelwise.tasks.classification import Classification
 
 ROUNDS, BATCH, INITIAL = 3, 6, 12

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import tiny
-from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, parse
 from labelwise.data import ArraySource, with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.recipes import shipped, shipped_plan
 from labelwise.report.summary import summarise
-from labelwise.study_data import open_labelled
+from labelwise.studies.comparison import Comparison
+from labelwise.studies.data import open_labelled
 
 PHASE = {"epochs": 3, "batch_size": 16, "min_steps": 0, "optimiser": "sgd", "lr": 0.05, "momentum": 0.5}
 RECIPE = {

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 import shapes
 from labelwise.campaign.records import read_study
 from labelwise.cli.app import app
-from labelwise.compare import Comparison
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.voc import write_voc
 from labelwise.recipes import find
+from labelwise.studies.comparison import Comparison
 from scenes import BrokenOff, picks_of
 
 RECIPE = {

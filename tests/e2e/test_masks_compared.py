@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 import painted
 from labelwise.campaign.records import read_study
 from labelwise.cli.app import app
-from labelwise.compare import Comparison
 from labelwise.errors import UnmetNeed
 from labelwise.recipes import find
+from labelwise.studies.comparison import Comparison
 from scenes import BrokenOff, picks_of
 
 RECIPE = {

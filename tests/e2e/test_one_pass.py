@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import tiny
-from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.learner import View as Items
 from labelwise.contracts.strategy import Budget
 from labelwise.learners.backbones import Backbone
 from labelwise.learners.features import FeatureSource
 from labelwise.strategies import STRATEGIES
+from labelwise.studies.comparison import Comparison
 
 BATCH, PICKS = 16, 5
 SOURCE = tiny.digits(60)

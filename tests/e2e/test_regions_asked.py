@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import painted
-from labelwise.compare import compare_strategies
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.formats.index_png import mask_of
+from labelwise.studies.comparison import compare_strategies
 
 INPUT = {"size": list(painted.INPUT), "augment": "none"}
 STUDY = {"task": "segmentation", "input": INPUT, "initial": 3, "batch": 6, "rounds": 2, "seeds": 1, "full": False}

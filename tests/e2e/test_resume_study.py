@@ -9,9 +9,9 @@ import pytest
 
 import tiny
 from labelwise.campaign.records import read_study
-from labelwise.compare import Comparison
 from labelwise.config import RecipeConfig, StrategyConfig, parse, read_yaml
 from labelwise.errors import ConfigError
+from labelwise.studies.comparison import Comparison
 
 TIMINGS = ("fit_seconds", "collect_seconds", "select_seconds", "peak_mb")
 SOURCE = tiny.digits(80, test=20)

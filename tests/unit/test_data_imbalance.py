@@ -82,7 +82,7 @@ def test_an_imbalance_without_labels():
 
 
 def test_in_a_recipe(tmp_path):
-    from labelwise.study_data import open_labelled
+    from labelwise.studies.data import open_labelled
 
     data = {"source": "unused", "imbalance": {"ratio": 10}}
     recipe = parse(RecipeConfig, {"data": data}, where="test")

@@ -12,7 +12,6 @@ import torch
 import shapes
 import tiny
 from labelwise.assemble import check_names, make_learner, make_task
-from labelwise.compare import Comparison
 from labelwise.config import InputConfig, ProjectConfig, RecipeConfig, parse
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Phase
@@ -23,6 +22,7 @@ from labelwise.errors import ConfigError, DataError
 from labelwise.learners.torch import TorchLearner
 from labelwise.signals import Embedding, Uncertainty, Units
 from labelwise.strategies import STRATEGIES
+from labelwise.studies.comparison import Comparison
 from labelwise.tasks.detection import Detection
 
 ONE_STEP = (Phase(epochs=1, batch_size=2, lr=1e-4),)

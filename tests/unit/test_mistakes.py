@@ -16,7 +16,6 @@ import tiny
 from labelwise import mistakes as module
 from labelwise.campaign.mistakes import flat_map, last_mistakes, mistakes
 from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord, Study, read_study
-from labelwise.compare import Comparison, compare_strategies
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.strategy import Budget
@@ -27,6 +26,7 @@ from labelwise.report.feature_map import map_picture, rings
 from labelwise.report.mistakes import shown_mistakes
 from labelwise.signals import PredictedClass
 from labelwise.strategies import STRATEGIES
+from labelwise.studies.comparison import Comparison, compare_strategies
 
 SOURCE = tiny.digits(90, test=40)
 TESTS = SOURCE.ids[50:]

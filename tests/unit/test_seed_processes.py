@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 import torch
 
-from labelwise.seed_processes import devices_of, see_one_device
+from labelwise.studies.processes import devices_of, see_one_device
 
 
 @pytest.mark.parametrize(

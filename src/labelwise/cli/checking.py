@@ -90,10 +90,10 @@ def check(
 
 
 def _check_recipe(target: str, *, json: bool) -> None:
-    from labelwise.compare import Comparison
     from labelwise.config import SizesConfig
     from labelwise.few_labels.study import SizesStudy
     from labelwise.recipes import find
+    from labelwise.studies.comparison import Comparison
 
     with Stages() as stages:
         plan = find(target)

@@ -88,9 +88,9 @@ def compare(
 
     Seed by seed all start from the same labels and weights. Finished runs are skipped, a broken one goes on.
     """
-    from labelwise.compare import with_regions
     from labelwise.config import SizesConfig
     from labelwise.recipes import find, sized
+    from labelwise.studies.comparison import with_regions
 
     flags: dict[str, Any] = {"seeds": seeds, "initial": initial, "batch": batch, "rounds": rounds, "task": task}
     flags = {key: value for key, value in flags.items() if value is not None}
@@ -141,7 +141,7 @@ def run(recipe: RecipeConfig, source: Source, folder: Path, *, workers: int = 1,
         workers: seeds that run at once.
         chosen: whether the data chose the sizes; it is said.
     """
-    from labelwise.compare import Comparison
+    from labelwise.studies.comparison import Comparison
 
     with StudyProgress(len(recipe.strategies) * len(recipe.seeds), recipe.rounds) as progress:
         comparison = Comparison(

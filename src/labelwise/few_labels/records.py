@@ -19,8 +19,8 @@ from labelwise.assemble import make_task
 from labelwise.campaign.loop import peak_mb
 from labelwise.campaign.records import RoundRecord, RunRecord, Study
 from labelwise.config import InputConfig
-from labelwise.study_data import describe_pool
-from labelwise.study_settings import SAME_FOR_ALL, environment
+from labelwise.studies.data import describe_pool
+from labelwise.studies.settings import SAME_FOR_ALL, environment
 
 if TYPE_CHECKING:
     from labelwise.assemble import Seen

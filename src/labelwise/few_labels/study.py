@@ -21,7 +21,6 @@ from torch import Tensor
 from labelwise.assemble import Seen, make_features, make_strategy, what_weights_saw
 from labelwise.campaign.cache import SignalCache
 from labelwise.campaign.records import Study, plain, write_study, write_whole
-from labelwise.compare import write_recipe
 from labelwise.contracts.learner import Progress, silent
 from labelwise.errors import ConfigError, DataError
 from labelwise.few_labels.frozen import FrozenImages, frozen_images
@@ -32,6 +31,7 @@ from labelwise.formats.indices_npy import dataset_name, read_indices, write_indi
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import Labels, LinearProtocol
 from labelwise.rng import digest
+from labelwise.studies.comparison import write_recipe
 
 if TYPE_CHECKING:
     from labelwise.config import SizesConfig, StrategyConfig

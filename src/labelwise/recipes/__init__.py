@@ -51,7 +51,7 @@ class Plan:
 
     def open(self) -> Source:
         """The labelled data."""
-        from labelwise.study_data import open_labelled
+        from labelwise.studies.data import open_labelled
 
         return open_labelled(self.recipe, base=Path())
 

@@ -25,10 +25,10 @@ from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError
 from labelwise.learners.pretraining import Pretraining, pretrain
 from labelwise.rng import digest
-from labelwise.seed_processes import run_apart
-from labelwise.study_data import SeededData, describe_pool, images_of, labels_of, open_labelled, registration
-from labelwise.study_settings import environment, study_settings, study_warnings
-from labelwise.study_start import begin, check_start
+from labelwise.studies.data import SeededData, describe_pool, images_of, labels_of, open_labelled, registration
+from labelwise.studies.processes import run_apart
+from labelwise.studies.settings import environment, study_settings, study_warnings
+from labelwise.studies.start import begin, check_start
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Learner

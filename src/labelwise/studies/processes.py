@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from labelwise.errors import ConfigError
 
 if TYPE_CHECKING:
-    from labelwise.compare import Comparison
+    from labelwise.studies.comparison import Comparison
 
 #: seconds between two looks at processes that are silent
 _LOOK = 1.0
@@ -91,7 +91,7 @@ def _listen(study: Comparison, running: Sequence[Future[None]], told: Any) -> No
 def _run_seed(parts: tuple[Any, ...], seed: int, threads: int, told: Any) -> None:
     import torch
 
-    from labelwise.compare import Comparison
+    from labelwise.studies.comparison import Comparison
 
     torch.set_num_threads(threads)
     recipe, source, folder, make = parts

@@ -13,7 +13,7 @@ import torch
 
 import labelwise
 from labelwise.assemble import Seen, what_weights_saw
-from labelwise.study_data import unmatched_classes
+from labelwise.studies.data import unmatched_classes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from labelwise.contracts.strategy import Budget
 from labelwise.errors import ConfigError
 from labelwise.rng import generator
 from labelwise.strategies import COLD_START
-from labelwise.study_data import paid, registration
+from labelwise.studies.data import paid, registration
 
 if TYPE_CHECKING:
     from labelwise.campaign.loop import Campaign

@@ -1,0 +1,1 @@
+"""Simulated campaigns: which strategy would have saved labels."""
