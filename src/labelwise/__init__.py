@@ -32,7 +32,7 @@ _HOME = {
     "Plain": "contracts.signal",
     "Pool": "campaign.pool",
     "Probe": "contracts.signal",
-    "Project": "project",
+    "Project": "project.project",
     "Query": "contracts.strategy",
     "Selection": "contracts.strategy",
     "Source": "contracts.source",
@@ -42,9 +42,9 @@ _HOME = {
     "TorchLearner": "learners.torch",
     "compare": "studies.comparison",
     "from_dataset": "data.dataset",
-    "init": "project",
+    "init": "project.project",
     "list_strategies": "direct.select",
-    "open": "project",
+    "open": "project.project",
     "select": "direct.select",
 }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from labelwise.config import RecipeConfig
     from labelwise.contracts.learner import Progress
     from labelwise.data.arrays import ArraySource
-    from labelwise.project import Project, Suggested
+    from labelwise.project.project import Project, Suggested
     from labelwise.report.summary import Row, Summary
 
 CLASSES = tuple("0123456789")
@@ -113,7 +113,7 @@ class Demo:
 
     def start(self, progress: Progress) -> tuple[Project, Suggested | None]:
         """The project, and its first picks, chosen without any label; None where these were answered before."""
-        from labelwise.project import init
+        from labelwise.project.project import init
 
         recipe = self.recipe()
         features = recipe.features.model_dump(exclude_none=True)

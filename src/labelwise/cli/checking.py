@@ -16,7 +16,7 @@ from labelwise.cli.progress import Stages
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Progress
-    from labelwise.project import Project
+    from labelwise.project.project import Project
 
 #: images that are decoded unless all are asked for, and problems that are named
 SAMPLE, NAMED = 200, 20
@@ -125,7 +125,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     """
     from labelwise.assemble import check_names, make_strategy
     from labelwise.campaign.loop import class_counts
-    from labelwise.project import open_images
+    from labelwise.project.project import open_images
 
     check_names(project.config)
     strategy = make_strategy(project.config.strategy)

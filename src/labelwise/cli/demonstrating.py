@@ -13,7 +13,7 @@ from labelwise.cli import comparing, console, options, studies
 from labelwise.cli.progress import Stages
 
 if TYPE_CHECKING:
-    from labelwise.project import Project
+    from labelwise.project.project import Project
 
 #: what the closing lines are about
 JUDGED = ("margin", "kmeans")

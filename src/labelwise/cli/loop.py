@@ -14,7 +14,7 @@ from labelwise.cli.progress import Stages
 from labelwise.errors import ConfigError
 
 if TYPE_CHECKING:
-    from labelwise.project import Imported, Kind, Project, Suggested
+    from labelwise.project.project import Imported, Kind, Project, Suggested
 
 #: picks shown in the terminal
 SHOWN = 20
@@ -99,7 +99,7 @@ def suggest(
 def _refuse(project: Project, export: Sequence[Path] | None, amount: int | Literal["all"] | None) -> None:
     """What would fail after a round was opened, or be passed over while one is open, fails now."""
     from labelwise.contracts.strategy import Budget
-    from labelwise.project import kind_of
+    from labelwise.project.project import kind_of
 
     for path in export or ():
         kind_of(path)
@@ -166,7 +166,7 @@ def export(
     writes a folder of PNG files. Each starts from what the model would draw.
     """
     from labelwise.errors import unknown
-    from labelwise.project import KINDS, kind_of
+    from labelwise.project.project import KINDS, kind_of
 
     kinds = {kind: kind for kind in KINDS}
     if format_ is not None and format_ not in kinds:
@@ -244,7 +244,7 @@ def import_(
 ) -> None:
     """Take labels back: all of the file or nothing. Rows may be empty, skipped, or correct earlier labels."""
     from labelwise.errors import unknown
-    from labelwise.project import BOXES, MASKS
+    from labelwise.project.project import BOXES, MASKS
 
     kinds = {kind: kind for kind in (*BOXES, *MASKS)}
     if format_ is not None and format_ not in kinds:

@@ -12,7 +12,7 @@ from labelwise.errors import ConfigError, StateError
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Progress
-    from labelwise.project import Project
+    from labelwise.project.project import Project
 
 
 def flag(*names: str, help: str, **how: Any) -> Any:
@@ -116,7 +116,7 @@ def open_project(folder: Path | None, progress: Progress, *, seed: int | None = 
     """
     from labelwise.cli import console
     from labelwise.config import with_flags
-    from labelwise.project import CONFIG_NAME, Project, find_project
+    from labelwise.project.project import CONFIG_NAME, Project, find_project
 
     if folder is not None and not (folder / CONFIG_NAME).is_file():
         raise StateError(

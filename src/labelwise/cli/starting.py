@@ -14,7 +14,7 @@ from labelwise.cli.progress import Stages
 from labelwise.errors import ConfigError
 
 if TYPE_CHECKING:
-    from labelwise.project import Project
+    from labelwise.project.project import Project
 
 _ALL_LABELLED = (
     "every image was labelled by the folder it lies in. Are the folders no classes? Then delete labelwise.yaml and "
@@ -85,7 +85,7 @@ def init(
     given = _given(labels=labels, task=task, seed=seed, root=None if data_root is None else str(data_root.resolve()))
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     given |= _strategy(strategy, options.settings(set_))
-    from labelwise.project import CONFIG_NAME, STATE_NAME, init, open_project, with_task
+    from labelwise.project.project import CONFIG_NAME, STATE_NAME, init, open_project, with_task
 
     folder = project or Path()
     there = (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists()
@@ -139,7 +139,7 @@ def _found(made: Project, known: int) -> dict[str, Any]:
 
 def _left_out(made: Project) -> list[str]:
     """Files in the data that were not taken, and what is odd about labels that lie there."""
-    from labelwise.project import open_images
+    from labelwise.project.project import open_images
 
     return open_images(made.config, made.folder).notes()
 

@@ -12,7 +12,7 @@ from labelwise.cli import console, options
 from labelwise.cli.progress import Stages
 
 if TYPE_CHECKING:
-    from labelwise.project import Project
+    from labelwise.project.project import Project
 
 NO_TEST = (
     "no test image has a label, so nothing says how good the model is: lay the images out as train/ and test/, or give "

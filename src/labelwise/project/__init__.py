@@ -1,0 +1,1 @@
+"""A project of people on disk: set up, asked, answered."""
