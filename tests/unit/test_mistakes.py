@@ -13,7 +13,7 @@ from PIL import Image
 
 import shapes
 import tiny
-from labelwise import mistakes as module
+from labelwise.campaign import mistakes as module
 from labelwise.campaign.mistakes import flat_map, last_mistakes, mistakes
 from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord, Study, read_study
 from labelwise.config import RecipeConfig, parse

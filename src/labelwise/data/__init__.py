@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labelwise.contracts.source import Role, Source
     from labelwise.data.arrays import ArraySource, EncodedSource, read_npz
     from labelwise.data.boxes import BoxFolder, open_boxes, open_coco_file
     from labelwise.data.dataset import DatasetSource, from_dataset
@@ -30,8 +29,6 @@ __all__ = [
     "ImageFolder",
     "ListedImages",
     "MaskFolder",
-    "Role",
-    "Source",
     "View",
     "apply_csv",
     "decode",
@@ -74,8 +71,6 @@ _HOME = {
     "MaskFolder": "masks",
     "open_masks": "mask_sets",
     "open_source": "open",
-    "Role": "source",
-    "Source": "source",
     "open_torchvision": "torchvision_sets",
     "View": "views",
     "split": "views",
