@@ -33,7 +33,7 @@ class TurnTaking(lw.Strategy):
             label = int(class_M[row])
             turn_M[row] = seen[label] = seen.get(label, -1) + 1
         chosen_K = (margin_M - turn_M).argsort(descending=True)[: query.budget]
-        return lw.Selection(query.unlabeled_M[chosen_K], margin_M[chosen_K])
+        return lw.Selection(query.unlabelled_M[chosen_K], margin_M[chosen_K])
 
 
 def main() -> None:

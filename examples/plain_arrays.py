@@ -14,15 +14,15 @@ def main() -> None:
     rng = np.random.default_rng(0)
 
     # nothing is labelled yet: typical images first
-    labeled = lw.select("kmeans", budget=30, embeddings=digits.data, seed=0).positions
+    labelled = lw.select("kmeans", budget=30, embeddings=digits.data, seed=0).positions
 
     for _ in range(5):
-        model = LogisticRegression(max_iter=1000).fit(digits.data[labeled], digits.target[labeled])
-        print(f"{len(labeled):3d} labels: accuracy {model.score(digits.data, digits.target):.3f}")
+        model = LogisticRegression(max_iter=1000).fit(digits.data[labelled], digits.target[labelled])
+        print(f"{len(labelled):3d} labels: accuracy {model.score(digits.data, digits.target):.3f}")
         probs = np.zeros((len(digits.data), 10))
         probs[:, model.classes_] = model.predict_proba(digits.data)
-        picks = lw.select("margin", budget=20, probs=probs, labeled=labeled, seed=int(rng.integers(1 << 30)))
-        labeled = np.concatenate([labeled, picks.positions])
+        picks = lw.select("margin", budget=20, probs=probs, labelled=labelled, seed=int(rng.integers(1 << 30)))
+        labelled = np.concatenate([labelled, picks.positions])
 
 
 if __name__ == "__main__":

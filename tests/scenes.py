@@ -6,25 +6,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from labelwise.campaign.records import Study
-from labelwise.contracts.learner import LearnerData, View
+from labelwise.contracts.learner import Examples, LearnerData
 from labelwise.contracts.source import Source
 from labelwise.contracts.task import Task
 
 
 def view(
     task: Callable[[], Task[Any]], source: Source, ids: Sequence[str] | None = None, *, labels: bool = True
-) -> View:
+) -> Examples:
     chosen = tuple(source.ids) if ids is None else tuple(ids)
-    return View(source, chosen, tuple(task().load(source.truth[item]) for item in chosen) if labels else None)
+    return Examples(source, chosen, tuple(task().load(source.truth[item]) for item in chosen) if labels else None)
 
 
 def learner_data(
-    task: Callable[[], Task[Any]], source: Source, labeled: Sequence[str], *, reference: Sequence[str] = ()
+    task: Callable[[], Task[Any]], source: Source, labelled: Sequence[str], *, reference: Sequence[str] = ()
 ) -> LearnerData:
-    taken = {*labeled, *reference}
+    taken = {*labelled, *reference}
     rest = [item for item in source.ids if item not in taken]
     return LearnerData(
-        view(task, source, labeled),
+        view(task, source, labelled),
         view(task, source, rest, labels=False),
         view(task, source, ()),
         view(task, source, reference),

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from labelwise.campaign.cache import SignalCache
 from labelwise.campaign.loop import Campaign, Setting
-from labelwise.campaign.pool import Added, Event, Item, Labeled
+from labelwise.campaign.pool import Added, Event, Item, Labelled
 from labelwise.campaign.store import Store
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.learner import Auxiliary, Learner, LearnerData, Phase, View
+from labelwise.contracts.learner import Auxiliary, Examples, Learner, LearnerData, Phase
 from labelwise.contracts.source import Source
 from labelwise.contracts.task import Batch, Losses, Outputs, Task
 from labelwise.data.arrays import ArraySource
@@ -94,7 +94,7 @@ def torch_learner(task: Task[Any] | None = None, model: Any = TinyNet, **options
 def pixels(source: Source, *, axes: int = 8, folder: Path | None = None) -> FeatureSource:
     backbone = Pixels(side=8, axes=axes, channels=1)
     pool = tuple(item for item in source.ids if source.roles.get(item, "pool") == "pool")
-    backbone.prepare(View(source, pool))
+    backbone.prepare(Examples(source, pool))
     return FeatureSource(backbone, SignalCache(folder))
 
 
@@ -102,19 +102,19 @@ def feature_learner(source: Source, task: Task[Any] | None = None, **options: An
     return FeatureLearner(task or digits_task(), pixels(source), **options)
 
 
-def view(source: Source, ids: Sequence[str] | None = None, *, labels: bool = True) -> View:
+def view(source: Source, ids: Sequence[str] | None = None, *, labels: bool = True) -> Examples:
     """Items with their digit as target."""
     chosen = tuple(source.ids) if ids is None else tuple(ids)
-    return View(source, chosen, tuple(int(source.truth[item]) for item in chosen) if labels else None)
+    return Examples(source, chosen, tuple(int(source.truth[item]) for item in chosen) if labels else None)
 
 
-def learner_data(source: Source, labeled: Sequence[str], *, reference: Sequence[str] = ()) -> LearnerData:
+def learner_data(source: Source, labelled: Sequence[str], *, reference: Sequence[str] = ()) -> LearnerData:
     """Some items labelled, the rest not."""
-    taken = {*labeled, *reference}
+    taken = {*labelled, *reference}
     rest = [item for item in source.ids if item not in taken]
     return LearnerData(
-        labeled=view(source, labeled),
-        unlabeled=view(source, rest, labels=False),
+        labelled=view(source, labelled),
+        unlabelled=view(source, rest, labels=False),
         validation=view(source, ()),
         reference=view(source, reference),
     )
@@ -124,7 +124,7 @@ def registration(source: Source, order: Sequence[str] | None = None) -> list[Eve
     """Events that add all items, in any order, with the labels of those that are not in the pool."""
     ids = list(source.ids) if order is None else list(order)
     added: list[Event] = [Added(Item(item, item), source.roles.get(item, "pool")) for item in ids]
-    return added + [Labeled(item, source.truth[item]) for item in ids if source.roles.get(item, "pool") != "pool"]
+    return added + [Labelled(item, source.truth[item]) for item in ids if source.roles.get(item, "pool") != "pool"]
 
 
 def campaign(
@@ -132,14 +132,14 @@ def campaign(
     source: Source,
     learner: Learner,
     *,
-    labeled: Sequence[str] = (),
+    labelled: Sequence[str] = (),
     order: Sequence[str] | None = None,
     **setting: Any,
 ) -> Campaign:
     """A campaign on a store in ``folder``; what is there already is gone on with."""
     store = Store(folder, create=True)
     if not len(store.pool()):
-        store.append([*registration(source, order), *(Labeled(item, source.truth[item]) for item in labeled)])
+        store.append([*registration(source, order), *(Labelled(item, source.truth[item]) for item in labelled)])
     setting.setdefault("cache", SignalCache(folder / "signals"))
     setting.setdefault("fits", folder / "fits")
     return Campaign(store, Setting(source, learner.task, learner, **setting))
@@ -266,7 +266,7 @@ class CountingLearner(TorchLearner):
     def fit(self, data: LearnerData, seed: int, **options: Any) -> Any:
         if STOP_AFTER[0] is not None and len(FITS) >= STOP_AFTER[0]:
             raise KeyboardInterrupt
-        FITS.append((len(data.labeled), seed))
+        FITS.append((len(data.labelled), seed))
         return super().fit(data, seed, **options)
 
 

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.learner import LearnerData, Phase, View
+from labelwise.contracts.learner import Examples, LearnerData, Phase
 from labelwise.data.arrays import ArraySource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import build
@@ -80,9 +80,9 @@ def main() -> None:
     labels = rng.integers(0, 10, args.images).tolist()
     source = ArraySource(images)
     phase = Phase(epochs=args.epochs, batch_size=64)
-    pool = View(source, tuple(source.ids))
-    few = View(source, tuple(source.ids[: args.labels]), tuple(labels[: args.labels]))
-    empty = View(source, (), ())
+    pool = Examples(source, tuple(source.ids))
+    few = Examples(source, tuple(source.ids[: args.labels]), tuple(labels[: args.labels]))
+    empty = Examples(source, (), ())
     data = LearnerData(few, empty, empty, empty)
     signals = frozenset({Probs(), Uncertainty("margin"), Uncertainty("entropy")})
     learner = TorchLearner(task, args.model, phases=[phase])

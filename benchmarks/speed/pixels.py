@@ -12,7 +12,7 @@ import numpy as np
 from machine import with_memory
 
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.learner import LearnerData, Phase, View
+from labelwise.contracts.learner import Examples, LearnerData, Phase
 from labelwise.contracts.source import Source
 from labelwise.contracts.targets import Mask
 from labelwise.learners.torch import TorchLearner
@@ -48,8 +48,8 @@ def main() -> None:
     learner = TorchLearner(task, phases=[Phase(epochs=1, batch_size=2)])
     source = Drawn(arguments.images, size)
     targets = tuple(Mask(task.input.prepare(source.load(item))[0] % arguments.classes, size[::-1]) for item in "01")
-    none = View(source, ())
-    learner.fit(LearnerData(View(source, source.ids[:2], targets), none, none, none), 0)
+    none = Examples(source, ())
+    learner.fit(LearnerData(Examples(source, source.ids[:2], targets), none, none, none), 0)
     passes = Dropout(arguments.passes)
     signals = frozenset(
         {
@@ -60,10 +60,10 @@ def main() -> None:
     )
     one_pass = 4 * learner.batch_size * size[0] * size[1] * arguments.classes
     print(f"batches of {learner.batch_size} images: {one_pass / 2**20:.0f} MiB of probabilities a pass", flush=True)
-    learner.collect(View(source, source.ids[: learner.batch_size]), signals)  # what is allocated once
+    learner.collect(Examples(source, source.ids[: learner.batch_size]), signals)  # what is allocated once
     for count in (arguments.images // 10, arguments.images):
         seconds, above, table = with_memory(
-            lambda count=count: learner.collect(View(source, source.ids[:count]), signals)
+            lambda count=count: learner.collect(Examples(source, source.ids[:count]), signals)
         )
         assert len(table.ids) == count
         print(f"{count} images, {arguments.passes} passes: {seconds:.0f} s, peak {above / 2**20:.0f} MiB", flush=True)

@@ -130,7 +130,7 @@ def ours(method: str, k: int, *, turns: int | None = None, label: str = "labelwi
 
     # a small call first: imports and warm-up of the thread pool are no part of a selection
     small = {n: a[:, :300] if n == "draws" else a[:300] for n, a in arrays.items() if isinstance(a, torch.Tensor)}
-    options = {n: a for n, a in given.items() if n not in small and n != "labeled"}
+    options = {n: a for n, a in given.items() if n not in small and n != "labelled"}
     lw.select(method, 3, **small, **options, seed=0)
     seconds, memory, picks = machine.with_memory(call)
     for _ in range((turns or OPTIONS["turns"]) - 1):
@@ -177,10 +177,12 @@ def cell(name: str) -> Callable[[Any], Any]:
     return keep
 
 
-def _k_center(kind: str, rows: int, width: int, k: int, labeled: int, *, peer: int = 0) -> tuple[np.ndarray, list[Row]]:
+def _k_center(
+    kind: str, rows: int, width: int, k: int, labelled: int, *, peer: int = 0
+) -> tuple[np.ndarray, list[Row]]:
     x = features(kind, rows, width)
-    centres = np.random.default_rng(1).permutation(len(x))[:labeled].tolist()
-    mine, picks = ours("k_center", k, embeddings=x, labeled=centres)
+    centres = np.random.default_rng(1).permutation(len(x))[:labelled].tolist()
+    mine, picks = ours("k_center", k, embeddings=x, labelled=centres)
     plain, (_, distances) = other("NumPy loop", k, lambda: peers.numpy_k_center(x, k, centres), turns=2)
     plain.note = f"largest gap in distance {np.abs(picks.scores - distances).max():.1e}"
     reached(mine, "cover radius", cover_radius(device(x), [*centres, *picks.positions.tolist()]))

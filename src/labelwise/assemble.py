@@ -22,7 +22,7 @@ from labelwise.config import (
     parse,
 )
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.learner import Learner, Phase, Progress, View, silent
+from labelwise.contracts.learner import Examples, Learner, Phase, Progress, silent
 from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
@@ -123,7 +123,7 @@ def make_features(
         std=config.std,
     )
     whole = (item for item in source.ids if source.within(item)[1] is None)
-    chosen.prepare(View(source, tuple(item for item in whole if source.roles.get(item, "pool") == "pool")))
+    chosen.prepare(Examples(source, tuple(item for item in whole if source.roles.get(item, "pool") == "pool")))
     return FeatureSource(chosen, cache, dtype=config.dtype)
 
 

@@ -82,7 +82,7 @@ class PhaseConfig(Config):
     """One stretch of training; see labelwise.contracts.learner.Phase."""
 
     epochs: int = pydantic.Field(30, ge=1)
-    batches: Literal["labeled", "unlabeled", "alternate"] = "labeled"
+    batches: Literal["labelled", "unlabelled", "alternate"] = "labelled"
     batch_size: int = pydantic.Field(64, ge=1)
     # 30 epochs of the first 60 labels are 30 steps, which train nothing (accuracy 0.23 on digits; 0.65 after 300)
     min_steps: int = pydantic.Field(300, ge=0)

@@ -118,20 +118,20 @@ class Demo:
         recipe = self.recipe()
         features = recipe.features.model_dump(exclude_none=True)
         project = init(self.images, project=self.folder, features=features, progress=progress)
-        if len(project.pool.labeled):
+        if len(project.pool.labelled):
             return project, None
         return project, project.suggest(ASKED)
 
     def answer(self, project: Project) -> int:
         """Imports what people would say of the first picks; returns how many labels there are now."""
         file = self.folder / "labels-so-far.csv"
-        if not len(project.pool.labeled):
+        if not len(project.pool.labelled):
             with self.labels.open(newline="") as opened:
                 truth = {row["id"]: row["label"] for row in csv.DictReader(opened)}
             asked = [project.pool.ids[p] for p in project.pool.pending]
             write_whole(file, "".join(["id,label\n", *(f"{item},{truth[item]}\n" for item in asked)]).encode())
             project.import_labels(file, classes=CLASSES)
-        return len(project.pool.labeled)
+        return len(project.pool.labelled)
 
 
 def closing(summary: Summary, name: str) -> str:

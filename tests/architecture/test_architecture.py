@@ -139,7 +139,7 @@ LONG_CLASSES = {
     "labelwise.project.project.Project": "the whole of what people do with a project, one method for each command",
 }
 MANY_PARAMETERS = {
-    "labelwise.direct.select": "the one call for people with arrays, all keywords",
+    "labelwise.direct.select.select": "the one call for people with arrays, all keywords",
     "labelwise.learners.torch.__init__": "constructor = configuration, all keywords after the model",
 }
 

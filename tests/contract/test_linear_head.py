@@ -42,11 +42,11 @@ class ByHead(Strategy):
 
     def _half(self, query):
         assert query.head is None, "a step that does not declare the head does not get it"
-        return Selection(query.unlabeled_M[: max(query.budget, len(query.unlabeled_M) // 2)])
+        return Selection(query.unlabelled_M[: max(query.budget, len(query.unlabelled_M) // 2)])
 
     def _choose(self, query):
         top = query.head.logits(query.pool(EMBEDDING))[:, 0].topk(query.budget)
-        return Selection(query.unlabeled_M[top.indices], top.values)
+        return Selection(query.unlabelled_M[top.indices], top.values)
 
 
 LEARNERS = {
@@ -138,7 +138,7 @@ def test_a_model_without_one_is_refused_before_training(kind):
 
 def test_a_campaign_hands_it_over(tmp_path):
     learner = FeatureLearner(tiny.digits_task(), tiny.pixels(SOURCE))
-    campaign = tiny.campaign(tmp_path, SOURCE, learner, labeled=SOURCE.ids[:10])
+    campaign = tiny.campaign(tmp_path, SOURCE, learner, labelled=SOURCE.ids[:10])
     campaign.fit()
     inside = STRATEGIES.create("prefilter", first=STRATEGIES.create("random"), then=ByHead(), keep=2.0)
     for strategy in (ByHead(), inside):

@@ -27,13 +27,13 @@ def _arrays(seed: int = 0) -> dict[str, np.ndarray]:
 
 HEAD = (_arrays(1)["embeddings"][:C], np.arange(C) / C)
 IDS = [f"{number:03d}.png" for number in range(N)]
-LABELED = [3, 40, 17, 8, 22]
+LABELLED = [3, 40, 17, 8, 22]
 LABELS = [0, 4, 1, 1, 2]
 
 
 def _select(name, budget, **given):
     """With everything that a method may ask for."""
-    return lw.select(name, budget, **{"labeled": LABELED, "labels": LABELS, "head": HEAD, **given})
+    return lw.select(name, budget, **{"labelled": LABELLED, "labels": LABELS, "head": HEAD, **given})
 
 
 NAMES = [name for name in STRATEGIES.names() if not STRATEGIES.get(name).oracle]
@@ -61,7 +61,7 @@ def test_same_ids_under_any_order_of_rows(name):
     picks = _select(name, 8, **arrays, ids=IDS, cost=np.arange(N) + 1.0, seed=5)
     expected = [IDS[row] for row in picks.positions]
     assert len(set(expected)) == 8
-    assert not set(picks.positions.tolist()) & set(LABELED)
+    assert not set(picks.positions.tolist()) & set(LABELLED)
     for turn in range(3):
         order = generator(turn, "rows").permutation(N)
         back = np.argsort(order)
@@ -71,7 +71,7 @@ def test_same_ids_under_any_order_of_rows(name):
             "draws": arrays["draws"][:, order],
         }
         names = [IDS[row] for row in order]
-        again = _select(name, 8, **mixed, ids=names, labeled=back[LABELED], cost=(np.arange(N) + 1.0)[order], seed=5)
+        again = _select(name, 8, **mixed, ids=names, labelled=back[LABELLED], cost=(np.arange(N) + 1.0)[order], seed=5)
         assert [names[row] for row in again.positions] == expected
         if picks.scores is not None:
             np.testing.assert_array_equal(again.scores, picks.scores)
@@ -81,7 +81,7 @@ def test_same_ids_under_any_order_of_rows(name):
 def test_labelled_rows_may_be_named_in_any_order(name):
     arrays = _arrays()
     one = _select(name, 8, **arrays, seed=1)
-    two = _select(name, 8, **arrays, labeled=LABELED[::-1], labels=LABELS[::-1], seed=1)
+    two = _select(name, 8, **arrays, labelled=LABELLED[::-1], labels=LABELS[::-1], seed=1)
     assert one.positions.tolist() == two.positions.tolist()
 
 
@@ -111,11 +111,11 @@ def test_lists_tensors_and_arrays_are_the_same(name):
 def test_arrays_stay_as_they_were(name):
     arrays = _arrays()
     before = {key: array.copy() for key, array in arrays.items()}
-    labeled = np.array(LABELED)
-    _select(name, 8, **arrays, labeled=labeled, ids=IDS[::-1])
+    labelled = np.array(LABELLED)
+    _select(name, 8, **arrays, labelled=labelled, ids=IDS[::-1])
     for key, array in arrays.items():
         np.testing.assert_array_equal(array, before[key])
-    assert labeled.tolist() == LABELED
+    assert labelled.tolist() == LABELLED
 
 
 @each
@@ -129,14 +129,14 @@ def test_agrees_with_a_campaign_on_the_same_numbers(name, tmp_path):
         task, [source.ids[row] for row in mixed], probs=arrays["probs"][mixed], embeddings=arrays["embeddings"][mixed]
     )
     campaign = tiny.campaign(
-        tmp_path, _relabelled(source), learner, labeled=[source.ids[row] for row in LABELED], frozen=learner, seed=3
+        tmp_path, _relabelled(source), learner, labelled=[source.ids[row] for row in LABELLED], frozen=learner, seed=3
     )
     try:
         picks = campaign.choose(STRATEGIES.create(name), Budget(8)).picks
     except UnmetNeed as error:
         pytest.skip(f"not from a file of predictions: {error}")
     direct = lw.select(
-        name, 8, probs=arrays["probs"], embeddings=arrays["embeddings"], labeled=LABELED, labels=LABELS, seed=3
+        name, 8, probs=arrays["probs"], embeddings=arrays["embeddings"], labelled=LABELLED, labels=LABELS, seed=3
     )
     assert [pick.id for pick in picks] == [source.ids[row] for row in direct.positions]
     if direct.scores is not None:
@@ -146,7 +146,7 @@ def test_agrees_with_a_campaign_on_the_same_numbers(name, tmp_path):
 def _relabelled(source):
     from labelwise.data.views import View
 
-    labels = dict(zip([source.ids[row] for row in LABELED], [CLASSES[label] for label in LABELS], strict=True))
+    labels = dict(zip([source.ids[row] for row in LABELLED], [CLASSES[label] for label in LABELS], strict=True))
     return View(source, truth=labels, classes=CLASSES)
 
 
@@ -212,26 +212,26 @@ WRONG = {
         DataError,
         "4",
     ),
-    "labelled out of range": ({"budget": 1, "probs": P, "labeled": [N]}, ConfigError, "outside 0 to 49"),
-    "labelled negative": ({"budget": 1, "probs": P, "labeled": [-1]}, ConfigError, "outside 0 to 49"),
+    "labelled out of range": ({"budget": 1, "probs": P, "labelled": [N]}, ConfigError, "outside 0 to 49"),
+    "labelled negative": ({"budget": 1, "probs": P, "labelled": [-1]}, ConfigError, "outside 0 to 49"),
     "labelled out of range with ids": (
-        {"budget": 1, "probs": P, "labeled": [N], "ids": IDS},
+        {"budget": 1, "probs": P, "labelled": [N], "ids": IDS},
         ConfigError,
         "outside 0 to 49",
     ),
     "labelled negative with ids": (
-        {"budget": 1, "probs": P, "labeled": [-1], "ids": IDS},
+        {"budget": 1, "probs": P, "labelled": [-1], "ids": IDS},
         ConfigError,
         "outside 0 to 49",
     ),
-    "labelled twice": ({"budget": 1, "probs": P, "labeled": [1, 1]}, ConfigError, "twice"),
-    "labelled mask": ({"budget": 1, "probs": P, "labeled": np.ones(N, bool)}, ConfigError, "labeled="),
-    "labelled fractions": ({"budget": 1, "probs": P, "labeled": [0.5, 1.5]}, ConfigError, "labeled="),
-    "labelled matrix": ({"budget": 1, "probs": P, "labeled": [[1, 2]]}, ConfigError, "labeled="),
-    "labels too few": ({"budget": 1, "probs": P, "labeled": [1, 2], "labels": [0]}, ConfigError, "1 entries for 2"),
-    "labels without labeled": ({"budget": 1, "probs": P, "labels": [0]}, ConfigError, "1 entries for 0"),
-    "labels negative": ({"budget": 1, "probs": P, "labeled": [1], "labels": [-1]}, ConfigError, "labels="),
-    "labels fractions": ({"budget": 1, "probs": P, "labeled": [1], "labels": [0.5]}, ConfigError, "labels="),
+    "labelled twice": ({"budget": 1, "probs": P, "labelled": [1, 1]}, ConfigError, "twice"),
+    "labelled mask": ({"budget": 1, "probs": P, "labelled": np.ones(N, bool)}, ConfigError, "labelled="),
+    "labelled fractions": ({"budget": 1, "probs": P, "labelled": [0.5, 1.5]}, ConfigError, "labelled="),
+    "labelled matrix": ({"budget": 1, "probs": P, "labelled": [[1, 2]]}, ConfigError, "labelled="),
+    "labels too few": ({"budget": 1, "probs": P, "labelled": [1, 2], "labels": [0]}, ConfigError, "1 entries for 2"),
+    "labels without labelled": ({"budget": 1, "probs": P, "labels": [0]}, ConfigError, "1 entries for 0"),
+    "labels negative": ({"budget": 1, "probs": P, "labelled": [1], "labels": [-1]}, ConfigError, "labels="),
+    "labels fractions": ({"budget": 1, "probs": P, "labelled": [1], "labels": [0.5]}, ConfigError, "labels="),
     "ids too few": ({"budget": 1, "probs": P, "ids": IDS[:-1]}, ConfigError, "49 names for 50 rows"),
     "ids twice": ({"budget": 1, "probs": P, "ids": [*IDS[:-1], IDS[0]]}, ConfigError, "unique"),
     "ids mixed": ({"budget": 1, "probs": P, "ids": [*IDS[:-1], 3]}, ConfigError, "ids="),
@@ -241,16 +241,16 @@ WRONG = {
     "draws of two dimensions": ({"budget": 1, "draws": P}, DataError, "3 dimensions"),
     "no draw": ({"budget": 1, "draws": P[None][:0]}, DataError, "draws="),
     "draws that are no probabilities": ({"budget": 1, "draws": P[None] * 7}, DataError, "draws"),
-    "all labelled": ({"budget": 1, "probs": P, "labeled": range(N)}, ConfigError, "only 0 are unlabelled"),
-    "labelled names which": ({"budget": 1, "probs": P, "labeled": [3, N, -2]}, ConfigError, "(50, -2)"),
-    "labelled twice names which": ({"budget": 1, "probs": P, "labeled": [4, 1, 4]}, ConfigError, "(4)"),
+    "all labelled": ({"budget": 1, "probs": P, "labelled": range(N)}, ConfigError, "only 0 are unlabelled"),
+    "labelled names which": ({"budget": 1, "probs": P, "labelled": [3, N, -2]}, ConfigError, "(50, -2)"),
+    "labelled twice names which": ({"budget": 1, "probs": P, "labelled": [4, 1, 4]}, ConfigError, "(4)"),
     "labels beyond the classes": (
-        {"budget": 1, "probs": P, "labeled": [1], "labels": [C]},
+        {"budget": 1, "probs": P, "labelled": [1], "labels": [C]},
         ConfigError,
         f"the probabilities have {C} classes",
     ),
     "infinite embeddings of a labelled row": (
-        {"strategy": "k_center", "budget": 1, "embeddings": _with(E, (4, 2), -np.inf), "labeled": [4]},
+        {"strategy": "k_center", "budget": 1, "embeddings": _with(E, (4, 2), -np.inf), "labelled": [4]},
         DataError,
         "row 4:",
     ),
@@ -269,7 +269,7 @@ WRONG = {
     "a list with a gap": ({"strategy": "kmeans", "budget": 1, "embeddings": [[1.0], [None]]}, DataError, "embeddings="),
     "masked": ({"budget": 1, "probs": np.ma.masked_less(P, 0.1)}, DataError, "masked"),
     "sparse": ({"budget": 1, "probs": torch.from_numpy(P).to_sparse()}, DataError, "sparse"),
-    "labelled complex": ({"budget": 1, "probs": P, "labeled": [1j]}, DataError, "complex"),
+    "labelled complex": ({"budget": 1, "probs": P, "labelled": [1j]}, DataError, "complex"),
     "draws of other lengths": ({"budget": 1, "probs": P, "draws": P[None, :-1]}, ConfigError, "different numbers"),
     "a bad draw": ({"strategy": "bald", "budget": 1, "draws": np.stack([P, P * 2])}, DataError, "draws[1] row 2"),
     "draws without classes": ({"budget": 1, "draws": P[None, :, :0]}, DataError, "each class"),

@@ -37,8 +37,8 @@ from labelwise.signals.probes import LossSlope
 
 SOURCE = tiny.digits(50, reference=6)
 POOL = SOURCE.ids[:44]
-LABELED = SOURCE.ids[:16]
-DATA = tiny.learner_data(SOURCE, LABELED, reference=SOURCE.ids[44:])
+LABELLED = SOURCE.ids[:16]
+DATA = tiny.learner_data(SOURCE, LABELLED, reference=SOURCE.ids[44:])
 
 PASSES = (
     Dropout(draws=4),
@@ -70,7 +70,7 @@ EXAMPLES: dict[str, list[Signal]] = {
     ],
     "draw_probs": [DrawProbs(PASSES[0]), DrawProbs(PASSES[3])],
     "hidden_loss": [HiddenLoss()],
-    "loss_slope": [LossSlope("labeled"), LossSlope("reference")],
+    "loss_slope": [LossSlope("labelled"), LossSlope("reference")],
     "descriptors": [
         *(Descriptors(("conv", "hidden"), label) for label in ("none", "predicted", "nearest", "nearest_joint")),
         Descriptors(label="nearest", levels="equal"),

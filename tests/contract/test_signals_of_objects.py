@@ -36,7 +36,7 @@ SIGNALS: list[Signal] = [
     DrawUncertainty("mean_std", Dropout(draws=2, p=0.2, after=("middle", "head"))),
     DrawUncertainty("predictive_entropy", Views(draws=3), "max"),
     DrawUncertainty("bald", Members(draws=2), "sum"),
-    LossSlope("labeled"),
+    LossSlope("labelled"),
 ]
 
 
@@ -171,11 +171,11 @@ def test_a_class_is_as_hard_as_its_labelled_objects_were_found_badly():
     first = TorchLearner(shapes.task(), shapes.narrow)
     first._networks = type(learner.networks)(learner.task, learner.networks.nets[:1], learner.networks.heads[:1])
     table = first.collect(
-        shapes.view(source, data.labeled.ids, labels=False), frozenset({Units("probs"), Units("boxes")})
+        shapes.view(source, data.labelled.ids, labels=False), frozenset({Units("probs"), Units("boxes")})
     )
     probs, boxes = (_rows(table.columns[Units(field)]) for field in ("probs", "boxes"))
     sums, counts = [0.0] * 3, [0] * 3
-    for image, target in enumerate(data.labeled.targets):
+    for image, target in enumerate(data.labelled.targets):
         for corners, number in zip(target.corners_G4.tolist(), target.class_G.tolist(), strict=True):
             best = 0.0
             for p, box in zip(probs[image], boxes[image], strict=True):

@@ -176,15 +176,15 @@ class _Rows:
         return found.values_U if isinstance(found, Rows) else found
 
 
-def _query(task: str, strategy: Strategy, labeled: list[int], budget: int, seed: int = 0) -> Query:
+def _query(task: str, strategy: Strategy, labelled: list[int], budget: int, seed: int = 0) -> Query:
     world = WORLDS[task]()
     labels_N = world.labels_N
-    taken = torch.tensor(sorted(labeled), dtype=torch.int64)
+    taken = torch.tensor(sorted(labelled), dtype=torch.int64)
     free = torch.ones(POOL, dtype=torch.bool)
     free[taken] = False
     return Query(
-        labeled_L=taken,
-        unlabeled_M=free.nonzero().squeeze(1),
+        labelled_L=taken,
+        unlabelled_M=free.nonzero().squeeze(1),
         budget=budget,
         rng=generator(seed, "select", 0),
         reference_R=torch.arange(POOL, POOL + REFERENCE),
@@ -197,13 +197,13 @@ def _query(task: str, strategy: Strategy, labeled: list[int], budget: int, seed:
     )
 
 
-def _run(task: str, strategy: Strategy, labeled: list[int], budget: int, seed: int = 0) -> Selection:
+def _run(task: str, strategy: Strategy, labelled: list[int], budget: int, seed: int = 0) -> Selection:
     rows = _Rows(task, strategy.auxiliaries())
 
     def collect(step: Step, query: Query) -> Collected:
-        return Collected(rows, query.unlabeled_M, query.labeled_L, query.reference_R)
+        return Collected(rows, query.unlabelled_M, query.labelled_L, query.reference_R)
 
-    return run_steps(strategy, _query(task, strategy, labeled, budget, seed), collect)
+    return run_steps(strategy, _query(task, strategy, labelled, budget, seed), collect)
 
 
 def _skip_unless_fields_suffice(strategy: Strategy, task: str) -> None:
@@ -226,7 +226,7 @@ def _home(strategy: Strategy) -> str:
     pytest.skip(reasons["classification"])
 
 
-LABELED = {
+LABELLED = {
     "twenty": list(range(20)),
     "scattered": list(range(1, POOL, 3)),
     "one": [7],
@@ -257,10 +257,10 @@ def test_every_strategy_can_work_on_some_task(cls):
 @each_strategy
 def test_exactly_budget_distinct_unlabelled_items(strategy, task):
     _skip_unless_fields_suffice(strategy, task)
-    for labeled in LABELED.values():
-        free = sorted(set(range(POOL)) - set(labeled))
+    for labelled in LABELLED.values():
+        free = sorted(set(range(POOL)) - set(labelled))
         for budget in sorted({1, min(7, len(free)), len(free)}):
-            picked = _run(task, strategy, labeled, budget)
+            picked = _run(task, strategy, labelled, budget)
             assert picked.positions_K.dtype == torch.int64
             assert len(picked.positions_K) == budget
             assert len(set(picked.positions_K.tolist())) == budget
@@ -286,7 +286,7 @@ def test_no_label_at_all(strategy, task):
 @each_strategy
 def test_same_seed_same_picks(strategy, task):
     _skip_unless_fields_suffice(strategy, task)
-    runs = [_run(task, strategy, LABELED["twenty"], 9, seed) for seed in (3, 3)]
+    runs = [_run(task, strategy, LABELLED["twenty"], 9, seed) for seed in (3, 3)]
     assert torch.equal(runs[0].positions_K, runs[1].positions_K)
     if runs[0].scores_K is not None:
         assert torch.equal(runs[0].scores_K, runs[1].scores_K)
@@ -297,12 +297,12 @@ def test_same_seed_same_picks(strategy, task):
 def test_inputs_are_left_as_they_were(strategy, task):
     _skip_unless_fields_suffice(strategy, task)
     rows = _Rows(task, strategy.auxiliaries())
-    query = _query(task, strategy, LABELED["twenty"], 9)
+    query = _query(task, strategy, LABELLED["twenty"], 9)
     signals = {signal: rows.tensor(signal) for step in strategy.steps() for signal in step.needs.signals}
-    names = ("labeled_L", "unlabeled_M", "labels_L", "class_counts_C", "cost_N")
+    names = ("labelled_L", "unlabelled_M", "labels_L", "class_counts_C", "cost_N")
     given = {name: getattr(query, name) for name in names if getattr(query, name) is not None}
     before = {key: value.clone() for key, value in {**signals, **given}.items()}
-    run_steps(strategy, query, lambda step, q: Collected(rows, q.unlabeled_M, q.labeled_L, q.reference_R))
+    run_steps(strategy, query, lambda step, q: Collected(rows, q.unlabelled_M, q.labelled_L, q.reference_R))
     for key, value in {**signals, **given}.items():
         assert torch.equal(value, before[key]), f"{key} was written to"
 
@@ -311,7 +311,7 @@ def test_inputs_are_left_as_they_were(strategy, task):
 def test_global_random_states_are_left_alone(strategy):
     task = _home(strategy)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    _run(task, strategy, LABELED["twenty"], 9)
+    _run(task, strategy, LABELLED["twenty"], 9)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
 
@@ -327,13 +327,13 @@ def test_order_of_registration_changes_nothing(strategy, tmp_path):
         order = list(world.source.ids)
         if shuffle:
             generator(0, "order").shuffle(order)
-        labeled = [item for item in order if item in world.source.ids[:20]]
+        labelled = [item for item in order if item in world.source.ids[:20]]
         truth = {item: world.source.truth[item] for item in world.source.ids}
         campaign = tiny.campaign(
             tmp_path / str(number),
             world.source,
             learner,
-            labeled=labeled,
+            labelled=labelled,
             order=order,
             frozen=world.frozen,
             truth=truth,
@@ -365,12 +365,12 @@ def test_ranking_everything_that_is_left(cls, tmp_path):
     world = WORLDS[task]()
     learner = _learner(task, cls().auxiliaries())
     pool = world.source.ids[:POOL]
-    for labeled, expected in ((pool[:20], 40), (pool, 0)):
+    for labelled, expected in ((pool[:20], 40), (pool, 0)):
         campaign = tiny.campaign(
             tmp_path / str(expected),
             world.source,
             learner,
-            labeled=labeled,
+            labelled=labelled,
             frozen=world.frozen,
             truth=world.source.truth,
         )
@@ -389,7 +389,7 @@ def test_images_that_cannot_be_read_are_left_out_and_the_round_is_full(cls, kind
     learner = (
         _learner(task, cls().auxiliaries()) if kind == "trained" else tiny.FeatureLearner(tiny.digits_task(), frozen)
     )
-    campaign = tiny.campaign(tmp_path, source, learner, labeled=pool[:20], frozen=frozen, truth=world.source.truth)
+    campaign = tiny.campaign(tmp_path, source, learner, labelled=pool[:20], frozen=frozen, truth=world.source.truth)
     if kind == "features":
         if task != "classification":
             pytest.skip(f"a head on features is no learner for {task}")
@@ -409,7 +409,7 @@ def test_images_that_cannot_be_read_are_left_out_and_the_round_is_full(cls, kind
     assert {pick.id for pick in short.picks} == readable
     assert any("could not be read" in note for note in short.notes)
     assert {campaign.pool.ids[p] for p in campaign.pool.skipped} == set(broken[1:])
-    assert len(campaign.pool.unlabeled) == 0
+    assert len(campaign.pool.unlabelled) == 0
 
 
 @each_class
@@ -421,7 +421,7 @@ def test_a_pool_of_which_nothing_can_be_read(cls, tmp_path):
         tmp_path,
         tiny.Broken(world.source, pool[20:]),
         _learner(task, cls().auxiliaries()),
-        labeled=pool[:20],
+        labelled=pool[:20],
         frozen=tiny.pixels(tiny.Broken(world.source, pool[20:])),
         truth=world.source.truth,
     )
@@ -525,7 +525,7 @@ def test_own_module_and_listed(cls):
 def test_the_loop_runs_on_held_back_labels(tmp_path):
     world = _classification()
     campaign = tiny.campaign(
-        tmp_path, world.source, tiny.torch_learner(), labeled=world.source.ids[:10], truth=world.source.truth
+        tmp_path, world.source, tiny.torch_learner(), labelled=world.source.ids[:10], truth=world.source.truth
     )
     records = list(campaign.rounds(STRATEGIES.create("margin"), HeldBack(world.source.truth), Budget(5), count=2))
     assert [record.labels for record in records] == [10, 15, 20]

@@ -29,11 +29,11 @@ import labelwise.campaign.loop
 import tiny
 from labelwise.campaign.cache import SignalCache, _Kept
 from labelwise.campaign.loop import Campaign, Setting
-from labelwise.campaign.pool import Added, Item, Labeled
+from labelwise.campaign.pool import Added, Item, Labelled
 from labelwise.campaign.store import Store
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.learner import Phase, View
+from labelwise.contracts.learner import Examples, Phase
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.strategy import Budget
 from labelwise.data.open import open_source
@@ -130,7 +130,7 @@ def _task() -> Classification:
 def _setting(kind: str, source: Any, folder: Path, warm: bool) -> Setting:
     task = _task()
     backbone = Pixels(side=8, axes=8, channels=1, folder=folder / "backbone")
-    backbone.prepare(View(source, tuple(source.ids)))
+    backbone.prepare(Examples(source, tuple(source.ids)))
     features = FeatureSource(backbone, SignalCache(folder / "features"), batch_size=32)
     if kind == "torch":
         learner: Any = TorchLearner(task, "lenet", phases=(Phase(epochs=3, batch_size=8, lr=3e-3),), batch_size=32)
@@ -154,13 +154,13 @@ def run_campaign(kind: str, images: str, labels: dict[str, str], folder: str, wa
     if deaths:
         arm(
             Path(deaths),
-            lambda: f"round {campaigns[0].pool.round} {len(campaigns[0].pool.labeled)}" if campaigns else "new",
+            lambda: f"round {campaigns[0].pool.round} {len(campaigns[0].pool.labelled)}" if campaigns else "new",
         )
     source = _source(images, labels)
     store = Store(where, create=True)
     if not len(store.pool()):
         added = [Added(Item(item, item)) for item in source.ids]
-        store.append([*added, *(Labeled(item, source.truth[item]) for item in source.ids[:INITIAL])])
+        store.append([*added, *(Labelled(item, source.truth[item]) for item in source.ids[:INITIAL])])
     campaign = Campaign(store, _setting(kind, source, where, warm))
     campaigns.append(campaign)
     list(campaign.rounds(STRATEGIES_OF[kind](), HeldBack(source.truth), Budget(BATCH), count=ROUNDS))

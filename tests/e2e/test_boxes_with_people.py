@@ -44,7 +44,7 @@ def _results(path: Path, names=NAMES, **more) -> Path:
 
 def _labelled(project: Path) -> dict[str, Any]:
     pool = open_project(project).pool
-    return {pool.ids[p]: pool.target(p) for p in pool.labeled}
+    return {pool.ids[p]: pool.target(p) for p in pool.labelled}
 
 
 def test_coco_there_and_back(project):
@@ -62,7 +62,7 @@ def test_coco_there_and_back(project):
     data["images"][2] |= {"skipped": True, "reason": "too dark"}
     (project / "back.json").write_text(json.dumps(data))
     done = as_json("import", project / "back.json", "-p", project)
-    assert [done[key] for key in ("labeled", "empty", "skipped", "unanswered", "pending")] == [2, 1, 1, 1, 1]
+    assert [done[key] for key in ("labelled", "empty", "skipped", "unanswered", "pending")] == [2, 1, 1, 1, 1]
     labels = _labelled(project)
     assert labels[first["file_name"]]["objects"][0]["box"] == [1, 2, 4, 6]
     assert labels[data["images"][1]["file_name"]]["objects"] == []
@@ -88,7 +88,7 @@ def test_folders_there_and_back(project, kind):
         assert len((project / "out" / "images.txt").read_text().splitlines()) == 3
         (project / "out" / "labels").rmdir()
         (project / "out" / "suggested" / "labels").rename(project / "out" / "labels")
-    assert as_json("import", project / "out", "-p", project)["labeled"] == 3
+    assert as_json("import", project / "out", "-p", project)["labelled"] == 3
     for name, label in _labelled(project).items():
         n = NAMES.index(name)
         expected = [[2 + k, 3, 12 + k, 15 + k] for k in range(1 + n % 3)] if 0.05 + 0.07 * n >= 0.3 else []

@@ -209,7 +209,7 @@ def test_classes_can_be_named_at_the_first_import(project: dict[str, str], tmp_p
     assert "the only class" in refused("import", file, "--yes")
     assert "unknown class '0'" in refused("import", file, "--classes", "cat,dog")
     done = as_json("import", file, "--classes", CLASSES)
-    assert (done["labeled"], done["classes"]) == (1, CLASSES.split(","))
+    assert (done["labelled"], done["classes"]) == (1, CLASSES.split(","))
     assert "leave --classes out" in refused("import", file, "--classes", "cat,dog")
 
 
@@ -222,7 +222,7 @@ def test_skips_before_any_class_is_known_and_skips_that_withdraw_a_label(
     assert (done["skipped"], done["unanswered"], done["pending"]) == (1, 1, 3)
     run("import", answers(tmp_path / "b.csv", [(asked[1], "1"), (asked[2], "2")]), "--yes")
     corrected = as_json("import", answers(tmp_path / "c.csv", [(asked[1], "2"), (asked[2], "skip")]))
-    assert (corrected["labeled"], corrected["corrected"], corrected["skipped"]) == (0, 1, 1)
+    assert (corrected["labelled"], corrected["corrected"], corrected["skipped"]) == (0, 1, 1)
     counts = open_project(tmp_path).progress_counts()
     assert counts == {"labelled": 1, "pending": 1, "skipped": 2, "unlabelled": 36}
 
@@ -239,14 +239,14 @@ def test_odd_file_names_survive_every_format(truth: dict[str, str], tmp_path: Pa
     labelled = [[*rows[0], "label"], *([*row, "a"] for row in rows[1:] if any(n in row[0] for n in names[:4]))]
     with (tmp_path / "filled.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(labelled)
-    assert as_json("import", "filled.csv")["labeled"] == 4, "the exported CSV with a column of labels"
+    assert as_json("import", "filled.csv")["labelled"] == 4, "the exported CSV with a column of labels"
     picks = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
     for item in picks["items"]:
         item["label"] = "b" if item["id"] in names[4:] else ""
     (tmp_path / "filled.json").write_text(json.dumps(picks), encoding="utf-8")
-    assert as_json("import", "filled.json")["labeled"] == 4
+    assert as_json("import", "filled.json")["labelled"] == 4
     found = open_project(tmp_path)
-    assert {found.pool.ids[p] for p in found.pool.labeled} == set(names)
+    assert {found.pool.ids[p] for p in found.pool.labelled} == set(names)
 
 
 # ---- what cannot be read

@@ -32,9 +32,9 @@ def campaign(tmp_path):
     task = Classification(("bright", "dark"), InputSpec((8, 8), 1), "none")
     features = FeatureSource(Pixels(side=8, channels=1))
     setting = Setting(source, task, FeatureLearner(task, features), SignalCache(None), frozen=features)
-    from labelwise.contracts.learner import View
+    from labelwise.contracts.learner import Examples
 
-    features.backbone.prepare(View(source, tuple(source.ids)))
+    features.backbone.prepare(Examples(source, tuple(source.ids)))
     return Campaign(store, setting)
 
 
@@ -59,7 +59,7 @@ def test_rounds_stop_where_answers_are_missing_and_go_on_when_they_are_there(cam
 
     answer(folder, 0, asked[:4])
     assert go() == []
-    assert len(campaign.pool.labeled) == 4
+    assert len(campaign.pool.labelled) == 4
     assert [campaign.pool.ids[p] for p in campaign.pool.pending] == sorted(asked[4:])
 
     answer(folder, 0, asked[4:], "more.csv")
@@ -79,5 +79,5 @@ def test_a_bad_answer_file_is_refused_and_nothing_of_it_is_taken(campaign, tmp_p
     (folder / "000" / "answers.csv").write_text(f"id,label\n{asked[0]},dark\nnobody,dark\n")
     with pytest.raises(FormatError, match="row 3"):
         list(campaign.rounds(STRATEGIES.create("kmeans"), Folder(folder), Budget(3), count=1))
-    assert len(campaign.pool.labeled) == 0
+    assert len(campaign.pool.labelled) == 0
     assert len(campaign.pending()) == 3

@@ -39,7 +39,7 @@ def _start(folder: Path, task: str) -> Path:
 
 def _labels(project: Path) -> dict[str, object]:
     pool = open_project(project).pool
-    return {pool.ids[p]: pool.target(p) for p in pool.labeled}
+    return {pool.ids[p]: pool.target(p) for p in pool.labelled}
 
 
 def _classes(project: Path) -> None:
@@ -85,7 +85,7 @@ def test_there_and_into_another_project(task, out, kind, tmp_path):
     told = as_json("export", project / out, *form, "--labelled", "-p", project)
     assert (told["labels"], told["left_out"]) == (len(known), [])
     other = _start(tmp_path / "two", task)
-    assert as_json("import", project / out, "-p", other)["labeled"] == len(known)
+    assert as_json("import", project / out, "-p", other)["labelled"] == len(known)
     found = _labels(other)
     assert found.keys() == known.keys()
     for item, label in known.items():

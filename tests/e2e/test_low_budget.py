@@ -13,7 +13,7 @@ import yaml
 from commands import as_json, refused, run
 from labelwise.config import SizesConfig, parse
 from labelwise.errors import ConfigError, DataError
-from labelwise.few_labels import study
+from labelwise.few_labels import study as sizes
 from labelwise.recipes import find
 
 DIGITS = ("labelwise.demo:digits", "--features", "pixels", "--test-share", 0.3)

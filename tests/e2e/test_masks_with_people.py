@@ -60,7 +60,7 @@ def _save(file: Path, mask: np.ndarray) -> None:
 
 def _labels(project: Path) -> dict[str, np.ndarray]:
     pool = open_project(project).pool
-    return {pool.ids[p]: mask_of(pool.target(p)).whole().numpy() for p in pool.labeled}
+    return {pool.ids[p]: mask_of(pool.target(p)).whole().numpy() for p in pool.labelled}
 
 
 def _asked(out: Path) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def test_a_folder_of_masks_there_and_back(project):
         _save(out / item["answer"], _scene(item["id"])[1])
     _save(out / items[2]["answer"], np.full((painted.HEIGHT, painted.WIDTH), IGNORE, np.uint8))
     done = as_json("import", out, "-p", project)
-    assert [done[key] for key in ("labeled", "unanswered", "pending")] == [2, 1, 2]
+    assert [done[key] for key in ("labelled", "unanswered", "pending")] == [2, 1, 2]
     for item in items[:2]:
         np.testing.assert_array_equal(_labels(project)[item["id"]], _scene(item["id"])[1])
     # the same again changes nothing; another mask corrects
@@ -99,7 +99,7 @@ def test_a_folder_of_masks_there_and_back(project):
 def test_a_trained_model_suggests_masks_and_the_report_is_written(project):
     masks = [(name, _scene(name)[1]) for name in NAMES[:6]]
     write_masks(project / "done", masks, MaskCoding(painted.CLASSES))
-    assert as_json("import", project / "done", "-p", project)["labeled"] == 6
+    assert as_json("import", project / "done", "-p", project)["labelled"] == 6
     found = as_json("suggest", "-n", 3, "-s", "entropy", "-p", project)
     assert len(found["picks"]) == 3
     out = project / "asked"
@@ -120,7 +120,7 @@ def test_a_trained_model_suggests_masks_and_the_report_is_written(project):
     # taken as they are, the suggestions are labels
     (out / "masks").rmdir()
     (out / "suggested").rename(out / "masks")
-    assert as_json("import", out, "-p", project)["labeled"] == 3
+    assert as_json("import", out, "-p", project)["labelled"] == 3
     run("report", "-p", project)
     run("check", "-p", project)
 
@@ -138,7 +138,7 @@ def test_coco_there_and_back(project):
     back["images"] += [{**data["images"][3], "id": 8}]
     (project / "back.json").write_text(json.dumps(back))
     done = as_json("import", project / "back.json", "-p", project)
-    assert [done[key] for key in ("labeled", "skipped", "unanswered", "pending")] == [2, 1, 1, 1]
+    assert [done[key] for key in ("labelled", "skipped", "unanswered", "pending")] == [2, 1, 1, 1]
     for name in names[:2]:
         np.testing.assert_array_equal(_labels(project)[name], _scene(name)[1])
     run("cancel", "-p", project)
@@ -150,7 +150,7 @@ def test_voc_folders_and_other_orders_of_classes_come_back_too(project):
     table = np.full(256, IGNORE, np.uint8)
     table[:4] = [shuffled.index(name) for name in painted.CLASSES]
     write_voc_masks(project / "voc", [(name, table[_scene(name)[1]]) for name in NAMES[:2]], MaskCoding(shuffled))
-    assert as_json("import", project / "voc", "-p", project)["labeled"] == 2
+    assert as_json("import", project / "voc", "-p", project)["labelled"] == 2
     for name in NAMES[:2]:
         np.testing.assert_array_equal(_labels(project)[name], _scene(name)[1])
 
@@ -159,12 +159,12 @@ def test_a_background_that_the_project_does_not_have_is_what_nobody_drew(project
     mask = np.zeros((painted.HEIGHT, painted.WIDTH), np.uint8)
     mask[3:6, 4:9] = 1
     write_voc_masks(project / "voc", [(NAMES[0], mask)], MaskCoding(("background", "disc", "never used")))
-    assert as_json("import", project / "voc", "-p", project)["labeled"] == 1
+    assert as_json("import", project / "voc", "-p", project)["labelled"] == 1
     label = _labels(project)[NAMES[0]]
     np.testing.assert_array_equal(label != IGNORE, mask == 1)
     assert set(label[mask == 1].tolist()) == {painted.CLASSES.index("disc")}
     write_coco_masks(project / "back.json", [(NAMES[1], mask)], ("background", "disc", "never used"))
-    assert as_json("import", project / "back.json", "-p", project)["labeled"] == 1
+    assert as_json("import", project / "back.json", "-p", project)["labelled"] == 1
     np.testing.assert_array_equal(_labels(project)[NAMES[1]], label)
 
 
@@ -244,7 +244,7 @@ def test_regions_come_back_as_masks_of_either_size_and_as_parts_of_an_image(regi
     for n, item in enumerate(items[:2]):
         _save(regions / "asked" / item["answer"], _truth(source, item["id"], box=n == 1))
     done = as_json("import", regions / "asked", "-p", regions)
-    assert done["labeled"] == 2
+    assert done["labelled"] == 2
     whole = np.full((painted.HEIGHT, painted.WIDTH), IGNORE, np.uint8)
     image = source.within(items[2]["id"])[0]
     rest = [item["id"] for item in items[2:] if source.within(item["id"])[0] == image]
@@ -252,7 +252,7 @@ def test_regions_come_back_as_masks_of_either_size_and_as_parts_of_an_image(regi
         part = _truth(source, region)
         whole[part != IGNORE] = part[part != IGNORE]
     _save(regions / "parts" / image, whole)
-    assert as_json("import", regions / "parts", "-p", regions)["labeled"] == len(rest)
+    assert as_json("import", regions / "parts", "-p", regions)["labelled"] == len(rest)
     labels = _labels(regions)
     for region in [*(item["id"] for item in items[:2]), *rest]:
         np.testing.assert_array_equal(labels[region], _truth(source, region))
@@ -274,12 +274,12 @@ def test_a_coco_file_answers_regions_and_a_whole_mask_answers_them_all(regions):
     (regions / "picks.json").write_text(json.dumps(data))
     done = as_json("import", regions / "picks.json", "-p", regions)
     # as suggested
-    assert (done["labeled"], done["pending"]) == (len(first["regions"]), 6 - len(first["regions"]))
+    assert (done["labelled"], done["pending"]) == (len(first["regions"]), 6 - len(first["regions"]))
     assert set(first["regions"]) <= _labels(regions).keys()
     image = next(image for image in data["images"][1:])
     _save(regions / "whole" / image["file_name"], np.zeros((painted.HEIGHT, painted.WIDTH), np.uint8))
     done = as_json("import", regions / "whole", "-p", regions)
-    assert (done["labeled"], done["pending"]) == (1, 6 - len(first["regions"]) - len(image["regions"]))
+    assert (done["labelled"], done["pending"]) == (1, 6 - len(first["regions"]) - len(image["regions"]))
     assert not set(image["regions"]) & set(_labels(regions))
 
 
@@ -290,7 +290,7 @@ def test_one_class_for_each_region(regions):
     answers = [line.replace(",,", f",{answer},") for line, answer in zip(lines[1:], ("disc", "skip", ""), strict=False)]
     (regions / "a.csv").write_text("\n".join([lines[0], *answers]) + "\n")
     done = as_json("import", regions / "a.csv", "-p", regions)
-    assert [done[key] for key in ("labeled", "skipped", "unanswered")] == [1, 1, 1]
+    assert [done[key] for key in ("labelled", "skipped", "unanswered")] == [1, 1, 1]
     region = _asked(regions / "asked")[0]["id"]
     label = _labels(regions)[region]
     inside = open_project(regions).source.outline(region)[0]

@@ -9,7 +9,7 @@ import torch
 
 import tiny
 from labelwise.config import RecipeConfig, parse
-from labelwise.contracts.learner import View as Items
+from labelwise.contracts.learner import Examples as Items
 from labelwise.contracts.strategy import Budget
 from labelwise.learners.backbones import Backbone
 from labelwise.learners.features import FeatureSource
@@ -18,7 +18,7 @@ from labelwise.studies.comparison import Comparison
 
 BATCH, PICKS = 16, 5
 SOURCE = tiny.digits(60)
-LABELED = SOURCE.ids[:10]
+LABELLED = SOURCE.ids[:10]
 CANDIDATES = SOURCE.ids[10:]
 
 FOUR = [
@@ -41,7 +41,7 @@ def _keys(ids) -> dict[str, bytes]:
 @pytest.fixture
 def campaign(tmp_path):
     learner = tiny.torch_learner(model=tiny.CountingNet, batch_size=BATCH)
-    campaign = tiny.campaign(tmp_path, SOURCE, learner, labeled=LABELED)
+    campaign = tiny.campaign(tmp_path, SOURCE, learner, labelled=LABELLED)
     campaign.fit()
     tiny.SEEN.clear()
     return campaign
@@ -57,7 +57,7 @@ def test_four_strategies_one_pass(campaign):
     assert len(tiny.SEEN.batches) == math.ceil(len(CANDIDATES) / BATCH) + len(FOUR) * math.ceil(PICKS / BATCH)
     for item, key in _keys(CANDIDATES).items():
         assert tiny.SEEN.images[key] == 1 + picked.count(item)
-    assert not set(_keys(LABELED).values()) & set(tiny.SEEN.images), "nobody asked for labelled items"
+    assert not set(_keys(LABELLED).values()) & set(tiny.SEEN.images), "nobody asked for labelled items"
 
 
 def test_without_companions_each_strategy_reads_what_is_missing(campaign):
@@ -76,7 +76,7 @@ def test_one_strategy_with_two_needs_reads_once(campaign):
 
 def test_labelled_items_are_read_only_by_who_needs_them(campaign):
     campaign.choose(STRATEGIES.create("k_center"), Budget(PICKS), companions=FOUR)
-    expected = sum(math.ceil(count / BATCH) for count in (len(CANDIDATES), len(LABELED), PICKS))
+    expected = sum(math.ceil(count / BATCH) for count in (len(CANDIDATES), len(LABELLED), PICKS))
     assert len(tiny.SEEN.batches) == expected
 
 
@@ -150,9 +150,9 @@ def test_frozen_features_are_read_once_for_ever(tmp_path):
     for number in range(2):
         source = FeatureSource(backbone, SignalCache(tmp_path / "features"), batch_size=BATCH)
         learner = FeatureLearner(tiny.digits_task(), source)
-        campaign = tiny.campaign(tmp_path / str(number), SOURCE, learner, labeled=LABELED, frozen=source)
+        campaign = tiny.campaign(tmp_path / str(number), SOURCE, learner, labelled=LABELLED, frozen=source)
         for strategy in [*FOUR, STRATEGIES.create("k_center", features="frozen")]:
             campaign.fit()
             campaign.choose(strategy, Budget(PICKS))
-    labelled_first = math.ceil(len(LABELED) / BATCH)
+    labelled_first = math.ceil(len(LABELLED) / BATCH)
     assert backbone.batches == labelled_first + math.ceil(len(CANDIDATES) / BATCH)

@@ -117,7 +117,7 @@ def _check_whole(history) -> None:
     events, records = history
     assert len(records) == 4
     assert sum(event.startswith("Queried") for event in events) == 18
-    assert sum(event.startswith("Labeled") for event in events) == 12 + 18
+    assert sum(event.startswith("Labelled") for event in events) == 12 + 18
 
 
 @pytest.mark.parametrize(("kind", "warm"), [("torch", False), ("features", False), ("torch", True)])

@@ -31,7 +31,7 @@ class Slow(Oracle):
 
 
 def _campaign(folder):
-    return tiny.campaign(folder, SOURCE, tiny.feature_learner(SOURCE), labeled=SOURCE.ids[:10], seed=2)
+    return tiny.campaign(folder, SOURCE, tiny.feature_learner(SOURCE), labelled=SOURCE.ids[:10], seed=2)
 
 
 def _picks(campaign) -> list[tuple]:

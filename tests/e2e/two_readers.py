@@ -10,7 +10,7 @@ import torch
 
 import tiny
 from labelwise.campaign.cache import SignalCache
-from labelwise.contracts.learner import Phase, View
+from labelwise.contracts.learner import Examples, Phase
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FROZEN, FeatureSource, _Pass
 from labelwise.processes import from_main, is_main, several, share
@@ -32,7 +32,7 @@ def main(out: Path) -> None:
     source = tiny.Broken(tiny.digits(71), ["img/0050.png"])
     view = tiny.view(source, source.ids, labels=False)
     backbone = Counting(side=8, axes=6, channels=1)
-    backbone.prepare(View(source, tuple(source.ids)))
+    backbone.prepare(Examples(source, tuple(source.ids)))
     found = {}
     features = FeatureSource(backbone, SignalCache(out / "cache"), batch_size=8)
     for name, ids in (("half", source.ids[:30]), ("all", source.ids), ("one", source.ids[40:41])):
@@ -48,7 +48,7 @@ def main(out: Path) -> None:
         from_main(lambda: 1 / 0)
     except ZeroDivisionError as error:
         found["error"] = np.array(str(error))
-    phase = Phase(epochs=3, batches="unlabeled", batch_size=8, loss="rotation", lr=3e-3)
+    phase = Phase(epochs=3, batches="unlabelled", batch_size=8, loss="rotation", lr=3e-3)
     learner = tiny.torch_learner(model=tiny.plain_net, phases=(phase,))
     report = learner.fit(tiny.learner_data(tiny.digits(45), ()), 0)
     found |= {f"weight {name}": value.numpy() for name, value in learner.networks.nets[0].state_dict().items()}

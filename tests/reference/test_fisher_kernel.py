@@ -25,9 +25,9 @@ from labelwise.strategies.fisher import Fisher
 
 SOURCE = tiny.digits(90, reference=30)
 POOL, REFERENCE = SOURCE.ids[:60], SOURCE.ids[60:]
-LABELED = SOURCE.ids[:12]
+LABELLED = SOURCE.ids[:12]
 LAYERS = ("conv", "hidden")
-DATA = tiny.learner_data(SOURCE, LABELED, reference=REFERENCE)
+DATA = tiny.learner_data(SOURCE, LABELLED, reference=REFERENCE)
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +341,7 @@ def test_the_repaired_estimates_name_the_class_more_often(learner):
 
 def _campaign(path, learner, source=SOURCE, **setting):
     setting.setdefault("truth", {item: source.truth[item] for item in source.ids})
-    return tiny.campaign(path, source, learner, labeled=LABELED, **setting)
+    return tiny.campaign(path, source, learner, labelled=LABELLED, **setting)
 
 
 def test_the_strategy_is_its_parts(learner, tmp_path):
@@ -388,10 +388,10 @@ def test_few_failures_are_matched_as_deep_as_it_takes(learner, tmp_path):
 
 
 def test_a_class_without_reference_images_is_said(learner, tmp_path):
-    taken = {item: role for item, role in SOURCE.roles.items() if SOURCE.truth[item] != SOURCE.truth[LABELED[0]]}
+    taken = {item: role for item, role in SOURCE.roles.items() if SOURCE.truth[item] != SOURCE.truth[LABELLED[0]]}
     source = tiny.SourceView(SOURCE, ids=[i for i in SOURCE.ids if i in POOL or i in taken], roles=taken)
     found = _campaign(tmp_path, learner, source).choose(Fisher(LAYERS), Budget(5))
-    assert f"no image of class number [{SOURCE.truth[LABELED[0]]}]" in found.notes[0]
+    assert f"no image of class number [{SOURCE.truth[LABELLED[0]]}]" in found.notes[0]
 
 
 # ---- bad input ------------------------------------------------------------------------------------------------------
@@ -407,7 +407,7 @@ def test_without_a_reference_set(learner, tmp_path):
     with pytest.raises(UnmetNeed, match=r"'fisher' matches images against a reference set.*data\.reference"):
         _campaign(tmp_path, learner, bare).choose(Fisher(LAYERS), Budget(5))
     view = tiny.view(SOURCE, POOL, labels=False)
-    alone = tiny.learner_data(SOURCE, LABELED)
+    alone = tiny.learner_data(SOURCE, LABELLED)
     with pytest.raises(UnmetNeed, match="pseudo-labels come from a reference set"):
         learner.collect(view, frozenset({Descriptors(LAYERS, "nearest")}), data=alone)
     with pytest.raises(UnmetNeed, match="without one"):
@@ -424,7 +424,7 @@ def test_more_memory_than_there_is_is_refused_with_the_size(learner, monkeypatch
 
 def test_corrected_reference_labels_make_other_rows(learner):
     """Rows are kept by their key: it has to know the labels that gradients are taken under."""
-    other = tiny.learner_data(SOURCE, LABELED, reference=REFERENCE[:-1])
+    other = tiny.learner_data(SOURCE, LABELLED, reference=REFERENCE[:-1])
     for label in ("true", "nearest", "nearest_joint"):
         signal = Descriptors(LAYERS, label)
         assert learner.signal_key(signal, data=DATA) != learner.signal_key(signal, data=other)
@@ -460,4 +460,4 @@ def test_options_that_make_no_sense(options, message):
 def test_the_context_counts(learner):
     context = learner._reader.context(learner.networks.nets[0], DATA, _rng())
     assert isinstance(context, ProbeContext)
-    assert dict(context.count) == {"labeled": 12, "unlabeled": 48, "reference": 30}
+    assert dict(context.count) == {"labelled": 12, "unlabelled": 48, "reference": 30}

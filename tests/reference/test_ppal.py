@@ -98,7 +98,7 @@ class World:
         free = torch.arange(30) if free is None else torch.tensor(free)
         empty = torch.empty(0, dtype=torch.int64)
         query = Query(empty, free, budget, np.random.default_rng(seed))
-        return run_steps(strategy, query, lambda step, q: Collected(self, q.unlabeled_M, empty, empty))
+        return run_steps(strategy, query, lambda step, q: Collected(self, q.unlabelled_M, empty, empty))
 
     def scores(self, strategy):
         """Image by image, box by box."""

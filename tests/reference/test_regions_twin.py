@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import painted
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.targets import IGNORE, Mask
 from labelwise.contracts.task import Outputs
 from labelwise.data.regions import Regions
@@ -122,7 +122,7 @@ def measured(signal, probs_TUC):
 def test_scores_of_regions_are_those_of_the_maps_of_their_images(trained):
     regions, learner = trained
     asked = [item for item in regions.ids if regions.within(item)[1] is not None][3:30]
-    table = learner.collect(View(regions, tuple(asked)), SIGNALS, seed=7)
+    table = learner.collect(Examples(regions, tuple(asked)), SIGNALS, seed=7)
     assert table.ids == tuple(asked)
     for signal in SIGNALS - {Embedding()}:
         for row, item in enumerate(asked):
@@ -138,12 +138,12 @@ def test_what_is_said_of_a_region_depends_on_nothing_else(trained):
     regions, learner = trained
     image = regions.source.ids[1]
     mine = tuple(item for item in regions.ids if regions.image_of(item) == image and item != image)
-    alone = learner.collect(View(regions, mine), SIGNALS, seed=7)
-    everything = learner.collect(View(regions, regions.ids), SIGNALS, seed=7)
+    alone = learner.collect(Examples(regions, mine), SIGNALS, seed=7)
+    everything = learner.collect(Examples(regions, regions.ids), SIGNALS, seed=7)
     at = [everything.ids.index(item) for item in mine]
     for signal in SIGNALS:
         assert np.allclose(everything[signal][at], alone[signal], rtol=1e-4, atol=1e-6)
-        single = learner.collect(View(regions, mine[:1]), frozenset({signal}), seed=7)
+        single = learner.collect(Examples(regions, mine[:1]), frozenset({signal}), seed=7)
         assert np.allclose(single[signal], alone[signal][:1], rtol=1e-4, atol=1e-6)
 
 
@@ -151,8 +151,8 @@ def test_images_beside_regions_keep_their_own_rows(trained):
     regions, learner = trained
     images = regions.source.ids[:3]
     mixed = (f"{images[0]}#2", images[2], f"{images[1]}#1", images[0])
-    table = learner.collect(View(regions, mixed), SIGNALS, seed=7)
-    whole = learner.collect(View(regions.source, (images[2], images[0])), SIGNALS, seed=7)
+    table = learner.collect(Examples(regions, mixed), SIGNALS, seed=7)
+    whole = learner.collect(Examples(regions.source, (images[2], images[0])), SIGNALS, seed=7)
     assert table.ids == mixed
     for signal in SIGNALS:
         assert np.allclose(table[signal][[1, 3]], whole[signal], rtol=1e-4, atol=1e-6)
@@ -174,19 +174,19 @@ def test_a_training_reads_an_image_once_with_what_all_its_regions_say(tmp_path, 
     some = [f"{one}#1", f"{one}#3", f"{two}#2"]
     campaign.answer([Answer(item, regions.truth[item], regions.price(item)) for item in some])
     data = campaign.data()
-    assert data.labeled.ids == (one, two)
+    assert data.labelled.ids == (one, two)
     whole = mask_of(regions.source.truth[one]).whole().numpy()
     asked = np.isin(regions.map_of(one), (1, 3))
-    merged = data.labeled.targets[0].whole().numpy()
+    merged = data.labelled.targets[0].whole().numpy()
     assert np.array_equal(merged[asked], whole[asked])
     assert (merged[~asked] == IGNORE).all()
     assert all(regions.within(campaign.pool.ids[p])[1] is not None for p in campaign.pool.candidates), "then regions"
     assert not set(some) & {campaign.pool.ids[p] for p in campaign.pool.candidates}
-    assert one not in [campaign.pool.ids[p] for p in campaign.pool.unlabeled], "an image with a labelled region"
+    assert one not in [campaign.pool.ids[p] for p in campaign.pool.unlabelled], "an image with a labelled region"
     cost = campaign.pool.cost()
     assert cost["regions"] == 3
     assert "images" not in cost
     assert cost["pixels"] == sum(mask_of(regions.truth[item]).pixels for item in some)
     joined = Mask.join([mask_of(regions.truth[item]) for item in some[:2]])
-    assert data.labeled.targets[0] == joined
+    assert data.labelled.targets[0] == joined
     store.close()

@@ -20,7 +20,7 @@ Case = dict[str, Any]
 T = 3
 
 
-def _case(embeddings: np.ndarray, probs: np.ndarray, labeled: list[int], **given: Any) -> Case:
+def _case(embeddings: np.ndarray, probs: np.ndarray, labelled: list[int], **given: Any) -> Case:
     """Everything that a method may ask for, about these rows."""
     classes, width = probs.shape[1], embeddings.shape[1]
     rng = np.random.default_rng(7)
@@ -32,8 +32,8 @@ def _case(embeddings: np.ndarray, probs: np.ndarray, labeled: list[int], **given
         "probs": probs,
         "draws": draws,
         "head": (rng.normal(size=(classes, width)).astype(np.float32), np.zeros(classes, np.float32)),
-        "labeled": labeled,
-        "labels": [row % classes for row in labeled],
+        "labelled": labelled,
+        "labels": [row % classes for row in labelled],
         "cost": np.ones(len(probs)),
         **given,
     }
@@ -138,7 +138,7 @@ def _check(picks: Any, case: Case, k: int) -> list[int]:
     found = picks.positions.tolist()
     assert len(found) == k
     assert len(set(found)) == k
-    assert not set(found) & set(case["labeled"])
+    assert not set(found) & set(case["labelled"])
     assert set(found) <= set(range(len(case["probs"])))
     if picks.scores is not None:
         assert len(picks.scores) == k
@@ -150,7 +150,7 @@ def _check(picks: Any, case: Case, k: int) -> list[int]:
 @each
 def test_exactly_k_distinct_free_rows(name, case):
     given = CASES[case]()
-    free = len(given["probs"]) - len(given["labeled"])
+    free = len(given["probs"]) - len(given["labelled"])
     for k in sorted({1, min(6, free), free}):
         _check(lw.select(name, k, **given, seed=3), given, k)
 

@@ -81,9 +81,9 @@ def test_sure_items_have_a_size_too():
 
 def test_anchors_are_class_means():
     rows = generator(6).normal(size=(30, 4))
-    labeled, labels = generator(7).permutation(30)[:12], generator(8).integers(0, 5, 12)
-    expected = [rows[labeled[labels == c]].mean(0) for c in sorted(set(labels.tolist()))]
-    np.testing.assert_allclose(class_means(rows, labeled, labels), expected, atol=1e-6)
+    labelled, labels = generator(7).permutation(30)[:12], generator(8).integers(0, 5, 12)
+    expected = [rows[labelled[labels == c]].mean(0) for c in sorted(set(labels.tolist()))]
+    np.testing.assert_allclose(class_means(rows, labelled, labels), expected, atol=1e-6)
 
 
 def test_picks_are_items_that_flip_while_there_are_enough():
@@ -112,13 +112,13 @@ def test_picks_are_items_that_flip_while_there_are_enough():
 @pytest.mark.parametrize("classes", [1, 2, 5])
 def test_the_budget_is_met(rows, classes):
     weight, bias = generator(11).normal(size=(classes, 3)), np.zeros(classes)
-    for labeled, labels in (([3], [0]), (list(range(39)), [i % classes for i in range(39)]), ([], [])):
-        for budget in {1, 40 - len(labeled)}:
+    for labelled, labels in (([3], [0]), (list(range(39)), [i % classes for i in range(39)]), ([], [])):
+        for budget in {1, 40 - len(labelled)}:
             for head in ((weight, bias), (np.zeros_like(weight), bias)):
                 picks = lw.select(
-                    "alfa_mix", budget, embeddings=rows, head=head, labeled=labeled, labels=labels, seed=1
+                    "alfa_mix", budget, embeddings=rows, head=head, labelled=labelled, labels=labels, seed=1
                 )
-                assert len(set(picks.positions.tolist()) - set(labeled)) == budget
+                assert len(set(picks.positions.tolist()) - set(labelled)) == budget
 
 
 def test_equals_take_turns():
@@ -148,6 +148,6 @@ def test_impossible_requests_are_refused():
     with pytest.raises(DataError, match="1 labelled positions and 2 labels"):
         class_means(rows, [0], [1, 2])
     with pytest.raises(UnmetNeed, match="labels="):
-        lw.select("alfa_mix", 1, embeddings=rows, head=(weight, bias), labeled=[1])
+        lw.select("alfa_mix", 1, embeddings=rows, head=(weight, bias), labelled=[1])
     with pytest.raises(UnmetNeed, match="head="):
-        lw.select("alfa_mix", 1, embeddings=rows, labeled=[1], labels=[0])
+        lw.select("alfa_mix", 1, embeddings=rows, labelled=[1], labels=[0])

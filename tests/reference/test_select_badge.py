@@ -153,10 +153,10 @@ def test_equally_long_gradients_take_turns():
 )
 def test_the_budget_is_met(probs):
     for embeddings in (generator(5).normal(size=(30, 4)), np.zeros((30, 4)), np.ones((30, 4), dtype=np.float16)):
-        for labeled in ([], [3], list(range(29))):
-            for budget in {1, 30 - len(labeled)}:
-                picks = lw.select("badge", budget, probs=probs, embeddings=embeddings, labeled=labeled).positions
-                assert len(set(picks.tolist()) - set(labeled)) == budget
+        for labelled in ([], [3], list(range(29))):
+            for budget in {1, 30 - len(labelled)}:
+                picks = lw.select("badge", budget, probs=probs, embeddings=embeddings, labelled=labelled).positions
+                assert len(set(picks.tolist()) - set(labelled)) == budget
 
 
 def test_a_wrong_number_of_classes_is_refused():

@@ -16,8 +16,8 @@ def generator(seed=0):
     return np.random.default_rng(seed)
 
 
-def bait(rows, probs, k, *, rng, labeled_L=None, **form):
-    return fisher.bait(rows, probs, k, labeled_L=labeled_L, form=Form(**form), rng=rng)
+def bait(rows, probs, k, *, rng, labelled_L=None, **form):
+    return fisher.bait(rows, probs, k, labelled_L=labelled_L, form=Form(**form), rng=rng)
 
 
 def softmax(logits):
@@ -43,18 +43,18 @@ def objective(chosen, infos, target, ridge):
     return np.trace(np.linalg.inv(ridge * np.eye(len(target)) + sum(infos[i] for i in chosen)) @ target)
 
 
-def assert_greedy(picks, rows, probs, k, labeled=(), likelihood="binary", top=None, ridge=1.0, oversample=2.0):
+def assert_greedy(picks, rows, probs, k, labelled=(), likelihood="binary", top=None, ridge=1.0, oversample=2.0):
     """Forward to the oversampled set, backward to k, each step the best or as good; the result is what was picked."""
     infos = [information(h.astype(float), p.astype(float), likelihood, top) for h, p in zip(rows, probs, strict=True)]
     target = np.mean(infos, axis=0)
-    labeled = list(labeled)
-    free = [i for i in range(len(rows)) if i not in labeled]
+    labelled = list(labelled)
+    free = [i for i in range(len(rows)) if i not in labelled]
     chosen: list[int] = []
     for _ in range(min(len(free), max(k, round(oversample * k)))):
-        values = {i: objective([*labeled, *chosen, i], infos, target, ridge) for i in free if i not in chosen}
+        values = {i: objective([*labelled, *chosen, i], infos, target, ridge) for i in free if i not in chosen}
         chosen.append(min(values, key=lambda i: values[i]))
     while len(chosen) > k:
-        values = {i: objective([*labeled, *(c for c in chosen if c != i)], infos, target, ridge) for i in chosen}
+        values = {i: objective([*labelled, *(c for c in chosen if c != i)], infos, target, ridge) for i in chosen}
         chosen.remove(min(values, key=lambda i: values[i]))
     assert picks.tolist() == chosen
 
@@ -72,10 +72,10 @@ FORMS = [("binary", None), ("categorical", None), ("categorical", 2), ("categori
 def test_picks_are_those_of_the_paper(likelihood, top, oversample):
     for seed, (count, features, classes) in enumerate([(25, 4, 3), (18, 5, 2), (30, 2, 4)]):
         rows, probs = data(count, features, classes, seed)
-        for labeled in ([], [1, 5, 8]):
+        for labelled in ([], [1, 5, 8]):
             options = {"likelihood": likelihood, "top": top, "oversample": oversample, "ridge": 0.5}
-            picks = bait(rows, probs, 5, labeled_L=labeled, rng=generator(), **options)
-            assert_greedy(picks, rows, probs, 5, labeled=labeled, **options)
+            picks = bait(rows, probs, 5, labelled_L=labelled, rng=generator(), **options)
+            assert_greedy(picks, rows, probs, 5, labelled=labelled, **options)
 
 
 def test_information_is_the_hessian_of_the_loss():
@@ -115,11 +115,11 @@ def test_unkind_input(likelihood, top):
         "every row twice": (np.repeat(rows[:12], 2, axis=0), np.repeat(probs[:12], 2, axis=0)),
     }
     for h, p in cases.values():
-        for labeled in ([], [2, 3], [i for i in range(24) if i != 7]):
-            for k in {1, min(5, 24 - len(labeled)), 24 - len(labeled)}:
-                picks = bait(h, p, k, labeled_L=labeled, likelihood=likelihood, top=top, rng=generator()).tolist()
+        for labelled in ([], [2, 3], [i for i in range(24) if i != 7]):
+            for k in {1, min(5, 24 - len(labelled)), 24 - len(labelled)}:
+                picks = bait(h, p, k, labelled_L=labelled, likelihood=likelihood, top=top, rng=generator()).tolist()
                 assert len(picks) == len(set(picks)) == k
-                assert not set(picks) & set(labeled)
+                assert not set(picks) & set(labelled)
 
 
 def test_ties_are_broken_at_random_and_by_the_seed():

@@ -28,14 +28,14 @@ def distances(rows):
     return np.linalg.norm(rows[:, None] - rows[None], axis=2)
 
 
-def assert_greedy(rows, picks, covers, radius, labeled=(), candidates=None, unit_rows=False):
+def assert_greedy(rows, picks, covers, radius, labelled=(), candidates=None, unit_rows=False):
     """Every pick covers as many uncovered rows as any candidate could, by sets."""
     away = distances(unit(rows) if unit_rows else rows)
     size = len(away)
-    candidates = [i for i in range(size) if i not in set(labeled)] if candidates is None else list(candidates)
-    part = sorted({*labeled, *candidates})
+    candidates = [i for i in range(size) if i not in set(labelled)] if candidates is None else list(candidates)
+    part = sorted({*labelled, *candidates})
     ball = {i: {j for j in part if away[i, j] <= radius} | {i} for i in part}
-    covered = set().union(*(ball[i] for i in labeled)) if len(labeled) else set()
+    covered = set().union(*(ball[i] for i in labelled)) if len(labelled) else set()
     for number, (pick, said) in enumerate(zip(picks.tolist(), covers.tolist(), strict=True)):
         left = [i for i in candidates if i not in picks.tolist()[:number]]
         assert pick in left
@@ -61,15 +61,15 @@ KINDS = ["clusters", "grid", "duplicates", "one spot", "zeros"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("labeled", [[], [0], [3, 17, 8]], ids=str)
+@pytest.mark.parametrize("labelled", [[], [0], [3, 17, 8]], ids=str)
 @pytest.mark.parametrize("radius", [0.5, 1.2])
-def test_each_pick_covers_the_most(kind, labeled, radius):
+def test_each_pick_covers_the_most(kind, labelled, radius):
     rows = drawn(kind)
-    picks, covers = prob_cover(rows, 20, radius=radius, labeled_L=labeled, rng=generator(1))
+    picks, covers = prob_cover(rows, 20, radius=radius, labelled_L=labelled, rng=generator(1))
     assert len(set(picks.tolist())) == 20
-    assert not set(picks.tolist()) & set(labeled)
+    assert not set(picks.tolist()) & set(labelled)
     assert (covers.diff() <= 0).all()
-    assert_greedy(rows, picks, covers, radius, labeled)
+    assert_greedy(rows, picks, covers, radius, labelled)
 
 
 def test_unit_rows_are_compared_by_direction():
@@ -83,7 +83,7 @@ def test_unit_rows_are_compared_by_direction():
 def test_only_candidates_are_picked_and_only_they_and_labels_count():
     rows = drawn("clusters")
     candidates = list(range(1, 80, 3))
-    picks, covers = prob_cover(rows, 12, radius=1.0, labeled_L=[0], candidates_M=candidates, rng=generator())
+    picks, covers = prob_cover(rows, 12, radius=1.0, labelled_L=[0], candidates_M=candidates, rng=generator())
     assert set(picks.tolist()) <= set(candidates)
     assert_greedy(rows, picks, covers, 1.0, [0], candidates)
 
@@ -95,7 +95,7 @@ def test_the_whole_pool_and_nothing(kind):
     assert prob_cover(rows, 0, radius=1.0, rng=generator())[0].tolist() == []
     assert prob_cover(rows[:1], 1, radius=1.0, rng=generator())[0].tolist() == [0]
     rest = [i for i in range(len(rows)) if i != 4]
-    assert prob_cover(rows, 1, radius=1.0, labeled_L=rest, rng=generator())[0].tolist() == [4]
+    assert prob_cover(rows, 1, radius=1.0, labelled_L=rest, rng=generator())[0].tolist() == [4]
 
 
 def test_after_full_cover_the_rest_is_random_and_never_twice():

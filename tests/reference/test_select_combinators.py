@@ -12,7 +12,7 @@ import torch
 import labelwise as lw
 import tiny
 from labelwise.assemble import make_strategy, parse_strategy
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.strategy import Budget, Query
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.selection.sampling import apportion
@@ -24,7 +24,7 @@ RNG = np.random.default_rng(0)
 P = RNG.dirichlet([0.4, 0.8, 1.0, 1.5], size=N)
 E = RNG.normal(size=(N, D))
 PREDICTED = P.argmax(1)
-LABELED, LABELS = [0, 1, 2, 3, 4, 5], [0, 0, 0, 0, 1, 2]
+LABELLED, LABELS = [0, 1, 2, 3, 4, 5], [0, 0, 0, 0, 1, 2]
 
 
 def _lead(probs):
@@ -140,8 +140,8 @@ def test_options_that_cannot_be(name, options, message):
 @pytest.mark.parametrize("by", ["equal", "inverse"])
 @pytest.mark.parametrize("k", [1, 4, 13, 54])
 def test_quotas_are_counted_out_and_filled_by_the_inner_strategy(by, k):
-    picks = lw.select("quota", k, probs=P, labeled=LABELED, labels=LABELS, by=by, seed=2).positions
-    free = [row for row in range(N) if row not in LABELED]
+    picks = lw.select("quota", k, probs=P, labelled=LABELLED, labels=LABELS, by=by, seed=2).positions
+    free = [row for row in range(N) if row not in LABELLED]
     room = Counter(PREDICTED[free].tolist())
     counts = Counter(LABELS)
     weight = {c: 1.0 if by == "equal" else 1 / (counts[c] + 1) for c in room}
@@ -219,11 +219,11 @@ def test_it_needs_only_what_the_acting_strategy_reads():
     picks = lw.select("auto", 5, embeddings=E)
     assert picks.notes[0].startswith("auto acts as ")
     labels = np.repeat(np.arange(C), 10)
-    assert len(lw.select("auto", 5, probs=P, labeled=np.arange(40), labels=labels)) == 5
+    assert len(lw.select("auto", 5, probs=P, labelled=np.arange(40), labels=labels)) == 5
     with pytest.raises(UnmetNeed, match="needs embeddings="):
         lw.select("auto", 5, probs=P)
     with pytest.raises(UnmetNeed, match="needs probs="):
-        lw.select("auto", 5, embeddings=E, labeled=np.arange(40), labels=labels)
+        lw.select("auto", 5, embeddings=E, labelled=np.arange(40), labels=labels)
 
 
 def test_in_a_campaign_it_is_cold_and_then_uncertain(tmp_path):
@@ -234,7 +234,7 @@ def test_in_a_campaign_it_is_cold_and_then_uncertain(tmp_path):
     first = campaign.choose(strategy, Budget(5))
     assert "acts as" in first.notes[0]
     assert "margin" not in first.notes[0].lower()
-    campaign = tiny.campaign(tmp_path / "b", source, learner, labeled=source.ids[:20], frozen=learner.source)
+    campaign = tiny.campaign(tmp_path / "b", source, learner, labelled=source.ids[:20], frozen=learner.source)
     campaign.fit()
     later = campaign.choose(strategy, Budget(5))
     margin = campaign.choose(STRATEGIES.create("margin"), Budget(5))
@@ -270,11 +270,11 @@ def test_uniform_is_balanced_and_exact(k):
 def test_true_loss_takes_what_the_model_gets_most_wrong(tmp_path):
     source = tiny.digits(60)
     learner = tiny.feature_learner(source)
-    campaign = tiny.campaign(tmp_path, source, learner, labeled=source.ids[:20], truth=source.truth)
+    campaign = tiny.campaign(tmp_path, source, learner, labelled=source.ids[:20], truth=source.truth)
     campaign.fit()
-    free = [campaign.pool.ids[p] for p in campaign.pool.unlabeled]
+    free = [campaign.pool.ids[p] for p in campaign.pool.unlabelled]
     found = campaign.choose(STRATEGIES.create("true_loss"), Budget(10)).picks
-    probs = learner.collect(View(source, tuple(free)), frozenset({Probs()}))[Probs()]
+    probs = learner.collect(Examples(source, tuple(free)), frozenset({Probs()}))[Probs()]
     loss = {item: -np.log(float(row[int(source.truth[item])])) for item, row in zip(free, probs, strict=True)}
     assert [pick.id for pick in found] == sorted(free, key=lambda item: -loss[item])[:10]
     assert [pick.score for pick in found] == pytest.approx([loss[pick.id] for pick in found], rel=1e-4)
@@ -285,7 +285,7 @@ def test_oracles_are_marked_and_refused_outside_simulations(name, tmp_path):
     assert STRATEGIES.get(name).oracle
     source = tiny.digits(30)
     learner = tiny.feature_learner(source)
-    campaign = tiny.campaign(tmp_path, source, learner, labeled=source.ids[:5])
+    campaign = tiny.campaign(tmp_path, source, learner, labelled=source.ids[:5])
     campaign.fit()
     with pytest.raises(UnmetNeed, match="only in simulated campaigns"):
         campaign.choose(STRATEGIES.create(name), Budget(2))

@@ -37,17 +37,17 @@ def plain_greedy(rows, k, centres, candidates):
     return picks, found
 
 
-def assert_greedy(rows, k, picks, found, labeled=(), candidates=None):
+def assert_greedy(rows, k, picks, found, labelled=(), candidates=None):
     """Each pick is the farthest candidate of its moment, up to rounding, and its distance is the true one."""
     rows = np.asarray(rows, dtype=np.float64)
     picks, found = picks.tolist(), found.double().numpy()
-    candidates = sorted(set(range(len(rows))) - set(labeled)) if candidates is None else list(candidates)
+    candidates = sorted(set(range(len(rows))) - set(labelled)) if candidates is None else list(candidates)
     assert len(picks) == len(set(picks)) == len(found) == k
     assert set(picks) <= set(candidates)
     assert (np.diff(found) <= 0).all()
     scale = np.sqrt(((rows - rows.mean(0)) ** 2).sum(1)).max()
     nearest = np.full(len(rows), np.inf)
-    for centre in labeled:
+    for centre in labelled:
         nearest = np.minimum(nearest, distances_to(rows, centre))
     free = np.zeros(len(rows), dtype=bool)
     free[candidates] = True
@@ -103,25 +103,25 @@ def test_each_pick_is_the_farthest(name):
     for k in {1, min(40, len(rows)), len(rows)}:
         picks, found = k_center(rows, k)
         assert_greedy(rows, k, picks, found)
-    labeled = generator(4).permutation(len(rows))[: len(rows) // 3].tolist()
-    if labeled:
-        rest = len(rows) - len(labeled)
+    labelled = generator(4).permutation(len(rows))[: len(rows) // 3].tolist()
+    if labelled:
+        rest = len(rows) - len(labelled)
         for k in (1, rest):
-            picks, found = k_center(rows, k, labeled_L=np.array(labeled))
-            assert_greedy(rows, k, picks, found, labeled)
+            picks, found = k_center(rows, k, labelled_L=np.array(labelled))
+            assert_greedy(rows, k, picks, found, labelled)
     np.testing.assert_array_equal(rows, before)
 
 
 @pytest.mark.parametrize("name", ["normal", "clusters", "offset of a thousand"])
 def test_picks_are_those_of_the_plain_loop(name):
     rows = CASES[name]().astype(np.float32)
-    labeled = [5, 17, 100]
-    candidates = sorted(set(range(0, len(rows), 2)) - set(labeled))
-    picks, found = k_center(rows, 60, labeled_L=labeled, candidates_M=candidates)
-    slow_picks, slow_found = plain_greedy(rows.astype(np.float64), 60, labeled, candidates)
+    labelled = [5, 17, 100]
+    candidates = sorted(set(range(0, len(rows), 2)) - set(labelled))
+    picks, found = k_center(rows, 60, labelled_L=labelled, candidates_M=candidates)
+    slow_picks, slow_found = plain_greedy(rows.astype(np.float64), 60, labelled, candidates)
     assert picks.tolist() == slow_picks
     np.testing.assert_allclose(found, slow_found, rtol=1e-4)
-    assert_greedy(rows, 60, picks, found, labeled, candidates)
+    assert_greedy(rows, 60, picks, found, labelled, candidates)
 
 
 def test_first_pick_of_an_empty_cover_is_nearest_the_mean():
@@ -153,11 +153,11 @@ def test_identical_rows_give_distinct_picks_in_the_order_of_the_generator():
 
 def test_one_candidate_left():
     rows = clustered(50, 4)
-    picks, found = k_center(rows, 1, labeled_L=[i for i in range(50) if i != 31])
+    picks, found = k_center(rows, 1, labelled_L=[i for i in range(50) if i != 31])
     assert picks.tolist() == [31]
     assert float(found[0]) == pytest.approx(min(distances_to(rows, 31)[np.arange(50) != 31]), rel=1e-5)
     assert k_center(rows, 0)[0].tolist() == []
-    assert k_center(rows, 0, labeled_L=range(50))[0].dtype == torch.int64
+    assert k_center(rows, 0, labelled_L=range(50))[0].dtype == torch.int64
 
 
 def test_half_precision_rows_are_compared_in_single():
@@ -220,13 +220,13 @@ def test_impossible_covers_are_refused():
     with pytest.raises(ConfigError, match="11 picks among 10"):
         k_center(rows, 11)
     with pytest.raises(DataError, match="labelled already"):
-        k_center(rows, 1, labeled_L=[2], candidates_M=[1, 2])
+        k_center(rows, 1, labelled_L=[2], candidates_M=[1, 2])
     with pytest.raises(DataError, match="twice"):
         k_center(rows, 1, candidates_M=[1, 1])
     with pytest.raises(DataError, match="allowed is 0 to 9"):
-        k_center(rows, 1, labeled_L=[10])
+        k_center(rows, 1, labelled_L=[10])
     with pytest.raises(DataError, match="integers"):
-        k_center(rows, 1, labeled_L=[0.5])
+        k_center(rows, 1, labelled_L=[0.5])
     with pytest.raises(DataError, match="shape"):
         k_center(rows[0], 1)
     rows[4, 1] = np.inf

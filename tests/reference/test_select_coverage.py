@@ -36,13 +36,13 @@ def similarities(rows, similarity):
     return np.exp(-(np.linalg.norm(rows[:, None] - rows[None], axis=2) ** 2) / similarity.radius**2)
 
 
-def assert_greedy(rows, picks, gains, similarity, weights=None, labeled=(), candidates=None, slack=2e-5):
+def assert_greedy(rows, picks, gains, similarity, weights=None, labelled=(), candidates=None, slack=2e-5):
     """Every pick gains as much as any candidate could, all pairs looked at."""
     near = similarities(rows, similarity)
-    candidates = [i for i in range(len(near)) if i not in set(labeled)] if candidates is None else list(candidates)
+    candidates = [i for i in range(len(near)) if i not in set(labelled)] if candidates is None else list(candidates)
     weights = np.ones(len(candidates)) if weights is None else np.asarray(weights, dtype=np.float64)
     weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(candidates), 1 / len(candidates))
-    level = near[np.ix_(candidates, list(labeled))].max(1) if len(labeled) else np.zeros(len(candidates))
+    level = near[np.ix_(candidates, list(labelled))].max(1) if len(labelled) else np.zeros(len(candidates))
     left = list(candidates)
     for pick, said in zip(picks.tolist(), gains.tolist(), strict=True):
         gain = {c: float(weights @ np.maximum(0, near[candidates, c] - level)) for c in left}
@@ -73,13 +73,13 @@ SIMILARITIES = [Gaussian(1.0), Gaussian(0.05), Gaussian(30.0), Gaussian(0.5, uni
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("similarity", SIMILARITIES, ids=repr)
-@pytest.mark.parametrize("labeled", [[], [0], [3, 17, 8]], ids=str)
-def test_each_pick_gains_the_most(kind, similarity, labeled):
+@pytest.mark.parametrize("labelled", [[], [0], [3, 17, 8]], ids=str)
+def test_each_pick_gains_the_most(kind, similarity, labelled):
     rows = drawn(kind)
-    picks, gains = greedy_coverage(rows, 25, similarity=similarity, labeled_L=labeled, rng=generator(1))
+    picks, gains = greedy_coverage(rows, 25, similarity=similarity, labelled_L=labelled, rng=generator(1))
     assert len(set(picks.tolist())) == 25
     assert (gains.diff() <= 2e-5).all()
-    assert_greedy(rows, picks, gains, similarity, labeled=labeled)
+    assert_greedy(rows, picks, gains, similarity, labelled=labelled)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,7 +103,7 @@ def test_the_whole_pool_and_nothing(kind):
         assert greedy_coverage(rows, 0, similarity=similarity, rng=generator())[0].tolist() == []
         assert greedy_coverage(rows[:1], 1, similarity=similarity, rng=generator())[0].tolist() == [0]
         rest = [i for i in range(len(rows)) if i != 4]
-        assert greedy_coverage(rows, 1, similarity=similarity, labeled_L=rest, rng=generator())[0].tolist() == [4]
+        assert greedy_coverage(rows, 1, similarity=similarity, labelled_L=rest, rng=generator())[0].tolist() == [4]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,9 +178,9 @@ def test_from_the_sample_to_the_list_on_the_way(monkeypatch):
 
 def test_many_blocks_are_as_one(monkeypatch):
     rows = drawn("clusters", count=300)
-    one = greedy_coverage(rows, 30, similarity=Gaussian(1.0), labeled_L=[7], rng=generator(1))
+    one = greedy_coverage(rows, 30, similarity=Gaussian(1.0), labelled_L=[7], rng=generator(1))
     monkeypatch.setattr("labelwise.selection.similarity.tile", lambda rows: (64, 16))
-    many = greedy_coverage(rows, 30, similarity=Gaussian(1.0), labeled_L=[7], rng=generator(1))
+    many = greedy_coverage(rows, 30, similarity=Gaussian(1.0), labelled_L=[7], rng=generator(1))
     assert torch.equal(one[0], many[0])
     torch.testing.assert_close(one[1], many[1], atol=1e-6, rtol=0)
 
@@ -217,7 +217,7 @@ def test_where_nothing_is_left_to_gain_picks_are_any():
         ({"weight_M": np.ones(7)}, DataError, "one for each of 120"),
         ({"weight_M": np.r_[np.ones(119), -1]}, DataError, r"1 weights are negative.*119"),
         ({"weight_M": np.r_[np.ones(119), np.nan]}, DataError, "negative, NaN"),
-        ({"labeled_L": [0], "candidates_M": [0, 1, 2, 3]}, DataError, "labelled already"),
+        ({"labelled_L": [0], "candidates_M": [0, 1, 2, 3]}, DataError, "labelled already"),
     ],
     ids=str,
 )
@@ -260,33 +260,33 @@ def test_the_temperature_makes_confidence_what_accuracy_is():
 @pytest.mark.parametrize("seed", range(5))
 def test_left_out_accuracy_by_the_slow_way(seed):
     rng = generator(seed)
-    rows, labels, labeled = rng.normal(size=(60, 4)), rng.integers(0, 3, 25), rng.permutation(60)[:25]
+    rows, labels, labelled = rng.normal(size=(60, 4)), rng.integers(0, 3, 25), rng.permutation(60)[:25]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     right = 0
-    for i, row in enumerate(labeled):
-        away = [np.inf if j == i else np.linalg.norm(unit[row] - unit[other]) for j, other in enumerate(labeled)]
+    for i, row in enumerate(labelled):
+        away = [np.inf if j == i else np.linalg.norm(unit[row] - unit[other]) for j, other in enumerate(labelled)]
         right += labels[int(np.argmin(away))] == labels[i]
-    assert left_out_accuracy(rows, labeled, labels) == pytest.approx(right / 25)
+    assert left_out_accuracy(rows, labelled, labels) == pytest.approx(right / 25)
 
 
-def _case(seed=0, labeled=12):
+def _case(seed=0, labelled=12):
     rng = generator(seed)
     rows = rng.normal(size=(5, 6))[rng.integers(0, 5, 150)] * 2 + rng.normal(size=(150, 6))
-    return rows, rng.dirichlet([0.3] * 4, size=150), list(range(labeled)), rng.integers(0, 4, labeled).tolist()
+    return rows, rng.dirichlet([0.3] * 4, size=150), list(range(labelled)), rng.integers(0, 4, labelled).tolist()
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("measure", ["margin", "entropy", "least_confidence"])
 def test_uherding_is_weighted_coverage_with_both_adapted(seed, measure):
-    rows, probs, labeled, labels = _case(seed)
+    rows, probs, labelled, labels = _case(seed)
     picks = lw.select(
-        UHerding(measure=measure), 15, embeddings=rows, probs=probs, labeled=labeled, labels=labels, seed=3
+        UHerding(measure=measure), 15, embeddings=rows, probs=probs, labelled=labelled, labels=labels, seed=3
     )
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    away = np.linalg.norm(unit[labeled, None] - unit[None, labeled], axis=2)
-    radius = float(away[np.triu_indices(len(labeled), 1)].min())
-    left = [i for i in range(150) if i not in labeled]
-    temperature = temperature_for(probs[left], left_out_accuracy(rows, labeled, labels))
+    away = np.linalg.norm(unit[labelled, None] - unit[None, labelled], axis=2)
+    radius = float(away[np.triu_indices(len(labelled), 1)].min())
+    left = [i for i in range(150) if i not in labelled]
+    temperature = temperature_for(probs[left], left_out_accuracy(rows, labelled, labels))
     soft = probs[left] ** (1 / temperature)
     soft /= soft.sum(1, keepdims=True)
     ordered = np.sort(soft, axis=1)
@@ -296,7 +296,7 @@ def test_uherding_is_weighted_coverage_with_both_adapted(seed, measure):
         "entropy": -(soft * np.log(soft)).sum(1),
     }[measure]
     assert f"radius {radius:.4g}, temperature {temperature:.4g}" in picks.notes[0]
-    assert_greedy(rows, picks.positions, picks.scores, Gaussian(radius, unit=True), weights, labeled)
+    assert_greedy(rows, picks.positions, picks.scores, Gaussian(radius, unit=True), weights, labelled)
 
 
 def test_uherding_without_labels_is_max_herding():
@@ -307,12 +307,12 @@ def test_uherding_without_labels_is_max_herding():
 
 
 def test_labelled_duplicates_do_not_shrink_the_radius_to_nothing():
-    rows, probs, labeled, labels = _case()
+    rows, probs, labelled, labels = _case()
     rows[1] = rows[0] * 3
     rows[2] = rows[0]
-    notes = lw.select("uherding", 5, embeddings=rows, probs=probs, labeled=[0, 1, 2], labels=[0, 0, 1], seed=0).notes
+    notes = lw.select("uherding", 5, embeddings=rows, probs=probs, labelled=[0, 1, 2], labels=[0, 0, 1], seed=0).notes
     assert "radius 1," in notes[0], "all labels on one spot: the widest"
-    notes = lw.select("uherding", 5, embeddings=rows, probs=probs, labeled=labeled, labels=labels, seed=0).notes
+    notes = lw.select("uherding", 5, embeddings=rows, probs=probs, labelled=labelled, labels=labels, seed=0).notes
     assert float(notes[0].split("radius ")[1].split(",")[0]) > 0.01
 
 
@@ -320,12 +320,12 @@ def test_many_labels_make_it_local_and_few_make_it_wide():
     """With the labels that are there late, the most uncertain are picked; early, the typical."""
     rows, probs, _, _ = _case()
     late = STRATEGIES.create("uherding", radius=1e-3, temperature=1.0)
-    picks = lw.select(late, 10, embeddings=rows, probs=probs, labeled=[0], labels=[0], seed=0).positions
+    picks = lw.select(late, 10, embeddings=rows, probs=probs, labelled=[0], labels=[0], seed=0).positions
     ordered = np.sort(probs, axis=1)
     doubt = 1 - (ordered[:, -1] - ordered[:, -2])
     doubt[0] = -1
     assert set(picks.tolist()) == set(np.argsort(-doubt)[:10].tolist())
     early = STRATEGIES.create("uherding", radius=1.0, temperature=1000.0)
-    picks = lw.select(early, 10, embeddings=rows, probs=probs, labeled=[0], labels=[0], seed=0).positions
-    plain = lw.select("max_herding", 10, embeddings=rows, labeled=[0], seed=0).positions
+    picks = lw.select(early, 10, embeddings=rows, probs=probs, labelled=[0], labels=[0], seed=0).positions
+    plain = lw.select("max_herding", 10, embeddings=rows, labelled=[0], seed=0).positions
     assert picks.tolist() == plain.tolist()

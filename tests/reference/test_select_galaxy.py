@@ -106,22 +106,22 @@ def problem(count, classes, labelled, seed):
         probs = np.clip(rng.random((count, 1)) * 0.6 + 0.4 * truth[:, None], 0, 1)
     else:
         probs = softmax(rng.normal(size=(count, classes)) + 1.5 * np.eye(classes)[truth])
-    labeled = rng.permutation(count)[:labelled]
-    return probs, truth, labeled
+    labelled = rng.permutation(count)[:labelled]
+    return probs, truth, labelled
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 5])
 @pytest.mark.parametrize("seed", range(4))
 def test_each_pick_is_a_midpoint_of_a_shortest_shortest_path(classes, seed):
     """With the true labels told at once, as the paper has it, and with predicted ones."""
-    probs, truth, labeled = problem(26, classes, 4, seed)
+    probs, truth, labelled = problem(26, classes, 4, seed)
     predicted = probs.argmax(1) if classes > 1 else (probs[:, 0] > 0.5).astype(int)
     for answers, given in ((truth, truth), (predicted, None)):
         picks, lucky = galaxy(
-            probs, 22, labeled_L=labeled, labels_L=truth[labeled], answers_N=given, rng=generator(seed)
+            probs, 22, labelled_L=labelled, labels_L=truth[labelled], answers_N=given, rng=generator(seed)
         )
-        assert sorted([*picks.tolist(), *labeled.tolist()]) == list(range(26))
-        labels = dict(zip(labeled.tolist(), truth[labeled].tolist(), strict=True))
+        assert sorted([*picks.tolist(), *labelled.tolist()]) == list(range(26))
+        labels = dict(zip(labelled.tolist(), truth[labelled].tolist(), strict=True))
         assert_bisects(probs, picks.tolist(), lucky, labels, answers)
 
 
@@ -129,7 +129,7 @@ def test_bisection_finds_a_border_in_a_logarithm_of_the_pool():
     count = 1024
     probs = np.stack([1 - (np.arange(count) + 0.5) / count, (np.arange(count) + 0.5) / count], axis=1)
     truth = (np.arange(count) >= 700).astype(int)
-    picks, _ = galaxy(probs, 12, labeled_L=[0, 1023], labels_L=[0, 1], answers_N=truth, rng=generator())
+    picks, _ = galaxy(probs, 12, labelled_L=[0, 1023], labels_L=[0, 1], answers_N=truth, rng=generator())
     assert {699, 700} <= set(picks.tolist())
     assert len({*picks.tolist()[10:]} & set(range(690, 710))) == 2, "then it stays around the cut"
 
@@ -140,24 +140,26 @@ def test_a_rare_class_gets_its_share():
     truth = (np.arange(3000) >= 2940).astype(int)
     score = rng.normal(size=3000) * 0.5 + 2.0 * truth - 3.0
     probs = softmax(np.stack([np.zeros(3000), score], axis=1))
-    labeled = [0, 1, 2, 2999]
-    picks, lucky = galaxy(probs, 60, labeled_L=labeled, labels_L=truth[labeled], answers_N=truth, rng=generator())
+    labelled = [0, 1, 2, 2999]
+    picks, lucky = galaxy(probs, 60, labelled_L=labelled, labels_L=truth[labelled], answers_N=truth, rng=generator())
     assert lucky == 0
     assert truth[picks].mean() > 0.3
 
 
 def test_until_there_are_two_classes_the_choice_is_random():
     probs = softmax(generator(2).normal(size=(30, 3)))
-    for labeled, labels in (([], []), ([4], [1]), ([4, 5], [2, 2])):
+    for labelled, labels in (([], []), ([4], [1]), ([4, 5], [2, 2])):
         sets = Counter()
         for seed in range(20):
             answers = np.full(30, labels[0] if labels else 1)
-            picks, lucky = galaxy(probs, 5, labeled_L=labeled, labels_L=labels, answers_N=answers, rng=generator(seed))
+            picks, lucky = galaxy(
+                probs, 5, labelled_L=labelled, labels_L=labels, answers_N=answers, rng=generator(seed)
+            )
             assert lucky == 5
-            assert len(set(picks.tolist()) - set(labeled)) == 5
+            assert len(set(picks.tolist()) - set(labelled)) == 5
             sets[tuple(sorted(picks.tolist()))] += 1
         assert len(sets) > 15
-    assert galaxy(probs, 5, labeled_L=[], labels_L=[], rng=generator())[1] < 5
+    assert galaxy(probs, 5, labelled_L=[], labels_L=[], rng=generator())[1] < 5
     notes = lw.select("galaxy", 1, probs=probs).notes
     assert notes == ("there was no border between two classes to look for: 1 picks are random",)
 
@@ -168,18 +170,20 @@ def test_ties_and_small_pools(count):
         for labelled in {1, count - 1}:
             labels = np.arange(labelled) % 2
             for k in {1, count - labelled}:
-                picks, _ = galaxy(probs, k, labeled_L=range(labelled), labels_L=labels, rng=generator())
+                picks, _ = galaxy(probs, k, labelled_L=range(labelled), labels_L=labels, rng=generator())
                 assert len(set(picks.tolist()) - set(range(labelled))) == k
     probs = np.full((40, 2), 0.5, dtype=np.float16)
-    firsts = {int(galaxy(probs, 1, labeled_L=[0, 1], labels_L=[0, 1], rng=generator(seed))[0][0]) for seed in range(30)}
+    firsts = {
+        int(galaxy(probs, 1, labelled_L=[0, 1], labels_L=[0, 1], rng=generator(seed))[0][0]) for seed in range(30)
+    }
     assert len(firsts) > 8
 
 
 def test_only_candidates_and_the_same_for_the_same_seed():
-    probs, truth, labeled = problem(60, 4, 10, 3)
-    candidates = [i for i in range(0, 60, 2) if i not in labeled]
+    probs, truth, labelled = problem(60, 4, 10, 3)
+    candidates = [i for i in range(0, 60, 2) if i not in labelled]
     one, two = (
-        galaxy(probs, 9, labeled_L=labeled, labels_L=truth[labeled], candidates_M=candidates, rng=generator(5))[0]
+        galaxy(probs, 9, labelled_L=labelled, labels_L=truth[labelled], candidates_M=candidates, rng=generator(5))[0]
         for _ in range(2)
     )
     assert torch.equal(one, two)
@@ -187,20 +191,20 @@ def test_only_candidates_and_the_same_for_the_same_seed():
 
 
 def test_impossible_requests_are_refused():
-    probs, truth, labeled = problem(10, 3, 4, 4)
+    probs, truth, labelled = problem(10, 3, 4, 4)
     with pytest.raises(ConfigError, match="7 picks among 6"):
-        galaxy(probs, 7, labeled_L=labeled, labels_L=truth[labeled], rng=generator())
+        galaxy(probs, 7, labelled_L=labelled, labels_L=truth[labelled], rng=generator())
     with pytest.raises(DataError, match="labels reach from 0 to 3"):
-        galaxy(probs, 1, labeled_L=labeled, labels_L=[0, 1, 2, 3], rng=generator())
+        galaxy(probs, 1, labelled_L=labelled, labels_L=[0, 1, 2, 3], rng=generator())
     with pytest.raises(DataError, match="2 entries for 4"):
-        galaxy(probs, 1, labeled_L=labeled, labels_L=[0, 1], rng=generator())
+        galaxy(probs, 1, labelled_L=labelled, labels_L=[0, 1], rng=generator())
     with pytest.raises(DataError, match="NaN"):
         galaxy(
             np.where(probs == probs[0, 0], np.nan, probs),
             1,
-            labeled_L=labeled,
-            labels_L=truth[labeled],
+            labelled_L=labelled,
+            labels_L=truth[labelled],
             rng=generator(),
         )
     with pytest.raises(UnmetNeed, match="labels="):
-        lw.select("galaxy", 1, probs=probs, labeled=labeled)
+        lw.select("galaxy", 1, probs=probs, labelled=labelled)

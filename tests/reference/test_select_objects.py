@@ -146,7 +146,7 @@ class World:
         empty = torch.empty(0, dtype=torch.int64)
         counts = torch.tensor([50, 5, 0])
         query = Query(empty, torch.arange(20), 20, np.random.default_rng(0), class_counts_C=counts)
-        return run_steps(strategy, query, lambda step, q: Collected(self, q.unlabeled_M, empty, empty))
+        return run_steps(strategy, query, lambda step, q: Collected(self, q.unlabelled_M, empty, empty))
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean", "max", "top_k"])

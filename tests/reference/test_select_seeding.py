@@ -21,7 +21,7 @@ def plus_plus(rows, k, seed=0, **options):
     return seeding.plus_plus(rows, k, rng=generator(seed), **options)
 
 
-def probabilities(rows, k, labeled, candidates):
+def probabilities(rows, k, labelled, candidates):
     """Probability of every ordered sequence of k picks, by the definition."""
     distance2 = ((rows[:, None] - rows[None]) ** 2).sum(-1)
 
@@ -29,7 +29,7 @@ def probabilities(rows, k, labeled, candidates):
         if len(sequence) == k:
             yield sequence, probability
             return
-        centres = [*labeled, *sequence]
+        centres = [*labelled, *sequence]
         weights = {c: min(distance2[c, centres]) if centres else 1.0 for c in candidates if c not in sequence}
         if sum(weights.values()) == 0:
             weights = dict.fromkeys(weights, 1.0)
@@ -58,16 +58,16 @@ ROWS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [4.0, 1.0], [4.0, 1.0], [9.
 # Batches of two and three proposals make renewals, of 128 rejections, the rule.
 @pytest.mark.parametrize("proposals", [2, 3, 128])
 @pytest.mark.parametrize(
-    ("labeled", "candidates"), [([], range(6)), ([0], range(1, 6)), ([5, 1], [0, 2, 3]), ([], [1, 3, 5])]
+    ("labelled", "candidates"), [([], range(6)), ([0], range(1, 6)), ([5, 1], [0, 2, 3]), ([], [1, 3, 5])]
 )
-def test_sequences_come_as_often_as_they_should(monkeypatch, proposals, labeled, candidates):
+def test_sequences_come_as_often_as_they_should(monkeypatch, proposals, labelled, candidates):
     monkeypatch.setattr(seeding, "_PROPOSALS", proposals)
-    expected = probabilities(ROWS, 3, labeled, list(candidates))
+    expected = probabilities(ROWS, 3, labelled, list(candidates))
     assert sum(expected.values()) == pytest.approx(1)
     rng = generator(proposals)
     assert_drawn_with(
         expected,
-        lambda: seeding.plus_plus(ROWS, 3, labeled_L=labeled, candidates_M=list(candidates), rng=rng),
+        lambda: seeding.plus_plus(ROWS, 3, labelled_L=labelled, candidates_M=list(candidates), rng=rng),
         trials=600,
     )
 
@@ -111,7 +111,7 @@ def test_light_rows_learn_of_picks_when_they_are_proposed(monkeypatch, proposals
     rows = np.concatenate([np.zeros((1, 41)), far, near])
     early = 0
     for seed in range(12):
-        picks = plus_plus(rows, 41, labeled_L=[0], seed=seed).tolist()
+        picks = plus_plus(rows, 41, labelled_L=[0], seed=seed).tolist()
         assert sum(pick > 40 for pick in picks) == 1
         early += picks[-1] <= 40
     assert early > 0, "at times the copy is picked before the last of the far rows"
@@ -129,7 +129,7 @@ def test_every_count_of_picks():
     rows = generator(5).normal(size=(64, 3))
     for k in (0, 1, 63, 64):
         assert len(set(plus_plus(rows, k).tolist())) == k
-    assert plus_plus(rows, 1, labeled_L=[i for i in range(64) if i != 9]).tolist() == [9]
+    assert plus_plus(rows, 1, labelled_L=[i for i in range(64) if i != 9]).tolist() == [9]
 
 
 def test_same_seed_same_picks_whatever_holds_the_rows(tmp_path):
@@ -159,7 +159,7 @@ def test_impossible_draws_are_refused():
     with pytest.raises(DataError, match="5 feature rows and 4 factor rows"):
         plus_plus(rows, 1, factor_NC=np.ones((4, 2)))
     with pytest.raises(DataError, match="labelled already"):
-        plus_plus(rows, 1, labeled_L=[0], candidates_M=[0])
+        plus_plus(rows, 1, labelled_L=[0], candidates_M=[0])
 
 
 def test_all_sequences_are_counted():

@@ -34,13 +34,13 @@ def slow_typicality(rows, neighbours):
     return np.array(found)
 
 
-def check_turns(chosen, rows, labeled, candidates, assignment, neighbours, least_size):
+def check_turns(chosen, rows, labelled, candidates, assignment, neighbours, least_size):
     """Each pick comes from the least covered large cluster, the largest of those, and is the most typical there."""
-    members = {c: [i for i in sorted([*labeled, *candidates]) if assignment[i] == c] for c in set(assignment.values())}
+    members = {c: [i for i in sorted([*labelled, *candidates]) if assignment[i] == c] for c in set(assignment.values())}
     scores = {}
     for rows_of_cluster in members.values():
         scores |= dict(zip(rows_of_cluster, slow_typicality(rows[rows_of_cluster], neighbours), strict=True))
-    taken = set(labeled)
+    taken = set(labelled)
 
     def order(c):
         covered = sum(i in taken for i in members[c])
@@ -101,26 +101,26 @@ def test_picks_follow_the_rule_one_after_the_other(seed, monkeypatch):
     rng = generator(seed)
     rows = clustered(90, 5, groups=7, seed=seed)
     shuffled = rng.permutation(90)
-    labeled = sorted(shuffled[: rng.integers(0, 12)].tolist())
+    labelled = sorted(shuffled[: rng.integers(0, 12)].tolist())
     candidates = sorted(shuffled[20 : 20 + rng.integers(30, 70)].tolist())
     k = int(rng.integers(1, len(candidates) + 1)) if seed % 2 else 4
-    joint = sorted([*labeled, *candidates])
-    clusters = min(len(labeled) + k, 9)
+    joint = sorted([*labelled, *candidates])
+    clusters = min(len(labelled) + k, 9)
     found = clustering.kmeans(rows, clusters, among=joint, rng=generator(seed))
     assignment = dict(zip(joint, found.assignment_N.tolist(), strict=True))
-    chosen, scores = picks(rows, k, seed, labeled_L=labeled, candidates_M=candidates, neighbours=4, most_clusters=9)
+    chosen, scores = picks(rows, k, seed, labelled_L=labelled, candidates_M=candidates, neighbours=4, most_clusters=9)
     assert len(set(chosen.tolist())) == k
-    expected = check_turns(chosen.tolist(), rows, labeled, candidates, assignment, neighbours=4, least_size=4)
+    expected = check_turns(chosen.tolist(), rows, labelled, candidates, assignment, neighbours=4, least_size=4)
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
 def test_clusters_with_a_label_come_last():
     rows = np.concatenate([np.full((20, 1), 0.0), np.full((10, 1), 50.0), np.full((6, 1), 99.0)])
     rows = (rows + 0.1 * generator().normal(size=rows.shape)).astype(np.float32)
-    chosen, _ = picks(rows, 2, labeled_L=[3])
+    chosen, _ = picks(rows, 2, labelled_L=[3])
     assert [20 <= i < 30 for i in chosen.tolist()] == [True, False]
     assert chosen[1] >= 30
-    chosen, _ = picks(rows, 6, labeled_L=[3], most_clusters=3)
+    chosen, _ = picks(rows, 6, labelled_L=[3], most_clusters=3)
     groups = [0 if i < 20 else 1 if i < 30 else 2 for i in chosen.tolist()]
     assert groups == [1, 2, 0, 1, 2, 0]
 
@@ -153,7 +153,7 @@ def test_exactly_the_budget_whatever_the_rows(k, kind):
 
 
 def test_all_labelled_but_one():
-    assert picks(clustered(30, 3), 1, labeled_L=[i for i in range(30) if i != 17])[0].tolist() == [17]
+    assert picks(clustered(30, 3), 1, labelled_L=[i for i in range(30) if i != 17])[0].tolist() == [17]
     assert picks(np.ones((1, 3)), 1)[0].tolist() == [0]
 
 
@@ -173,9 +173,9 @@ def test_storage_does_not_change_the_picks(tmp_path):
 
 def test_rows_that_take_no_part_are_never_looked_at():
     rows = clustered(100, 4)
-    expected, _ = picks(rows, 10, labeled_L=[0, 1], candidates_M=range(2, 70))
+    expected, _ = picks(rows, 10, labelled_L=[0, 1], candidates_M=range(2, 70))
     rows[70:] = np.nan
-    chosen, _ = picks(rows, 10, labeled_L=[0, 1], candidates_M=range(2, 70))
+    chosen, _ = picks(rows, 10, labelled_L=[0, 1], candidates_M=range(2, 70))
     assert torch.equal(chosen, expected)
 
 
@@ -186,7 +186,7 @@ def test_impossible_picks_are_refused():
     with pytest.raises(ConfigError, match="most_clusters 0"):
         picks(rows, 1, most_clusters=0)
     with pytest.raises(DataError, match="labelled already"):
-        picks(rows, 1, labeled_L=[0], candidates_M=[0, 1])
+        picks(rows, 1, labelled_L=[0], candidates_M=[0, 1])
     rows[4, 1] = np.inf
     with pytest.raises(DataError, match=r"\[4\]"):
         picks(rows, 2)

@@ -14,12 +14,12 @@ from labelwise.signals import Embedding, Logits
 from labelwise.signals.probes import LossSlope
 
 SOURCE = tiny.digits(50, reference=8)
-POOL, LABELED, REFERENCE = SOURCE.ids[:30], SOURCE.ids[30:42], SOURCE.ids[42:]
+POOL, LABELLED, REFERENCE = SOURCE.ids[:30], SOURCE.ids[30:42], SOURCE.ids[42:]
 
 
 def _learner(**options):
     learner = tiny.torch_learner(phases=[Phase(epochs=10, batch_size=6, lr=5e-3)], batch_size=9, **options)
-    learner.fit(tiny.learner_data(SOURCE, LABELED, reference=REFERENCE), 0)
+    learner.fit(tiny.learner_data(SOURCE, LABELLED, reference=REFERENCE), 0)
     return learner
 
 
@@ -34,16 +34,16 @@ def _gradient(net, images, labels) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in net.parameters()])
 
 
-@pytest.mark.parametrize("along", ["labeled", "reference"])
+@pytest.mark.parametrize("along", ["labelled", "reference"])
 @pytest.mark.parametrize("model", [tiny.TinyNet, tiny.plain_net])
 def test_loss_slope_against_one_gradient_for_each_image(along, model):
     learner = _learner(model=model)
-    data = tiny.learner_data(SOURCE, LABELED, reference=REFERENCE)
+    data = tiny.learner_data(SOURCE, LABELLED, reference=REFERENCE)
     signal = LossSlope(along)
     rows = learner.collect(tiny.view(SOURCE, POOL, labels=False), frozenset({signal}), data=data)[signal]
 
     net = learner.networks.nets[0]
-    known = LABELED if along == "labeled" else REFERENCE
+    known = LABELLED if along == "labelled" else REFERENCE
     direction = _gradient(net, _images(learner, known), [int(SOURCE.truth[item]) for item in known])
     expected = []
     for item in POOL:
@@ -62,27 +62,27 @@ def test_a_step_along_an_image_changes_the_known_loss_as_it_says():
     learner = _learner(model=tiny.plain_net)
     net = learner.networks.nets[0]
     rows = learner.collect(
-        tiny.view(SOURCE, POOL[:1], labels=False), frozenset({LossSlope()}), data=tiny.learner_data(SOURCE, LABELED)
+        tiny.view(SOURCE, POOL[:1], labels=False), frozenset({LossSlope()}), data=tiny.learner_data(SOURCE, LABELLED)
     )[LossSlope()]
     image = _images(learner, POOL[:1])
     with torch.no_grad():
         guess = net(image).argmax(1).tolist()
     gradient = _gradient(net, image, guess)
-    labels = torch.tensor([int(SOURCE.truth[item]) for item in LABELED])
+    labels = torch.tensor([int(SOURCE.truth[item]) for item in LABELLED])
     step, at = 1e-3, 0
     with torch.no_grad():
-        before = F.cross_entropy(net(_images(learner, LABELED)).double(), labels)
+        before = F.cross_entropy(net(_images(learner, LABELLED)).double(), labels)
         for parameter in net.parameters():
             part = gradient[at : at + parameter.numel()].reshape(parameter.shape)
             parameter -= step * part
             at += parameter.numel()
-        after = F.cross_entropy(net(_images(learner, LABELED)).double(), labels)
+        after = F.cross_entropy(net(_images(learner, LABELLED)).double(), labels)
     assert float((before - after) / step) == pytest.approx(float(rows[0]), rel=0.05, abs=1e-3)
 
 
 def test_it_does_not_depend_on_what_a_phase_froze(tmp_path):
     learner = tiny.torch_learner(phases=[Phase(epochs=2, trainable=("head",))])
-    data = tiny.learner_data(SOURCE, LABELED)
+    data = tiny.learner_data(SOURCE, LABELLED)
     learner.fit(data, 0)
     learner.save(tmp_path)
     loaded = tiny.torch_learner(phases=[Phase(epochs=2, trainable=("head",))])
@@ -104,15 +104,15 @@ def test_nothing_to_prepare_with():
     with pytest.raises(UnmetNeed, match="none were given"):
         learner.collect(view, frozenset({LossSlope()}))
     with pytest.raises(UnmetNeed, match="no reference items"):
-        learner.collect(view, frozenset({LossSlope("reference")}), data=tiny.learner_data(SOURCE, LABELED))
+        learner.collect(view, frozenset({LossSlope("reference")}), data=tiny.learner_data(SOURCE, LABELLED))
 
 
 def test_labelled_images_that_cannot_be_read_do_not_count():
     learner = _learner()
-    broken = tiny.Broken(SOURCE, LABELED[:3])
+    broken = tiny.Broken(SOURCE, LABELLED[:3])
     rows = [
         learner.collect(tiny.view(SOURCE, POOL, labels=False), frozenset({LossSlope()}), data=data)[LossSlope()]
-        for data in (tiny.learner_data(broken, LABELED), tiny.learner_data(SOURCE, LABELED[3:]))
+        for data in (tiny.learner_data(broken, LABELLED), tiny.learner_data(SOURCE, LABELLED[3:]))
     ]
     np.testing.assert_allclose(rows[0], rows[1], rtol=1e-4, atol=1e-6)
 

@@ -17,30 +17,30 @@ def pool(count=120, width=6, seed=0):
     return rng.normal(size=(count, width)).astype(np.float32), probs
 
 
-def slow_seals(points, probs, labeled, k, neighbours):
+def slow_seals(points, probs, labelled, k, neighbours):
     """The k nearest unlabelled rows of each labelled one; of them all, the smallest margins."""
-    free = [i for i in range(len(points)) if i not in labeled]
+    free = [i for i in range(len(points)) if i not in labelled]
     reached = set()
-    for label in labeled:
+    for label in labelled:
         reached |= set(sorted(free, key=lambda i: np.linalg.norm(points[i] - points[label]))[:neighbours])
     margins = {i: np.diff(np.sort(probs[i])[-2:])[0] for i in reached}
     return sorted(reached, key=lambda i: margins[i])[:k], reached
 
 
-@pytest.mark.parametrize(("labeled", "neighbours"), [([5], 10), ([5, 80, 3], 4), (list(range(40)), 1), ([7, 9], 500)])
-def test_seals_is_margin_among_neighbours(labeled, neighbours):
+@pytest.mark.parametrize(("labelled", "neighbours"), [([5], 10), ([5, 80, 3], 4), (list(range(40)), 1), ([7, 9], 500)])
+def test_seals_is_margin_among_neighbours(labelled, neighbours):
     points, probs = pool()
-    expected, reached = slow_seals(points, probs, labeled, 3, neighbours)
-    picks = lw.select("seals", 3, embeddings=points, probs=probs, labeled=labeled, neighbours=neighbours)
+    expected, reached = slow_seals(points, probs, labelled, 3, neighbours)
+    picks = lw.select("seals", 3, embeddings=points, probs=probs, labelled=labelled, neighbours=neighbours)
     assert picks.positions.tolist() == expected
     assert picks.notes == ()
-    assert len(reached) <= neighbours * len(labeled)
+    assert len(reached) <= neighbours * len(labelled)
 
 
 def test_seals_fills_up_at_random_and_says_so():
     points, probs = pool()
     _, reached = slow_seals(points, probs, [5], 0, 4)
-    found = [lw.select("seals", 9, embeddings=points, probs=probs, labeled=[5], neighbours=4, seed=s) for s in (0, 1)]
+    found = [lw.select("seals", 9, embeddings=points, probs=probs, labelled=[5], neighbours=4, seed=s) for s in (0, 1)]
     for picks in found:
         assert reached < set(picks.positions.tolist())
         assert "labels reach 4 items: 5 of the 9 are drawn at random" in picks.notes[0]
@@ -59,14 +59,14 @@ def test_equally_near_items_are_reached_at_random():
     points = np.concatenate([np.zeros((1, 2)), np.ones((30, 2))])
     probs = np.full((31, 2), 0.5)
     found = {
-        int(lw.select("seals", 1, embeddings=points, probs=probs, labeled=[0], neighbours=1, seed=s).positions[0])
+        int(lw.select("seals", 1, embeddings=points, probs=probs, labelled=[0], neighbours=1, seed=s).positions[0])
         for s in range(30)
     }
     assert len(found) > 8
 
 
 @pytest.mark.parametrize(
-    ("labeled", "options", "expected"),
+    ("labelled", "options", "expected"),
     [
         (0, {}, "TypiClust"),
         (59, {}, "TypiClust"),
@@ -77,9 +77,9 @@ def test_equally_near_items_are_reached_at_random():
         (0, {"per_class": 0.001}, "TypiClust"),
     ],
 )
-def test_tcm_switches_by_the_number_of_labels(labeled, options, expected):
+def test_tcm_switches_by_the_number_of_labels(labelled, options, expected):
     points, probs = pool()
-    given = {"embeddings": points, "probs": probs, "labeled": np.arange(labeled), "labels": np.arange(labeled) % 3}
+    given = {"embeddings": points, "probs": probs, "labelled": np.arange(labelled), "labels": np.arange(labelled) % 3}
     picks = lw.select("tcm", 4, **given, **options)
     alone = lw.select(expected.lower(), 4, **given)
     assert picks.positions.tolist() == alone.positions.tolist()
@@ -89,7 +89,7 @@ def test_tcm_switches_by_the_number_of_labels(labeled, options, expected):
 def test_tcm_needs_only_what_acts():
     points, probs = pool()
     assert len(lw.select("tcm", 4, embeddings=points)) == 4
-    assert len(lw.select("tcm", 4, probs=probs, labeled=[0, 1], switch_at=2)) == 4
+    assert len(lw.select("tcm", 4, probs=probs, labelled=[0, 1], switch_at=2)) == 4
     with pytest.raises(UnmetNeed):
         lw.select("tcm", 4, probs=probs)
 
@@ -97,10 +97,10 @@ def test_tcm_needs_only_what_acts():
 def test_accumulative_k_means_gives_one_for_each_cluster_of_everything():
     # three groups, the first labelled to the last item: its share goes to the largest of the others
     points = np.repeat(np.eye(3), [5, 8, 6], axis=0) + 0.01 * pool(19, 3)[0]
-    picks = lw.select("accu_kmeans", 3, embeddings=points * np.linspace(1, 50, 19)[:, None], labeled=range(5))
+    picks = lw.select("accu_kmeans", 3, embeddings=points * np.linspace(1, 50, 19)[:, None], labelled=range(5))
     groups = [0 if i < 5 else 1 if i < 13 else 2 for i in picks.positions]
     assert sorted(groups) == [1, 1, 2]
-    same = lw.select("kmeans", 3, embeddings=points, labeled=range(5), pool="all", normalise=True)
+    same = lw.select("kmeans", 3, embeddings=points, labelled=range(5), pool="all", normalise=True)
     assert len(same) == 3
 
 
@@ -110,9 +110,9 @@ def test_scaling_rows_by_their_length_is_what_normalise_does():
     lengths = torch.linalg.vector_norm(torch.from_numpy(points), dim=1, keepdim=True)
     scaled = points / np.maximum(lengths.numpy(), 1e-12)
     for option in ("candidates", "all"):
-        found = lw.select("kmeans", 9, embeddings=points, labeled=[3, 4], pool=option, normalise=True)
+        found = lw.select("kmeans", 9, embeddings=points, labelled=[3, 4], pool=option, normalise=True)
         assert set(found.positions) == set(
-            lw.select("kmeans", 9, embeddings=scaled, labeled=[3, 4], pool=option).positions
+            lw.select("kmeans", 9, embeddings=scaled, labelled=[3, 4], pool=option).positions
         )
 
 

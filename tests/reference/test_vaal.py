@@ -282,14 +282,15 @@ def test_a_campaign_without_labels_and_with_all_of_them(tmp_path):
     learner = tiny.torch_learner()
     learner.fit(tiny.learner_data(source, source.ids[:10]), 0)
     strategy = VAAL(**SMALL)
-    campaign = tiny.campaign(tmp_path / "some", source, learner, labeled=source.ids[:10])
+    campaign = tiny.campaign(tmp_path / "some", source, learner, labelled=source.ids[:10])
     chosen = campaign.choose(strategy, Budget(5))
     assert "tells unlabelled from labelled images at" in chosen.notes[0]
     scores = [pick.score for pick in chosen.picks]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
     assert (
-        len(tiny.campaign(tmp_path / "one", source, learner, labeled=source.ids[:1]).choose(strategy, None).picks) == 29
+        len(tiny.campaign(tmp_path / "one", source, learner, labelled=source.ids[:1]).choose(strategy, None).picks)
+        == 29
     )
     none = tiny.campaign(tmp_path / "none", source, learner).choose(strategy, Budget(5))
     assert none.notes == ("vaal acts as Random() here",)
@@ -328,7 +329,7 @@ def test_bad_options_are_refused_in_one_line(options, message):
 def test_a_learner_without_images_is_refused(tmp_path):
     source = tiny.digits(30)
     learner = tiny.feature_learner(source)
-    campaign = tiny.campaign(tmp_path, source, learner, labeled=source.ids[:10], frozen=learner.source)
+    campaign = tiny.campaign(tmp_path, source, learner, labelled=source.ids[:10], frozen=learner.source)
     campaign.fit()
     with pytest.raises(UnmetNeed, match="needs to probe the model"):
         campaign.offer.check([VAAL()])

@@ -13,8 +13,8 @@ from labelwise.errors import DataError
 from labelwise.learners.best import BestOf, Judge
 
 SOURCE = tiny.digits(120, test=60)
-LABELED, TEST = SOURCE.ids[:40], SOURCE.ids[60:]
-DATA = dataclasses.replace(tiny.learner_data(SOURCE, LABELED), judge=tiny.view(SOURCE, TEST))
+LABELLED, TEST = SOURCE.ids[:40], SOURCE.ids[60:]
+DATA = dataclasses.replace(tiny.learner_data(SOURCE, LABELLED), judge=tiny.view(SOURCE, TEST))
 ROUGH = (tiny.Phase(epochs=9, batch_size=8, optimiser="sgd", lr=0.3, momentum=0.9, schedule="constant"),)
 
 
@@ -76,7 +76,7 @@ def test_it_is_another_training_and_the_other_keeps_its_key():
     assert "best" not in plain.config
     assert best.config["best"] == {"by": "test", "every": 2}
     assert best.judged_on == "test"
-    without = tiny.learner_data(SOURCE, LABELED)
+    without = tiny.learner_data(SOURCE, LABELLED)
     assert plain.fit_key(without, 0) != best.fit_key(DATA, 0)
     fewer = dataclasses.replace(DATA, judge=tiny.view(SOURCE, TEST[:30]))
     assert best.fit_key(DATA, 0) != best.fit_key(fewer, 0)
@@ -84,7 +84,7 @@ def test_it_is_another_training_and_the_other_keeps_its_key():
 
 def test_what_is_refused():
     with pytest.raises(DataError, match="on validation images, and none has a label"):
-        tiny.torch_learner(best=BestOf()).fit(tiny.learner_data(SOURCE, LABELED), 0)
+        tiny.torch_learner(best=BestOf()).fit(tiny.learner_data(SOURCE, LABELLED), 0)
     with pytest.raises(ValueError, match="at least 1"):
         BestOf(every=0)
 
@@ -95,7 +95,7 @@ def test_a_model_before_its_first_label_is_what_training_starts_from():
     learner.begin(5)
     before = learner.networks.nets[0].state_dict()
     again = tiny.torch_learner(model=tiny.plain_net)
-    again.fit(tiny.learner_data(SOURCE, LABELED), 5)
+    again.fit(tiny.learner_data(SOURCE, LABELLED), 5)
     fresh = again.fresh(5).state_dict()
     assert all(torch.equal(before[name], fresh[name]) for name in before)
     assert learner.weights != again.weights

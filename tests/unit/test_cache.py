@@ -15,7 +15,7 @@ import torch
 import labelwise.campaign.cache
 import tiny
 from labelwise.campaign.cache import SignalCache
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.signal import Plain, SignalTable, stack_rows
 from labelwise.contracts.task import Outputs
 from labelwise.data.views import View as SourceView
@@ -252,7 +252,7 @@ def test_no_folder_keeps_nothing(tmp_path):
 
 
 def test_no_items(tmp_path):
-    table = SignalCache(tmp_path).table(Producer(), View(SOURCE, ()), frozenset({Probs()}))
+    table = SignalCache(tmp_path).table(Producer(), Examples(SOURCE, ()), frozenset({Probs()}))
     assert table.ids == ()
 
 

@@ -19,7 +19,7 @@ EXPLODES = [Phase(epochs=5, batch_size=8, optimiser="sgd", lr=1e12, schedule="co
 
 def _campaign(folder, **setting):
     learner = tiny.torch_learner(model=tiny.plain_net, phases=EXPLODES)
-    return tiny.campaign(folder, SOURCE, learner, labeled=SOURCE.ids[:10], **setting)
+    return tiny.campaign(folder, SOURCE, learner, labelled=SOURCE.ids[:10], **setting)
 
 
 def test_a_project_is_told_which_items_cannot_be_ranked(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tiny
-from labelwise.campaign.pool import Labeled
+from labelwise.campaign.pool import Labelled
 from labelwise.contracts.strategy import Budget
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
@@ -112,5 +112,5 @@ def test_what_it_cannot_do_is_refused(tmp_path):
         campaign.choose(STRATEGIES.create("k_center"), Budget(1))
     with pytest.raises(UnmetNeed, match="frozen features"):
         campaign.choose(STRATEGIES.create("kmeans"), Budget(1))
-    campaign.write([Labeled(IDS[0], "3")])
+    campaign.write([Labelled(IDS[0], "3")])
     assert len(campaign.choose(STRATEGIES.create("margin"), Budget(39)).picks) == 39

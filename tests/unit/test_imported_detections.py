@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tiny
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.targets import Boxes
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.formats.detections import FoundBoxes
@@ -54,7 +54,7 @@ def test_rows_of_images_in_any_order_and_without_detections():
     found = _found()
     learner = ImportedDetections(TASK, found)
     signals = [Units("boxes"), Units("probs"), Units("labels"), Embedding(), Units("unit_embedding")]
-    table = learner.collect(View(SOURCE, (IDS[2], IDS[1], IDS[9], IDS[0])), frozenset(signals))
+    table = learner.collect(Examples(SOURCE, (IDS[2], IDS[1], IDS[9], IDS[0])), frozenset(signals))
     assert table.ids == (IDS[2], IDS[1], IDS[0])
     assert set(table.failed) == {IDS[9]}
     values, offsets = table.ragged(Units("boxes"))
@@ -66,7 +66,7 @@ def test_rows_of_images_in_any_order_and_without_detections():
 
 def test_uncertainty_is_that_of_a_yes_or_no():
     learner = ImportedDetections(TASK, _found())
-    rows = learner.collect(View(SOURCE, IDS[:4]), frozenset({Uncertainty("entropy", "max")}))[
+    rows = learner.collect(Examples(SOURCE, IDS[:4]), frozenset({Uncertainty("entropy", "max")}))[
         Uncertainty("entropy", "max")
     ]
     p = np.array([[0.9, 0.78, 0.9], [0.66, 0.54, 0.42], [0.3, 0.3, 0.3]])
@@ -81,9 +81,9 @@ def test_metrics_over_labelled_images():
         Boxes.of_pixels(found.boxes_U4[a:b] * 100, found.labels_U[a:b], size=(100, 100))
         for a, b in ((0, 2), (2, 2), (2, 5))
     ]
-    metrics = ImportedDetections(TASK, found).evaluate(View(SOURCE, IDS[:3], tuple(truth)))
+    metrics = ImportedDetections(TASK, found).evaluate(Examples(SOURCE, IDS[:3], tuple(truth)))
     assert metrics["map"] == pytest.approx(1)
-    assert ImportedDetections(TASK, found).evaluate(View(SOURCE, IDS[:3])) == {}
+    assert ImportedDetections(TASK, found).evaluate(Examples(SOURCE, IDS[:3])) == {}
 
 
 def test_weights_are_the_content():

@@ -43,17 +43,17 @@ def test_every_family_trains_a_step_is_evaluated_and_queried(model, side, tmp_pa
     task = Detection(shapes.CLASSES, InputSpec((side, side)), threshold=0.0, top=5)
     learner = TorchLearner(task, model, phases=ONE_STEP, batch_size=2)
     # batch norm needs two; SSD has none, and is slow
-    labeled = source.ids[:1] if model == "ssd300_vgg16" else source.ids[:2]
-    campaign = tiny.campaign(tmp_path, source, learner, labeled=labeled, fits=None)
+    labelled = source.ids[:1] if model == "ssd300_vgg16" else source.ids[:2]
+    campaign = tiny.campaign(tmp_path, source, learner, labelled=labelled, fits=None)
     fitted = campaign.fit()
     assert fitted.report.steps == 1
     assert np.isfinite(fitted.report.loss)
-    assert 0 <= learner.evaluate(campaign.view(campaign.pool.labeled, targets=True))["map"] <= 1
+    assert 0 <= learner.evaluate(campaign.view(campaign.pool.labelled, targets=True))["map"] <= 1
     assert len(campaign.choose(STRATEGIES.create("entropy"), Budget(2)).picks) == 2
     wanted = frozenset({Embedding(), Units(), Units("probs")})
-    table = learner.collect(campaign.view(campaign.pool.unlabeled), wanted)
-    assert table[Embedding()].shape[0] == 4 - len(labeled)
-    assert np.diff(table.ragged(Units())[1]).tolist() == [5] * (4 - len(labeled))
+    table = learner.collect(campaign.view(campaign.pool.unlabelled), wanted)
+    assert table[Embedding()].shape[0] == 4 - len(labelled)
+    assert np.diff(table.ragged(Units())[1]).tolist() == [5] * (4 - len(labelled))
     assert np.isfinite(table.ragged(Units())[0]).all()
 
 

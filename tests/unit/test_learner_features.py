@@ -11,7 +11,7 @@ from torch import nn
 import labelwise.learners.features
 import tiny
 from labelwise.campaign.cache import SignalCache
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.data.arrays import ArraySource
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.learners.backbones import Network, Pixels, backbone
@@ -20,9 +20,9 @@ from labelwise.signals import Dropout, Embedding, Probs
 from labelwise.signals.draws import DrawUncertainty
 
 SOURCE = tiny.digits(240)
-LABELED = SOURCE.ids[:90]
+LABELLED = SOURCE.ids[:90]
 POOL = SOURCE.ids[90:]
-DATA = tiny.learner_data(SOURCE, LABELED)
+DATA = tiny.learner_data(SOURCE, LABELLED)
 
 
 def _rows(learner: FeatureLearner, signal=None, ids=POOL, **options) -> np.ndarray:
@@ -48,9 +48,9 @@ def _scaled(rows: np.ndarray, by: np.ndarray) -> np.ndarray:
 def test_linear_head_against_scikit_learn(strength):
     learner = tiny.feature_learner(SOURCE, strength=strength)
     learner.fit(DATA, 0)
-    known = _features(LABELED).astype(np.float64)
+    known = _features(LABELLED).astype(np.float64)
     reference = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=5000)
-    reference.fit(_scaled(known, known), DATA.labeled.targets)
+    reference.fit(_scaled(known, known), DATA.labelled.targets)
     expected = reference.predict_proba(_scaled(_features(POOL).astype(np.float64), known))
     # the bias carries a hundredth of the ridge here, and none there
     np.testing.assert_allclose(_rows(learner), expected, atol=5e-3)
@@ -72,7 +72,7 @@ def test_the_optimum_is_reached():
 
 
 def test_a_class_without_a_label_is_unlikely_but_finite():
-    few = tiny.learner_data(SOURCE, [item for item in LABELED if SOURCE.truth[item] in "012"])
+    few = tiny.learner_data(SOURCE, [item for item in LABELLED if SOURCE.truth[item] in "012"])
     learner = tiny.feature_learner(SOURCE)
     learner.fit(few, 0)
     probs = _rows(learner)
@@ -83,9 +83,9 @@ def test_a_class_without_a_label_is_unlikely_but_finite():
 
 @pytest.mark.parametrize("head", ["linear", "knn"])
 def test_one_label_or_one_class_is_enough_to_go_on(head):
-    for labeled in (LABELED[:1], [item for item in LABELED if SOURCE.truth[item] == "3"]):
+    for labelled in (LABELLED[:1], [item for item in LABELLED if SOURCE.truth[item] == "3"]):
         learner = tiny.feature_learner(SOURCE, head=head)
-        learner.fit(tiny.learner_data(SOURCE, labeled), 0)
+        learner.fit(tiny.learner_data(SOURCE, labelled), 0)
         probs = _rows(learner)
         assert np.isfinite(probs).all()
         np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
@@ -105,13 +105,13 @@ def test_it_learns():
 def test_knn_against_brute_force(neighbours):
     learner = tiny.feature_learner(SOURCE, head="knn", neighbours=neighbours)
     learner.fit(DATA, 0)
-    known = _features(LABELED).astype(np.float64)
+    known = _features(LABELLED).astype(np.float64)
     here, there = _scaled(_features(POOL).astype(np.float64), known), _scaled(known, known)
     distance = np.sqrt(((here[:, None] - there[None]) ** 2).sum(2))
     expected = np.zeros((len(POOL), 10))
     for row, distances in enumerate(distance):
         for near in distances.argsort(kind="stable")[:neighbours]:
-            expected[row, DATA.labeled.targets[near]] += 1 / distances[near]
+            expected[row, DATA.labelled.targets[near]] += 1 / distances[near]
     expected /= expected.sum(1, keepdims=True)
     np.testing.assert_allclose(_rows(learner), expected, rtol=1e-4, atol=1e-6)
 
@@ -120,8 +120,8 @@ def test_knn_on_the_labelled_images_themselves():
     """At distance zero an image's own label takes it all."""
     learner = tiny.feature_learner(SOURCE, head="knn")
     learner.fit(DATA, 0)
-    probs = _rows(learner, ids=LABELED)
-    assert (probs.argmax(1) == np.array(DATA.labeled.targets)).all()
+    probs = _rows(learner, ids=LABELLED)
+    assert (probs.argmax(1) == np.array(DATA.labelled.targets)).all()
     assert probs.max(1).min() > 0.999
 
 
@@ -157,7 +157,7 @@ def test_the_digest_names_what_was_trained_from():
         FeatureLearner(tiny.digits_task(classes="abcdefghij"), tiny.pixels(SOURCE)),
     ]
     keys = {learner.fit_key(DATA, 0) for learner in learners}
-    keys |= {learners[0].fit_key(tiny.learner_data(SOURCE, LABELED[1:]), 0)}
+    keys |= {learners[0].fit_key(tiny.learner_data(SOURCE, LABELLED[1:]), 0)}
     assert len(keys) == len(learners) + 1
 
 
@@ -193,7 +193,7 @@ def test_embeddings_survive_a_fit_and_probabilities_do_not():
     learner = tiny.feature_learner(SOURCE)
     learner.fit(DATA, 0)
     before = {signal: learner.signal_key(signal) for signal in (Embedding(), Probs())}
-    learner.fit(tiny.learner_data(SOURCE, LABELED[:50]), 0)
+    learner.fit(tiny.learner_data(SOURCE, LABELLED[:50]), 0)
     assert learner.signal_key(Embedding()) == before[Embedding()]
     assert learner.signal_key(Probs()) != before[Probs()]
 
@@ -214,10 +214,10 @@ def test_what_it_cannot_do_is_refused():
 
 
 def test_images_that_cannot_be_read():
-    broken = tiny.Broken(SOURCE, [LABELED[3], POOL[2]])
+    broken = tiny.Broken(SOURCE, [LABELLED[3], POOL[2]])
     learner = FeatureLearner(tiny.digits_task(), tiny.pixels(broken))
-    report = learner.fit(tiny.learner_data(broken, LABELED), 0)
-    assert dict(report.skipped) == {LABELED[3]: f"{LABELED[3]!r} is truncated"}
+    report = learner.fit(tiny.learner_data(broken, LABELLED), 0)
+    assert dict(report.skipped) == {LABELLED[3]: f"{LABELLED[3]!r} is truncated"}
     table = learner.collect(tiny.view(broken, POOL, labels=False), frozenset({Probs()}))
     assert table.ids == tuple(item for item in POOL if item != POOL[2])
     with pytest.raises(DataError, match=r"none of the \d+ images can be read"):
@@ -226,10 +226,10 @@ def test_images_that_cannot_be_read():
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_no_labelled_image_can_be_read(kept, tmp_path):
-    broken = tiny.Broken(SOURCE, LABELED)
+    broken = tiny.Broken(SOURCE, LABELLED)
     learner = FeatureLearner(tiny.digits_task(), tiny.pixels(broken, folder=tmp_path if kept else None))
     with pytest.raises(DataError, match="can be read"):
-        learner.fit(tiny.learner_data(broken, LABELED), 0)
+        learner.fit(tiny.learner_data(broken, LABELLED), 0)
 
 
 def test_dropout_draws_come_from_the_features():
@@ -245,7 +245,7 @@ def test_dropout_draws_come_from_the_features():
 
 def _pixels(source, **options) -> Pixels:
     found = Pixels(side=8, channels=1, **options)
-    found.prepare(View(source, tuple(source.ids)))
+    found.prepare(Examples(source, tuple(source.ids)))
     return found
 
 
@@ -262,7 +262,7 @@ def test_pixels_are_principal_axes():
 def test_pixels_are_kept_with_the_project(tmp_path):
     first = _pixels(SOURCE, folder=tmp_path)
     later = Pixels(side=8, channels=1, folder=tmp_path)
-    later.prepare(View(tiny.digits(40, start=500), tiny.digits(40, start=500).ids))
+    later.prepare(Examples(tiny.digits(40, start=500), tiny.digits(40, start=500).ids))
     assert later.weights == first.weights, "later images join the same space"
     assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
 
@@ -322,7 +322,7 @@ def test_backbones_by_name(tmp_path):
 def test_features_are_cached_under_backbone_and_preparation(tmp_path):
     for side in (8, 4):
         found = Pixels(side=side, channels=1, axes=4)
-        found.prepare(View(SOURCE, tuple(SOURCE.ids)))
+        found.prepare(Examples(SOURCE, tuple(SOURCE.ids)))
         source = FeatureSource(found, SignalCache(tmp_path))
         for _ in range(2):
             source.collect(tiny.view(SOURCE, POOL), frozenset({FROZEN}))
@@ -334,7 +334,7 @@ def test_features_are_cached_under_backbone_and_preparation(tmp_path):
 
 def _source(tmp_path, dtype: str, backbone=None) -> FeatureSource:
     chosen = backbone or Pixels(side=8, axes=8, channels=1)
-    chosen.prepare(View(SOURCE, tuple(SOURCE.ids)))
+    chosen.prepare(Examples(SOURCE, tuple(SOURCE.ids)))
     return FeatureSource(chosen, SignalCache(tmp_path), dtype=dtype)
 
 
@@ -388,11 +388,11 @@ def test_other_images_or_other_weights_under_the_same_names_never_hit(tmp_path):
     other = ArraySource(255 - images, ids=SOURCE.ids[:40])
     chosen = Counted(side=8, axes=4, channels=1)
     first = _source(tmp_path, "float32", chosen)
-    one = first.collect(View(SOURCE, tuple(SOURCE.ids[:40])), frozenset({FROZEN}))
-    two = first.collect(View(other, tuple(other.ids)), frozenset({FROZEN}))
+    one = first.collect(Examples(SOURCE, tuple(SOURCE.ids[:40])), frozenset({FROZEN}))
+    two = first.collect(Examples(other, tuple(other.ids)), frozenset({FROZEN}))
     assert chosen.read == 80
     assert not np.allclose(np.asarray(one[FROZEN]), np.asarray(two[FROZEN]))
     changed = Counted(side=8, axes=4, channels=1)
-    changed.prepare(View(other, tuple(other.ids)))
-    FeatureSource(changed, SignalCache(tmp_path)).collect(View(SOURCE, tuple(SOURCE.ids[:40])), frozenset({FROZEN}))
+    changed.prepare(Examples(other, tuple(other.ids)))
+    FeatureSource(changed, SignalCache(tmp_path)).collect(Examples(SOURCE, tuple(SOURCE.ids[:40])), frozenset({FROZEN}))
     assert changed.read == 40

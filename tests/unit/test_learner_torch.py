@@ -28,9 +28,9 @@ from labelwise.signals.probes import LossSlope
 from labelwise.strategies import STRATEGIES
 
 SOURCE = tiny.digits(60)
-LABELED = SOURCE.ids[:22]
+LABELLED = SOURCE.ids[:22]
 POOL = SOURCE.ids[22:]
-DATA = tiny.learner_data(SOURCE, LABELED)
+DATA = tiny.learner_data(SOURCE, LABELLED)
 
 
 def _fit(learner: TorchLearner | None = None, *, data: LearnerData = DATA, seed: int = 0, **options) -> TorchLearner:
@@ -82,9 +82,11 @@ def test_a_second_fit_of_one_learner_starts_from_scratch():
 CHANGES = {
     "seed": {"seed": 1},
     "labels": {
-        "data": replace(DATA, labeled=replace(DATA.labeled, targets=tuple((t + 1) % 10 for t in DATA.labeled.targets)))
+        "data": replace(
+            DATA, labelled=replace(DATA.labelled, targets=tuple((t + 1) % 10 for t in DATA.labelled.targets))
+        )
     },
-    "items": {"data": tiny.learner_data(SOURCE, LABELED[1:])},
+    "items": {"data": tiny.learner_data(SOURCE, LABELLED[1:])},
     "auxiliary": {"auxiliaries": (tiny.LossHead(),)},
     "auxiliary's options": {"auxiliaries": (tiny.LossHead(strength=0.5),)},
     "phases": {"learner": tiny.torch_learner(phases=[Phase(epochs=2, batch_size=16, lr=1e-3)])},
@@ -109,14 +111,14 @@ def test_the_digest_does_not_depend_on_what_does_not_matter():
     plain = _fit().weights
     assert _fit(tiny.torch_learner(batch_size=3)).weights == plain
     assert _fit(tiny.torch_learner(embedding="hidden")).weights == plain
-    assert _fit(data=replace(DATA, unlabeled=tiny.view(SOURCE, POOL[:3], labels=False))).weights == plain
+    assert _fit(data=replace(DATA, unlabelled=tiny.view(SOURCE, POOL[:3], labels=False))).weights == plain
 
 
 def test_the_digest_depends_on_unlabelled_items_where_a_phase_reads_them():
     def learner() -> TorchLearner:
         return tiny.torch_learner(phases=[Phase(epochs=1, batches="alternate", loss="tiny:agreement_loss")])
 
-    other = replace(DATA, unlabeled=tiny.view(SOURCE, POOL[:3], labels=False))
+    other = replace(DATA, unlabelled=tiny.view(SOURCE, POOL[:3], labels=False))
     assert _fit(learner()).weights != _fit(learner(), data=other).weights
 
 
@@ -153,7 +155,7 @@ def test_how_many_steps_a_phase_takes():
     labelled, unlabelled = math.ceil(22 / 10), math.ceil(38 / 10)
     assert _steps() == 3 * labelled
     assert _steps(min_steps=10) == 4 * labelled
-    assert _steps(batches="unlabeled", loss="tiny:agreement_loss") == 3 * unlabelled
+    assert _steps(batches="unlabelled", loss="tiny:agreement_loss") == 3 * unlabelled
     assert _steps(batches="alternate", loss="tiny:agreement_loss") == 3 * 2 * unlabelled
 
 
@@ -178,7 +180,7 @@ class Watch(Auxiliary):
 NOTED: list[tuple[float, int]] = []
 
 
-@pytest.mark.parametrize("batches", ["labeled", "alternate"])
+@pytest.mark.parametrize("batches", ["labelled", "alternate"])
 def test_progress_grows_from_0_to_below_1(batches):
     NOTED.clear()
     phases = [Phase(epochs=3, batch_size=10, batches=batches, loss="tiny:agreement_loss")]
@@ -199,7 +201,7 @@ def test_no_batch_holds_a_single_image():
     """Batch norm cannot train on one: the last batch of 21 = 2 x 10 + 1 takes one from its neighbour."""
     net = functools.partial(nn.Sequential, nn.Flatten(), nn.Linear(256, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
     learner = tiny.torch_learner(model=net, phases=[Phase(epochs=2, batch_size=10)])
-    report = learner.fit(tiny.learner_data(SOURCE, LABELED[:21]), 0)
+    report = learner.fit(tiny.learner_data(SOURCE, LABELLED[:21]), 0)
     assert report.steps == 6
     assert math.isfinite(report.loss)
 
@@ -238,7 +240,7 @@ def test_phases_follow_one_another():
 
 
 def test_an_unlabelled_phase_learns_without_labels():
-    phases = [Phase(epochs=2, batches="unlabeled", loss="tiny:agreement_loss")]
+    phases = [Phase(epochs=2, batches="unlabelled", loss="tiny:agreement_loss")]
     nothing = tiny.learner_data(SOURCE, ())
     learner = _fit(tiny.torch_learner(phases=phases), data=nothing)
     assert not torch.equal(learner.networks.nets[0].conv.weight, tiny.torch_learner()._fresh(0, 0).conv.weight)
@@ -250,7 +252,7 @@ def test_an_unlabelled_phase_learns_without_labels():
         (Phase(trainable=("hed",)), "no parameter starts with"),
         (Phase(loss="tiny:no_such_loss"), "cannot import 'tiny:no_such_loss'"),
         (Phase(loss="no_such_module:loss"), "cannot import"),
-        (Phase(batches="unlabeled"), "loss"),
+        (Phase(batches="unlabelled"), "loss"),
         (Phase(batches="alternate"), "loss"),
     ],
 )
@@ -277,7 +279,7 @@ def test_every_optimiser_and_schedule_learns(optimiser, schedule):
     learner = tiny.torch_learner(model=tiny.plain_net, phases=[phase])
     report = learner.fit(DATA, 0)
     assert report.loss < 1.5, "below the 2.3 of guessing"
-    assert learner.evaluate(tiny.view(SOURCE, LABELED))["accuracy"] > 0.5
+    assert learner.evaluate(tiny.view(SOURCE, LABELLED))["accuracy"] > 0.5
 
 
 def test_progress_is_told():
@@ -367,7 +369,7 @@ def test_all_members_of_an_ensemble_are_trained_on_the_same_picks(tmp_path):
         phases = [Phase(epochs=1, batch_size=64)]
         learner = tiny.torch_learner(model=Noting, members=members, phases=phases)
         source = tiny.digits(60, test=10)
-        campaign = tiny.campaign(tmp_path / str(members), source, learner, labeled=source.ids[:10], truth=source.truth)
+        campaign = tiny.campaign(tmp_path / str(members), source, learner, labelled=source.ids[:10], truth=source.truth)
         strategy = STRATEGIES.create("bald", source="members" if members > 1 else "dropout")
         records = list(campaign.rounds(strategy, HeldBack(source.truth), Budget(5), count=2))
         assert [record.labels for record in records] == [10, 15, 20]
@@ -393,7 +395,7 @@ def test_bf16_on_a_cpu():
         rows = _rows(learner, signal)
         assert rows.dtype == np.float32
         assert np.isfinite(rows).all()
-    assert learner.evaluate(tiny.view(SOURCE, LABELED))["accuracy"] > 0.5
+    assert learner.evaluate(tiny.view(SOURCE, LABELLED))["accuracy"] > 0.5
     np.testing.assert_allclose(_rows(learner).sum(1), 1, atol=1e-5)
 
 
@@ -423,10 +425,10 @@ def test_trainings_do_not_pile_up_in_memory():
 def test_a_head_learns_beside_the_model_and_is_read_as_a_signal():
     phases = [Phase(epochs=40, batch_size=11, lr=5e-3)]
     learner = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(),))
-    predicted = _rows(learner, HeadOutput("loss_head"), ids=LABELED)
+    predicted = _rows(learner, HeadOutput("loss_head"), ids=LABELLED)
     assert predicted.shape == (22,)
     net, head = learner.networks.nets[0], learner.networks.heads[0]["loss_head"]
-    batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(LABELED)), None, train=False)
+    batch = learner.task.batch(learner.task.input.prepare_batch(SOURCE.batch(LABELLED)), None, train=False)
     seen = {}
     hooks = [
         getattr(net, path).register_forward_hook(lambda m, i, o, path=path: seen.update({path: o}))
@@ -595,26 +597,26 @@ def test_a_diverging_training_reports_nan():
     )
     report = learner.fit(DATA, 0)
     assert math.isnan(report.loss)
-    metrics = learner.evaluate(tiny.view(SOURCE, LABELED))
+    metrics = learner.evaluate(tiny.view(SOURCE, LABELLED))
     assert 0 <= metrics["accuracy"] <= 1
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_labelled_images_that_cannot_be_read_are_skipped_and_reported(workers):
-    broken = tiny.Broken(SOURCE, [LABELED[4], LABELED[9]])
+    broken = tiny.Broken(SOURCE, [LABELLED[4], LABELLED[9]])
     learner = tiny.torch_learner(phases=[Phase(epochs=2, batch_size=10)], workers=workers)
-    report = learner.fit(tiny.learner_data(broken, LABELED), 0)
-    assert dict(report.skipped) == {item: f"{item!r} is truncated" for item in (LABELED[4], LABELED[9])}
+    report = learner.fit(tiny.learner_data(broken, LABELLED), 0)
+    assert dict(report.skipped) == {item: f"{item!r} is truncated" for item in (LABELLED[4], LABELLED[9])}
     assert math.isfinite(report.loss)
-    table = learner.collect(tiny.view(broken, LABELED, labels=False), frozenset({Probs()}))
-    assert table.ids == tuple(item for item in LABELED if item not in (LABELED[4], LABELED[9]))
-    assert set(table.failed) == {LABELED[4], LABELED[9]}
-    assert learner.evaluate(tiny.view(broken, LABELED))["accuracy"] >= 0
+    table = learner.collect(tiny.view(broken, LABELLED, labels=False), frozenset({Probs()}))
+    assert table.ids == tuple(item for item in LABELLED if item not in (LABELLED[4], LABELLED[9]))
+    assert set(table.failed) == {LABELLED[4], LABELLED[9]}
+    assert learner.evaluate(tiny.view(broken, LABELLED))["accuracy"] >= 0
 
 
 def test_no_labelled_image_can_be_read():
     with pytest.raises(DataError, match="can be read"):
-        _fit(data=tiny.learner_data(tiny.Broken(SOURCE, LABELED), LABELED))
+        _fit(data=tiny.learner_data(tiny.Broken(SOURCE, LABELLED), LABELLED))
 
 
 def test_nothing_that_can_be_read_is_no_metrics_and_no_rows():

@@ -33,14 +33,14 @@ TESTS = SOURCE.ids[50:]
 
 
 def _campaign(folder, source=SOURCE, learner=None, **setting):
-    found = tiny.campaign(folder, source, learner or tiny.torch_learner(), labeled=source.ids[:10], **setting)
+    found = tiny.campaign(folder, source, learner or tiny.torch_learner(), labelled=source.ids[:10], **setting)
     found.fit()
     return found
 
 
 def _run(folder):
     """A campaign of two rounds of five picks."""
-    found = tiny.campaign(folder, SOURCE, tiny.torch_learner(), labeled=SOURCE.ids[:10], truth=SOURCE.truth)
+    found = tiny.campaign(folder, SOURCE, tiny.torch_learner(), labelled=SOURCE.ids[:10], truth=SOURCE.truth)
     records = list(found.rounds(STRATEGIES.create("margin"), HeldBack(SOURCE.truth), Budget(5), count=2))
     return found, records
 
@@ -93,14 +93,14 @@ def test_of_many_images_some_are_drawn(tmp_path, monkeypatch):
 
 
 def test_where_there_is_nothing_to_say(tmp_path):
-    untrained = tiny.campaign(tmp_path / "a", SOURCE, tiny.torch_learner(), labeled=SOURCE.ids[:10])
+    untrained = tiny.campaign(tmp_path / "a", SOURCE, tiny.torch_learner(), labelled=SOURCE.ids[:10])
     assert mistakes(untrained) is None
     assert mistakes(_campaign(tmp_path / "b", tiny.digits(30))) is None, "no test image"
     few = mistakes(_campaign(tmp_path / "c", tiny.digits(30, test=module.FEWEST - 1)))
     assert few.points == []
     assert few.tested == module.FEWEST - 1
     boxes = shapes.Shapes(12, reference=3)
-    boxed = tiny.campaign(tmp_path / "d", boxes, shapes.learner(), labeled=boxes.ids[:6])
+    boxed = tiny.campaign(tmp_path / "d", boxes, shapes.learner(), labelled=boxes.ids[:6])
     boxed.fit()
     assert mistakes(boxed) is None, "no one class an image"
 

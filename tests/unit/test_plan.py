@@ -38,7 +38,7 @@ class Wants(Strategy):
     def _first(self, query):
         if self.reads is not None:
             query.pool(self.reads)
-        return Selection(query.unlabeled_M[: query.budget])
+        return Selection(query.unlabelled_M[: query.budget])
 
 
 def _wants(*signals, **options) -> Wants:
@@ -49,8 +49,8 @@ def test_needs_of_first_steps_are_united():
     margin, kmeans = STRATEGIES.create("margin"), STRATEGIES.create("kmeans", pool="all")
     needs = unite([margin, kmeans, STRATEGIES.create("prefilter", then=STRATEGIES.create("k_center"))])
     assert needs.pool == {Uncertainty("margin"), Embedding("frozen")}
-    assert needs.labeled == {Embedding("frozen")}
-    assert needs.signals == needs.pool | needs.labeled
+    assert needs.labelled == {Embedding("frozen")}
+    assert needs.signals == needs.pool | needs.labelled
     assert unite([]) == Needs()
     assert (Needs(truth=True) | Needs()).truth
 
@@ -79,7 +79,7 @@ CASES = {
     "a head that is not trained": (TORCH, _wants(HeadOutput("loss_head")), "needs head:loss_head"),
     "a head beside frozen features": (FEATURES, _wants(heads=(tiny.LossHead(),)), "trains an extra head"),
     "hidden labels": (TORCH, Wants(Needs(truth=True)), "exist only in simulated campaigns"),
-    "what labelled items need": (IMPORTED, Wants(Needs(labeled=frozenset({Probs()}))), "needs probs"),
+    "what labelled items need": (IMPORTED, Wants(Needs(labelled=frozenset({Probs()}))), "needs probs"),
     "what reference items need": (IMPORTED, Wants(Needs(reference=frozenset({Probs()}))), "needs probs"),
     "what a second step needs": (
         IMPORTED, STRATEGIES.create("prefilter", first=STRATEGIES.create("random")), "needs frozen features"
@@ -108,7 +108,7 @@ def test_what_can_be_met_passes():
 @pytest.mark.parametrize("where", ["strategy", "companions"])
 def test_nothing_is_trained_before_the_check(where, tmp_path):
     learner = tiny.torch_learner()
-    campaign = tiny.campaign(tmp_path, SOURCE, learner, labeled=SOURCE.ids[:5])
+    campaign = tiny.campaign(tmp_path, SOURCE, learner, labelled=SOURCE.ids[:5])
     bad = STRATEGIES.create("kmeans")
     chosen, others = (bad, ()) if where == "strategy" else (STRATEGIES.create("margin"), (bad,))
     with pytest.raises(UnmetNeed):
@@ -118,7 +118,7 @@ def test_nothing_is_trained_before_the_check(where, tmp_path):
 
 
 def test_what_is_read_must_be_declared(tmp_path):
-    campaign = tiny.campaign(tmp_path, SOURCE, FEATURES, labeled=SOURCE.ids[:5])
+    campaign = tiny.campaign(tmp_path, SOURCE, FEATURES, labelled=SOURCE.ids[:5])
     campaign.fit()
     with pytest.raises(UndeclaredSignal, match="read but not declared"):
         campaign.choose(_wants(Probs(), reads=Embedding()), Budget(2))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwise.campaign.pool import Added, Cleared, Event, Item, Labeled, Pool, Queried, Skipped
+from labelwise.campaign.pool import Added, Cleared, Event, Item, Labelled, Pool, Queried, Skipped
 from labelwise.errors import PoolError
 
 NAMES = (
@@ -47,7 +47,7 @@ def _ids(pool: Pool, positions: np.ndarray) -> list[str]:
 names = st.sampled_from(NAMES)
 events = st.one_of(
     st.builds(Queried, id=names, round=st.integers(0, 3), rank=st.integers(0, 3)),
-    st.builds(Labeled, id=names, target=st.sampled_from(["cat", "dog"]), cost=st.just({"images": 1.0})),
+    st.builds(Labelled, id=names, target=st.sampled_from(["cat", "dog"]), cost=st.just({"images": 1.0})),
     st.builds(Skipped, id=names, reason=st.just("blurred")),
     st.builds(Cleared, id=names),
 )
@@ -55,32 +55,32 @@ events = st.one_of(
 
 def _picture(pool: Pool) -> dict[str, object]:
     """All that a pool says of itself."""
-    lists = {name: getattr(pool, name).tolist() for name in ("labeled", "unlabeled", "pending", "skipped")}
+    lists = {name: getattr(pool, name).tolist() for name in ("labelled", "unlabelled", "pending", "skipped")}
     for role in ("pool", "reference", "validation", "test"):
-        lists[role] = pool.with_role(role, labeled=False).tolist()
+        lists[role] = pool.with_role(role, labelled=False).tolist()
         lists[f"labelled {role}"] = pool.with_role(role).tolist()
         lists[f"cost of {role}"] = pool.cost(role)
     said = [
-        (pool.describe(p), pool.query(p), pool.reason(p), pool.target(p) if p in lists["labeled"] else None)
+        (pool.describe(p), pool.query(p), pool.reason(p), pool.target(p) if p in lists["labelled"] else None)
         for p in range(len(pool))
     ]
     return lists | {"said": said, "queries": pool.queries(), "round": pool.round}
 
 
 def _check_invariants(pool: Pool) -> None:
-    lists = {name: getattr(pool, name) for name in ("labeled", "unlabeled", "pending", "skipped")}
+    lists = {name: getattr(pool, name) for name in ("labelled", "unlabelled", "pending", "skipped")}
     for name, positions in lists.items():
         assert positions.dtype == np.int64
         assert (np.diff(positions) > 0).all(), f"{name} ascending and distinct"
         assert set(_ids(pool, positions)).isdisjoint(ROLES), f"{name} holds items of the pool only"
     for one, two in itertools.combinations(lists.values(), 2):
         assert not set(one.tolist()) & set(two.tolist())
-    everything = set(pool.with_role("pool", labeled=False).tolist())
+    everything = set(pool.with_role("pool", labelled=False).tolist())
     listed = set(itertools.chain.from_iterable(positions.tolist() for positions in lists.values()))
     assert listed <= everything
     for position in everything - listed:
         assert pool.items[position].path == "b.png", "only what another item of its image covers is in no list"
-    roles = [set(pool.with_role(role, labeled=False).tolist()) for role in ("pool", "reference", "validation", "test")]
+    roles = [set(pool.with_role(role, labelled=False).tolist()) for role in ("pool", "reference", "validation", "test")]
     assert set.union(*roles) == set(range(len(pool)))
     assert sum(map(len, roles)) == len(pool)
 
@@ -150,16 +150,16 @@ def test_positions_are_ranks_of_ids():
 
 def test_the_life_of_an_item():
     pool = _pool()
-    assert "a.png" in _ids(pool, pool.unlabeled)
+    assert "a.png" in _ids(pool, pool.unlabelled)
     pool.apply(Queried("a.png", 0, 0, 0.5, "margin"))
     assert _ids(pool, pool.pending) == ["a.png"]
     pool.apply(Skipped("a.png", "blurred"))
     assert _ids(pool, pool.skipped) == ["a.png"]
     assert pool.reason(pool.position("a.png")) == "blurred"
-    pool.apply(Labeled("a.png", "cat", {"images": 1.0, "seconds": 3.0}))
-    assert _ids(pool, pool.labeled) == ["a.png"]
+    pool.apply(Labelled("a.png", "cat", {"images": 1.0, "seconds": 3.0}))
+    assert _ids(pool, pool.labelled) == ["a.png"]
     assert pool.reason(pool.position("a.png")) == ""
-    pool.apply(Labeled("a.png", "dog", {"images": 1.0, "seconds": 4.0}))
+    pool.apply(Labelled("a.png", "dog", {"images": 1.0, "seconds": 4.0}))
     assert pool.target(pool.position("a.png")) == "dog"
     assert pool.cost() == {"images": 1.0, "seconds": 4.0}
     assert pool.query(pool.position("a.png")).score == 0.5
@@ -172,20 +172,20 @@ def test_the_life_of_an_item():
     ("before", "event", "message"),
     [
         ([], Queried("nobody.png", 0), "no item is called"),
-        ([], Labeled("nobody.png", "cat"), "no item is called"),
+        ([], Labelled("nobody.png", "cat"), "no item is called"),
         ([], Skipped("nobody.png"), "no item is called"),
         ([], Cleared("nobody.png"), "no item is called"),
         ([], Queried("test.png", 0), "a test item"),
         ([], Queried("ref.png", 0), "a reference item"),
         ([Queried("a.png", 0)], Queried("a.png", 1), "pending"),
-        ([Labeled("a.png", "cat")], Queried("a.png", 1), "labelled"),
+        ([Labelled("a.png", "cat")], Queried("a.png", 1), "labelled"),
         ([Skipped("a.png")], Queried("a.png", 1), "skipped"),
-        ([Labeled("a.png", "cat")], Skipped("a.png"), "has a label"),
+        ([Labelled("a.png", "cat")], Skipped("a.png"), "has a label"),
         ([], Added(Item("a.png", "a.png")), "built pool"),
-        ([Labeled("b.png", "cat")], Queried("b.png#box:0,0,4,4", 0), "covered"),
+        ([Labelled("b.png", "cat")], Queried("b.png#box:0,0,4,4", 0), "covered"),
         ([Queried("b.png", 0)], Queried("b.png#box:0,0,4,4", 0), "covered"),
         ([Queried("b.png#box:0,0,4,4", 0)], Queried("b.png", 0), "covered"),
-        ([Labeled("b.png#box:0,0,4,4", "cat")], Queried("b.png", 0), "covered"),
+        ([Labelled("b.png#box:0,0,4,4", "cat")], Queried("b.png", 0), "covered"),
     ],
 )
 def test_events_that_contradict_the_state(before, event, message):
@@ -199,30 +199,30 @@ def test_events_that_contradict_the_state(before, event, message):
 def test_an_image_covers_its_regions_and_the_other_way_round():
     regions = {"b.png#box:0,0,4,4", "b.png#box:4,4,4,4"}
     pool = _pool()
-    assert {"b.png", *regions} <= set(_ids(pool, pool.unlabeled))
+    assert {"b.png", *regions} <= set(_ids(pool, pool.unlabelled))
     pool.apply(Queried("b.png", 0))
-    assert not regions & set(_ids(pool, pool.unlabeled))
+    assert not regions & set(_ids(pool, pool.unlabelled))
     pool.apply(Cleared("b.png"))
-    pool.apply(Labeled("b.png#box:0,0,4,4", "cat"))
-    assert "b.png" not in _ids(pool, pool.unlabeled)
-    assert "b.png#box:4,4,4,4" in _ids(pool, pool.unlabeled), "the other region may still be asked"
+    pool.apply(Labelled("b.png#box:0,0,4,4", "cat"))
+    assert "b.png" not in _ids(pool, pool.unlabelled)
+    assert "b.png#box:4,4,4,4" in _ids(pool, pool.unlabelled), "the other region may still be asked"
     pool.apply(Cleared("b.png#box:0,0,4,4"))
-    assert {"b.png", *regions} <= set(_ids(pool, pool.unlabeled))
+    assert {"b.png", *regions} <= set(_ids(pool, pool.unlabelled))
 
 
 def test_a_skipped_image_does_not_block_its_regions():
     pool = _pool(Skipped("b.png"))
-    assert "b.png#box:4,4,4,4" in _ids(pool, pool.unlabeled)
+    assert "b.png#box:4,4,4,4" in _ids(pool, pool.unlabelled)
 
 
 def test_an_event_before_its_item_was_added():
     with pytest.raises(PoolError, match="no item is called"):
-        Pool.replay([Labeled("a.png", "cat"), Added(Item("a.png", "a.png"))])
+        Pool.replay([Labelled("a.png", "cat"), Added(Item("a.png", "a.png"))])
 
 
 def test_items_may_join_later():
-    pool = Pool.replay([Added(Item("b.png", "b.png")), Labeled("b.png", "cat"), Added(Item("a.png", "a.png"))])
-    assert _ids(pool, pool.labeled) == ["b.png"]
+    pool = Pool.replay([Added(Item("b.png", "b.png")), Labelled("b.png", "cat"), Added(Item("a.png", "a.png"))])
+    assert _ids(pool, pool.labelled) == ["b.png"]
     assert pool.position("b.png") == 1
 
 
@@ -267,7 +267,7 @@ def test_rounds_are_counted_over_queries_that_stand():
 def test_an_empty_pool():
     pool = Pool.replay([])
     assert len(pool) == 0
-    assert pool.unlabeled.tolist() == []
+    assert pool.unlabelled.tolist() == []
     assert pool.round == 0
     assert pool.cost() == {}
     with pytest.raises(PoolError, match="has no label"):

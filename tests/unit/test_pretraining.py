@@ -13,7 +13,7 @@ from torch import nn
 
 import tiny
 from labelwise.assemble import located
-from labelwise.contracts.learner import LearnerData, Phase, View
+from labelwise.contracts.learner import Examples, LearnerData, Phase
 from labelwise.errors import ConfigError, DataError
 from labelwise.learners.backbones import Network
 from labelwise.learners.checkpoints import Checkpoint
@@ -25,7 +25,7 @@ from labelwise.models.weights import read_metadata, read_state
 
 SOURCE = tiny.digits(120)
 TASK = tiny.digits_task()
-IMAGES = View(SOURCE, tuple(SOURCE.ids[:90]))
+IMAGES = Examples(SOURCE, tuple(SOURCE.ids[:90]))
 QUICK = Pretraining(model="lenet", epochs=3, batch_size=16)
 OPTIONS = {"rotation": {}, "simclr": {"flip": False, "hidden": 16}, "vicreg": {"hidden": 16, "out": 16}}
 
@@ -35,13 +35,13 @@ def _settings(objective: str = "simclr", **changes) -> Pretraining:
 
 
 def _data(held: int = 20) -> LearnerData:
-    nobody = View(SOURCE, (), ())
-    held_out = View(SOURCE, tuple(SOURCE.ids[90 : 90 + held]))
-    return LearnerData(labeled=nobody, unlabeled=IMAGES, validation=held_out, reference=nobody)
+    nobody = Examples(SOURCE, (), ())
+    held_out = Examples(SOURCE, tuple(SOURCE.ids[90 : 90 + held]))
+    return LearnerData(labelled=nobody, unlabelled=IMAGES, validation=held_out, reference=nobody)
 
 
 def _learner(objective: str = "simclr", model=tiny.TinyNet, **phase):
-    given = Phase(epochs=4, batches="unlabeled", batch_size=16, loss=objective, options=OPTIONS[objective], **phase)
+    given = Phase(epochs=4, batches="unlabelled", batch_size=16, loss=objective, options=OPTIONS[objective], **phase)
     return tiny.torch_learner(model=model, phases=(given,))
 
 
@@ -79,7 +79,7 @@ def test_the_last_layer_is_left_alone_and_free_afterwards():
 def test_labels_after_images_without():
     """Pretraining and the task as two phases of one training."""
     phases = (
-        Phase(epochs=2, batches="unlabeled", batch_size=16, loss="rotation"),
+        Phase(epochs=2, batches="unlabelled", batch_size=16, loss="rotation"),
         Phase(epochs=2, batch_size=16),
     )
     learner = tiny.torch_learner(phases=phases)
@@ -99,13 +99,13 @@ def test_only_whole_batches():
     """90 images in batches of 16 are 5; fewer images than a batch are one small batch."""
     learner = _learner()
     assert learner.fit(_data(), 0).steps == 4 * 5
-    few = replace(_data(), unlabeled=View(SOURCE, tuple(SOURCE.ids[:7])))
+    few = replace(_data(), unlabelled=Examples(SOURCE, tuple(SOURCE.ids[:7])))
     assert learner.fit(few, 0).steps == 4
 
 
 def test_an_objective_over_labelled_images_is_refused():
     learner = tiny.torch_learner(phases=(Phase(loss="simclr"),))
-    with pytest.raises(ConfigError, match="batches: unlabeled"):
+    with pytest.raises(ConfigError, match="batches: unlabelled"):
         learner.fit(tiny.learner_data(SOURCE, SOURCE.ids[:40]), 0)
 
 
@@ -255,13 +255,13 @@ def test_what_cannot_be_is_one_line(tmp_path):
     assert not (tmp_path / "x.safetensors").exists()
     with pytest.raises(DataError, match="not written by"):
         found(tmp_path / "x.safetensors")
-    broken = View(tiny.Broken(SOURCE, SOURCE.ids), IMAGES.ids)
+    broken = Examples(tiny.Broken(SOURCE, SOURCE.ids), IMAGES.ids)
     with pytest.raises(DataError, match="none of the"):
         pretrain(TASK, broken, tmp_path / "x.safetensors", _settings())
 
 
 def test_images_that_cannot_be_read_are_left_out(tmp_path):
-    broken = View(tiny.Broken(SOURCE, SOURCE.ids[:90:7]), IMAGES.ids)
+    broken = Examples(tiny.Broken(SOURCE, SOURCE.ids[:90:7]), IMAGES.ids)
     done = pretrain(TASK, broken, tmp_path / "x.safetensors", replace(_settings(), epochs=1))
     assert np.isfinite(done.loss)
 

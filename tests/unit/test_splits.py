@@ -140,8 +140,8 @@ def test_the_published_kmeans_is_one_call_of_faiss():
     picks = published_kmeans(unit_ND, k, torch.empty(0, dtype=torch.int64)).tolist()
     assert set(picks) >= expected
     assert len(set(picks)) == k
-    labeled = torch.tensor(sorted(expected))
-    assert not set(published_kmeans(unit_ND, k, labeled).tolist()) & expected
+    labelled = torch.tensor(sorted(expected))
+    assert not set(published_kmeans(unit_ND, k, labelled).tolist()) & expected
 
 
 def test_unit_rows():

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from labelwise.campaign.pool import Added, Cleared, Item, Labeled, Queried, Skipped
+from labelwise.campaign.pool import Added, Cleared, Item, Labelled, Queried, Skipped
 from labelwise.campaign.store import SCHEMA_VERSION, Store
 from labelwise.errors import StateError
 
@@ -27,7 +27,7 @@ EVENTS = [
     Added(Item("a.png#box:0,0,4,4", "a.png", region="box:0,0,4,4"), "pool"),
     Added(Item("t.png", "t.png"), "test"),
     Queried("a.png", 0, 2, 0.5, "margin", "cat", 0.25),
-    Labeled("a.png", {"boxes": [[0, 1.5]], "name": "é"}, {"boxes": 2.0, "seconds": 1.5}),
+    Labelled("a.png", {"boxes": [[0, 1.5]], "name": "é"}, {"boxes": 2.0, "seconds": 1.5}),
     Skipped('b, c\n"é".png', "blurred"),
     Cleared('b, c\n"é".png'),
 ]
@@ -412,5 +412,5 @@ def test_two_hundred_thousand_images(tmp_path, record_property, capsys):
         total = time.perf_counter() - started
     with capsys.disabled():
         print(f"\n200,000 images: registered in {written:.1f} s, replayed in {total - written:.1f} s")
-    assert len(pool.unlabeled) == 200_000
+    assert len(pool.unlabelled) == 200_000
     assert total < 60

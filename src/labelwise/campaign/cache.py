@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from labelwise.contracts.learner import LearnerData, Progress, View, silent
+from labelwise.contracts.learner import Examples, LearnerData, Progress, silent
 from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable
 from labelwise.errors import StateError
 from labelwise.processes import from_main, is_main
@@ -34,7 +34,7 @@ class Producer(Protocol):
 
     def collect(
         self,
-        view: View,
+        view: Examples,
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",
@@ -61,7 +61,7 @@ class SignalCache:
     def table(
         self,
         producer: Producer,
-        view: View,
+        view: Examples,
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",

@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from labelwise.campaign.plan import Offer, unite
-from labelwise.campaign.pool import Event, Labeled, Pool, Positions, Queried, Skipped
+from labelwise.campaign.pool import Event, Labelled, Pool, Positions, Queried, Skipped
 from labelwise.campaign.records import RoundRecord
-from labelwise.contracts.learner import FitReport, LearnerData, Progress, View, silent
+from labelwise.contracts.learner import Examples, FitReport, LearnerData, Progress, silent
 from labelwise.contracts.oracle import Answer, Oracle, Pick, Request
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable, read_targets
 from labelwise.contracts.strategy import (
@@ -139,13 +139,13 @@ class Campaign:
         self.store.append(events, record=None if record is None else record.to_json())
         self.pool = after
 
-    def view(self, positions: Positions, *, targets: bool = False) -> View:
+    def view(self, positions: Positions, *, targets: bool = False) -> Examples:
         """Items by position, with their loaded targets on demand."""
         ids = tuple(self.pool.ids[p] for p in positions)
         loaded = tuple(self.setting.task.load(self.pool.target(p)) for p in positions) if targets else None
-        return View(self.setting.source, ids, loaded)
+        return Examples(self.setting.source, ids, loaded)
 
-    def images(self, positions: Positions, *, targets: bool = False) -> View:
+    def images(self, positions: Positions, *, targets: bool = False) -> Examples:
         """The images that items lie in, as a training reads them: the labels of an image's regions become one."""
         if not self.pool.has_regions:
             return self.view(positions, targets=targets)
@@ -155,14 +155,14 @@ class Campaign:
             if targets:
                 parts.append(self.setting.task.load(self.pool.target(p)))
         merged = tuple(self.setting.task.merge(parts) for parts in of_image.values()) if targets else None
-        return View(self.setting.source, tuple(of_image), merged)
+        return Examples(self.setting.source, tuple(of_image), merged)
 
     def data(self) -> LearnerData:
         """What a learner may look at now."""
         judged_on = self.setting.learner.judged_on
         return LearnerData(
-            labeled=self.images(self.pool.labeled, targets=True),
-            unlabeled=self.images(self.pool.unlabeled),
+            labelled=self.images(self.pool.labelled, targets=True),
+            unlabelled=self.images(self.pool.unlabelled),
             validation=self.view(self.pool.with_role("validation"), targets=True),
             reference=self.view(self.pool.with_role("reference"), targets=True),
             judge=None if judged_on is None else self.view(self.pool.with_role(judged_on), targets=True),
@@ -268,7 +268,7 @@ class Campaign:
     def describe(self, fitted: Fitted | None, suggestion: Suggestion | None = None) -> RoundRecord:
         """The record of the round that is about to be asked, or of the last training when nothing more is."""
         picks = suggestion.picks if suggestion is not None else ()
-        labels = [self.pool.target(p) for p in self.pool.labeled]
+        labels = [self.pool.target(p) for p in self.pool.labelled]
         scores = [pick.score for pick in picks if pick.score is not None]
         return RoundRecord(
             round=self.pool.round,
@@ -309,7 +309,7 @@ class Campaign:
             if answer.target is None:
                 events.append(Skipped(answer.id, answer.reason))
             else:
-                events.append(labeled(self.setting.task, self.pool, answer))
+                events.append(labelled(self.setting.task, self.pool, answer))
         self.write(events)
         return len(events)
 
@@ -338,7 +338,7 @@ class Campaign:
                 self._ask(oracle, strategy)
                 if len(self.pool.pending):
                     return
-            fitted = self.fit(strategy) if len(self.pool.labeled) else None
+            fitted = self.fit(strategy) if len(self.pool.labelled) else None
             left = len(self.pool.candidates)
             first = self.pool.round == 0
             if self.pool.round >= count or not left:
@@ -368,7 +368,7 @@ class Campaign:
         self.answer(oracle.annotate(request))
 
 
-def labeled(task: Task[Any], pool: Pool, answer: Answer) -> Labeled:
+def labelled(task: Task[Any], pool: Pool, answer: Answer) -> Labelled:
     """An answer as the event that keeps it, with what it cost.
 
     Raises:
@@ -381,7 +381,7 @@ def labeled(task: Task[Any], pool: Pool, answer: Answer) -> Labeled:
         # a region is no image, and is paid for as one region
         cost = {"regions": 1.0} | {unit: value for unit, value in cost.items() if unit != "images"}
     # what the oracle says of the cost goes before what can be counted
-    return Labeled(answer.id, task.dump(target), {**cost, **answer.cost})
+    return Labelled(answer.id, task.dump(target), {**cost, **answer.cost})
 
 
 def _keep(folder: Path, learner: Learner, report: FitReport, metrics: Mapping[str, float]) -> None:
@@ -451,7 +451,7 @@ class _Chooser:
         while True:
             known = len(self.unreadable)
             query = self._query(strategy, count)
-            query = replace(query, budget=min(count, len(query.unlabeled_M)), cost_N=cost_N)
+            query = replace(query, budget=min(count, len(query.unlabelled_M)), cost_N=cost_N)
             try:
                 with listening(self.campaign.progress):
                     selection = run_steps(strategy, query, self._collect)
@@ -493,15 +493,15 @@ class _Chooser:
 
     def _query(self, strategy: Strategy, budget: int) -> Query:
         pool, task = self.pool, self.setting.task
-        labeled, reference = pool.labeled, pool.with_role("reference")
+        labelled, reference = pool.labelled, pool.with_role("reference")
         free = np.array([p for p in self.candidates if pool.ids[p] not in self.unreadable], dtype=np.int64)
-        labels_L = _labels(task, pool, labeled)
-        counts = class_counts(task, [pool.target(p) for p in labeled])
+        labels_L = _labels(task, pool, labelled)
+        counts = class_counts(task, [pool.target(p) for p in labelled])
         may_look = strategy.oracle or any(step.needs.truth for step in strategy.steps())
         truth = self.setting.truth if may_look else None
         return Query(
-            labeled_L=torch.from_numpy(labeled),
-            unlabeled_M=torch.from_numpy(free),
+            labelled_L=torch.from_numpy(labelled),
+            unlabelled_M=torch.from_numpy(free),
             budget=budget,
             rng=generator(self.setting.seed, "select", pool.round),
             reference_R=torch.from_numpy(reference),
@@ -523,8 +523,8 @@ class _Chooser:
         frame = self.frame = _Frame(len(self.pool))
         needs, self.oracle = step.needs, step.needs.truth
         roles: tuple[tuple[SignalRole, Tensor, frozenset[Signal]], ...] = (
-            ("pool", query.unlabeled_M, needs.pool),
-            ("labeled", query.labeled_L, needs.labeled),
+            ("pool", query.unlabelled_M, needs.pool),
+            ("labelled", query.labelled_L, needs.labelled),
             ("reference", query.reference_R, needs.reference),
         )
         kept = [self._collect_role(frame, role, positions, signals) for role, positions, signals in roles]
@@ -562,7 +562,7 @@ class _Chooser:
             return setting.learner.collect(view, signals, role=role, data=data, seed=seed, progress=progress)
         return setting.cache.table(setting.learner, view, signals, role=role, data=data, seed=seed, progress=progress)
 
-    def _view(self, positions: Positions, role: SignalRole, signals: frozenset[Signal]) -> View:
+    def _view(self, positions: Positions, role: SignalRole, signals: frozenset[Signal]) -> Examples:
         """With the targets that signals may see: those of labelled items, and hidden ones for an oracle."""
         # masks are decoded for those signals alone that look at them
         view = self.campaign.view(positions, targets=role != "pool" and read_targets(signals))

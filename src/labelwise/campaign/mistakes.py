@@ -55,7 +55,7 @@ def mistakes(campaign: Campaign, *, before: int | None = None, mapped: MapMethod
     confusion = [[true, predicted, count] for (true, predicted), count in sorted(pairs.items())]
     end = campaign.pool.round if before is None else before
     asked = {query.id for query in campaign.pool.queries() if 0 <= query.round < end}
-    picks = [campaign.pool.ids[p] for p in campaign.pool.labeled if campaign.pool.ids[p] in asked]
+    picks = [campaign.pool.ids[p] for p in campaign.pool.labelled if campaign.pool.ids[p] in asked]
     points = []
     if mapped is not None and Embedding().fields <= learner.provides:
         points = _points(campaign, sorted(table.ids), picks, mapped)

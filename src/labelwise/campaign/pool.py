@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 ROLES: tuple[Role, ...] = ("pool", "reference", "validation", "test")
-UNLABELED, PENDING, LABELED, SKIPPED = range(4)
+UNLABELLED, PENDING, LABELLED, SKIPPED = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class Queried:
 
 
 @dataclass(frozen=True, slots=True)
-class Labeled:
+class Labelled:
     """An item got a label, or a corrected one; ``cost`` in any of {images, boxes, clicks, pixels, seconds}."""
 
-    kind: ClassVar[str] = "labeled"
+    kind: ClassVar[str] = "labelled"
     id: str
     target: Any
     cost: Mapping[str, float] = field(default_factory=dict)
@@ -97,16 +97,17 @@ class Cleared:
     id: str
 
 
-Event = Added | Queried | Labeled | Skipped | Cleared
-EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Added, Queried, Labeled, Skipped, Cleared)}
+Event = Added | Queried | Labelled | Skipped | Cleared
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared)}
+EVENTS["labeled"] = Labelled  # as states on disk were written before the word had one spelling
 
 
 class Pool:
     """All items in the order of their ids, and what has happened to each.
 
-    ``labeled``, ``unlabeled``, ``pending`` and ``skipped`` hold items of role *pool*; they are disjoint ascending int64
-    positions. A region is left out of ``unlabeled`` while its whole image is pending or labelled, and the other way
-    round: an image item covers its regions.
+    ``labelled``, ``unlabelled``, ``pending`` and ``skipped`` hold items of role *pool*; they are disjoint ascending
+    int64 positions. A region is left out of ``unlabelled`` while its whole image is pending or labelled, and the other
+    way round: an image item covers its regions.
 
     Args:
         items: any order; ids must be unique.
@@ -119,7 +120,7 @@ class Pool:
 
     Example:
         >>> pool = Pool.replay([Added(Item("b.png", "b.png")), Added(Item("a.png", "a.png")), Queried("b.png", 0)])
-        >>> pool.unlabeled.tolist(), pool.pending.tolist()
+        >>> pool.unlabelled.tolist(), pool.pending.tolist()
         ([0], [1])
     """
 
@@ -132,7 +133,7 @@ class Pool:
             twice = next(a for a, b in zip(self.ids, self.ids[1:], strict=False) if a == b)
             raise PoolError(f"two items are called {twice!r}: ids must be unique")
         self._role = np.array([ROLES.index(role) for _, role in pairs], dtype=np.int8)
-        self._state = np.full(len(self.items), UNLABELED, dtype=np.int8)
+        self._state = np.full(len(self.items), UNLABELLED, dtype=np.int8)
         self._query: dict[int, Queried] = {}
         self._target: dict[int, Any] = {}
         self._cost: dict[int, Mapping[str, float]] = {}
@@ -178,7 +179,7 @@ class Pool:
                 raise PoolError(f"{event.item.id!r} is added to a built pool: replay all events instead")
             case Queried():
                 position = self.position(event.id)
-                if ROLES[self._role[position]] != "pool" or self._state[position] != UNLABELED:
+                if ROLES[self._role[position]] != "pool" or self._state[position] != UNLABELLED:
                     raise PoolError(
                         f"{event.id!r} is queried, but it is {self.describe(position)}: cancel or clear it first"
                     )
@@ -188,21 +189,21 @@ class Pool:
                     )
                 self._state[position] = PENDING
                 self._query[position] = event
-            case Labeled():
+            case Labelled():
                 position = self.position(event.id)
-                self._state[position] = LABELED
+                self._state[position] = LABELLED
                 self._target[position] = event.target
                 self._cost[position] = event.cost
                 self._reason.pop(position, None)
             case Skipped():
                 position = self.position(event.id)
-                if self._state[position] == LABELED:
+                if self._state[position] == LABELLED:
                     raise PoolError(f"{event.id!r} is skipped, but it has a label: clear the label first")
                 self._state[position] = SKIPPED
                 self._reason[position] = event.reason
             case Cleared():
                 position = self.position(event.id)
-                self._state[position] = UNLABELED
+                self._state[position] = UNLABELLED
                 for record in (self._query, self._target, self._cost, self._reason):
                     record.pop(position, None)
 
@@ -242,7 +243,7 @@ class Pool:
         item = self.items[position]
         for other in self._of_image.get(item.path, ()):
             across = (self.items[other].region is None) != (item.region is None)
-            if across and self._state[other] in (PENDING, LABELED):
+            if across and self._state[other] in (PENDING, LABELLED):
                 return other
         return None
 
@@ -250,9 +251,9 @@ class Pool:
         return np.flatnonzero((self._role == 0) & (self._state == state)).astype(np.int64)
 
     @property
-    def labeled(self) -> Positions:
+    def labelled(self) -> Positions:
         """Items to train on."""
-        return self._where(LABELED)
+        return self._where(LABELLED)
 
     @property
     def pending(self) -> Positions:
@@ -265,12 +266,12 @@ class Pool:
         return self._where(SKIPPED)
 
     @property
-    def unlabeled(self) -> Positions:
+    def unlabelled(self) -> Positions:
         """Items that may be asked."""
-        free = self._where(UNLABELED)
+        free = self._where(UNLABELLED)
         if not self._regions:
             return free
-        busy = np.flatnonzero(np.isin(self._state, (PENDING, LABELED)))
+        busy = np.flatnonzero(np.isin(self._state, (PENDING, LABELLED)))
         covered = {self.items[p].path for p in busy if self.items[p].region is None}
         opened = {self.items[p].path for p in busy if self.items[p].region is not None}
         blocked = [self.items[p].path in (opened if self.items[p].region is None else covered) for p in free]
@@ -287,17 +288,17 @@ class Pool:
 
         What is asked first trains the model that tells regions apart, and an image with a label has none to ask.
         """
-        free = self.unlabeled
+        free = self.unlabelled
         if not self._regions:
             return free
-        started = bool((self._state == LABELED)[self._role == 0].any())
+        started = bool((self._state == LABELLED)[self._role == 0].any())
         return free[[(self.items[p].region is not None) is started for p in free]]
 
-    def with_role(self, role: Role, *, labeled: bool = True) -> Positions:
+    def with_role(self, role: Role, *, labelled: bool = True) -> Positions:
         """Items of a role, by default only those with a label."""
         here = self._role == ROLES.index(role)
-        if labeled:
-            here &= self._state == LABELED
+        if labelled:
+            here &= self._state == LABELLED
         return np.flatnonzero(here).astype(np.int64, copy=False)
 
     def target(self, position: int | np.int64) -> Any:

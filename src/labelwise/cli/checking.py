@@ -146,7 +146,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     for item in found.still:
         found.unreadable.pop(item, None)
     if project.config.classes:
-        found.classes = class_counts(project.task, [pool.target(p) for p in pool.labeled])
+        found.classes = class_counts(project.task, [pool.target(p) for p in pool.labelled])
     if project.formats:
         found.resized = _resized(project, [item for item in chosen if item not in found.unreadable])
     project.campaign().offer.check([strategy])
@@ -166,7 +166,7 @@ def _decode(project: Project, items: Sequence[str], found: Found, progress: Prog
 
 def _resized(project: Project, items: Sequence[str]) -> list[str]:
     pool = project.pool
-    known = {pool.ids[p]: pool.target(p) for p in pool.labeled}
+    known = {pool.ids[p]: pool.target(p) for p in pool.labelled}
     return [item for item in items if item in known and tuple(known[item]["size"]) != project.source.size(item)]
 
 

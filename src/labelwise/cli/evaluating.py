@@ -106,7 +106,7 @@ def _of_project(folder: Path | None, progress: Stages) -> tuple[Source, FeatureS
 
     opened = options.open_project(folder, progress)
     pool = opened.pool
-    labelled = [pool.ids[p] for p in pool.labeled]
+    labelled = [pool.ids[p] for p in pool.labelled]
     if not labelled:
         raise DataError("the project has no label to learn from: labelwise suggest, then import the labels")
     tests = [pool.ids[p] for p in pool.with_role("test")]

@@ -199,7 +199,7 @@ def export(
 
 def _export_labels(opened: Project, wanted: list[tuple[Path, Kind]], *, json: bool) -> None:
     left = {path: opened.export_labels(path, kind) for path, kind in wanted}
-    count = len(opened.pool.labeled)
+    count = len(opened.pool.labelled)
     if json:
         console.print_json(
             {"exported": list(left), "labels": count, "left_out": [line for lines in left.values() for line in lines]}
@@ -281,7 +281,7 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
 
 
 def _print_import(done: Imported, counts: dict[str, int], project: Path | None) -> None:
-    said = [f"{done.labeled:,} labelled"]
+    said = [f"{done.labelled:,} labelled"]
     said += [f"{n:,} {word}" for n, word in ((done.corrected, "corrected"), (done.skipped, "skipped")) if n]
     if done.empty:
         said.append(f"{done.empty:,} of the labelled without any object")

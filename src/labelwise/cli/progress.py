@@ -47,7 +47,7 @@ def _left(seconds: float) -> str:
 
 
 class Stages:
-    """The hook ``labelwise.contracts.learner.Progress``: called with (what is going on, done, total). A context manager."""
+    """The hook ``contracts.learner.Progress``: called with (what is going on, done, total). A context manager."""
 
     def __init__(self) -> None:
         self.bars: Bars | None = None

@@ -132,7 +132,7 @@ def _found(made: Project, known: int) -> dict[str, Any]:
         "task": made.config.task,
         "classes": list(made.config.classes),
         **made.progress_counts(),
-        **{role: len(pool.with_role(role, labeled=False)) for role in ("reference", "validation", "test")},
+        **{role: len(pool.with_role(role, labelled=False)) for role in ("reference", "validation", "test")},
         "notes": _left_out(made),
     }
 

@@ -29,7 +29,7 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
     """Train on all labels, unless exactly this was trained before. suggest does it by itself."""
     with Stages() as stages:
         opened = options.open_project(project, stages, seed=seed)
-        labels = len(opened.pool.labeled)
+        labels = len(opened.pool.labelled)
         before = _trainings(opened.state)
         fitted = opened.fit()
     report = fitted.report

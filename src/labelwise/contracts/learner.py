@@ -30,7 +30,7 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class View:
+class Examples:
     """Some items of a source, with their targets where they have any.
 
     Args:
@@ -46,10 +46,10 @@ class View:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: Sequence[int]) -> View:
+    def take(self, rows: Sequence[int]) -> Examples:
         """The view of these rows."""
         targets = None if self.targets is None else tuple(self.targets[i] for i in rows)
-        return View(self.source, tuple(self.ids[i] for i in rows), targets)
+        return Examples(self.source, tuple(self.ids[i] for i in rows), targets)
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,18 @@ class LearnerData:
     """What a learner may look at: never a hidden label.
 
     Args:
-        labeled: to train on.
-        unlabeled: images without labels, for phases that use them.
+        labelled: to train on.
+        unlabelled: images without labels, for phases that use them.
         validation: labelled, paid for, not trained on.
         reference: labelled, kept out of training, matched against by some methods.
         judge: labelled items that choose among epochs, for a learner that is ``judged_on`` some role; None for others.
     """
 
-    labeled: View
-    unlabeled: View
-    validation: View
-    reference: View
-    judge: View | None = None
+    labelled: Examples
+    unlabelled: Examples
+    validation: Examples
+    reference: Examples
+    judge: Examples | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Phase:
     """One stretch of training.
 
     Args:
-        epochs: passes over the labelled items (over the unlabelled ones for ``batches="unlabeled"``).
+        epochs: passes over the labelled items (over the unlabelled ones for ``batches="unlabelled"``).
         batches: which items batches are made of; ``alternate`` takes a labelled and an unlabelled batch in turn.
         batch_size: images per step.
         min_steps: epochs are added until at least this many steps are taken: ten labels make few batches.
@@ -115,7 +115,7 @@ class Phase:
     """
 
     epochs: int = 30
-    batches: Literal["labeled", "unlabeled", "alternate"] = "labeled"
+    batches: Literal["labelled", "unlabelled", "alternate"] = "labelled"
     batch_size: int = 64
     min_steps: int = 0
     trainable: tuple[str, ...] = ()
@@ -275,13 +275,13 @@ class Learner(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
+    def evaluate(self, view: Examples, *, progress: Progress = silent) -> dict[str, float]:
         """Metrics on labelled items."""
 
     @abstractmethod
     def collect(
         self,
-        view: View,
+        view: Examples,
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",
@@ -311,14 +311,14 @@ class Learner(ABC):
         self, data: LearnerData, seed: int, *, init: str | None = None, auxiliaries: Sequence[Auxiliary] = ()
     ) -> str:
         """Digest of what ``fit`` would be done with: trainings with one key give one result."""
-        targets = data.labeled.targets or ()
-        labels = digest(list(zip(data.labeled.ids, [self.task.dump(target) for target in targets], strict=True)))
-        unlabeled = digest(list(data.unlabeled.ids)) if self.uses_unlabeled else ""
+        targets = data.labelled.targets or ()
+        labels = digest(list(zip(data.labelled.ids, [self.task.dump(target) for target in targets], strict=True)))
+        unlabelled = digest(list(data.unlabelled.ids)) if self.uses_unlabelled else ""
         heads = [repr(auxiliary) for auxiliary in auxiliaries]
         judge = [] if data.judge is None else [digest(list(data.judge.ids), repr(data.judge.targets))]
-        return digest("fit", dict(self.config), repr(self.task), labels, unlabeled, seed, init, heads, *judge)
+        return digest("fit", dict(self.config), repr(self.task), labels, unlabelled, seed, init, heads, *judge)
 
     @property
-    def uses_unlabeled(self) -> bool:
+    def uses_unlabelled(self) -> bool:
         """Whether ``fit`` looks at unlabelled images."""
         return False

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from labelwise.contracts.task import Batch, Task
     from labelwise.signals.passes import Passes
 
-SignalRole = Literal["pool", "labeled", "reference"]
+SignalRole = Literal["pool", "labelled", "reference"]
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,14 @@ class Draw(Signal):
 class ProbeContext:
     """What a probe may look at once per round.
 
-    ``labeled``, ``unlabeled`` and ``reference`` start a fresh pass over their images: batches with targets where
+    ``labelled``, ``unlabelled`` and ``reference`` start a fresh pass over their images: batches with targets where
     there are any, in a fixed order. ``count`` says how many images each has.
     """
 
     model: nn.Module
     task: Task[Any]
-    labeled: Callable[[], Iterator[Batch]]
-    unlabeled: Callable[[], Iterator[Batch]]
+    labelled: Callable[[], Iterator[Batch]]
+    unlabelled: Callable[[], Iterator[Batch]]
     reference: Callable[[], Iterator[Batch]]
     rng: np.random.Generator
     count: Mapping[str, int] = field(default_factory=dict)
@@ -122,9 +122,9 @@ class Probe(Signal):
     """A signal that is given the model: directional derivatives, activation gradients, auto-encoders."""
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
+    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
         """Which views ``prepare`` reads: their items become part of the cache key."""
-        return frozenset({"labeled"})
+        return frozenset({"labelled"})
 
     @property
     def reads_targets(self) -> bool:

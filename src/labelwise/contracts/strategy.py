@@ -29,14 +29,14 @@ class Needs:
 
     Args:
         pool: for candidates.
-        labeled: for labelled items.
+        labelled: for labelled items.
         reference: for reference items.
         truth: hidden labels of the candidates: marks an oracle method, refused unless labels are held back.
         head: the linear layer between the task's embedding and its logits, as ``Query.head``.
     """
 
     pool: frozenset[Signal] = frozenset()
-    labeled: frozenset[Signal] = frozenset()
+    labelled: frozenset[Signal] = frozenset()
     reference: frozenset[Signal] = frozenset()
     truth: bool = False
     head: bool = False
@@ -44,7 +44,7 @@ class Needs:
     def __or__(self, other: Needs) -> Needs:
         return Needs(
             self.pool | other.pool,
-            self.labeled | other.labeled,
+            self.labelled | other.labelled,
             self.reference | other.reference,
             self.truth or other.truth,
             self.head or other.head,
@@ -53,7 +53,7 @@ class Needs:
     @property
     def signals(self) -> frozenset[Signal]:
         """All signals, whatever the role."""
-        return self.pool | self.labeled | self.reference
+        return self.pool | self.labelled | self.reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +155,8 @@ class Query:
     """What a step is given. All positions are ranks of item ids.
 
     Args:
-        labeled_L: labelled positions, ascending.
-        unlabeled_M: candidates, ascending; a later step sees the survivors of the one before.
+        labelled_L: labelled positions, ascending.
+        unlabelled_M: candidates, ascending; a later step sees the survivors of the one before.
         reference_R: reference positions, ascending.
         signals: what the step declared, by position.
         labels_L: class index of each labelled item, where the task has one.
@@ -170,8 +170,8 @@ class Query:
         rng: the only source of randomness.
     """
 
-    labeled_L: Tensor
-    unlabeled_M: Tensor
+    labelled_L: Tensor
+    unlabelled_M: Tensor
     budget: int
     rng: np.random.Generator
     signals: Signals = field(default_factory=lambda: Nothing())
@@ -190,15 +190,15 @@ class Query:
 
     def pool(self, signal: Signal) -> Tensor:
         """(M, ...): rows of the candidates."""
-        return _rows(self.matrix(signal), self.unlabeled_M)
+        return _rows(self.matrix(signal), self.unlabelled_M)
 
     def pool_rows(self, signal: Signal) -> Rows:
         """Ragged rows of the candidates: item i is candidate i."""
-        return self.signals.ragged(signal).take(self.unlabeled_M)
+        return self.signals.ragged(signal).take(self.unlabelled_M)
 
-    def of_labeled(self, signal: Signal) -> Tensor:
+    def of_labelled(self, signal: Signal) -> Tensor:
         """(L, ...): rows of the labelled items."""
-        return _rows(self.matrix(signal), self.labeled_L)
+        return _rows(self.matrix(signal), self.labelled_L)
 
     def joint(self, signal: Signal) -> Joint:
         """Rows of labelled items and candidates together, for methods that cover one with the other.
@@ -206,12 +206,12 @@ class Query:
         Without a copy where these are all items there are.
         """
         matrix = self.matrix(signal)
-        positions = torch.cat([self.labeled_L, self.unlabeled_M]).sort().values
+        positions = torch.cat([self.labelled_L, self.unlabelled_M]).sort().values
         if len(positions) == len(matrix):
-            return Joint(matrix, positions, self.labeled_L, self.unlabeled_M)
-        labeled = torch.searchsorted(positions, self.labeled_L)
-        unlabeled = torch.searchsorted(positions, self.unlabeled_M)
-        return Joint(matrix[positions.to(matrix.device)], positions, labeled, unlabeled)
+            return Joint(matrix, positions, self.labelled_L, self.unlabelled_M)
+        labelled = torch.searchsorted(positions, self.labelled_L)
+        unlabelled = torch.searchsorted(positions, self.unlabelled_M)
+        return Joint(matrix[positions.to(matrix.device)], positions, labelled, unlabelled)
 
     def of_reference(self, signal: Signal) -> Tensor:
         """(R, ...): rows of the reference items."""
@@ -225,14 +225,14 @@ class Joint:
     Args:
         rows: one for each item.
         positions: position of each row in the pool, ascending.
-        labeled_L: rows that are labelled.
-        unlabeled_M: rows that are candidates.
+        labelled_L: rows that are labelled.
+        unlabelled_M: rows that are candidates.
     """
 
     rows: Tensor
     positions: Tensor
-    labeled_L: Tensor
-    unlabeled_M: Tensor
+    labelled_L: Tensor
+    unlabelled_M: Tensor
 
 
 def _rows(matrix: Tensor, positions: Tensor) -> Tensor:
@@ -404,14 +404,14 @@ class Collected:
 
     Args:
         signals: rows by position.
-        unlabeled_M: candidates with rows, ascending.
-        labeled_L: labelled items with rows, ascending.
+        unlabelled_M: candidates with rows, ascending.
+        labelled_L: labelled items with rows, ascending.
         reference_R: reference items with rows, ascending.
     """
 
     signals: Signals
-    unlabeled_M: Tensor
-    labeled_L: Tensor
+    unlabelled_M: Tensor
+    labelled_L: Tensor
     reference_R: Tensor
 
 
@@ -432,7 +432,7 @@ def run_steps(strategy: Strategy, query: Query, collect: Callable[[Step, Query],
     asked, strategy = strategy, strategy.acts_as(query)
     if strategy is not asked:
         notes = (f"{asked.name} acts as {strategy!r} here",)
-    selection = Selection(query.unlabeled_M[:0])
+    selection = Selection(query.unlabelled_M[:0])
     head = query.head
     steps = strategy.steps()
     for step in steps:
@@ -440,27 +440,27 @@ def run_steps(strategy: Strategy, query: Query, collect: Callable[[Step, Query],
         query = _with_signals(query, step, collect(step, query))
         if not query.budget:
             # nothing left that could be chosen: no method has to cope with that
-            return Selection(query.unlabeled_M[:0], notes=notes)
+            return Selection(query.unlabelled_M[:0], notes=notes)
         selection = step.select(query)
         _check(strategy, query, selection, exact=step is steps[-1])
         notes += selection.notes
-        query = replace(query, unlabeled_M=selection.positions_K.sort().values)
+        query = replace(query, unlabelled_M=selection.positions_K.sort().values)
     return replace(selection, notes=notes)
 
 
 def _with_signals(query: Query, step: Step, collected: Collected) -> Query:
     # None drops out in arrays: a million labelled items are not looked for among themselves
-    readable_L = _kept(query.labeled_L, collected.labeled_L)
+    readable_L = _kept(query.labelled_L, collected.labelled_L)
     readable_R = _kept(query.reference_R, collected.reference_R)
     return replace(
         query,
         signals=Declared(collected.signals, step.needs.signals),
-        unlabeled_M=collected.unlabeled_M,
-        labeled_L=query.labeled_L[readable_L],
+        unlabelled_M=collected.unlabelled_M,
+        labelled_L=query.labelled_L[readable_L],
         reference_R=query.reference_R[readable_R],
         labels_L=None if query.labels_L is None else query.labels_L[readable_L],
         labels_R=None if query.labels_R is None else query.labels_R[readable_R],
-        budget=min(query.budget, len(collected.unlabeled_M)),
+        budget=min(query.budget, len(collected.unlabelled_M)),
     )
 
 
@@ -481,7 +481,7 @@ def _check(strategy: Strategy, query: Query, selection: Selection, *, exact: boo
         )
     if len(set(picked_K.tolist())) != len(picked_K):
         raise PoolError(f"strategy {strategy.name!r} chose an item twice: a bug in it")
-    if not _all_among(picked_K.cpu(), query.unlabeled_M.cpu()):
+    if not _all_among(picked_K.cpu(), query.unlabelled_M.cpu()):
         raise PoolError(f"strategy {strategy.name!r} chose an item that is not unlabelled: a bug in it")
     if selection.scores_K is not None and not bool(torch.isfinite(selection.scores_K).all()):
         bad = picked_K[~torch.isfinite(selection.scores_K)].tolist()

@@ -43,7 +43,7 @@ FILES: Mapping[str, str] = {
 
 
 def open_torchvision(
-    name: str, root: str | os.PathLike[str] | None = None, *, download: bool = True, unlabeled: bool = True
+    name: str, root: str | os.PathLike[str] | None = None, *, download: bool = True, unlabelled: bool = True
 ) -> Source:
     """One of torchvision's sets: MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN, SVHNExtra, STL10, ImageNet.
 
@@ -55,7 +55,7 @@ def open_torchvision(
         name: the set; capitals, ``-`` and ``_`` do not matter.
         root: the folder that holds the set as torchvision lays it out; a folder in the user's cache by default.
         download: fetch what is missing, by torchvision's own download. ImageNet cannot be fetched.
-        unlabeled: STL10 only: its 100,000 images without label join the pool.
+        unlabelled: STL10 only: its 100,000 images without label join the pool.
 
     Raises:
         ConfigError: for an unknown name.
@@ -69,7 +69,7 @@ def open_torchvision(
         return _mnist(key, folder, download)
     if key == "ImageNet":
         return _imagenet(folder)
-    return _through_torchvision(key, folder, download, unlabeled)
+    return _through_torchvision(key, folder, download, unlabelled)
 
 
 def default_root() -> Path:
@@ -161,12 +161,12 @@ def _fetch(name: str, root: Path) -> None:
             raise _missing(name, root, f"the download failed ({_first_line(error)})") from None
 
 
-def _through_torchvision(name: str, root: Path, download: bool, unlabeled: bool) -> Source:
+def _through_torchvision(name: str, root: Path, download: bool, unlabelled: bool) -> Source:
     import torchvision.datasets
 
     dataset: Callable[..., Any] = getattr(torchvision.datasets, name.removesuffix("Extra"))
     by_split = name in ("SVHN", "SVHNExtra", "STL10")
-    more = {"STL10": ("unlabeled",) if unlabeled else (), "SVHNExtra": ("extra",)}
+    more = {"STL10": ("unlabeled",) if unlabelled else (), "SVHNExtra": ("extra",)}
     parts = ("train", "test", *more.get(name, ()))
     images, labels, classes = [], [], _DIGITS
     with warnings.catch_warnings():

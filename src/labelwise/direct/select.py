@@ -52,7 +52,7 @@ def select(
     embeddings: Given | None = None,
     draws: Given | None = None,
     head: tuple[ArrayLike, ArrayLike] | LinearHead | None = None,
-    labeled: ArrayLike | None = None,
+    labelled: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     cost: ArrayLike | None = None,
     ids: Sequence[str] | None = None,
@@ -75,7 +75,7 @@ def select(
         draws: class probabilities of stochastic passes (T, N, C).
         head: (weight (C, D), bias (C,)) of the linear layer that turns the embeddings into the logits of ``probs``, for
             methods that ask what the model would say of other embeddings. In PyTorch: ``(layer.weight, layer.bias)``.
-        labeled: positions that have a label already; never chosen.
+        labelled: positions that have a label already; never chosen.
         labels: class index of each of those.
         cost: expected cost of each item (N,), for methods that weigh it.
         ids: a name for each row: the same ids are then chosen however the rows are ordered. For that the rows are put
@@ -107,15 +107,15 @@ def select(
     arrays = Arrays.open(probs, embeddings, draws, exclusive=exclusive)
     count = arrays.size()
     order = None if ids is None else _order(ids, count)
-    labeled_L, labels_L = _labeled(labeled, labels, count, arrays.classes)
+    labelled_L, labels_L = _labelled(labelled, labels, count, arrays.classes)
     cost_N = _cost(cost, count)
     layer = _head(head, arrays)
     if order is not None:
-        labeled_L = _inverse(order)[labeled_L]
+        labelled_L = _inverse(order)[labelled_L]
         cost_N = None if cost_N is None else cost_N[order]
     rng = generator(seed, "select", 0)
     spend = budget if isinstance(budget, Budget) else Budget(budget)
-    query = Query(labeled_L, labeled_L[:0], 0, rng, labels_L=labels_L, cost_N=cost_N, head=layer)
+    query = Query(labelled_L, labelled_L[:0], 0, rng, labels_L=labels_L, cost_N=cost_N, head=layer)
     query = _query(query, count, arrays.classes, spend)
     try:
         read = _read(arrays, needs_of([chosen.acts_as(query)]), layer)
@@ -156,7 +156,7 @@ def _read(arrays: Arrays, needs: Needs, layer: LinearHead | None) -> frozenset[s
 
 def _collected(arrays: Arrays, step: Step, query: Query) -> Collected:
     rows: Mapping[Signal, Tensor] = {signal: arrays.matrix(signal) for signal in step.needs.signals}
-    return Collected(Held(rows), query.unlabeled_M, query.labeled_L, query.reference_R)
+    return Collected(Held(rows), query.unlabelled_M, query.labelled_L, query.reference_R)
 
 
 @dataclass(frozen=True)
@@ -173,38 +173,38 @@ class Held(Signals):
 def _query(query: Query, count: int, classes: int, spend: Budget) -> Query:
     """The same with its candidates, its labelled items in order, and its budget checked."""
     free_N = torch.ones(count, dtype=torch.bool)
-    free_N[query.labeled_L] = False
-    unlabeled_M = free_N.nonzero().squeeze(1)
-    order = query.labeled_L.argsort()
+    free_N[query.labelled_L] = False
+    unlabelled_M = free_N.nonzero().squeeze(1)
+    order = query.labelled_L.argsort()
     labels_L = None if query.labels_L is None else query.labels_L[order]
     return replace(
         query,
-        labeled_L=query.labeled_L[order],
-        unlabeled_M=unlabeled_M,
-        budget=spend.items(len(unlabeled_M), None if query.cost_N is None else query.cost_N[unlabeled_M]),
+        labelled_L=query.labelled_L[order],
+        unlabelled_M=unlabelled_M,
+        budget=spend.items(len(unlabelled_M), None if query.cost_N is None else query.cost_N[unlabelled_M]),
         labels_L=labels_L,
         class_counts_C=None if labels_L is None else labels_L.bincount(minlength=classes),
     )
 
 
-def _labeled(
-    labeled: ArrayLike | None, labels: ArrayLike | None, count: int, classes: int
+def _labelled(
+    labelled: ArrayLike | None, labels: ArrayLike | None, count: int, classes: int
 ) -> tuple[Tensor, Tensor | None]:
-    labeled_L = _whole("labeled", [] if labeled is None else labeled)
-    outside = labeled_L[(labeled_L < 0) | (labeled_L >= count)].tolist()
+    labelled_L = _whole("labelled", [] if labelled is None else labelled)
+    outside = labelled_L[(labelled_L < 0) | (labelled_L >= count)].tolist()
     if outside:
         shown = ", ".join(map(str, outside[:SHOWN]))
-        raise ConfigError(f"labeled= holds positions outside 0 to {count - 1} ({shown}): give rows of the arrays")
-    names, times = torch.unique(labeled_L, return_counts=True)
-    if len(names) != len(labeled_L):
+        raise ConfigError(f"labelled= holds positions outside 0 to {count - 1} ({shown}): give rows of the arrays")
+    names, times = torch.unique(labelled_L, return_counts=True)
+    if len(names) != len(labelled_L):
         shown = ", ".join(map(str, names[times > 1][:SHOWN].tolist()))
-        raise ConfigError(f"labeled= holds a position twice ({shown}): give each row once")
+        raise ConfigError(f"labelled= holds a position twice ({shown}): give each row once")
     if labels is None:
-        return labeled_L, None
+        return labelled_L, None
     labels_L = _whole("labels", labels)
-    if len(labels_L) != len(labeled_L):
+    if len(labels_L) != len(labelled_L):
         raise ConfigError(
-            f"labels= has {len(labels_L)} entries for {len(labeled_L)} labelled positions: give one for each"
+            f"labels= has {len(labels_L)} entries for {len(labelled_L)} labelled positions: give one for each"
         )
     if len(labels_L) and int(labels_L.min()) < 0:
         raise ConfigError(f"labels= holds {int(labels_L.min())}: give the index of a class, 0 or more")
@@ -213,7 +213,7 @@ def _labeled(
             f"labels= holds {int(labels_L.max())}, and the probabilities have {classes} classes: give 0 to "
             f"{classes - 1}"
         )
-    return labeled_L, labels_L
+    return labelled_L, labels_L
 
 
 def _whole(name: str, array: ArrayLike) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.errors import UnmetNeed
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
@@ -35,7 +35,7 @@ def predicted_boxes(learner: Learner, source: Source, ids: Sequence[str]) -> dic
         return {}
     if not all(signal.fields <= learner.provides for signal in signals.values()):
         raise UnmetNeed("the learner finds no boxes that could be offered to people: leave the predictions out")
-    table = learner.collect(View(source, tuple(ids)), frozenset(signals.values()))
+    table = learner.collect(Examples(source, tuple(ids)), frozenset(signals.values()))
     columns = {name: table.ragged(signal) for name, signal in signals.items()}
     least = getattr(learner.task, "confident", CONFIDENT)
     found: dict[str, list[dict[str, Any]]] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import binary_erosion
 
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.exchange.masks import predicted_masks
 from labelwise.formats.index_png import mask_text
 from labelwise.report.masked import SIDE, Colour, masked
@@ -55,7 +55,7 @@ def mask_pictures(
     guesses = dict(predicted_masks(learner, source, images)) if learner is not None and known else {}
     unsure: dict[str, np.ndarray] = {}
     if learner is not None and known:
-        table = learner.collect(View(source, images), frozenset({UNSURE}))
+        table = learner.collect(Examples(source, images), frozenset({UNSURE}))
         unsure = {item: table[UNSURE][row].reshape(learner.task.input.size) for row, item in enumerate(table.ids)}
 
     def picture(item: str) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.targets import IGNORE
 from labelwise.errors import UnmetNeed
 from labelwise.formats.coco_masks import write_coco_masks
@@ -101,7 +101,7 @@ def predicted_masks(learner: Learner, source: Source, ids: Sequence[str]) -> Ite
         raise UnmetNeed("the learner says nothing of pixels that could be offered to people: leave the predictions out")
     height, width = learner.task.input.size
     for start in range(0, len(ids), _CHUNK):
-        table = learner.collect(View(source, tuple(ids[start : start + _CHUNK])), frozenset({signal}))
+        table = learner.collect(Examples(source, tuple(ids[start : start + _CHUNK])), frozenset({signal}))
         probs_UC, offsets = table.ragged(signal)
         for row, item in enumerate(table.ids):
             probs_HWC = torch.as_tensor(probs_UC[offsets[row] : offsets[row + 1]]).view(height, width, -1)

@@ -24,7 +24,7 @@ FAITHFUL_HEAD = LinearProtocol(lr=1e-3, normalise=False)
 _FAISS_SEED, _FAISS_STEP, _FAISS_RESTARTS, _FAISS_ITERATIONS = 1234, 15486557, 5, 20
 
 
-def published_kmeans(unit_ND: Tensor, k: int, labeled_L: Tensor) -> Tensor:
+def published_kmeans(unit_ND: Tensor, k: int, labelled_L: Tensor) -> Tensor:
     """The published single-batch k-means, and with labels before it the multi-batch one.
 
     faiss on all rows with 20 iterations, 5 restarts from random rows, seed 1234 and no subsampling; from each cluster
@@ -34,7 +34,7 @@ def published_kmeans(unit_ND: Tensor, k: int, labeled_L: Tensor) -> Tensor:
     Args:
         unit_ND: rows of unit length.
         k: clusters and picks.
-        labeled_L: rows that may not be picked.
+        labelled_L: rows that may not be picked.
 
     Returns:
         (k,) int64 rows, clusters with many candidates first.
@@ -62,5 +62,5 @@ def published_kmeans(unit_ND: Tensor, k: int, labeled_L: Tensor) -> Tensor:
     assert best is not None
     assignment_N, distance2_N = assign(rows, best[1])
     free_N = torch.ones(len(rows), dtype=torch.bool)
-    free_N[labeled_L] = False
+    free_N[labelled_L] = False
     return medoids(assignment_N, distance2_N, k, candidates_M=free_N.nonzero().squeeze(1), rng=generator(_FAISS_SEED))

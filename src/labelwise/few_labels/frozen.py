@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from labelwise.contracts.learner import Progress, View, silent
+from labelwise.contracts.learner import Examples, Progress, silent
 from labelwise.errors import DataError
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import inverse_norms
@@ -109,7 +109,7 @@ def frozen_images(
         DataError: none that can be read.
     """
     wanted = tuple(item for item in source.ids if source.roles.get(item, "pool") == role)
-    table = features.collect(View(source, wanted), frozenset({FROZEN}), progress=progress)
+    table = features.collect(Examples(source, wanted), frozenset({FROZEN}), progress=progress)
     if not table.ids:
         raise DataError(f"there is no readable {role} image: check the data")
     classes = tuple(source.classes or ())

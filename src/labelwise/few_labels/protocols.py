@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
-from labelwise.contracts.learner import LearnerData, Phase, Progress, View, silent
+from labelwise.contracts.learner import Examples, LearnerData, Phase, Progress, silent
 from labelwise.data.loader import PreparedImages, batches, blocks
 from labelwise.errors import ConfigError
 from labelwise.learners.augmentation import CROP_FLIP
@@ -238,9 +238,11 @@ def trained(
         seed: of weights, order and augmentation.
         progress: told on long work.
     """
-    nothing = View(source, (), ())
-    labeled, held = (View(source, tuple(i for i, _ in part), tuple(c for _, c in part)) for part in (chosen, tests))
-    data = LearnerData(labeled=labeled, unlabeled=nothing, validation=nothing, reference=nothing)
+    nothing = Examples(source, (), ())
+    labelled, held = (
+        Examples(source, tuple(i for i, _ in part), tuple(c for _, c in part)) for part in (chosen, tests)
+    )
+    data = LearnerData(labelled=labelled, unlabelled=nothing, validation=nothing, reference=nothing)
     report = learner.fit(data, seed_of(seed, "fit"), progress=progress)
     metrics = learner.evaluate(held, progress=progress)
     return {name: metrics[name] for name in ("accuracy", "balanced_accuracy")} | {"loss": report.loss}

@@ -188,8 +188,8 @@ class Selector:
         known = bool(images.classes) and bool((labels_L >= 0).all())
         model = self._fit(rows_L) if _asks_a_model(strategy) else None
         query = Query(
-            labeled_L=rows_L[order],
-            unlabeled_M=free_N.nonzero().squeeze(1),
+            labelled_L=rows_L[order],
+            unlabelled_M=free_N.nonzero().squeeze(1),
             budget=count,
             rng=generator(self.seed, "select", size),
             labels_L=labels_L if known else None,
@@ -229,4 +229,4 @@ def _asks_a_model(strategy: Strategy) -> bool:
 
 def _collected(arrays: Arrays, step: Step, query: Query) -> Collected:
     rows = Held({signal: arrays.matrix(signal) for signal in step.needs.signals})
-    return Collected(rows, query.unlabeled_M, query.labeled_L, query.reference_R)
+    return Collected(rows, query.unlabelled_M, query.labelled_L, query.reference_R)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
-from labelwise.contracts.learner import View
+from labelwise.contracts.learner import Examples
 from labelwise.data.loader import PreparedImages, batches, blocks
 from labelwise.errors import DataError
 from labelwise.models import Taps, build
@@ -35,7 +35,7 @@ class Backbone(ABC):
     input: InputSpec
 
     @abstractmethod
-    def prepare(self, view: View) -> None:
+    def prepare(self, view: Examples) -> None:
         """Looks at unlabelled images once, before the first use; most backbones need nothing."""
 
     @property
@@ -70,7 +70,7 @@ class Pixels(Backbone):
             state = read_state(self._file)
             self._mean_D, self._axes_DK = state["mean"], state["axes"]
 
-    def prepare(self, view: View) -> None:
+    def prepare(self, view: Examples) -> None:
         """Fits the axes, unless they are there."""
         if self._axes_DK is not None:
             return
@@ -171,7 +171,7 @@ class Network(Backbone):
         self.net = net.eval().to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self._digest = digest(name, self.layer, _state_digest(self.net))
 
-    def prepare(self, view: View) -> None:
+    def prepare(self, view: Examples) -> None:
         """Nothing to do."""
 
     @property

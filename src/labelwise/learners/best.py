@@ -13,7 +13,7 @@ from torch import nn
 from labelwise.errors import DataError
 
 if TYPE_CHECKING:
-    from labelwise.contracts.learner import View
+    from labelwise.contracts.learner import Examples
     from labelwise.contracts.task import Task
 
 
@@ -36,7 +36,7 @@ class BestOf:
             raise ValueError(f"every must be at least 1, got {self.every}")
 
     def judge(
-        self, view: View | None, task: Task[Any], measure: Callable[[nn.Module, View], dict[str, float]]
+        self, view: Examples | None, task: Task[Any], measure: Callable[[nn.Module, Examples], dict[str, float]]
     ) -> Judge:
         """Who measures the epochs of one training.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelwise.campaign.cache import SignalCache
-from labelwise.contracts.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
+from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Progress, silent
 from labelwise.contracts.signal import Draw, Signal, SignalRole, SignalTable
 from labelwise.contracts.strategy import LinearHead
 from labelwise.contracts.task import Batch, Field, Outputs, Task
@@ -59,7 +59,7 @@ class FeatureSource:
 
     def collect(
         self,
-        view: View,
+        view: Examples,
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",
@@ -95,7 +95,7 @@ class _Pass:
 
     def collect(
         self,
-        view: View,
+        view: Examples,
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",
@@ -231,12 +231,12 @@ class FeatureLearner(Learner):
         if auxiliaries:
             raise UnmetNeed("a head on frozen features trains no auxiliary: use a torch learner")
         started = time.perf_counter()
-        ids, rows_LD, failed = self._features(data.labeled, progress)
+        ids, rows_LD, failed = self._features(data.labelled, progress)
         if not len(ids):
             if failed:
                 raise DataError(f"none of the {len(failed)} labelled images can be read: check the files")
             raise DataError("there is no label to train on: import labels first, or suggest with a cold-start strategy")
-        target_of = dict(zip(data.labeled.ids, data.labeled.targets or (), strict=True))
+        target_of = dict(zip(data.labelled.ids, data.labelled.targets or (), strict=True))
         labels_L = torch.tensor([target_of[item] for item in ids])
         rows_LD = rows_LD.float()
         mean_D = rows_LD.mean(0)
@@ -258,7 +258,7 @@ class FeatureLearner(Learner):
         """As for all learners, without the seed: the optimum does not depend on it."""
         return super().fit_key(data, 0)
 
-    def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
+    def evaluate(self, view: Examples, *, progress: Progress = silent) -> dict[str, float]:
         """Metrics on labelled items; images that cannot be read are left out.
 
         Raises:
@@ -274,7 +274,7 @@ class FeatureLearner(Learner):
 
     def collect(
         self,
-        view: View,
+        view: Examples,
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",
@@ -309,7 +309,7 @@ class FeatureLearner(Learner):
         if not self._state:
             raise DataError("the head has no weights yet: fit it first")
 
-    def _features(self, view: View, progress: Progress) -> tuple[Sequence[str], Tensor, Mapping[str, str]]:
+    def _features(self, view: Examples, progress: Progress) -> tuple[Sequence[str], Tensor, Mapping[str, str]]:
         table = self.source.collect(view, frozenset({FROZEN}), progress=progress)
         return table.ids, as_tensor(table[FROZEN]), table.failed
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from labelwise.contracts.learner import Auxiliary, FitReport, Learner, LearnerData, Progress, View, silent
+from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Progress, silent
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable
 from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import blocks
@@ -83,7 +83,7 @@ class FromFile(Learner):
         """
         raise UnmetNeed("imported predictions cannot be trained: train your own model and import what it says now")
 
-    def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
+    def evaluate(self, view: Examples, *, progress: Progress = silent) -> dict[str, float]:
         """Metrics on labelled items that have a prediction."""
         metrics = self.task.metrics()
         rows = [row for row, item in enumerate(view.ids) if item in self._row]
@@ -94,7 +94,7 @@ class FromFile(Learner):
 
     def collect(
         self,
-        view: View,
+        view: Examples,
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",

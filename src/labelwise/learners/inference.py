@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from labelwise.contracts.learner import LearnerData, Progress, View, silent
+from labelwise.contracts.learner import Examples, LearnerData, Progress, silent
 from labelwise.contracts.signal import (
     Draw,
     Plain,
@@ -50,7 +50,7 @@ class Reader:
     device: torch.device
 
     def batches(
-        self, view: View, rows: Sequence[int], stage: str, progress: Progress, *, targets: bool = False
+        self, view: Examples, rows: Sequence[int], stage: str, progress: Progress, *, targets: bool = False
     ) -> Iterator[tuple[Loaded, Batch]]:
         """These rows of a view, batch by batch; with their targets only where they are asked for."""
         images = PreparedImages(view.source, view.ids, self.task.input)
@@ -63,7 +63,7 @@ class Reader:
             done += len(loaded.rows) + len(loaded.failed)
             progress(stage, done, len(rows))
 
-    def with_targets(self, view: View) -> Iterator[Batch]:
+    def with_targets(self, view: Examples) -> Iterator[Batch]:
         """All readable images of a view with their targets, where it has any."""
         images = PreparedImages(view.source, view.ids, self.task.input)
         for loaded in batches(images, blocks(len(view), self.batch_size)):
@@ -75,11 +75,11 @@ class Reader:
         return ProbeContext(
             model,
             self.task,
-            labeled=lambda: self.with_targets(data.labeled),
-            unlabeled=lambda: self.with_targets(data.unlabeled),
+            labelled=lambda: self.with_targets(data.labelled),
+            unlabelled=lambda: self.with_targets(data.unlabelled),
             reference=lambda: self.with_targets(data.reference),
             rng=rng,
-            count={name: len(getattr(data, name)) for name in ("labeled", "unlabeled", "reference")},
+            count={name: len(getattr(data, name)) for name in ("labelled", "unlabelled", "reference")},
         )
 
     def prepared(
@@ -163,7 +163,7 @@ class Collector:
 
 @torch.inference_mode()
 def measured(
-    run: Callable[[Batch, frozenset[Any]], Outputs], reader: Reader, view: View, progress: Progress = silent
+    run: Callable[[Batch, frozenset[Any]], Outputs], reader: Reader, view: Examples, progress: Progress = silent
 ) -> dict[str, float]:
     """Metrics of a network on labelled items; images that cannot be read are left out.
 
@@ -184,7 +184,7 @@ def prepared_with(signal: Signal, data: LearnerData | None, seed: int) -> list[A
     """What a row depends on besides weights, image and signal: the seed, and what a probe was prepared from."""
     parts: list[Any] = [seed] if isinstance(signal, Draw | Probe) else []
     for name in sorted(signal.prepared_from) if isinstance(signal, Probe) and data is not None else ():
-        view: View = getattr(data, name)
+        view: Examples = getattr(data, name)
         parts.append([name, list(view.ids), repr(view.targets)])
     return parts
 

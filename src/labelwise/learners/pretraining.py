@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelwise.contracts.learner import LearnerData, Phase, Progress, View, silent
+from labelwise.contracts.learner import Examples, LearnerData, Phase, Progress, silent
 from labelwise.contracts.task import Task
 from labelwise.errors import ConfigError, DataError
 from labelwise.learners.backbones import Backbone, Network
@@ -76,7 +76,7 @@ class Pretraining:
         name = self.model or ("lenet" if small else "resnet18_cifar")
         phase = Phase(
             epochs=self.epochs,
-            batches="unlabeled",
+            batches="unlabelled",
             batch_size=self.batch_size,
             optimiser=self.optimiser,
             lr=self.lr,
@@ -123,7 +123,7 @@ class Pretrained:
 
 def pretrain(
     task: Task[Any],
-    images: View,
+    images: Examples,
     file: Path,
     settings: Pretraining,
     *,
@@ -150,8 +150,8 @@ def pretrain(
         raise ConfigError(f"{file.name!r} is to hold weights: end it in .safetensors")
     learner = settings.learner(task)
     held, rest = _parted(images, seed)
-    nobody = View(images.source, (), ())
-    data = LearnerData(labeled=nobody, unlabeled=rest, validation=held, reference=nobody)
+    nobody = Examples(images.source, (), ())
+    data = LearnerData(labelled=nobody, unlabelled=rest, validation=held, reference=nobody)
     key = learner.fit_key(data, seed)
     if read_metadata(file).get("key") == key:
         return replace(found(file), before=True)
@@ -184,7 +184,7 @@ def pretrain(
     return found(file)
 
 
-def _parted(images: View, seed: int) -> tuple[View, View]:
+def _parted(images: Examples, seed: int) -> tuple[Examples, Examples]:
     """A tenth of the images, and the rest, each in their order."""
     count = len(images)
     held = min(max(count // 10, 2), HELD_OUT)
@@ -210,7 +210,7 @@ def found(file: Path) -> Pretrained:
 # ---- how good it is -------------------------------------------------------------------------------------------------
 
 
-def features(backbone: Backbone, view: View, progress: Progress = silent) -> Tensor:
+def features(backbone: Backbone, view: Examples, progress: Progress = silent) -> Tensor:
     """(N, D) float32 of the images of a view that can be read."""
     return as_tensor(FeatureSource(backbone).collect(view, frozenset({FROZEN}), progress=progress)[FROZEN]).float()
 
@@ -234,7 +234,7 @@ def effective_rank(rows_ND: Tensor) -> float:
     return float(torch.special.entr(p).sum().exp())
 
 
-def knn_accuracy(backbone: Backbone, known: View, asked: View, *, k: int = 20) -> float:
+def knn_accuracy(backbone: Backbone, known: Examples, asked: Examples, *, k: int = 20) -> float:
     """Share of images whose k most similar labelled ones, by cosine of the features, mostly are of their class.
 
     Images that cannot be read are left out.
@@ -251,7 +251,7 @@ def knn_accuracy(backbone: Backbone, known: View, asked: View, *, k: int = 20) -
     return float((said_T == labels_T).float().mean())
 
 
-def _with_labels(backbone: Backbone, view: View) -> tuple[Tensor, Tensor]:
+def _with_labels(backbone: Backbone, view: Examples) -> tuple[Tensor, Tensor]:
     table = FeatureSource(backbone).collect(view, frozenset({FROZEN}))
     target_of = dict(zip(view.ids, view.targets or (), strict=True))
     return as_tensor(table[FROZEN]), torch.tensor([target_of[item] for item in table.ids])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelwise.contracts.learner import Progress, View
+from labelwise.contracts.learner import Examples, Progress
 from labelwise.contracts.signal import Probe, Signal, SignalTable
 from labelwise.contracts.targets import nearest
 from labelwise.contracts.task import Batch, Outputs
@@ -96,7 +96,7 @@ class RegionsOfBatch:
         return torch.cat(means)
 
 
-def asks_regions(view: View) -> bool:
+def asks_regions(view: Examples) -> bool:
     """Whether a view asks for regions, not for images alone."""
     return isinstance(view.source, Regions) and any(view.source.within(item)[1] is not None for item in view.ids)
 
@@ -104,9 +104,9 @@ def asks_regions(view: View) -> bool:
 def collect_regions(
     networks: Networks,
     reader: Reader,
-    view: View,
+    view: Examples,
     signals: frozenset[Signal],
-    of_images: Callable[[View], SignalTable],
+    of_images: Callable[[Examples], SignalTable],
     *,
     seed: int,
     progress: Progress,
@@ -137,11 +137,11 @@ def collect_regions(
 
 @torch.inference_mode()
 def _of_regions(
-    networks: Networks, reader: Reader, view: View, signals: frozenset[Signal], *, seed: int, progress: Progress
+    networks: Networks, reader: Reader, view: Examples, signals: frozenset[Signal], *, seed: int, progress: Progress
 ) -> SignalTable:
     source = view.source
     assert isinstance(source, Regions), "the view asks for regions"
-    images = View(source, tuple(dict.fromkeys(source.image_of(item) for item in view.ids)))
+    images = Examples(source, tuple(dict.fromkeys(source.image_of(item) for item in view.ids)))
     want = wanted_fields(signals)
     if "embedding" in want:
         want |= {"map_embedding"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from labelwise.contracts.learner import Auxiliary, FitReport, Learner, LearnerData, Phase, Progress, View, silent
+from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Phase, Progress, silent
 from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable, read_targets
 from labelwise.contracts.strategy import LinearHead
 from labelwise.contracts.task import Field, Task
@@ -110,9 +110,9 @@ class TorchLearner(Learner):
         return self.networks.linear_head()
 
     @property
-    def uses_unlabeled(self) -> bool:
+    def uses_unlabelled(self) -> bool:
         """Whether a phase looks at unlabelled images."""
-        return any(phase.batches != "labeled" for phase in self.phases)
+        return any(phase.batches != "labelled" for phase in self.phases)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -165,7 +165,7 @@ class TorchLearner(Learner):
         Raises:
             DataError: nothing to train on, or ``init`` names weights that are not in use.
         """
-        if not len(data.labeled) and any(phase.batches != "unlabeled" for phase in self.phases):
+        if not len(data.labelled) and any(phase.batches != "unlabelled" for phase in self.phases):
             raise DataError("there is no label to train on: import labels first, or suggest with a cold-start strategy")
         if init is not None and init != self._weights:
             raise DataError(f"training was to start from weights {init}, and {self._weights} are loaded")
@@ -217,7 +217,7 @@ class TorchLearner(Learner):
 
     # ---- inference --------------------------------------------------------------------------------------------------
 
-    def evaluate(self, view: View, *, progress: Progress = silent) -> dict[str, float]:
+    def evaluate(self, view: Examples, *, progress: Progress = silent) -> dict[str, float]:
         """Metrics on labelled items; images that cannot be read are left out.
 
         Those of an ensemble are the metrics of its averaged probabilities, and beside them the mean of the members' own
@@ -233,12 +233,12 @@ class TorchLearner(Learner):
             found[f"{primary}_of_members"] = sum(each) / len(each)
         return found
 
-    def _measured(self, net: nn.Module, view: View) -> dict[str, float]:
+    def _measured(self, net: nn.Module, view: Examples) -> dict[str, float]:
         return measured(self._together([net], [nn.ModuleDict()], ()).outputs, self._reader, view)
 
     def collect(
         self,
-        view: View,
+        view: Examples,
         signals: frozenset[Signal],
         *,
         role: SignalRole = "pool",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labelwise.contracts.learner import Auxiliary, LearnerData, Objective, Phase, Progress, View, silent
+from labelwise.contracts.learner import Auxiliary, Examples, LearnerData, Objective, Phase, Progress, silent
 from labelwise.contracts.task import Batch, Losses, Task, batch_loss, image_losses
 from labelwise.data.loader import Loaded, PreparedImages, batches, default_workers
 from labelwise.errors import ConfigError, DataError
@@ -155,7 +155,7 @@ def seeded(seed: int, *names: str | int) -> Iterator[None]:
 class _Items:
     """A view to train on, its prepared images, and the rows that can be read as far as that is known."""
 
-    view: View
+    view: Examples
     images: PreparedImages
     rows: list[int]
 
@@ -300,14 +300,18 @@ class Training:
 
     def _items(self, phase: Phase) -> list[_Items]:
         """What the batches of a phase are made of; labelled images are read once and stay in memory where they fit."""
-        if phase.batches != "labeled" and phase.loss == "task":
+        if phase.batches != "labelled" and phase.loss == "task":
             raise ConfigError(
                 f"a phase over {phase.batches} items needs a loss that does without labels: loss: package.module:name"
             )
         data, objective = self.data, self.step.objective
-        if objective is not None and phase.batches == "labeled":
-            raise ConfigError(f"the objective {phase.loss!r} reads images without labels: batches: unlabeled")
-        views = {"labeled": [data.labeled], "unlabeled": [data.unlabeled], "alternate": [data.labeled, data.unlabeled]}
+        if objective is not None and phase.batches == "labelled":
+            raise ConfigError(f"the objective {phase.loss!r} reads images without labels: batches: unlabelled")
+        views = {
+            "labelled": [data.labelled],
+            "unlabelled": [data.unlabelled],
+            "alternate": [data.labelled, data.unlabelled],
+        }
         items = []
         for view in views[phase.batches]:
             if not len(view):
@@ -315,7 +319,7 @@ class Training:
                     f"a phase over {phase.batches} items has none to train on: label some, or drop the phase"
                 )
             # without labels there are many epochs over the same images
-            keep = view is data.labeled or objective is not None
+            keep = view is data.labelled or objective is not None
             images = PreparedImages(view.source, view.ids, self.step.task.input, keep=keep)
             images.keep_all()
             if objective is not None:
@@ -328,7 +332,7 @@ class Training:
     def _set_trainable(self, phase: Phase) -> None:
         for name, parameter in self.step.model.named_parameters():
             parameter.requires_grad_(not phase.trainable or name.startswith(phase.trainable))
-        if self.step.objective is not None and phase.batches == "unlabeled":
+        if self.step.objective is not None and phase.batches == "unlabelled":
             # no gradient reaches the last layer, and data parallel waits for all that could have one
             for parameter in self.step.unread(self._example()):
                 parameter.requires_grad_(False)
@@ -372,8 +376,8 @@ class Training:
         world = self.accelerator.num_processes
         return rows if len(rows) < world else rows[self.accelerator.process_index :: world]
 
-    def _batch(self, view: View, loaded: Loaded, rng: torch.Generator) -> Batch:
-        if self.step.objective is not None and view is self.data.unlabeled:
+    def _batch(self, view: Examples, loaded: Loaded, rng: torch.Generator) -> Batch:
+        if self.step.objective is not None and view is self.data.unlabelled:
             return self._views(self.step.objective, loaded, rng)
         targets = None if view.targets is None else [view.targets[row] for row in loaded.rows]
         batch = self.step.task.batch(loaded.images, targets, train=True, rng=rng)

@@ -25,12 +25,12 @@ from labelwise.assemble import (
     what_weights_saw,
 )
 from labelwise.campaign.cache import Producer, SignalCache
-from labelwise.campaign.loop import Campaign, Fitted, Setting, Suggestion, class_counts, labeled, prune_fits
-from labelwise.campaign.pool import Added, Cleared, Event, Labeled, Pool, Skipped, added
+from labelwise.campaign.loop import Campaign, Fitted, Setting, Suggestion, class_counts, labelled, prune_fits
+from labelwise.campaign.pool import Added, Cleared, Event, Labelled, Pool, Skipped, added
 from labelwise.campaign.records import Mistakes, RoundRecord
 from labelwise.campaign.store import Store
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
-from labelwise.contracts.learner import Learner, Progress, View, silent
+from labelwise.contracts.learner import Examples, Learner, Progress, silent
 from labelwise.contracts.oracle import Answer, Pick, Request
 from labelwise.contracts.signal import Signal, SignalTable
 from labelwise.contracts.source import Source
@@ -103,7 +103,7 @@ class Imported:
     """What an import did.
 
     Args:
-        labeled: items that got their first label.
+        labelled: items that got their first label.
         corrected: items whose label changed.
         skipped: items marked as not to be asked again.
         unanswered: rows without an answer.
@@ -112,7 +112,7 @@ class Imported:
         empty: labels without any object.
     """
 
-    labeled: int
+    labelled: int
     corrected: int
     skipped: int
     unanswered: int
@@ -348,7 +348,7 @@ class Project:
     def _unit(self) -> str:
         """What budgets count now: images until one has a label, then as ``regions`` says."""
         regions = self.config.regions
-        return "images" if regions is None or not len(self.pool.labeled) else regions.unit
+        return "images" if regions is None or not len(self.pool.labelled) else regions.unit
 
     def noun_of(self, picks: Sequence[Pick]) -> Literal["image", "region"]:
         """What these picks are."""
@@ -385,7 +385,7 @@ class Project:
 
     def _ready(self, campaign: Campaign, chosen: Strategy, fit: bool) -> tuple[Strategy, Fitted | None, list[str]]:
         """Trains or loads what the strategy needs; without labels a strategy that needs them gives way."""
-        labels = len(campaign.pool.labeled)
+        labels = len(campaign.pool.labelled)
         if not labels:
             if chosen.cold:
                 return chosen, None, []
@@ -483,7 +483,7 @@ class Project:
         self._check_format(kind)
         if kind == "html" or (kind == "csv" and self.formats):
             raise ConfigError(f"labels are not written as {kind}: use {' or '.join(self.formats) or 'csv or json'}")
-        labels = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
+        labels = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labelled}
         if not labels:
             raise StateError("no image of the pool has a label yet: run 'labelwise suggest', and import the answers")
         try:
@@ -564,7 +564,7 @@ class Project:
             self.source,
             self._predictor(predictions),
             ids,
-            labelled={self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled},
+            labelled={self.pool.ids[p]: self.pool.target(p) for p in self.pool.labelled},
             classes=self.config.classes,
             palette=open_images(self.config, self.folder).palette,
         )
@@ -574,7 +574,7 @@ class Project:
         from labelwise.report.boxed import boxed
 
         guesses = self._guesses(ids, predictions)
-        known = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
+        known = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labelled}
 
         def image_of(item: str) -> Any:
             image = self.image_of(item)
@@ -655,7 +655,7 @@ class Project:
                         "or name all classes with --classes a,b,c"
                     )
             new_classes = () if self.config.classes else found
-            before = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labeled}
+            before = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labelled}
             events = list(self._answered(answers, found, before))
             if new_classes:
                 self._write_classes(found)
@@ -663,7 +663,7 @@ class Project:
             campaign.write(events)
             labelled = [a for a in answers if a.target is not None]
             return Imported(
-                labeled=sum(a.id not in before for a in labelled),
+                labelled=sum(a.id not in before for a in labelled),
                 corrected=sum(a.id in before and before[a.id] != a.target for a in labelled),
                 skipped=len(answers) - len(labelled),
                 unanswered=table.unanswered,
@@ -702,7 +702,7 @@ class Project:
                     yield Cleared(answer.id)
                 yield Skipped(answer.id, answer.reason)
             elif task is not None:
-                yield labeled(task, self.pool, answer)
+                yield labelled(task, self.pool, answer)
                 yield from (Cleared(region) for region in waiting.get(answer.id, ()))
 
     def cancel(self) -> int:
@@ -762,7 +762,7 @@ class Project:
         if not re.fullmatch(r"[\w.+-]+", name):
             raise ConfigError(f"{name!r} cannot name a file: use letters, digits, '_', '-' and '.'")
         file = self.folder / "pretrained" / f"{name}.safetensors"
-        pool = View(self.source, tuple(self.pool.ids[p] for p in self.pool.with_role("pool", labeled=False)))
+        pool = Examples(self.source, tuple(self.pool.ids[p] for p in self.pool.with_role("pool", labelled=False)))
         done = pretrain(task, pool, file, how, seed=self.config.seed, progress=self.progress)
         return replace(done, knn=self._neighbours(how, task, done.file))
 
@@ -773,17 +773,19 @@ class Project:
 
         asking = np.concatenate([self.pool.with_role("test"), self.pool.with_role("validation")])
         known, asked = (
-            View(
+            Examples(
                 self.source,
                 tuple(self.pool.ids[p] for p in where),
                 tuple(task.load(self.pool.target(p)) for p in where),
             )
-            for where in (self.pool.labeled, asking)
+            for where in (self.pool.labelled, asking)
         )
         if not len(known) or not len(asked):
             return {}
         pixels = backbone("pixels", folder=self.state / "backbone")
-        pixels.prepare(View(self.source, tuple(self.pool.ids[p] for p in self.pool.with_role("pool", labeled=False))))
+        pixels.prepare(
+            Examples(self.source, tuple(self.pool.ids[p] for p in self.pool.with_role("pool", labelled=False)))
+        )
         fresh = Network.around(how.learner(task).fresh(self.config.seed), task.input)
         backbones = {"pretrained": Network(str(file)), "untrained": fresh, "pixels": pixels}
         return {name: knn_accuracy(one, known, asked) for name, one in backbones.items()}
@@ -821,7 +823,7 @@ class Project:
         """Items of the pool by state."""
         pool = self.pool
         states = {
-            "labelled": pool.labeled,
+            "labelled": pool.labelled,
             "pending": pool.pending,
             "skipped": pool.skipped,
             "unlabelled": pool.candidates,
@@ -846,7 +848,7 @@ class Project:
                 query.id, self.source.path(query.id), query.rank, query.score, query.predicted, query.probability
             )
             picks.setdefault(query.round, []).append(pick)
-        labels = [self.pool.target(p) for p in self.pool.labeled]
+        labels = [self.pool.target(p) for p in self.pool.labelled]
         named = self.config.classes
         task = make_task(self.config.task, named, self.config.input) if named else None
         tests = len(self.pool.with_role("test"))
@@ -934,7 +936,7 @@ class _WhenRead:
     def _source(self) -> Producer:
         return self._build()
 
-    def collect(self, view: View, signals: frozenset[Signal], **how: Any) -> SignalTable:
+    def collect(self, view: Examples, signals: frozenset[Signal], **how: Any) -> SignalTable:
         """As the source."""
         return self._source.collect(view, signals, **how)
 
@@ -984,7 +986,7 @@ def registration(source: Source, *, known: Pool | None = None) -> Iterator[Event
         yield added(source, item)
     for item in new:
         if item in source.truth:
-            yield Labeled(item, source.truth[item])
+            yield Labelled(item, source.truth[item])
 
 
 def init(

@@ -106,17 +106,17 @@ def as_positions(positions: ArrayLike | None, size: int, what: str, *, device: t
     return found
 
 
-def free_candidates(candidates_M: ArrayLike | None, labeled_L: Tensor, size: int) -> Tensor:
+def free_candidates(candidates_M: ArrayLike | None, labelled_L: Tensor, size: int) -> Tensor:
     """The candidates given, or all of ``size`` rows that are not labelled.
 
     Raises:
         DataError: a candidate is labelled.
     """
-    free_N = torch.ones(size, dtype=torch.bool, device=labeled_L.device)
-    free_N[labeled_L] = False
+    free_N = torch.ones(size, dtype=torch.bool, device=labelled_L.device)
+    free_N[labelled_L] = False
     if candidates_M is None:
         return torch.nonzero(free_N).flatten()
-    candidates = as_positions(candidates_M, size, "candidates", device=labeled_L.device)
+    candidates = as_positions(candidates_M, size, "candidates", device=labelled_L.device)
     taken = candidates[~free_N[candidates]]
     if len(taken):
         raise DataError(f"{len(taken)} candidates are labelled already (first: {taken[:5].tolist()}); drop them")

@@ -27,7 +27,7 @@ def prob_cover(
     k: int,
     *,
     radius: float,
-    labeled_L: ArrayLike | None = None,
+    labelled_L: ArrayLike | None = None,
     candidates_M: ArrayLike | None = None,
     unit: bool = False,
     rng: np.random.Generator,
@@ -43,7 +43,7 @@ def prob_cover(
         features_ND: one row per item; any float type.
         k: number of picks, at most the number of candidates.
         radius: of the balls, a distance (not squared), above 0.
-        labeled_L: positions that cover already; none by default.
+        labelled_L: positions that cover already; none by default.
         candidates_M: positions that may be picked; all that are not labelled by default.
         unit: compare rows scaled to length one, as the paper does.
         rng: order of equal counts, and the draw where everything is covered.
@@ -72,16 +72,16 @@ def prob_cover(
     if not (radius > 0 and math.isfinite(radius)):
         raise ConfigError(f"radius is {radius}; allowed is a finite number above 0")
     rows_ND = as_matrix(features_ND)
-    labeled = as_positions([] if labeled_L is None else labeled_L, len(rows_ND), "labelled", device=rows_ND.device)
-    candidates = free_candidates(candidates_M, labeled, len(rows_ND))
+    labelled = as_positions([] if labelled_L is None else labelled_L, len(rows_ND), "labelled", device=rows_ND.device)
+    candidates = free_candidates(candidates_M, labelled, len(rows_ND))
     check_budget(k, len(candidates))
     if k == 0:
         return candidates[:0], candidates[:0]
-    joint_J = torch.cat([labeled, candidates])
+    joint_J = torch.cat([labelled, candidates])
     # shuffled, so that the first of equal counts is any of them; the cover is short work: on the host
     order_J = torch.from_numpy(rng.permutation(len(joint_J)))
     balls = _Balls(within(rows_ND, radius, among=joint_J, unit=unit), joint_J.cpu()[order_J])
-    balls.cover(labeled.cpu())
+    balls.cover(labelled.cpu())
     free_N = torch.zeros(len(rows_ND), dtype=torch.bool)
     free_N[candidates.cpu()] = True
     picks, gains = balls.pick(k, free_N)

@@ -28,7 +28,7 @@ def galaxy(
     probs_NC: ArrayLike,
     k: int,
     *,
-    labeled_L: ArrayLike,
+    labelled_L: ArrayLike,
     labels_L: ArrayLike,
     candidates_M: ArrayLike | None = None,
     answers_N: ArrayLike | None = None,
@@ -45,7 +45,7 @@ def galaxy(
     Args:
         probs_NC: class probabilities; two columns or one make a single graph.
         k: number of picks, at most the number of candidates.
-        labeled_L: labelled positions.
+        labelled_L: labelled positions.
         labels_L: class index of each.
         candidates_M: positions that may be picked; all that are not labelled by default.
         answers_N: class that each item is taken to have once it is picked. The paper learns the true label before the
@@ -65,7 +65,7 @@ def galaxy(
 
     Example:
         >>> probs = [[p, 1 - p] for p in (0.0, 0.2, 0.4, 0.6, 1.0)]
-        >>> galaxy(probs, 1, labeled_L=[0, 4], labels_L=[1, 0], rng=np.random.default_rng(0))[0]
+        >>> galaxy(probs, 1, labelled_L=[0, 4], labels_L=[1, 0], rng=np.random.default_rng(0))[0]
         tensor([2])
 
     Reference:
@@ -78,15 +78,15 @@ def galaxy(
         raise DataError(
             f"{len(rows)} rows of probabilities hold NaN or infinity (first positions: {rows[:5].tolist()})"
         )
-    labeled = as_positions(labeled_L, len(probs), "labelled")
-    labels = _classes(labels_L, len(labeled), max(2, probs.shape[1]), "labels")
-    candidates = free_candidates(None if candidates_M is None else as_tensor(candidates_M).cpu(), labeled, len(probs))
+    labelled = as_positions(labelled_L, len(probs), "labelled")
+    labels = _classes(labels_L, len(labelled), max(2, probs.shape[1]), "labels")
+    candidates = free_candidates(None if candidates_M is None else as_tensor(candidates_M).cpu(), labelled, len(probs))
     check_budget(k, len(candidates))
     if answers_N is None:
         answers = probs.argmax(1) if probs.shape[1] > 1 else (probs[:, 0] > 0.5).astype(np.int64)
     else:
         answers = _classes(answers_N, len(probs), max(2, probs.shape[1]), "answers")
-    items_A = torch.cat([labeled, candidates]).numpy()
+    items_A = torch.cat([labelled, candidates]).numpy()
     lines = _Lines(probs[items_A], rng=rng)
     for place, label in enumerate(labels.tolist()):
         lines.label(place, label)

@@ -85,12 +85,12 @@ def temperature_for(probs_UC: ArrayLike, accuracy: float) -> float:
     return math.exp(brentq(surplus, 0.0, _LONGEST, xtol=1e-4))
 
 
-def left_out_accuracy(features_ND: ArrayLike, labeled_L: ArrayLike, labels_L: ArrayLike) -> float:
+def left_out_accuracy(features_ND: ArrayLike, labelled_L: ArrayLike, labels_L: ArrayLike) -> float:
     """Share of labelled rows whose nearest other labelled row has the same label: no row is judged by itself.
 
     Args:
         features_ND: one row per item; compared by direction.
-        labeled_L: labelled positions.
+        labelled_L: labelled positions.
         labels_L: class index of each.
 
     Returns:
@@ -107,13 +107,13 @@ def left_out_accuracy(features_ND: ArrayLike, labeled_L: ArrayLike, labels_L: Ar
         0.5
     """
     rows = as_matrix(features_ND)
-    labeled = as_positions(labeled_L, len(rows), "labelled", device=rows.device)
+    labelled = as_positions(labelled_L, len(rows), "labelled", device=rows.device)
     labels = as_tensor(labels_L).to(rows.device)
-    if labels.shape != labeled.shape:
-        raise DataError(f"got {len(labeled)} labelled positions and labels of shape {tuple(labels.shape)}")
-    if len(labeled) < 2:
+    if labels.shape != labelled.shape:
+        raise DataError(f"got {len(labelled)} labelled positions and labels of shape {tuple(labels.shape)}")
+    if len(labelled) < 2:
         return 0.0
     place_N = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
-    place_N[labeled] = torch.arange(len(labeled), device=rows.device)
-    neighbour_L = place_N[nearest(rows, 1, queries=labeled, among=labeled, unit=True).index_QK[:, 0]]
+    place_N[labelled] = torch.arange(len(labelled), device=rows.device)
+    neighbour_L = place_N[nearest(rows, 1, queries=labelled, among=labelled, unit=True).index_QK[:, 0]]
     return float((labels[neighbour_L] == labels).double().mean())

@@ -27,7 +27,7 @@ def k_center(
     features_ND: ArrayLike,
     k: int,
     *,
-    labeled_L: ArrayLike | None = None,
+    labelled_L: ArrayLike | None = None,
     candidates_M: ArrayLike | None = None,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
@@ -45,7 +45,7 @@ def k_center(
     Args:
         features_ND: one row per item; any float type, each block computed in float32.
         k: number of picks, at most the number of candidates.
-        labeled_L: positions already covered; none by default.
+        labelled_L: positions already covered; none by default.
         candidates_M: positions that may be picked; all that are not labelled by default.
         rng: order of equal distances.
 
@@ -64,7 +64,7 @@ def k_center(
 
     Example:
         >>> line = np.array([[0.0], [1.0], [4.0], [9.0]])
-        >>> k_center(line, 2, labeled_L=[0], rng=np.random.default_rng(0))
+        >>> k_center(line, 2, labelled_L=[0], rng=np.random.default_rng(0))
         (tensor([3, 2]), tensor([9., 4.]))
 
     Reference:
@@ -73,18 +73,18 @@ def k_center(
         refinement is left out, as in its published experiments at scale.
     """
     space = Space.of(features_ND)
-    labeled = as_positions([] if labeled_L is None else labeled_L, len(space), "labelled", device=space.device)
-    candidates = free_candidates(candidates_M, labeled, len(space))
+    labelled = as_positions([] if labelled_L is None else labelled_L, len(space), "labelled", device=space.device)
+    candidates = free_candidates(candidates_M, labelled, len(space))
     check_budget(k, len(candidates))
     if k == 0:
         return torch.empty(0, dtype=torch.int64, device=space.device), torch.empty(0, device=space.device)
     order_N = torch.from_numpy(rng.permutation(len(space))).to(space.device)
-    cover = _Cover(space, candidates, order_N, centres=len(labeled) + k)
-    alone = len(labeled) == 0
+    cover = _Cover(space, candidates, order_N, centres=len(labelled) + k)
+    alone = len(labelled) == 0
     if alone:
         cover.open(_nearest_mean(space, candidates, order_N))
     else:
-        cover.cover(labeled)
+        cover.cover(labelled)
     distances2: list[float] = []
     while cover.picked < k:
         report("covering the pool", cover.picked, k)
@@ -92,7 +92,7 @@ def k_center(
     if alone:
         distances2.insert(0, distances2[0] if distances2 else cover.farthest2())
     found_K = torch.tensor(distances2, dtype=torch.float32, device=space.device).sqrt()
-    return cover.centres[len(labeled) :], found_K
+    return cover.centres[len(labelled) :], found_K
 
 
 def cover_radius(features_ND: ArrayLike, centres_L: ArrayLike, *, candidates_M: ArrayLike | None = None) -> float:
@@ -151,10 +151,10 @@ class _Cover:
         """Positions of the centres, in the order they came."""
         return self._centres[: self.count]
 
-    def cover(self, labeled_L: Tensor) -> None:
+    def cover(self, labelled_L: Tensor) -> None:
         """Take labelled rows as centres; every bound learns of the first few, the rest is done when it matters."""
-        for start in range(0, len(labeled_L), self.space.centres):
-            self._append(labeled_L[start : start + self.space.centres])
+        for start in range(0, len(labelled_L), self.space.centres):
+            self._append(labelled_L[start : start + self.space.centres])
             if start == 0:
                 self._refresh(torch.nonzero(self.bound2_N >= 0).flatten())
 

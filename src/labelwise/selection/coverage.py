@@ -35,7 +35,7 @@ def greedy_coverage(
     *,
     similarity: Gaussian | Cosine,
     weight_M: ArrayLike | None = None,
-    labeled_L: ArrayLike | None = None,
+    labelled_L: ArrayLike | None = None,
     candidates_M: ArrayLike | None = None,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def greedy_coverage(
         k: number of picks, at most the number of candidates.
         similarity: of two rows.
         weight_M: what each candidate is worth to be covered, 0 and more; alike by default.
-        labeled_L: positions that cover already; none by default.
+        labelled_L: positions that cover already; none by default.
         candidates_M: positions that may be picked and are to be covered; all that are not labelled by default.
         rng: the rows that stand for all at first, and the order of equal gains.
 
@@ -82,8 +82,8 @@ def greedy_coverage(
         facility location in active learning.
     """
     space = Space.of_unit(features_ND) if similarity.unit else Space.of(features_ND)
-    labeled = as_positions([] if labeled_L is None else labeled_L, len(space), "labelled", device=space.device)
-    candidates = free_candidates(candidates_M, labeled, len(space))
+    labelled = as_positions([] if labelled_L is None else labelled_L, len(space), "labelled", device=space.device)
+    candidates = free_candidates(candidates_M, labelled, len(space))
     check_budget(k, len(candidates))
     weight = _weights(weight_M, len(candidates)).to(space.device)
     if k == 0:
@@ -91,7 +91,7 @@ def greedy_coverage(
     # shuffled, so that the first of equal gains is any of them
     order = torch.from_numpy(rng.permutation(len(candidates))).to(space.device)
     pool = SimilarPool(space, candidates[order], similarity)
-    cover = _Cover(pool, weight[order], pool.similarity_to(labeled))
+    cover = _Cover(pool, weight[order], pool.similarity_to(labelled))
     gains: _Drawn | _Listed = _Drawn(cover, rng)
     look_again = 0
     while (number := len(cover.picks)) < k:

@@ -71,7 +71,7 @@ def bait(
     probs_NC: ArrayLike,
     k: int,
     *,
-    labeled_L: ArrayLike | None = None,
+    labelled_L: ArrayLike | None = None,
     candidates_M: ArrayLike | None = None,
     form: Form | None = None,
     rng: np.random.Generator,
@@ -91,7 +91,7 @@ def bait(
         features_ND: embeddings that the last layer reads; any float type.
         probs_NC: class probabilities, rows sum to one; or one column, a yes/no question.
         k: number of picks, at most the number of candidates.
-        labeled_L: rows whose information is there already; none by default.
+        labelled_L: rows whose information is there already; none by default.
         candidates_M: positions that may be picked; all that are not labelled by default. ``F`` runs over labelled rows
             and candidates.
         form: which likelihood, and how it is optimised; ``Form()`` by default.
@@ -124,8 +124,8 @@ def bait(
     if len(probs) != len(rows_ND):
         raise DataError(f"got {len(rows_ND)} feature rows and {len(probs)} of probabilities; needed is one per item")
     form = form or Form()
-    labeled = as_positions([] if labeled_L is None else labeled_L, len(rows_ND), "labelled", device=rows_ND.device)
-    candidates = free_candidates(candidates_M, labeled, len(rows_ND))
+    labelled = as_positions([] if labelled_L is None else labelled_L, len(rows_ND), "labelled", device=rows_ND.device)
+    candidates = free_candidates(candidates_M, labelled, len(rows_ND))
     check_budget(k, len(candidates))
     squared_norms(rows_ND)  # knows which rows to blame
     factors = _Factors(rows_ND, probs, form)
@@ -133,7 +133,7 @@ def bait(
     if k == 0:
         return candidates[:0]
     most = min(len(candidates), max(k, round(form.oversample * k)))
-    information = _Information(factors, labeled, torch.cat([labeled, candidates]), form.ridge)
+    information = _Information(factors, labelled, torch.cat([labelled, candidates]), form.ridge)
     free_N = torch.zeros(len(rows_ND), dtype=torch.bool, device=rows_ND.device)
     free_N[candidates] = True
     picks = _forward(factors, information, free_N, most, rng)
@@ -188,9 +188,9 @@ class _Factors:
 class _Information:
     """``M^-1`` and ``Q = M^-1 F M^-1``, and how they change when an item comes or goes."""
 
-    def __init__(self, factors: _Factors, labeled_L: Tensor, all_A: Tensor, ridge: float) -> None:
+    def __init__(self, factors: _Factors, labelled_L: Tensor, all_A: Tensor, ridge: float) -> None:
         eye = torch.eye(factors.parameters, dtype=torch.float64, device=factors.rows_ND.device)
-        self.inverse = torch.linalg.inv(ridge * eye + _sum(factors, labeled_L))
+        self.inverse = torch.linalg.inv(ridge * eye + _sum(factors, labelled_L))
         self.target = _sum(factors, all_A) / len(all_A)
         self.objective = self.inverse @ self.target @ self.inverse
 

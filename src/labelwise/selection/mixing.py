@@ -31,12 +31,12 @@ from labelwise.selection.space import tile
 _NEVER = torch.finfo(torch.float32).max
 
 
-def class_means(features_ND: ArrayLike, labeled_L: ArrayLike, labels_L: ArrayLike) -> Tensor:
+def class_means(features_ND: ArrayLike, labelled_L: ArrayLike, labels_L: ArrayLike) -> Tensor:
     """Mean features of the labelled items of each class that has any: the anchors.
 
     Args:
         features_ND: one row per item.
-        labeled_L: labelled positions, at least one.
+        labelled_L: labelled positions, at least one.
         labels_L: class index of each.
 
     Returns:
@@ -53,16 +53,16 @@ def class_means(features_ND: ArrayLike, labeled_L: ArrayLike, labels_L: ArrayLik
         [[2.0], [9.0]]
     """
     rows_ND = as_matrix(features_ND)
-    labeled = as_positions(labeled_L, len(rows_ND), "labelled", device=rows_ND.device)
+    labelled = as_positions(labelled_L, len(rows_ND), "labelled", device=rows_ND.device)
     labels = as_tensor(labels_L).to(rows_ND.device)
-    if len(labels) != len(labeled) or not len(labeled):
+    if len(labels) != len(labelled) or not len(labelled):
         raise DataError(
-            f"got {len(labeled)} labelled positions and {len(labels)} labels; needed is one each, at least one"
+            f"got {len(labelled)} labelled positions and {len(labels)} labels; needed is one each, at least one"
         )
     present, anchor_L = torch.unique(labels, return_inverse=True)
     count_A = torch.bincount(anchor_L)
     total_AD = torch.zeros(len(present), rows_ND.shape[1], dtype=torch.float64, device=rows_ND.device)
-    total_AD.index_add_(0, anchor_L, rows_ND[labeled].double())
+    total_AD.index_add_(0, anchor_L, rows_ND[labelled].double())
     return (total_AD / count_A[:, None]).float()
 
 

@@ -31,7 +31,7 @@ def plus_plus(
     k: int,
     *,
     factor_NC: ArrayLike | None = None,
-    labeled_L: ArrayLike | None = None,
+    labelled_L: ArrayLike | None = None,
     candidates_M: ArrayLike | None = None,
     first: First = "uniform",
     rng: np.random.Generator,
@@ -51,7 +51,7 @@ def plus_plus(
         features_ND: one row per item; any float type.
         k: number of picks, at most the number of candidates.
         factor_NC: second factor, one row per item.
-        labeled_L: rows that count as picked already; none by default.
+        labelled_L: rows that count as picked already; none by default.
         candidates_M: positions that may be picked; all that are not labelled by default.
         first: the first pick when nothing is labelled: ``uniform`` at random, or the ``longest`` row (BADGE), at
             random among equally long ones.
@@ -82,12 +82,12 @@ def plus_plus(
     if first not in ("uniform", "longest"):
         raise unknown("first pick", first, ("uniform", "longest"))
     space = Space.of(features_ND, factor_NC)
-    labeled = as_positions([] if labeled_L is None else labeled_L, len(space), "labelled", device=space.device)
-    candidates = free_candidates(candidates_M, labeled, len(space))
+    labelled = as_positions([] if labelled_L is None else labelled_L, len(space), "labelled", device=space.device)
+    candidates = free_candidates(candidates_M, labelled, len(space))
     check_budget(k, len(candidates))
     seeds = _Seeds(space, candidates, rng)
-    if len(labeled):
-        seeds.renew(labeled)
+    if len(labelled):
+        seeds.renew(labelled)
     elif k:
         if first == "longest":
             norms_M = (space.norms_N if factor_NC is not None else squared_norms(features_ND))[candidates]

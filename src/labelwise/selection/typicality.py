@@ -79,7 +79,7 @@ def typical_picks(
     features_ND: ArrayLike,
     k: int,
     *,
-    labeled_L: ArrayLike | None = None,
+    labelled_L: ArrayLike | None = None,
     candidates_M: ArrayLike | None = None,
     rng: np.random.Generator,
     neighbours: int = 20,
@@ -94,7 +94,7 @@ def typical_picks(
     Args:
         features_ND: one row per item.
         k: number of picks, at most the number of candidates.
-        labeled_L: rows that cover their clusters; none by default.
+        labelled_L: rows that cover their clusters; none by default.
         candidates_M: positions that may be picked; all that are not labelled by default.
         rng: seeds the clustering, orders ties.
         neighbours: of which the mean distance is taken, inside the cluster.
@@ -124,15 +124,15 @@ def typical_picks(
     if most_clusters < 1 or neighbours < 1:
         raise ConfigError(f"most_clusters {most_clusters}, neighbours {neighbours}; allowed are 1 and more")
     rows_ND = as_matrix(features_ND)
-    labeled = as_positions([] if labeled_L is None else labeled_L, len(rows_ND), "labelled", device=rows_ND.device)
-    candidates = free_candidates(candidates_M, labeled, len(rows_ND))
+    labelled = as_positions([] if labelled_L is None else labelled_L, len(rows_ND), "labelled", device=rows_ND.device)
+    candidates = free_candidates(candidates_M, labelled, len(rows_ND))
     check_budget(k, len(candidates))
     if k == 0:
         return candidates[:0], torch.empty(0, device=rows_ND.device)
     free_N = torch.zeros(len(rows_ND), dtype=torch.bool, device=rows_ND.device)
     free_N[candidates] = True
-    joint_J = torch.cat([labeled, candidates]).sort().values
-    clusters = min(len(labeled) + k, most_clusters, len(joint_J))
+    joint_J = torch.cat([labelled, candidates]).sort().values
+    clusters = min(len(labelled) + k, most_clusters, len(joint_J))
     among = None if len(joint_J) == len(rows_ND) else joint_J
     assignment_J = kmeans(rows_ND, clusters, among=among, rng=rng).assignment_N
     size_C = torch.bincount(assignment_J, minlength=clusters)

@@ -141,15 +141,15 @@ class Adversary(Probe):
         return frozenset()
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
+    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
         """Both kinds of image."""
-        return frozenset({"labeled", "unlabeled"})
+        return frozenset({"labelled", "unlabelled"})
 
     def prepare(self, context: ProbeContext) -> _Trained | None:
         """Trains both nets; None where one kind of image is missing, so that there is nothing to tell apart."""
         spec, most = context.task.input, _PRESETS[self.preset].most
-        known = _kept(context.labeled(), self._fitted(spec), None, context.rng)
-        new = _kept(context.unlabeled(), self._fitted(spec), most, context.rng)
+        known = _kept(context.labelled(), self._fitted(spec), None, context.rng)
+        new = _kept(context.unlabelled(), self._fitted(spec), most, context.rng)
         if known is None or new is None:
             return None
         devices = [known.device] if known.device.type == "cuda" else []

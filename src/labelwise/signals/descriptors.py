@@ -97,7 +97,7 @@ class Descriptors(Probe):
         return frozenset({"probs", "per_image"})
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
+    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
         """The reference set with its labels, where gradients are taken under them."""
         return frozenset({"reference"} if self.label in ("true", "nearest", "nearest_joint") else ())
 

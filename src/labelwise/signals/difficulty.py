@@ -42,16 +42,16 @@ class ClassDifficulty(Probe):
         return frozenset({"probs", "boxes"})
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
+    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
         """The labels in use."""
-        return frozenset({"labeled"})
+        return frozenset({"labelled"})
 
     @torch.no_grad()
     def prepare(self, context: ProbeContext) -> Tensor:
         """(C,) difficulties."""
         classes = len(context.task.classes)
         sum_C, count_C = torch.zeros(classes, dtype=torch.float64), torch.zeros(classes, dtype=torch.float64)
-        for batch in context.labeled():
+        for batch in context.labelled():
             outputs = context.task.outputs(context.model, batch, frozenset())
             for image, target in enumerate(batch.targets):
                 here_U = outputs.unit_item_U == image

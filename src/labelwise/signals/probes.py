@@ -35,10 +35,10 @@ class LossSlope(Probe):
     """
 
     name: ClassVar[str] = "loss_slope"
-    along: Literal["labeled", "reference"] = "labeled"
+    along: Literal["labelled", "reference"] = "labelled"
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labeled", "unlabeled", "reference"]]:
+    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
         """The known items."""
         return frozenset({self.along})
 

@@ -28,7 +28,7 @@ class AccuKMeans(Strategy):
     Example:
         >>> import labelwise as lw
         >>> points = [[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.1]]
-        >>> picks = lw.select("accu_kmeans", 2, embeddings=points, labeled=[0], seed=0).positions
+        >>> picks = lw.select("accu_kmeans", 2, embeddings=points, labelled=[0], seed=0).positions
         >>> picks[0] in (2, 3), 1 in picks
         (True, True)
 

@@ -34,7 +34,7 @@ class AlfaMix(Strategy):
     Example:
         >>> import labelwise as lw
         >>> points, head = [[0.1, 0.0], [5.0, 0.0], [4.0, 9.0]], ([[1.0, 0.0], [-1.0, 0.0]], [0.0, 0.0])
-        >>> lw.select("alfa_mix", 1, embeddings=points, head=head, labeled=[1], labels=[0], seed=0).positions.tolist()
+        >>> lw.select("alfa_mix", 1, embeddings=points, head=head, labelled=[1], labels=[0], seed=0).positions.tolist()
         [0]
 
     Reference:
@@ -54,25 +54,25 @@ class AlfaMix(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on embeddings of candidates and labelled items, and the model's last layer."""
         signals = frozenset({Embedding("task")})
-        return (Step(Needs(pool=signals, labeled=signals, head=True), self._choose),)
+        return (Step(Needs(pool=signals, labelled=signals, head=True), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
-        if not len(query.labeled_L):
+        if not len(query.labelled_L):
             note = f"nothing is labelled that could be mixed in: {query.budget} picks are random"
-            return Selection(uniform(query.unlabeled_M, query.budget, rng=query.rng), notes=(note,))
+            return Selection(uniform(query.unlabelled_M, query.budget, rng=query.rng), notes=(note,))
         if query.labels_L is None:
             raise UnmetNeed(
-                "it needs the class of each labelled item: give labels=, one class index for each of labeled="
+                "it needs the class of each labelled item: give labels=, one class index for each of labelled="
             )
         assert query.head is not None
         joint = query.joint(Embedding("task"))
-        anchors_AD = class_means(joint.rows, joint.labeled_L, query.labels_L)
+        anchors_AD = class_means(joint.rows, joint.labelled_L, query.labels_L)
         size_N = flip_sizes(joint.rows, query.head.weight_CD, query.head.bias_C, anchors_AD)
         rows_K, unmoved = spread_flips(
             joint.rows,
             size_N,
             query.budget,
-            candidates_M=joint.unlabeled_M,
+            candidates_M=joint.unlabelled_M,
             bound=self.bound,
             normalise=self.normalise,
             rng=query.rng,

@@ -82,10 +82,10 @@ class Auto(Strategy):
         """The rule."""
         low, high = self._both()
         classes = CLASSES if query.class_counts_C is None else max(1, len(query.class_counts_C))
-        if len(query.labeled_L) < self.per_class * classes:
+        if len(query.labelled_L) < self.per_class * classes:
             return low.acts_as(query)
         keep = max(10.0, self.subpool / max(1, query.budget))
-        if len(query.unlabeled_M) <= keep * query.budget:
+        if len(query.unlabelled_M) <= keep * query.budget:
             return high.acts_as(query)
         return Prefilter(first="random", then=high.acts_as(query), keep=keep)
 

@@ -51,7 +51,7 @@ class Badge(Strategy):
         """One step, on residuals and embeddings."""
         signals = frozenset({Residual(self.top), Embedding("task")})
         # the labelled items are no centres; with their rows nothing need be copied to leave them out
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
+        return (Step(Needs(pool=signals, labelled=signals), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         embeddings, residuals = query.joint(Embedding("task")), query.joint(Residual(self.top))
@@ -59,7 +59,7 @@ class Badge(Strategy):
             embeddings.rows,
             query.budget,
             factor_NC=residuals.rows,
-            candidates_M=embeddings.unlabeled_M,
+            candidates_M=embeddings.unlabelled_M,
             first="longest",
             rng=query.rng,
         )

@@ -62,7 +62,7 @@ class Bait(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on probabilities and embeddings of candidates and labelled items."""
         signals = frozenset({Probs(), Embedding("task")})
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
+        return (Step(Needs(pool=signals, labelled=signals), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         embeddings, probs = query.joint(Embedding("task")), query.joint(Probs())
@@ -70,8 +70,8 @@ class Bait(Strategy):
             embeddings.rows,
             probs.rows,
             query.budget,
-            labeled_L=embeddings.labeled_L,
-            candidates_M=embeddings.unlabeled_M,
+            labelled_L=embeddings.labelled_L,
+            candidates_M=embeddings.unlabelled_M,
             form=self._form(),
             rng=query.rng,
         )

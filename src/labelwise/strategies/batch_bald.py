@@ -78,15 +78,15 @@ class BatchBald(Strategy):
         return (joint,) if self.candidates is None else (Step(Needs(pool=frozenset({self._alone})), self._thin), joint)
 
     def _thin(self, query: Query) -> Selection:
-        keep = min(len(query.unlabeled_M), max(query.budget, self.candidates or 0))
-        return Selection(query.unlabeled_M[take_top(query.pool(self._alone), keep, rng=query.rng).cpu()])
+        keep = min(len(query.unlabelled_M), max(query.budget, self.candidates or 0))
+        return Selection(query.unlabelled_M[take_top(query.pool(self._alone), keep, rng=query.rng).cpu()])
 
     def _choose(self, query: Query) -> Selection:
         matrix_NTC = query.matrix(self._draws)
         picks_K, gains_K = batch_bald(
             matrix_NTC,
             query.budget,
-            candidates_M=query.unlabeled_M,
+            candidates_M=query.unlabelled_M,
             configurations=self.configurations,
             rng=query.rng,
         )

@@ -86,7 +86,7 @@ class CostAware(Strategy):
             notes = ("no cost of the items is known, so each counts the same",)
             cost_M = torch.ones_like(scores_M)
         else:
-            cost_M = query.cost_N[query.unlabeled_M].to(scores_M)
+            cost_M = query.cost_N[query.unlabelled_M].to(scores_M)
         if bool((cost_M <= 0).any()):
             raise DataError(f"cost= holds {float(cost_M.min()):g} for a candidate: give what each will cost, above 0")
         if bool((scores_M < -_ROUNDING).any()):
@@ -96,4 +96,4 @@ class CostAware(Strategy):
         if inner.noise is not None:
             ranked_M = perturb(worth_M, how=inner.noise, coldness=inner.coldness, rng=query.rng)
         chosen_K = take_top(ranked_M, query.budget, rng=query.rng)
-        return Selection(query.unlabeled_M[chosen_K], worth_M[chosen_K], notes)
+        return Selection(query.unlabelled_M[chosen_K], worth_M[chosen_K], notes)

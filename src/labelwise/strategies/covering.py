@@ -33,7 +33,7 @@ class Covering(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on embeddings of candidates and labelled items."""
         signals = frozenset({self.signal})
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
+        return (Step(Needs(pool=signals, labelled=signals), self._choose),)
 
     @abstractmethod
     def _choose(self, query: Query) -> Selection:
@@ -49,8 +49,8 @@ def soft_cover(
         query.budget,
         similarity=similarity,
         weight_M=weight_M,
-        labeled_L=query.labeled_L,
-        candidates_M=query.unlabeled_M,
+        labelled_L=query.labelled_L,
+        candidates_M=query.unlabelled_M,
         rng=query.rng,
     )
     return Selection(picks_K.cpu(), gains_K.cpu())

@@ -61,7 +61,7 @@ class DropQuery(Strategy):
             query.matrix(Embedding("task")),
             (query.head.weight_CD, query.head.bias_C),
             query.budget,
-            candidates_M=query.unlabeled_M,
+            candidates_M=query.unlabelled_M,
             passes=self.passes,
             rate=self.rate,
             rng=query.rng,

@@ -75,7 +75,7 @@ class EntropyNMS(Strategy):
     def _choose(self, query: Query) -> Selection:
         scores_M = self._scores(query)
         chosen = take_top(scores_M, query.budget, rng=query.rng)
-        return Selection(query.unlabeled_M[chosen], scores_M[chosen])
+        return Selection(query.unlabelled_M[chosen], scores_M[chosen])
 
     def _scores(self, query: Query) -> Tensor:
         """(M,) float32."""
@@ -92,5 +92,5 @@ class EntropyNMS(Strategy):
             ranked_U = torch.where(stays_U, values_U, -1.0)
             features_UD = query.pool_rows(_FEATURES).values_U
             stays_U &= distinct_objects(ranked_U, labels_U, features_UD, rows.first_N, alike=self.alike)
-        size = len(query.unlabeled_M)
+        size = len(query.unlabelled_M)
         return reduce_units(values_U[stays_U], item_U[stays_U], size, how=self.reduction, top=self.top)

@@ -105,7 +105,7 @@ class Fisher(Strategy):
             query.matrix(self._descriptors(self.label)),
             rows_FW[centres],
             query.budget,
-            candidates_M=query.unlabeled_M,
+            candidates_M=query.unlabelled_M,
             kernel=kernel,
             rng=query.rng,
         )

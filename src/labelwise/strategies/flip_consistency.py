@@ -61,4 +61,4 @@ class FlipConsistency(Strategy):
     def _choose(self, query: Query) -> Selection:
         scores_M = query.pool(self._signal)
         chosen = take_top(scores_M, query.budget, rng=query.rng)
-        return Selection(query.unlabeled_M[chosen], scores_M[chosen])
+        return Selection(query.unlabelled_M[chosen], scores_M[chosen])

@@ -28,7 +28,7 @@ class Galaxy(Strategy):
     Example:
         >>> import labelwise as lw
         >>> probs = [[p, 1 - p] for p in (0.0, 0.2, 0.4, 0.6, 1.0)]
-        >>> lw.select("galaxy", 1, probs=probs, labeled=[0, 4], labels=[1, 0], seed=0).positions.tolist()
+        >>> lw.select("galaxy", 1, probs=probs, labelled=[0, 4], labels=[1, 0], seed=0).positions.tolist()
         [2]
 
     Reference:
@@ -41,20 +41,20 @@ class Galaxy(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on probabilities of candidates and labelled items."""
         signals = frozenset({Probs()})
-        return (Step(Needs(pool=signals, labeled=signals), self._choose),)
+        return (Step(Needs(pool=signals, labelled=signals), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
-        if query.labels_L is None and len(query.labeled_L):
+        if query.labels_L is None and len(query.labelled_L):
             raise UnmetNeed(
-                "it needs the class of each labelled item: give labels=, one class index for each of labeled="
+                "it needs the class of each labelled item: give labels=, one class index for each of labelled="
             )
         joint = query.joint(Probs())
         rows_K, lucky = galaxy(
             joint.rows,
             query.budget,
-            labeled_L=joint.labeled_L,
+            labelled_L=joint.labelled_L,
             labels_L=[] if query.labels_L is None else query.labels_L,
-            candidates_M=joint.unlabeled_M,
+            candidates_M=joint.unlabelled_M,
             rng=query.rng,
         )
         notes = (f"there was no border between two classes to look for: {lucky} picks are random",) if lucky else ()

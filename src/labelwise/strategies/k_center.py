@@ -28,7 +28,7 @@ class KCenter(Covering):
 
     Example:
         >>> import labelwise as lw
-        >>> lw.select("k_center", 2, embeddings=[[0.0], [1.0], [4.0], [9.0]], labeled=[0], seed=0).positions.tolist()
+        >>> lw.select("k_center", 2, embeddings=[[0.0], [1.0], [4.0], [9.0]], labelled=[0], seed=0).positions.tolist()
         [3, 2]
 
     Reference:
@@ -43,6 +43,6 @@ class KCenter(Covering):
     def _choose(self, query: Query) -> Selection:
         joint = query.joint(self.signal)
         rows_K, distance_K = k_center(
-            joint.rows, query.budget, labeled_L=joint.labeled_L, candidates_M=joint.unlabeled_M, rng=query.rng
+            joint.rows, query.budget, labelled_L=joint.labelled_L, candidates_M=joint.unlabelled_M, rng=query.rng
         )
         return Selection(joint.positions[rows_K.cpu()], distance_K.cpu())

@@ -52,18 +52,18 @@ class KMeansPicks(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on embeddings; of the labelled items too where they are clustered."""
         signals = frozenset({Embedding(self.features)})
-        needs = Needs(pool=signals, labeled=signals if self.pool == "all" else frozenset())
+        needs = Needs(pool=signals, labelled=signals if self.pool == "all" else frozenset())
         return (Step(needs, self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         signal, unit = Embedding(self.features), self.normalise
         if self.pool == "candidates":
             picked_K = kmeans_picks(
-                query.matrix(signal), query.budget, candidates_M=query.unlabeled_M, unit=unit, rng=query.rng
+                query.matrix(signal), query.budget, candidates_M=query.unlabelled_M, unit=unit, rng=query.rng
             )
             return Selection(picked_K.cpu())
         joint = query.joint(signal)
         picked_K = kmeans_picks(
-            joint.rows, query.budget, candidates_M=joint.unlabeled_M, pool="all", unit=unit, rng=query.rng
+            joint.rows, query.budget, candidates_M=joint.unlabelled_M, pool="all", unit=unit, rng=query.rng
         )
         return Selection(joint.positions[picked_K.cpu()])

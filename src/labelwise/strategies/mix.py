@@ -93,10 +93,10 @@ class Mix(Strategy):
         dealt_K = apportion(self.shares or [1.0] * len(parts), query.budget, rng=query.rng)
         picks_K = torch.empty(query.budget, dtype=torch.int64)
         notes: tuple[str, ...] = ()
-        left_M = query.unlabeled_M
+        left_M = query.unlabelled_M
         for number, strategy in enumerate(parts):
             turns = torch.nonzero(dealt_K == number).flatten()
-            chosen = choose(strategy, replace(query, unlabeled_M=left_M, budget=len(turns)))
+            chosen = choose(strategy, replace(query, unlabelled_M=left_M, budget=len(turns)))
             picks_K[turns] = chosen.positions_K
             left_M = left_M[~torch.isin(left_M, chosen.positions_K)]
             notes += chosen.notes

@@ -56,5 +56,5 @@ def choose(strategy: Strategy, query: Query) -> Selection:
     for step in strategy.acts_as(query).steps():
         selection = step.select(query)
         notes += selection.notes
-        query = replace(query, unlabeled_M=selection.positions_K.sort().values)
+        query = replace(query, unlabelled_M=selection.positions_K.sort().values)
     return replace(selection, notes=notes)

@@ -82,20 +82,20 @@ class PPAL(Strategy):
         return Step(Needs(pool=scored), self._thin), Step(Needs(pool=scored | {_FEATURES}), self._choose)
 
     def _thin(self, query: Query) -> Selection:
-        keep = min(len(query.unlabeled_M), max(query.budget, round(self.keep * query.budget)))
+        keep = min(len(query.unlabelled_M), max(query.budget, round(self.keep * query.budget)))
         scores_M = self._scores(query)
         best = take_top(scores_M, keep, rng=query.rng)
-        return Selection(query.unlabeled_M[best], scores_M[best])
+        return Selection(query.unlabelled_M[best], scores_M[best])
 
     def _choose(self, query: Query) -> Selection:
         scores_M = self._scores(query)
-        if query.budget == len(query.unlabeled_M):  # all go: only their order is left to say
+        if query.budget == len(query.unlabelled_M):  # all go: only their order is left to say
             chosen = take_top(scores_M, query.budget, rng=query.rng)
         else:
             features, labels, scores = (query.pool_rows(signal) for signal in (_FEATURES, _LABELS, _SCORES))
             objects = Objects.of(features.values_U, labels.values_U, scores.values_U, features.first_N)
             chosen = matching_picks(objects, query.budget, rng=query.rng)
-        return Selection(query.unlabeled_M[chosen], scores_M[chosen])
+        return Selection(query.unlabelled_M[chosen], scores_M[chosen])
 
     def _scores(self, query: Query) -> Tensor:
         """(M,) float32: the first stage."""
@@ -108,5 +108,5 @@ class PPAL(Strategy):
         if weight_C is not None:
             worth_U = worth_U * weight_C[labels.values_U]
         # float64: the order of the sum must not decide between images
-        total_M = torch.zeros(len(query.unlabeled_M), dtype=torch.float64)
+        total_M = torch.zeros(len(query.unlabelled_M), dtype=torch.float64)
         return total_M.index_add_(0, entropy.item_U, worth_U.double()).float()

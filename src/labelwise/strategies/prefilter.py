@@ -82,7 +82,7 @@ class Prefilter(Strategy):
 
     def _widened(self, select: Callable[[Query], Selection]) -> Callable[[Query], Selection]:
         def wide(query: Query) -> Selection:
-            survivors = min(len(query.unlabeled_M), max(query.budget, round(self.keep * query.budget)))
+            survivors = min(len(query.unlabelled_M), max(query.budget, round(self.keep * query.budget)))
             return select(replace(query, budget=survivors))
 
         return wide

@@ -68,14 +68,14 @@ class ProbCover(Covering):
         joint = query.joint(self.signal)
         radius = self.radius or self._estimate(query, joint)
         if radius == math.inf:
-            chosen_K = uniform(query.unlabeled_M, query.budget, rng=query.rng)
+            chosen_K = uniform(query.unlabelled_M, query.budget, rng=query.rng)
             return Selection(chosen_K, notes=("prob_cover: all items lie on one spot, so the picks are random",))
         rows_K, covers_K = prob_cover(
             joint.rows,
             query.budget,
             radius=radius,
-            labeled_L=joint.labeled_L,
-            candidates_M=joint.unlabeled_M,
+            labelled_L=joint.labelled_L,
+            candidates_M=joint.unlabelled_M,
             unit=self.normalise,
             rng=query.rng,
         )

@@ -78,8 +78,8 @@ class Quota(Strategy):
             turns = torch.nonzero(dealt_K == number).flatten()
             if not len(turns):
                 continue
-            mine = query.unlabeled_M[predicted_M == label]
-            chosen = choose(inner, replace(query, unlabeled_M=mine, budget=len(turns)))
+            mine = query.unlabelled_M[predicted_M == label]
+            chosen = choose(inner, replace(query, unlabelled_M=mine, budget=len(turns)))
             picks_K[turns] = chosen.positions_K
             notes |= dict.fromkeys(chosen.notes)
             if chosen.scores_K is None:

@@ -42,4 +42,4 @@ class Random(Strategy):
         return (Step(Needs(), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
-        return Selection(uniform(query.unlabeled_M, query.budget, rng=query.rng))
+        return Selection(uniform(query.unlabelled_M, query.budget, rng=query.rng))

@@ -61,4 +61,4 @@ class ScaledBadge(Strategy):
             first="longest",
             rng=query.rng,
         )
-        return Selection(query.unlabeled_M[rows_K.cpu()])
+        return Selection(query.unlabelled_M[rows_K.cpu()])

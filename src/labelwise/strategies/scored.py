@@ -40,8 +40,8 @@ class Scored(Strategy):
         return (scored,) if self.subpool is None else (Step(Needs(), self._thin), scored)
 
     def _thin(self, query: Query) -> Selection:
-        keep = min(len(query.unlabeled_M), max(query.budget, self.subpool or 0))
-        return Selection(uniform(query.unlabeled_M, keep, rng=query.rng))
+        keep = min(len(query.unlabelled_M), max(query.budget, self.subpool or 0))
+        return Selection(uniform(query.unlabelled_M, keep, rng=query.rng))
 
     def _choose(self, query: Query) -> Selection:
         scores_M = query.pool(self.signal)
@@ -49,7 +49,7 @@ class Scored(Strategy):
         if self.noise is not None:
             ranked_M = perturb(scores_M, how=self.noise, coldness=self.coldness, rng=query.rng)
         chosen_K = take_top(ranked_M, query.budget, rng=query.rng)
-        return Selection(query.unlabeled_M[chosen_K], scores_M[chosen_K])
+        return Selection(query.unlabelled_M[chosen_K], scores_M[chosen_K])
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Seals(Strategy):
         >>> import labelwise as lw
         >>> probs = [[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.5, 0.5]]
         >>> points = [[0.0], [1.0], [2.0], [99.0]]
-        >>> picks = lw.select("seals", 1, probs=probs, embeddings=points, labeled=[0], neighbours=2, seed=0)
+        >>> picks = lw.select("seals", 1, probs=probs, embeddings=points, labelled=[0], neighbours=2, seed=0)
         >>> picks.positions.tolist()
         [2]
 
@@ -72,23 +72,23 @@ class Seals(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """The search on embeddings, then the steps of the inner strategy."""
         signals = frozenset({Embedding(self.features)})
-        return (Step(Needs(pool=signals, labeled=signals), self._reach), *part("then", self.then).steps())
+        return (Step(Needs(pool=signals, labelled=signals), self._reach), *part("then", self.then).steps())
 
     def auxiliaries(self) -> tuple[Auxiliary, ...]:
         """Those of the inner strategy."""
         return auxiliaries_of([part("then", self.then)])
 
     def _reach(self, query: Query) -> Selection:
-        if not len(query.labeled_L):
-            return Selection(query.unlabeled_M)
+        if not len(query.labelled_L):
+            return Selection(query.unlabelled_M)
         joint = query.joint(Embedding(self.features))
         # shuffled, so that equally near items are reached at random
-        among_M = uniform(joint.unlabeled_M, len(joint.unlabeled_M), rng=query.rng)
-        found = nearest(joint.rows, self.neighbours, queries=joint.labeled_L, among=among_M)
+        among_M = uniform(joint.unlabelled_M, len(joint.unlabelled_M), rng=query.rng)
+        found = nearest(joint.rows, self.neighbours, queries=joint.labelled_L, among=among_M)
         reached = joint.positions[torch.unique(found.index_QK).cpu()]
         missing = query.budget - len(reached)
         if missing <= 0:
             return Selection(reached)
-        rest = query.unlabeled_M[~torch.isin(query.unlabeled_M, reached)]
+        rest = query.unlabelled_M[~torch.isin(query.unlabelled_M, reached)]
         note = f"the labels reach {len(reached)} items: {missing} of the {query.budget} are drawn at random"
         return Selection(torch.cat([reached, uniform(rest, missing, rng=query.rng)]), notes=(note,))

@@ -67,4 +67,4 @@ class StratifiedRandom(Strategy):
             count = min(self.clusters or min(query.budget, 50), len(rows_M))
             strata_M = kmeans(rows_M, count, rng=query.rng).assignment_N
         chosen_K = stratified(strata_M.cpu(), query.budget, rng=query.rng)
-        return Selection(query.unlabeled_M[chosen_K])
+        return Selection(query.unlabelled_M[chosen_K])

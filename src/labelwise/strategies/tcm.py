@@ -31,8 +31,8 @@ class TCM(Strategy):
     Example:
         >>> import labelwise as lw
         >>> probs, points = [[0.9, 0.1], [0.5, 0.5], [0.9, 0.1]], [[0.0], [9.0], [4.0]]
-        >>> for labeled in ([], [0]):
-        ...     picks = lw.select("tcm", 1, probs=probs, embeddings=points, labeled=labeled, switch_at=1, seed=0)
+        >>> for labelled in ([], [0]):
+        ...     picks = lw.select("tcm", 1, probs=probs, embeddings=points, labelled=labelled, switch_at=1, seed=0)
         ...     print(picks.notes[0].split("(")[0])
         tcm acts as TypiClust
         tcm acts as Margin
@@ -70,4 +70,4 @@ class TCM(Strategy):
             classes = CLASSES if query.class_counts_C is None else len(query.class_counts_C)
             switch_at = self.per_class * classes
         # without any label there is no model, whatever the options say
-        return TypiClust() if len(query.labeled_L) < max(switch_at, 1) else Margin()
+        return TypiClust() if len(query.labelled_L) < max(switch_at, 1) else Margin()

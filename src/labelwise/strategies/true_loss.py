@@ -46,4 +46,4 @@ class TrueLoss(Strategy):
     def _choose(self, query: Query) -> Selection:
         loss_M = query.pool(LOSS)
         chosen_K = take_top(loss_M, query.budget, rng=query.rng).cpu()
-        return Selection(query.unlabeled_M[chosen_K], loss_M.cpu()[chosen_K])
+        return Selection(query.unlabelled_M[chosen_K], loss_M.cpu()[chosen_K])

@@ -35,7 +35,7 @@ class TypiClust(Covering):
     Example:
         >>> import labelwise as lw
         >>> points = [[0.0], [1.0], [2.0], [3.0], [4.0], [20.0], [21.0], [22.0], [23.0], [24.0]]
-        >>> lw.select("typiclust", 1, embeddings=points, labeled=[0], seed=0).positions.tolist()
+        >>> lw.select("typiclust", 1, embeddings=points, labelled=[0], seed=0).positions.tolist()
         [7]
 
     Reference:
@@ -58,8 +58,8 @@ class TypiClust(Covering):
         picks_K, scores_K = typical_picks(
             query.matrix(self.signal),
             query.budget,
-            labeled_L=query.labeled_L,
-            candidates_M=query.unlabeled_M,
+            labelled_L=query.labelled_L,
+            candidates_M=query.unlabelled_M,
             rng=query.rng,
             neighbours=self.neighbours,
             most_clusters=self.clusters,

@@ -52,7 +52,7 @@ class UHerding(Strategy):
         >>> import labelwise as lw
         >>> turns = [[1.0, 0.0], [1.0, 0.1], [0.8, 0.6], [0.8, 0.7], [0.0, 1.0]]
         >>> probs = [[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9]]
-        >>> lw.select("uherding", 1, probs=probs, embeddings=turns, labeled=[0, 4], labels=[0, 1], radius=0.1,
+        >>> lw.select("uherding", 1, probs=probs, embeddings=turns, labelled=[0, 4], labels=[0, 1], radius=0.1,
         ...           temperature=1.0, seed=0).positions.tolist()
         [3]
 
@@ -82,11 +82,11 @@ class UHerding(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on embeddings of candidates and labelled items and on probabilities of candidates."""
         embedding = Embedding(self.features)
-        return (Step(Needs(pool=frozenset({embedding, PROBS}), labeled=frozenset({embedding})), self._choose),)
+        return (Step(Needs(pool=frozenset({embedding, PROBS}), labelled=frozenset({embedding})), self._choose),)
 
     def acts_as(self, query: Query) -> Strategy:
         """MaxHerding while nothing is labelled: there is no model to be unsure."""
-        return self if len(query.labeled_L) else MaxHerding(radius=self.radius or WIDEST, features=self.features)
+        return self if len(query.labelled_L) else MaxHerding(radius=self.radius or WIDEST, features=self.features)
 
     def _choose(self, query: Query) -> Selection:
         temperature = self.temperature or self._temperature(query)
@@ -98,13 +98,13 @@ class UHerding(Strategy):
     def _temperature(self, query: Query) -> float:
         if query.labels_L is None:
             return 1.0
-        accuracy = left_out_accuracy(query.matrix(Embedding(self.features)), query.labeled_L, query.labels_L)
-        asked_M = torch.from_numpy(query.rng.permutation(len(query.unlabeled_M))[:_ASKED])
+        accuracy = left_out_accuracy(query.matrix(Embedding(self.features)), query.labelled_L, query.labels_L)
+        asked_M = torch.from_numpy(query.rng.permutation(len(query.unlabelled_M))[:_ASKED])
         return temperature_for(query.pool(PROBS)[asked_M], accuracy)
 
     def _radius(self, query: Query) -> float:
         """The least distance between two labelled items that are no duplicates, as far as rounding can tell."""
-        rows_ND, labeled_L = query.matrix(Embedding(self.features)), query.labeled_L
-        found2_LK = nearest(rows_ND, 2, queries=labeled_L, among=labeled_L, unit=True).distance2_QK
+        rows_ND, labelled_L = query.matrix(Embedding(self.features)), query.labelled_L
+        found2_LK = nearest(rows_ND, 2, queries=labelled_L, among=labelled_L, unit=True).distance2_QK
         apart = found2_LK[found2_LK > 0]
         return float(apart.min().sqrt()) if len(apart) else WIDEST

@@ -42,5 +42,5 @@ class Uniform(Strategy):
 
     def _choose(self, query: Query) -> Selection:
         assert query.truth_N is not None, "the plan checks that hidden labels exist"
-        chosen_K = stratified(query.truth_N[query.unlabeled_M], query.budget, rng=query.rng)
-        return Selection(query.unlabeled_M[chosen_K])
+        chosen_K = stratified(query.truth_N[query.unlabelled_M], query.budget, rng=query.rng)
+        return Selection(query.unlabelled_M[chosen_K])

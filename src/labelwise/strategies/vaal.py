@@ -46,7 +46,7 @@ class VAAL(Strategy):
 
     Example:
         >>> import labelwise as lw
-        >>> lw.select("vaal", 1, probs=[[0.5, 0.5], [0.9, 0.1]], labeled=[0])
+        >>> lw.select("vaal", 1, probs=[[0.5, 0.5], [0.9, 0.1]], labelled=[0])
         Traceback (most recent call last):
         ...
         labelwise.errors.UnmetNeed: ...
@@ -90,7 +90,7 @@ class VAAL(Strategy):
 
     def acts_as(self, query: Query) -> Strategy:
         """Random while nothing is labelled: there are no two kinds to tell apart."""
-        return self if len(query.labeled_L) else Random()
+        return self if len(query.labelled_L) else Random()
 
     def steps(self) -> tuple[Step, ...]:
         """One step."""
@@ -103,4 +103,4 @@ class VAAL(Strategy):
         separation, spread = rows_M3[0, 1:].tolist()
         note = f"the discriminator tells unlabelled from labelled images at {separation:.2f} (0.5: not at all); "
         note += f"codes are spread by {spread:.3f} (0: they say nothing)"
-        return Selection(query.unlabeled_M[chosen_K], torch.sigmoid(rows_M3[chosen_K, 0]), (note,))
+        return Selection(query.unlabelled_M[chosen_K], torch.sigmoid(rows_M3[chosen_K, 0]), (note,))

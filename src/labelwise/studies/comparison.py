@@ -16,8 +16,8 @@ from labelwise.campaign.plan import Offer
 from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord, Study, write_study
 from labelwise.campaign.store import Store
 from labelwise.config import RecipeConfig, SizesConfig, StrategyConfig, parse, write_yaml
+from labelwise.contracts.learner import Examples as Images
 from labelwise.contracts.learner import Progress, silent
-from labelwise.contracts.learner import View as Images
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.strategy import Budget
 from labelwise.data.open import open_source

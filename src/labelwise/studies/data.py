@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwise.campaign.loop import class_counts
-from labelwise.campaign.pool import Event, Labeled, added
+from labelwise.campaign.pool import Event, Labelled, added
 from labelwise.data.held_out import with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in
@@ -130,12 +130,12 @@ def images_of(source: Source) -> list[str]:
     return [item for item in source.ids if source.within(item)[1] is None]
 
 
-def paid(source: Source, task: Task[Any], item: str) -> Labeled:
+def paid(source: Source, task: Task[Any], item: str) -> Labelled:
     """The label that lies on disk, with what giving it would have cost; labels to test by are not part of any cost."""
     raw = source.truth[item]
     target = task.load(raw)
     # outlines of the 500 masks of a test set at full size would take longer to count than a training
-    return Labeled(item, raw, {} if source.roles.get(item) == "test" else task.cost(target))
+    return Labelled(item, raw, {} if source.roles.get(item) == "test" else task.cost(target))
 
 
 def labels_of(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:

@@ -30,7 +30,7 @@ def begin(campaign: Campaign, recipe: RecipeConfig, config: StrategyConfig, seed
     if not len(campaign.pool):
         campaign.store.append(registration(source, task))
         campaign.pool = campaign.store.pool()
-    if len(campaign.pool.labeled) or len(campaign.pool.pending):
+    if len(campaign.pool.labelled) or len(campaign.pool.pending):
         return
     start = starter(recipe, config)
     if start is None:
