@@ -1,0 +1,119 @@
+"""The contract for a kind of label: one frozen class in one file of ``kinds/``, registered by being there.
+
+A kind speaks of *raw labels*: the JSON that stands in the event table (a class name; ``{"size", "objects"}``; ``{"size",
+"png"}``). It knows no torch, so that import, export, cancel and reports start at once; ``Task`` is its training side and
+makes tensors of raw labels. Nothing else in the house asks what kind of label it has.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from labelwise.contracts.record import Head, Record
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: a raw label
+Raw = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How the classes of a file are called in the project.
+
+    Args:
+        of: class as written (name, number or None) -> the project's name, raising FormatError for one it has not;
+            "" for one that stands for no class at all (a background that the project does not have).
+        classes: of the project, in index order.
+        head: what the file says once.
+    """
+
+    of: Callable[[str | int | None], str]
+    classes: tuple[str, ...]
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One picture of a comparison: a title such as ``labelled`` or ``predicted``, and the raw label to draw."""
+
+    title: str
+    label: Raw
+    doubt: float | None = None
+
+
+class Kind(ABC):
+    """A kind of label: raw labels to records and back, their checks, counts, costs and pictures. Frozen."""
+
+    name: ClassVar[str]
+    #: one of them in words: "box"
+    noun: ClassVar[str]
+    #: the name of the task that trains on it
+    task: ClassVar[str]
+    #: fewest classes that a project of this kind can have
+    fewest: ClassVar[int] = 1
+
+    @abstractmethod
+    def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:
+        """The raw label of one answered or empty picture; None where the record says nothing of this kind.
+
+        Args:
+            record: what a file says.
+            naming: its classes.
+            size: (width, height) of the picture as people see it; None where the picture cannot be read.
+
+        Raises:
+            FormatError: labels drawn at another size than the picture has, with ``record.where``.
+        """
+
+    @abstractmethod
+    def to_record(self, item: str, raw: Raw, classes: tuple[str, ...]) -> Record:
+        """The record that formats write: exactly what ``from_record`` makes the same raw label of."""
+
+    @abstractmethod
+    def check(self, raw: Raw, classes: tuple[str, ...], size: tuple[int, int] | None) -> None:
+        """Refuses a raw label that breaks its form.
+
+        Raises:
+            DataError: in one line.
+        """
+
+    @abstractmethod
+    def objects(self, raw: Raw) -> list[str]:
+        """The class of each object, in order; of a picture's class itself."""
+
+    def merge(self, raws: Sequence[Raw]) -> Raw:
+        """What several labels of parts of one picture say together; the last one where they contradict."""
+        return raws[-1]
+
+    def cost(self, raw: Raw) -> dict[str, float]:
+        """What can be counted: ``images``, and ``boxes``, ``clicks`` or ``pixels``."""
+        return {"images": 1.0}
+
+    def same(self, one: Raw, other: Raw) -> bool:
+        """Whether two raw labels say the same."""
+        return bool(one == other)
+
+    def empty(self, raw: Raw) -> bool:
+        """Whether somebody looked and there is nothing."""
+        return False
+
+    def short(self, raw: Raw) -> str:
+        """A few words for messages: ``'cat'``, ``3 boxes``."""
+        return repr(raw)
+
+    @abstractmethod
+    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
+        """The picture with what was labelled and predicted, side by side where there are several panels."""
+
+    def counts(self, raws: Sequence[Raw]) -> Mapping[str, int]:
+        """How many objects (pictures, for classes) there are of each class."""
+        found: dict[str, int] = {}
+        for raw in raws:
+            for name in self.objects(raw):
+                found[name] = found.get(name, 0) + 1
+        return found
