@@ -1,0 +1,192 @@
+"""What code costs in a process of its own: memory above the start and processor time, for readers of bad input.
+
+In a test::
+
+    cost = bounded.call("labelwise.data.images:decode", str(path))
+    assert cost.error == "DataError"                       # the class of labelwise.errors; "" when it returned
+    assert "too large" in cost.text                        # the message, or the repr of what came back
+
+    costs = bounded.calls("labelwise.data.images:decode", [(str(one),), (str(two),)])   # one start, several calls
+
+    cost = bounded.command("init", folder, "-p", project)  # the command line
+    assert cost.error == "1"                               # its exit code; "" for 0
+    assert "too large" in cost.text                        # all that it printed
+
+Each checks its bounds itself: 1,000 MB above the start, ten seconds of processor time, no exception but the package's
+own, one line of at most 300 characters. A process that outgrows twice the bounds is ended at once, so that a bomb
+harms nobody else. The peak is the kernel's high-water mark of the process, which an ``exec`` resets, unlike
+``ru_maxrss``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: bounds of the house: megabytes above the start, seconds of processor time, characters of a message
+MEGABYTES, SECONDS, CHARACTERS = 1000, 10.0, 300
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one call took.
+
+    Args:
+        error: name of the exception's class, or a command's exit code; "" where all went well.
+        text: the message, the repr of the result, or what a command printed.
+        megabytes: peak of memory above the start.
+        seconds: processor time.
+    """
+
+    error: str
+    text: str
+    megabytes: float
+    seconds: float
+
+
+def call(function: str, *arguments: Any, megabytes: float = MEGABYTES, seconds: float = SECONDS) -> Cost:
+    """``module:name`` called with arguments that JSON can hold, in a process of its own."""
+    return calls(function, [arguments], megabytes=megabytes, seconds=seconds)[0]
+
+
+def calls(
+    function: str, arguments: Sequence[Sequence[Any]], *, megabytes: float = MEGABYTES, seconds: float = SECONDS
+) -> list[Cost]:
+    """As :func:`call`, several calls one after the other in one process, each measured by itself."""
+    order = {"function": function, "arguments": [list(each) for each in arguments]}
+    costs = _run(order, megabytes, seconds * len(arguments))
+    for cost in costs:
+        _check(cost, megabytes, seconds)
+        if cost.error:
+            assert len(cost.text) <= CHARACTERS, f"{len(cost.text)} characters: {cost.text}"
+            assert "\n" not in cost.text, cost.text
+    return costs
+
+
+def command(*arguments: object, megabytes: float = MEGABYTES, seconds: float = SECONDS) -> Cost:
+    """``labelwise ARGUMENTS`` in a process of its own; refusals are one line on standard error, without a traceback."""
+    cost = _run({"command": [str(argument) for argument in arguments]}, megabytes, seconds)[0]
+    _check(cost, megabytes, seconds)
+    assert "Traceback" not in cost.text, cost.text
+    assert "bug in labelwise" not in cost.text, cost.text
+    for line in cost.text.splitlines():
+        assert not line.startswith("error: ") or len(line) <= CHARACTERS + len("error: "), line
+    return cost
+
+
+def _check(cost: Cost, megabytes: float, seconds: float) -> None:
+    assert cost.megabytes <= megabytes, f"{cost.megabytes:.0f} MB above the start: {cost.text[:500]}"
+    assert cost.seconds <= seconds, f"{cost.seconds:.1f} seconds: {cost.text[:500]}"
+
+
+def _run(order: dict[str, Any], megabytes: float, seconds: float) -> list[Cost]:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.NamedTemporaryFile("r") as result:
+        process = subprocess.Popen(
+            [sys.executable, __file__, result.name],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # as the command line sets it up, before torch is imported
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(order))
+        process.stdin.close()
+        ended = _watch(process, megabytes, seconds)
+        out.seek(0)
+        printed = out.read()
+        assert not ended, f"ended: {ended}; it had printed {printed[-500:]!r}"
+        found = [json.loads(line) for line in result]
+        assert found or process.returncode == 0, f"it died ({process.returncode}): {printed[-2000:]}"
+    costs = [Cost(**each) for each in found]
+    if "command" in order:
+        costs = [Cost(cost.error, printed, cost.megabytes, cost.seconds) for cost in costs]
+    assert len(costs) == len(order.get("arguments", [()])), f"it died ({process.returncode}): {printed[-2000:]}"
+    return costs
+
+
+def _watch(process: subprocess.Popen[str], megabytes: float, seconds: float) -> str:
+    """Waits for the end; ends it early, and says why, when it takes far more than it may."""
+    began = time.monotonic()
+    while process.poll() is None:
+        with contextlib.suppress(OSError, ValueError):
+            resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+            if resident > 2 * megabytes + 500:  # with what Python and torch take
+                process.kill()
+                process.wait()
+                return f"{resident:.0f} MB of memory"
+        # others may use the machine, so by the clock it may take longer than the processor time it is allowed
+        if time.monotonic() - began > 6 * seconds + 60:
+            process.kill()
+            process.wait()
+            return f"no end after {6 * seconds + 60:.0f} seconds"
+        time.sleep(0.01)
+    return ""
+
+
+# ---- the other side: this file run as a program ----------------------------------------------------------------------
+
+
+def _peak() -> float:
+    """Megabytes: the most this process ever held."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform == "linux" else 1) / 1e6
+
+
+def _forget_peak() -> None:
+    """Sets the high-water mark to what is held now."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _measured(run: Any) -> dict[str, Any]:
+    from labelwise.errors import LabelwiseError
+
+    _forget_peak()
+    before, began = _peak(), time.process_time()
+    returned = None
+    try:
+        returned = run()
+        found = {"error": ""}
+    except LabelwiseError as error:
+        found = {"error": type(error).__name__, "text": str(error)}
+    except SystemExit as end:
+        found = {"error": str(end.code or ""), "text": ""}
+    cost = {"megabytes": _peak() - before, "seconds": time.process_time() - began}
+    return {"text": repr(returned)[:1000], **found, **cost}
+
+
+def _main(result: str) -> None:
+    order = json.load(sys.stdin)
+    with open(result, "w", encoding="utf-8", buffering=1) as out:  # noqa: PTH123
+        if "command" in order:
+            from labelwise import __main__
+            from labelwise.cli import app  # noqa: F401  (imports count as the start)
+
+            sys.argv = ["labelwise", *order["command"]]
+            out.write(json.dumps(_measured(__main__.main)) + "\n")
+        else:
+            module, name = order["function"].split(":")
+            function = getattr(importlib.import_module(module), name)
+            for arguments in order["arguments"]:
+                out.write(json.dumps(_measured(lambda given=arguments: function(*given))) + "\n")
+
+
+if __name__ == "__main__":
+    sys.path[:] = [path for path in sys.path if path != str(Path(__file__).parent)]
+    _main(sys.argv[1])
