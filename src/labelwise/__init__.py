@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Batch": "contracts.task",
-    "Budget": "contracts.strategy",
+    "Budget": "contracts.query",
     "Campaign": "campaign.loop",
     "Classification": "tasks.classification",
     "Draw": "contracts.signal",
@@ -33,8 +33,8 @@ _HOME = {
     "Pool": "campaign.pool",
     "Probe": "contracts.signal",
     "Project": "project.project",
-    "Query": "contracts.strategy",
-    "Selection": "contracts.strategy",
+    "Query": "contracts.query",
+    "Selection": "contracts.query",
     "Source": "contracts.source",
     "Step": "contracts.strategy",
     "Strategy": "contracts.strategy",

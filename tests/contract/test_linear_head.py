@@ -12,8 +12,10 @@ from torch import nn
 import labelwise as lw
 import tiny
 from labelwise.campaign.plan import Offer
+from labelwise.contracts.head import LinearHead
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.strategy import Budget, LinearHead, Needs, Selection, Step, Strategy
+from labelwise.contracts.query import Budget, Selection
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.learners.features import FeatureLearner
 from labelwise.learners.imported import ImportedPredictions

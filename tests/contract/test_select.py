@@ -8,7 +8,7 @@ import torch
 
 import labelwise as lw
 import tiny
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.rng import generator

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import labelwise as lw
 import tiny
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.direct.arrays import Arrays
 from labelwise.errors import DataError, LabelwiseError
 from labelwise.formats.mapped import map_array

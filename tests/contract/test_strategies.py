@@ -21,8 +21,9 @@ import tiny
 from labelwise.campaign.plan import Offer
 from labelwise.contracts.learner import Auxiliary, Learner
 from labelwise.contracts.oracle import HeldBack
+from labelwise.contracts.query import Budget, Query, Rows, Selection
 from labelwise.contracts.signal import Probe, Signal
-from labelwise.contracts.strategy import Budget, Collected, Query, Rows, Selection, Step, Strategy, run_steps
+from labelwise.contracts.strategy import Collected, Step, Strategy, run_steps
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.learners.features import FeatureSource
 from labelwise.rng import generator

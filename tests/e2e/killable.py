@@ -35,7 +35,7 @@ from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Examples, Phase
 from labelwise.contracts.oracle import HeldBack
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.data.open import open_source
 from labelwise.data.views import with_labels
 from labelwise.learners.backbones import Pixels

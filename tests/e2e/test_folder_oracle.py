@@ -11,7 +11,7 @@ from labelwise.campaign.loop import Campaign, Setting
 from labelwise.campaign.pool import Added, Item
 from labelwise.campaign.store import Store
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.data.arrays import ArraySource
 from labelwise.errors import FormatError
 from labelwise.exchange.folder import Folder

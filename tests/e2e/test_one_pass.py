@@ -10,7 +10,7 @@ import torch
 import tiny
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.learner import Examples as Items
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.learners.backbones import Backbone
 from labelwise.learners.features import FeatureSource
 from labelwise.strategies import STRATEGIES

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from labelwise.campaign.pool import Cleared
 from labelwise.contracts.oracle import Answer, HeldBack, Oracle, Request
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.errors import DataError, PoolError
 from labelwise.strategies import STRATEGIES
 

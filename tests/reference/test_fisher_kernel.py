@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 import tiny
 from labelwise.campaign.plan import Offer
+from labelwise.contracts.query import Budget
 from labelwise.contracts.signal import ProbeContext
-from labelwise.contracts.strategy import Budget
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.models.taps import Taps
 from labelwise.rng import generator

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from labelwise.contracts.strategy import Collected, Query, Rows, run_steps
+from labelwise.contracts.query import Query, Rows
+from labelwise.contracts.strategy import Collected, run_steps
 from labelwise.selection.objects import difficulty_weights, found_quality
 from labelwise.signals.difficulty import ClassDifficulty
 from labelwise.signals.units import Units, UnitUncertainty

@@ -8,6 +8,7 @@ import torch
 
 import painted
 from labelwise.contracts.learner import Examples
+from labelwise.contracts.passes import Dropout
 from labelwise.contracts.targets import IGNORE, Mask
 from labelwise.contracts.task import Outputs
 from labelwise.data.regions import Regions
@@ -16,7 +17,6 @@ from labelwise.data.views import View as SourceView
 from labelwise.formats.index_png import mask_of
 from labelwise.learners.regions import RegionsOfBatch
 from labelwise.signals.draws import DrawUncertainty
-from labelwise.signals.passes import Dropout
 from labelwise.signals.plain import Embedding, Uncertainty
 
 DRAWS = Dropout(draws=3)

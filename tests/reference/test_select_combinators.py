@@ -13,7 +13,7 @@ import labelwise as lw
 import tiny
 from labelwise.assemble import make_strategy, parse_strategy
 from labelwise.contracts.learner import Examples
-from labelwise.contracts.strategy import Budget, Query
+from labelwise.contracts.query import Budget, Query
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.selection.sampling import apportion
 from labelwise.signals.plain import Probs

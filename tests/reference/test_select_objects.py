@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from labelwise.contracts.strategy import Collected, Query, Rows, run_steps
+from labelwise.contracts.passes import Views
+from labelwise.contracts.query import Query, Rows
+from labelwise.contracts.strategy import Collected, run_steps
 from labelwise.contracts.task import Outputs
 from labelwise.errors import NonFiniteScore
 from labelwise.selection.objects import balance_weights, consistency, distinct_objects
 from labelwise.signals.consistency import ViewConsistency
-from labelwise.signals.passes import Views
 from labelwise.signals.units import Units, UnitUncertainty
 from labelwise.strategies.entropy_nms import EntropyNMS
 from labelwise.strategies.flip_consistency import FlipConsistency

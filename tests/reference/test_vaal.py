@@ -12,8 +12,8 @@ import torch
 
 import tiny
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.query import Budget
 from labelwise.contracts.signal import ProbeContext
-from labelwise.contracts.strategy import Budget
 from labelwise.contracts.task import Batch
 from labelwise.data.arrays import ArraySource
 from labelwise.errors import ConfigError, UnmetNeed

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from labelwise.contracts.learner import Phase
 from labelwise.contracts.oracle import HeldBack
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.errors import NonFiniteScore
 from labelwise.strategies import STRATEGIES
 

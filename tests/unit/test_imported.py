@@ -7,7 +7,7 @@ import pytest
 
 import tiny
 from labelwise.campaign.pool import Labelled
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.signals import Embedding, Logits, PredictedClass, Probs

@@ -16,7 +16,7 @@ from labelwise.config import InputConfig, ProjectConfig, RecipeConfig, parse
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Phase
 from labelwise.contracts.oracle import Answer
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.data.loader import PreparedImages, ahead, batches
 from labelwise.errors import ConfigError, DataError
 from labelwise.learners.torch import TorchLearner

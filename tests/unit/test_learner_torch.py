@@ -17,13 +17,13 @@ import tiny
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Auxiliary, LearnerData, Phase
 from labelwise.contracts.oracle import HeldBack
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.passes import Dropout, Members
+from labelwise.contracts.query import Budget
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import TrainingStep
 from labelwise.signals import Embedding, HeadOutput, Logits, Probs
 from labelwise.signals.draws import DrawUncertainty
-from labelwise.signals.passes import Dropout, Members
 from labelwise.signals.probes import LossSlope
 from labelwise.strategies import STRATEGIES
 

@@ -18,7 +18,7 @@ from labelwise.campaign.mistakes import flat_map, last_mistakes, mistakes
 from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord, Study, read_study
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.oracle import HeldBack
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.errors import FormatError, UnmetNeed
 from labelwise.report.confusion import MOST_CLASSES, confusion_of, confusion_picture
 from labelwise.report.curves import Look

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import tiny
+from labelwise.contracts.passes import Dropout, Views, passes_of
 from labelwise.errors import ConfigError
 from labelwise.learners.passes import dropped
-from labelwise.signals.passes import Dropout, Views, passes_of
 from labelwise.strategies import STRATEGIES
 
 

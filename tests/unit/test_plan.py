@@ -9,7 +9,8 @@ import pytest
 import tiny
 from labelwise.campaign.plan import Offer, unite
 from labelwise.contracts.oracle import HeldBack
-from labelwise.contracts.strategy import Budget, Needs, Selection, Step, Strategy
+from labelwise.contracts.query import Budget, Selection
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.errors import UndeclaredSignal, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.signals import Dropout, Embedding, HeadOutput, Members, Passes, Probs, Uncertainty

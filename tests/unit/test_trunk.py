@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import tiny
+from labelwise.contracts.passes import Dropout, Members
 from labelwise.contracts.task import Batch
 from labelwise.learners.passes import all_passes, dropped
 from labelwise.learners.trunk import Trunk
 from labelwise.models.taps import Taps
-from labelwise.signals.passes import Dropout, Members
 
 
 class Counted(nn.Module):

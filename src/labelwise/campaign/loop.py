@@ -24,21 +24,12 @@ from torch import Tensor
 from labelwise.campaign.plan import Offer, unite
 from labelwise.campaign.pool import Event, Labelled, Pool, Positions, Queried, Skipped
 from labelwise.campaign.records import RoundRecord
+from labelwise.contracts.head import LinearHead
 from labelwise.contracts.learner import Examples, FitReport, LearnerData, Progress, silent
 from labelwise.contracts.oracle import Answer, Oracle, Pick, Request
+from labelwise.contracts.query import Budget, Query, Rows, Selection
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable, read_targets
-from labelwise.contracts.strategy import (
-    Budget,
-    Collected,
-    LinearHead,
-    Needs,
-    Query,
-    Rows,
-    Selection,
-    Step,
-    Strategy,
-    run_steps,
-)
+from labelwise.contracts.strategy import Collected, Needs, Step, Strategy, run_steps
 from labelwise.errors import DataError, NonFiniteScore, PoolError, StateError
 from labelwise.rng import generator, seed_of
 from labelwise.selection.arrays import as_tensor

@@ -98,7 +98,7 @@ def suggest(
 
 def _refuse(project: Project, export: Sequence[Path] | None, amount: int | Literal["all"] | None) -> None:
     """What would fail after a round was opened, or be passed over while one is open, fails now."""
-    from labelwise.contracts.strategy import Budget
+    from labelwise.contracts.query import Budget
     from labelwise.project.project import kind_of
 
     for path in export or ():

@@ -14,12 +14,12 @@ from labelwise.rng import digest
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
+    from labelwise.contracts.head import LinearHead
     from labelwise.contracts.input import InputSpec
+    from labelwise.contracts.passes import Passes
     from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable
     from labelwise.contracts.source import Role, Source
-    from labelwise.contracts.strategy import LinearHead
     from labelwise.contracts.task import Field, Losses, Task
-    from labelwise.signals.passes import Passes
 
 #: called with (what is going on, done, total) on long work
 Progress = Callable[[str, int, int], None]

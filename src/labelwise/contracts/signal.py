@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from labelwise.contracts.passes import Passes
     from labelwise.contracts.task import Batch, Task
-    from labelwise.signals.passes import Passes
 
 SignalRole = Literal["pool", "labelled", "reference"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labelwise.contracts.query import Signals
 from labelwise.contracts.signal import Draw, Plain, Probe, Ragged, Signal
-from labelwise.contracts.strategy import Signals
 from labelwise.contracts.task import Field, Outputs
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.formats.mapped import map_array, spool

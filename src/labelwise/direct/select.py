@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelwise.contracts.strategy import Budget, Collected, LinearHead, Needs, Query, Signals, Step, Strategy, run_steps
+from labelwise.contracts.head import LinearHead
+from labelwise.contracts.query import Budget, Query, Signals
+from labelwise.contracts.strategy import Collected, Needs, Step, Strategy, run_steps
 from labelwise.direct.arrays import SHOWN, Arrays, Given, numbers
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.rng import generator

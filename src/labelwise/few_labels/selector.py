@@ -17,7 +17,8 @@ from typing import Literal
 import torch
 
 from labelwise.contracts.learner import Progress, silent
-from labelwise.contracts.strategy import Collected, Query, Selection, Step, Strategy, run_steps
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Collected, Step, Strategy, run_steps
 from labelwise.direct.arrays import Arrays
 from labelwise.direct.select import Held
 from labelwise.errors import ConfigError, DataError, UnmetNeed, unknown

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelwise.campaign.cache import SignalCache
+from labelwise.contracts.head import LinearHead
 from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Progress, silent
+from labelwise.contracts.passes import Dropout, Passes
 from labelwise.contracts.signal import Draw, Signal, SignalRole, SignalTable
-from labelwise.contracts.strategy import LinearHead
 from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import PreparedImages, batches, blocks, default_workers
 from labelwise.errors import DataError, UnmetNeed
@@ -27,7 +28,6 @@ from labelwise.learners.saved import read_weights, write_weights
 from labelwise.processes import several, share
 from labelwise.rng import digest, torch_generator
 from labelwise.selection.arrays import as_tensor
-from labelwise.signals.passes import Dropout, Passes
 from labelwise.signals.plain import Embedding
 
 #: rows of features handled at once

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Progress, silent
+from labelwise.contracts.passes import Passes
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable
 from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import blocks
@@ -20,7 +21,6 @@ from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.inference import Collector
 from labelwise.rng import digest
 from labelwise.selection.arrays import as_tensor
-from labelwise.signals.passes import Passes
 
 #: rows handled at once
 BLOCK = 65_536

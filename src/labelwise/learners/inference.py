@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from labelwise.contracts.learner import Examples, LearnerData, Progress, silent
+from labelwise.contracts.passes import Passes
 from labelwise.contracts.signal import (
     Draw,
     Plain,
@@ -27,7 +28,6 @@ from labelwise.contracts.task import Batch, Outputs, Task
 from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import UnmetNeed
 from labelwise.rng import generator
-from labelwise.signals.passes import Passes
 
 #: outputs of all stochastic passes, one by one: (batch, passes, outputs of the deterministic pass) -> Outputs of each
 DrawPasses = Callable[[Batch, Passes, Outputs], Iterator[Outputs]]

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labelwise.contracts.head import LinearHead
 from labelwise.contracts.learner import Auxiliary
-from labelwise.contracts.strategy import LinearHead
+from labelwise.contracts.passes import Members, Passes
 from labelwise.contracts.task import Batch, Field, Outputs, Task, image_losses
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.passes import all_passes
 from labelwise.models import Taps, last_linear
 from labelwise.models.ending import last_layer
 from labelwise.models.taps import pooled
-from labelwise.signals.passes import Members, Passes
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelwise.contracts.passes import Dropout, DropoutUnit, Members, Passes, Views
 from labelwise.contracts.task import Batch
 from labelwise.errors import UnmetNeed
 from labelwise.learners.trunk import Trunk
 from labelwise.models.taps import submodule
 from labelwise.rng import torch_generator
-from labelwise.signals.passes import Dropout, DropoutUnit, Members, Passes, Views
 
 #: layers that drop whole channels, and those that drop each activation by itself
 _OF_CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from labelwise.contracts.learner import Examples, Progress
+from labelwise.contracts.passes import Passes
 from labelwise.contracts.signal import Probe, Signal, SignalTable
 from labelwise.contracts.targets import nearest
 from labelwise.contracts.task import Batch, Outputs
 from labelwise.data.regions import Regions
 from labelwise.errors import UnmetNeed
 from labelwise.learners.inference import Collector, Reader, wanted_fields
-from labelwise.signals.passes import Passes
 
 if TYPE_CHECKING:
     from labelwise.learners.networks import Networks

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from labelwise.contracts.head import LinearHead
 from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Phase, Progress, silent
+from labelwise.contracts.passes import Dropout, Members, Views
 from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable, read_targets
-from labelwise.contracts.strategy import LinearHead
 from labelwise.contracts.task import Field, Task
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.best import BestOf
@@ -29,7 +30,6 @@ from labelwise.learners.regions import asks_regions, collect_regions
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
 from labelwise.rng import digest
-from labelwise.signals.passes import Dropout, Members, Views
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -32,9 +32,10 @@ from labelwise.campaign.store import Store
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
 from labelwise.contracts.learner import Examples, Learner, Progress, silent
 from labelwise.contracts.oracle import Answer, Pick, Request
+from labelwise.contracts.query import Budget
 from labelwise.contracts.signal import Signal, SignalTable
 from labelwise.contracts.source import Source
-from labelwise.contracts.strategy import Budget, Strategy
+from labelwise.contracts.strategy import Strategy
 from labelwise.contracts.task import Task
 from labelwise.data.open import open_in, task_of
 from labelwise.data.remembered import Remembered

@@ -4,9 +4,9 @@ Three kinds, one registry: ``Plain`` (a pure function of ``Outputs``), ``Draw`` 
 ``Probe`` (given the model itself). A module dropped into this folder is registered.
 """
 
+from labelwise.contracts.passes import Dropout, Members, Passes, Views
 from labelwise.contracts.signal import Draw, Plain, Probe, ProbeContext, Ragged, Signal, SignalTable
 from labelwise.registry import Registry
-from labelwise.signals.passes import Dropout, Members, Passes, Views
 from labelwise.signals.plain import Embedding, HeadOutput, HiddenLoss, Logits, PredictedClass, Probs, Uncertainty
 from labelwise.signals.units import Units, UnitUncertainty
 

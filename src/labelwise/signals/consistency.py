@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from labelwise.contracts.passes import Passes, Views
 from labelwise.contracts.signal import Draw
 from labelwise.contracts.task import Field, Outputs
 from labelwise.selection.objects import consistency
 from labelwise.selection.reduction import fill_empty, reduce_present
-from labelwise.signals.passes import Passes, Views
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from labelwise.contracts.passes import Dropout, Passes
 from labelwise.contracts.signal import Draw
 from labelwise.contracts.task import Field, Outputs
 from labelwise.errors import UnmetNeed
 from labelwise.selection import draws as fold
 from labelwise.selection.reduction import fill_empty
-from labelwise.signals.passes import Dropout, Passes
 from labelwise.signals.plain import Reduction, reduced
 
 DrawMeasure = Literal["bald", "mean_std", "variation_ratio", "predictive_entropy", "predictive_variance"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from labelwise.contracts.strategy import Query, Step, Strategy
+from labelwise.contracts.query import Query
+from labelwise.contracts.strategy import Step, Strategy
 from labelwise.strategies.parts import auxiliaries_of, part
 from labelwise.strategies.prefilter import Prefilter
 

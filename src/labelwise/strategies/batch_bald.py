@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import torch
 
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.passes import Passes, PassKind, passes_of
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.information import batch_bald
 from labelwise.selection.ranking import take_top
 from labelwise.signals.draws import DrawProbs, DrawUncertainty
-from labelwise.signals.passes import Passes, PassKind, passes_of
 
 
 @dataclass(frozen=True)

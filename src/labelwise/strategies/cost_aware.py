@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from labelwise.contracts.strategy import Query, Selection, Step, Strategy
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Step, Strategy
 from labelwise.errors import DataError
 from labelwise.selection.ranking import take_top
 from labelwise.selection.sampling import perturb

@@ -8,7 +8,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.coverage import greedy_coverage
 from labelwise.selection.similarity import Cosine, Gaussian
 from labelwise.signals.plain import Embedding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwise.contracts.strategy import Query, Selection
+from labelwise.contracts.query import Query, Selection
 from labelwise.selection.similarity import Cosine
 from labelwise.strategies.covering import Covering, soft_cover
 

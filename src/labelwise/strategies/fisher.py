@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from labelwise.contracts.query import Query, Selection
 from labelwise.contracts.signal import Signal
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.errors import UnmetNeed
 from labelwise.selection.fisher_kernel import FisherKernel, matches, spread_centres
 from labelwise.selection.ranking import take_top

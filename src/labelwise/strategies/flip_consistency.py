@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.passes import Views
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.ranking import take_top
 from labelwise.signals.consistency import ViewConsistency
-from labelwise.signals.passes import Views
 
 _VIEWS = {"flip": Views(draws=2, degrees=0.0, noise=0.0), "all": Views(draws=4)}
 

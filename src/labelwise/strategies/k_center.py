@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from labelwise.contracts.strategy import Query, Selection
+from labelwise.contracts.query import Query, Selection
 from labelwise.selection.cover import k_center
 from labelwise.strategies.covering import Covering
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwise.contracts.strategy import Query, Selection
+from labelwise.contracts.query import Query, Selection
 from labelwise.selection.similarity import Gaussian
 from labelwise.strategies.covering import Covering, soft_cover
 

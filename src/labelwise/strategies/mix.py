@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from labelwise.contracts.strategy import Query, Selection, Step, Strategy
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Step, Strategy
 from labelwise.selection.sampling import apportion
 from labelwise.strategies.parts import auxiliaries_of, choose, needs_of, part
 

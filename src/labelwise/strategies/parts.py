@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from labelwise.contracts.strategy import Needs, Query, Selection, Strategy
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Needs, Strategy
 from labelwise.errors import ConfigError
 
 if TYPE_CHECKING:

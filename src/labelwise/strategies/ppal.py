@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from labelwise.contracts.query import Query, Selection
 from labelwise.contracts.signal import Signal
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.matching import Objects, matching_picks
 from labelwise.selection.objects import difficulty_weights
 from labelwise.selection.ranking import take_top

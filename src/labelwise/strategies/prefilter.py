@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from labelwise.contracts.strategy import Query, Selection, Step, Strategy
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Step, Strategy
 from labelwise.strategies.kmeans import KMeansPicks
 from labelwise.strategies.margin import Margin
 from labelwise.strategies.parts import auxiliaries_of, part

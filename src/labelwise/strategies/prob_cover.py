@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwise.contracts.strategy import Joint, Query, Selection
+from labelwise.contracts.query import Joint, Query, Selection
 from labelwise.selection.balls import prob_cover, purity_radius
 from labelwise.selection.sampling import uniform
 from labelwise.strategies.auto import CLASSES

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.seeding import plus_plus
 from labelwise.signals.plain import Embedding, Measure, Reduction, Uncertainty
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from labelwise.contracts.passes import Passes, PassKind, passes_of
+from labelwise.contracts.query import Query, Selection
 from labelwise.contracts.signal import Signal
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.ranking import take_top
 from labelwise.selection.sampling import perturb, uniform
 from labelwise.signals.draws import DrawMeasure, DrawUncertainty
-from labelwise.signals.passes import Passes, PassKind, passes_of
 from labelwise.signals.plain import Measure, Reduction, Uncertainty
 
 

@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 import torch
 
+from labelwise.contracts.query import Query, Selection
 from labelwise.contracts.signal import Signal
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.clustering import kmeans
 from labelwise.selection.sampling import stratified
 from labelwise.signals.plain import Embedding, PredictedClass

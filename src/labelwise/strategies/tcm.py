@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwise.contracts.strategy import Query, Step, Strategy
+from labelwise.contracts.query import Query
+from labelwise.contracts.strategy import Step, Strategy
 from labelwise.strategies.auto import CLASSES
 from labelwise.strategies.margin import Margin
 from labelwise.strategies.typiclust import TypiClust

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.calibration import left_out_accuracy, softened, temperature_for
 from labelwise.selection.neighbours import nearest
 from labelwise.selection.similarity import Gaussian

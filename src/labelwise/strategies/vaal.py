@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from labelwise.contracts.strategy import Needs, Query, Selection, Step, Strategy
+from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.ranking import take_top
 from labelwise.signals.adversary import Adversary, AdversaryPreset
 from labelwise.strategies.random import Random

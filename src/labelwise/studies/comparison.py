@@ -19,7 +19,7 @@ from labelwise.config import RecipeConfig, SizesConfig, StrategyConfig, parse, w
 from labelwise.contracts.learner import Examples as Images
 from labelwise.contracts.learner import Progress, silent
 from labelwise.contracts.oracle import HeldBack
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from labelwise.assemble import make_strategy
 from labelwise.campaign.pool import Event, Queried
 from labelwise.config import RecipeConfig, StrategyConfig
-from labelwise.contracts.strategy import Budget
+from labelwise.contracts.query import Budget
 from labelwise.errors import ConfigError
 from labelwise.rng import generator
 from labelwise.strategies import COLD_START
