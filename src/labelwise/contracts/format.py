@@ -24,7 +24,7 @@ class Sniff:
     Args:
         sure: in [0, 1]; 0: not mine; 0.5: it may be; 0.9: nothing else looks like this; 1: it says so itself.
         why: one half sentence: what was found, or what was missed ("no obj.names beside obj_train_data").
-        kinds: kinds of label that it seems to hold, the likeliest first; () where the format cannot tell without reading.
+        kinds: kinds of label that it seems to hold, the likeliest first; () where it cannot tell without reading.
     """
 
     sure: float

@@ -1,8 +1,8 @@
 """The contract for a kind of label: one frozen class in one file of ``kinds/``, registered by being there.
 
-A kind speaks of *raw labels*: the JSON that stands in the event table (a class name; ``{"size", "objects"}``; ``{"size",
-"png"}``). It knows no torch, so that import, export, cancel and reports start at once; ``Task`` is its training side and
-makes tensors of raw labels. Nothing else in the house asks what kind of label it has.
+A kind speaks of *raw labels*: the JSON that stands in the event table (a class name; ``{"size", "objects"}``;
+``{"size", "png"}``). It knows no torch, so that import, export, cancel and reports start at once; ``Task`` is its
+training side and makes tensors of raw labels. Nothing else in the house asks what kind of label it has.
 """
 
 from __future__ import annotations

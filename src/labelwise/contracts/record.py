@@ -1,8 +1,8 @@
 """What a file says of one picture, whatever the file: ``Record``. The neutral language of the door.
 
-Formats read files into records and write records into files; kinds turn records into labels and back. No torch here, and
-nothing that knows a project: names are as written, classes by name or number as written, shapes in pixels of the picture
-as the file has it (or in fractions of its sides, where the file knows no size).
+Formats read files into records and write records into files; kinds turn records into labels and back. No torch here,
+and nothing that knows a project: names are as written, classes by name or number as written, shapes in pixels of the
+picture as the file has it (or in fractions of its sides, where the file knows no size).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-#: ``answered`` holds a label; ``empty``: somebody looked, and there is nothing; ``untouched``: nobody has looked, or the
-#: file cannot tell; ``skipped``: somebody looked and will not label it
+#: ``answered`` holds a label; ``empty``: somebody looked, and there is nothing; ``untouched``: nobody has looked, or
+#: the file cannot tell; ``skipped``: somebody looked and will not label it
 State = Literal["answered", "empty", "untouched", "skipped"]
 #: of an object: drawn by a person, a model's that was left as it is, or a model's that was changed
 Origin = Literal["drawn", "accepted", "corrected"]
