@@ -5,4 +5,4 @@ from __future__ import annotations
 from labelwise.contracts.format import Format
 from labelwise.registry import Registry
 
-FORMATS: Registry[Format] = Registry("format", "labelwise.formats", Format)
+FORMATS: Registry[Format] = Registry("format", "labelwise.formats", Format)  # type: ignore[type-abstract]

@@ -5,4 +5,4 @@ from __future__ import annotations
 from labelwise.contracts.kind import Kind
 from labelwise.registry import Registry
 
-KINDS: Registry[Kind] = Registry("kind of label", "labelwise.kinds", Kind)
+KINDS: Registry[Kind] = Registry("kind of label", "labelwise.kinds", Kind)  # type: ignore[type-abstract]
