@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.data.folder import ImageFolder, scan_folder
+from labelwise.data.folder import ImageFolder
 from labelwise.errors import ConfigError, DataError
+from labelwise.formats.scan import scan_folder
 
 
 def put(root, *names, value=0):

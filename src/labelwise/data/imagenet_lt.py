@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelwise.contracts.source import Role
-from labelwise.data.folder import ImageFolder, scan_folder
+from labelwise.data.folder import ImageFolder
 from labelwise.errors import DataError, FormatError
+from labelwise.formats.scan import scan_folder
 
 _LINE = re.compile(r"(?P<path>\S.*?)[ \t]+(?P<label>\d+)")
 

@@ -24,15 +24,6 @@ from labelwise.errors import DataError
 if TYPE_CHECKING:
     import torch
 
-#: what a folder is searched for, lower case; no .eps, on which Pillow would start Ghostscript
-ENDINGS = tuple(
-    f".{ending}"
-    for ending in (
-        *("avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg"),
-        *("pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"),
-    )
-)
-
 #: what Pillow may try on a file, whatever its ending says
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.contracts.source import Role
 from labelwise.data.boxes import BoxFolder, open_boxes, open_coco_file, voc_roles
-from labelwise.data.folder import scan_folder
 from labelwise.data.masks import MaskFolder, MaskTruth, has_pairs, open_pairs
 from labelwise.data.views import View
 from labelwise.errors import DataError, FormatError
 from labelwise.formats import cityscapes, coco_masks, voc_masks
 from labelwise.formats.index_png import mask_text
 from labelwise.formats.mask_coding import find_coding
+from labelwise.formats.scan import scan_folder
 from labelwise.formats.voc import read_lists, stem
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from labelwise.contracts.source import Role
-from labelwise.data.folder import ROLE_FOLDERS, ImageFolder, Scan, scan_folder
+from labelwise.data.folder import ROLE_FOLDERS, ImageFolder
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.index_png import mask_text, read_integers, read_stored
 from labelwise.formats.mask_coding import CLASS_FILES, COLOUR_FILE, MaskCoding, find_coding, unnamed
+from labelwise.formats.scan import Scan, scan_folder
 
 #: folders of masks, and of the images that they belong to: images/a.jpg and masks/a.png
 MASK_FOLDERS, IMAGE_FOLDERS = ("masks", "mask", "labels", "annotations"), ("images", "image", "imgs")

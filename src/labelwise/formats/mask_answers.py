@@ -17,7 +17,6 @@ import numpy as np
 
 from labelwise.contracts.oracle import Answer
 from labelwise.contracts.targets import IGNORE
-from labelwise.data.folder import scan_folder
 from labelwise.errors import FormatError, unknown
 from labelwise.formats.box_answers import answer_of
 from labelwise.formats.coco import read_coco
@@ -28,6 +27,7 @@ from labelwise.formats.json_file import read_json
 from labelwise.formats.labels_table import LabelTable, read_labels
 from labelwise.formats.mask_coding import CLASS_FILES, MaskCoding, find_coding
 from labelwise.formats.mask_folder import MASKS
+from labelwise.formats.scan import scan_folder
 from labelwise.formats.voc_masks import MASKS as VOC_MASKS
 
 #: what tools call the pixels that nobody has drawn

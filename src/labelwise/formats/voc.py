@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from labelwise.data.images import ENDINGS
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import BoxLabels, classes_of, corners, sides, tally
 from labelwise.formats.delimited import read_text
 from labelwise.formats.files import write_whole
+from labelwise.formats.scan import ENDINGS
 from labelwise.formats.xml_tree import Element, read_xml, write_element
 
 ANNOTATIONS, LISTS = "Annotations", "ImageSets/Main"

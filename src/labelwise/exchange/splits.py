@@ -1,0 +1,31 @@
+"""Words that name a split, in files, columns and folders: one table for the whole house."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from labelwise.contracts.source import Role
+
+#: word -> role; a role is "pool" for what may be asked and trained on
+WORDS: Mapping[str, Role] = {
+    **dict.fromkeys(("train", "training", "trn", "trainval", "pool"), "pool"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst", "holdout", "hold-out", "held-out", "heldout"), "test"),
+    "reference": "reference",
+}
+#: what a role is called in a set that is written
+WORD_OF: Mapping[Role, str] = {"pool": "train", "validation": "val", "test": "test", "reference": "reference"}
+
+_NUMBERED = re.compile(r"[ _-]?\d+$")
+
+
+def role_of(word: str) -> Role | None:
+    """The role that a word names, in any case, with or without a year or number behind it; None for other words.
+
+    Example:
+        >>> role_of("Train"), role_of("val2017"), role_of("Hold-Out"), role_of("cats")
+        ('pool', 'validation', 'test', None)
+    """
+    plain = word.strip().casefold().replace("_", "-") if not word.isascii() else word.strip().lower().replace("_", "-")
+    return WORDS.get(plain) or WORDS.get(_NUMBERED.sub("", plain))
