@@ -56,6 +56,10 @@ class Kind(ABC):
     task: ClassVar[str]
     #: fewest classes that a project of this kind can have
     fewest: ClassVar[int] = 1
+    #: raw labels are large: of data sets they are made when asked for, each time
+    heavy: ClassVar[bool] = False
+    #: names of the formats that a file's ending means when labels of this kind are written, the usual one first
+    written: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:

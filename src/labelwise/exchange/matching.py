@@ -31,8 +31,8 @@ from labelwise.formats.scan import ENDINGS
 
 #: folders that only hold pictures: they may stand in a path or be missing from it
 CONTAINERS = frozenset(
-    "images image imgs img jpegimages pictures data files upload uploads media obj_train_data obj_valid_data "
-    "obj_test_data local-files leftimg8bit".split()
+    {"images", "image", "imgs", "img", "jpegimages", "pictures", "data", "files", "upload", "uploads", "media"}
+    | {"obj_train_data", "obj_valid_data", "obj_test_data", "local-files", "leftimg8bit"}
 )
 #: how a name was found, in the words of the line that people read, the surest first
 PATH, PREFIX, NAME, MANGLED, NUMBER = (

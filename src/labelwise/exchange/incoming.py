@@ -1,0 +1,259 @@
+"""The way in: a file or folder becomes labels of the project's pictures, the same way for every format and use.
+
+Everything is read and checked before anything is handed on; what was guessed, left out or not answered is counted, and
+said in a line each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from labelwise.contracts.format import Format, Hints, Reads
+from labelwise.contracts.kind import Kind, Naming
+from labelwise.contracts.record import Record, Where
+from labelwise.errors import DataError, FormatError
+from labelwise.exchange.classes import BACKGROUNDS, ClassMap
+from labelwise.exchange.matching import Match, Matcher
+
+#: names that a message lists
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said about reading.
+
+    Args:
+        format: name of the format; None: it is found.
+        names: number of a class -> name.
+        images: number of a picture -> name.
+        untouched: what pictures without objects are where the file cannot tell.
+        ignore_unknown: leave out what is said of pictures that the project does not have.
+    """
+
+    format: str | None = None
+    names: Mapping[int, str] | None = None
+    images: Mapping[int | str, str] | None = None
+    untouched: Literal["empty", "unanswered"] = "unanswered"
+    ignore_unknown: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """What files are held against: the pictures of a project or data set.
+
+    Args:
+        kind: of label.
+        ids: of the pictures.
+        classes: in index order; () while they are not known.
+        root: the data root.
+        size_of: (width, height) of a picture as people see it; raises DataError where it cannot be read.
+        numbers: gives number -> id, and category number -> name, of the data set that the pictures came from; asked only
+            where a file counts instead of naming.
+        regions: ids of regions, ``IMAGE#NUMBER``.
+        progress: told (stage, done, total).
+    """
+
+    kind: Kind
+    ids: Collection[str]
+    classes: tuple[str, ...] = ()
+    root: Path | None = None
+    size_of: Callable[[str], tuple[int, int]] | None = None
+    numbers: Callable[[], tuple[Mapping[int | str, str], Mapping[int, str]]] = lambda: ({}, {})
+    regions: Collection[str] = frozenset()
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+
+    def size(self, item: str) -> tuple[int, int] | None:
+        """Width and height; None for a picture that cannot be read: its label is still good."""
+        if self.size_of is None:
+            return None
+        try:
+            return self.size_of(item.partition("#")[0] if item in self.regions else item)
+        except DataError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a file says of one item.
+
+    Args:
+        item: id.
+        record: as read; shapes and pixels in it are read when asked for.
+        raw: the label; None for a skip, and where labels are made when asked for.
+    """
+
+    item: str
+    record: Record
+    raw: Any = None
+
+
+@dataclass
+class Incoming:
+    """A file on its way in. Iterating draws matched rows; afterwards the counts and notes are complete.
+
+    Args:
+        path: of the file or folder.
+        format: that reads it.
+        use: what it is read for.
+        known: what it is held against.
+        wishes: of the user.
+
+    Raises:
+        FormatError: while rows are drawn: a broken row.
+    """
+
+    path: Path
+    format: Format
+    use: Reads
+    known: Known
+    wishes: Wishes = field(default_factory=Wishes)
+
+    def __post_init__(self) -> None:
+        hints = Hints(
+            self.known.kind.name,
+            self.known.classes,
+            self.wishes.names,
+            self.wishes.images,
+            self.known.root,
+            self.known.progress,
+        )
+        self.head, self._records = self.format.read(self.path, self.use, hints)
+        self.matcher = Matcher(self.known.ids, self.known.root)
+        self.named = self._class_map()
+        self.naming = Naming(self.named, self.known.classes or self.head.classes, self.head)
+        #: ``answered``, ``empty``, ``unanswered``, ``skipped`` and how many
+        self.states: Counter[str] = Counter()
+        #: names that no picture has, with where the first stood
+        self.unknown: dict[str, Where] = {}
+        self._counted = False
+
+    def _class_map(self) -> ClassMap:
+        optional = BACKGROUNDS if self.known.kind.heavy else frozenset()
+        return ClassMap(
+            self.head, self.known.classes, self.wishes.names, shown=str(self.path), optional=frozenset(optional)
+        )
+
+    # ---- rows -------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[tuple[str, Record]]:
+        """Each record whose picture the project has, with its id."""
+        for record in self._records:
+            match = self._match(record)
+            if match is None:
+                self.unknown.setdefault(_called(record), record.where)
+                continue
+            yield self._item(self.matcher.count(match), record), record
+
+    def _match(self, record: Record) -> Match | None:
+        if record.image is not None and (found := self.matcher.find(record.image, bare=record.bare)) is not None:
+            return found
+        if record.number is None:
+            return None
+        if found := self.matcher.numbered(record.number, self.wishes.images or self.head.images):
+            return found
+        self._count_with_origin()
+        return self.matcher.numbered(record.number, {})
+
+    def _count_with_origin(self) -> None:
+        """Looks into the data set that the project came from, once, when a file counts instead of naming."""
+        if not self._counted:
+            self._counted = True
+            self.matcher.numbers, self.named.origin = self.known.numbers()
+
+    def _item(self, image: str, record: Record) -> str:
+        if record.region is None:
+            return image
+        if (item := f"{image}#{record.region}") not in self.known.regions:
+            last = sum(one.startswith(f"{image}#") for one in self.known.regions)
+            raise FormatError(
+                f"{record.where}: {image!r:.80} has no region {record.region!r:.20}: "
+                + (f"its regions are 1 to {last}" if last else "the project asks for whole images")
+            )
+        return item
+
+    def rows(self) -> Iterator[Row]:
+        """Labels and skips; what is not answered is counted.
+
+        Raises:
+            FormatError: an unknown class, a label at another size than its picture; with file and row.
+        """
+        kind = self.known.kind
+        for item, record in self:
+            state = record.state
+            if state == "empty" and not self.head.says_empty and self.wishes.untouched == "unanswered":
+                self.states["bare"] += 1
+                continue
+            if state == "untouched":
+                self.states["unanswered"] += 1
+                continue
+            if state == "skipped":
+                self.states["skipped"] += 1
+                yield Row(item, record)
+                continue
+            raw = self._raw(kind, item, record)
+            if raw is None:
+                self.states["other"] += 1
+                continue
+            yield Row(item, record, raw)
+
+    def _raw(self, kind: Kind, item: str, record: Record) -> Any:
+        try:
+            raw = kind.from_record(record, self.naming, self.known.size(item))
+        except FormatError as error:
+            if str(record.where) in str(error):
+                raise
+            raise FormatError(f"{record.where} ({item!r:.80}): {error}") from None
+        if raw is not None:
+            self.states["empty" if kind.empty(raw) else "answered"] += 1
+        return raw
+
+    # ---- what is said -----------------------------------------------------------------------------------------------
+
+    def refuse_unknown(self) -> None:
+        """Refuses names of no picture, unless the user wants them left out.
+
+        Raises:
+            FormatError: the first, how many, and what to do.
+        """
+        if not self.unknown or self.wishes.ignore_unknown:
+            return
+        name, where = next(iter(self.unknown.items()))
+        more = f" (and {len(self.unknown) - 1:,} more)" if len(self.unknown) > 1 else ""
+        why = self.matcher.why_not(name) if where and not name.startswith("number ") else self._no_list(name)
+        raise FormatError(f"{where}: {why}{more}. Nothing was taken; --ignore-unknown leaves them out")
+
+    def _no_list(self, name: str) -> str:
+        if self.wishes.images or self.head.images or self.matcher.numbers:
+            return f"image {name} is not among the project's images"
+        return f"images are numbers (image {name}), and no list says which is which: give one with --images FILE (COCO)"
+
+    def notes(self) -> list[str]:
+        """What people should know, one line each: notes of the format, how names matched, what was left out."""
+        lines = list(self.head.notes)
+        if matched := self._matched():
+            lines.append(matched)
+        if bare := self.states["bare"]:
+            lines.append(
+                f"{bare:,} image(s) without any object may never have been opened, and this file cannot tell: taken as "
+                "not answered (--untouched empty takes them as images without object)"
+            )
+        if other := self.states["other"]:
+            lines.append(f"{other:,} image(s) left out: nothing is said of {self.known.kind.name} there")
+        return lines
+
+    def _matched(self) -> str:
+        told, found = self.matcher.said(), sum(self.matcher.told.values())
+        if not self.unknown:
+            return "" if set(self.matcher.told) <= {"by path"} else f"images matched: {told}"
+        names = ", ".join(f"{name!r:.60}" for name in list(self.unknown)[:_SHOWN])
+        more = ", ..." if len(self.unknown) > _SHOWN else ""
+        return f"{found:,} image(s) matched, {len(self.unknown):,} not in this project left out: {names}{more}"
+
+
+def _called(record: Record) -> str:
+    return record.image if record.image is not None else f"number {record.number}"
