@@ -80,9 +80,8 @@ class ClassMap:
             if numbers:
                 if number in numbers:
                     return numbers[number]
-                raise FormatError(
-                    f"class {number} is not in the list of names ({', '.join(f'{n} {name}' for n, name in _few(numbers))})"
-                )
+                listed = ", ".join(f"{n} {name}" for n, name in _few(numbers))
+                raise FormatError(f"class {number} is not in the list of names ({listed})")
         if self.head.classes:
             if 0 <= number < len(self.head.classes):
                 return self.head.classes[number]

@@ -52,8 +52,8 @@ class Known:
         classes: in index order; () while they are not known.
         root: the data root.
         size_of: (width, height) of a picture as people see it; raises DataError where it cannot be read.
-        numbers: gives number -> id, and category number -> name, of the data set that the pictures came from; asked only
-            where a file counts instead of naming.
+        numbers: gives number -> id, and category number -> name, of the data set that the pictures came from; asked
+            only where a file counts instead of naming.
         regions: ids of regions, ``IMAGE#NUMBER``.
         progress: told (stage, done, total).
     """

@@ -98,8 +98,8 @@ def required(path: Path, use: Reads, *, kind: str | None = None, name: str | Non
     if found is None:
         near = [f"{one.name}: {sniff.why}" for sniff, one in sniffed(path, use, kind)[:2]]
         raise FormatError(
-            f"{str(path)!r:.100} is no format that is read here ({'; '.join(near)}): say --format NAME, one of those of "
-            "'labelwise list formats'"
+            f"{str(path)!r:.100} is no format that is read here ({'; '.join(near)}): say --format NAME; "
+            "'labelwise list formats' has them"
         )
     return found
 
