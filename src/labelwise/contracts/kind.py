@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from labelwise.contracts.record import Head, Record
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
 #: a raw label
@@ -93,6 +94,22 @@ class Kind(ABC):
     def merge(self, raws: Sequence[Raw]) -> Raw:
         """What several labels of parts of one picture say together; the last one where they contradict."""
         return raws[-1]
+
+    def parts(self, raw: Raw, outlines: Mapping[str, tuple[np.ndarray, tuple[int, int]]]) -> dict[str, Raw]:
+        """What the label of a whole picture says of regions of it that wait for an answer.
+
+        Args:
+            raw: of the picture.
+            outlines: region -> its pixels, bool in its bounding box, and (x, y) of that in the picture.
+
+        Returns:
+            Raw labels of the regions of which it says something; {} where it answers the picture as a whole, and for
+            kinds that know no regions.
+
+        Raises:
+            FormatError: it answers parts of the picture that were not asked.
+        """
+        return {}
 
     def cost(self, raw: Raw) -> dict[str, float]:
         """What can be counted: ``images``, and ``boxes``, ``clicks`` or ``pixels``."""

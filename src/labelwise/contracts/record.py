@@ -68,7 +68,7 @@ class Mask:
 
     Args:
         size: (width, height) of the window that ``read`` gives, known without reading it.
-        read: gives the window: bool (H, W) for an object; uint8 (H, W) for ``Record.pixels``, see there. Raises
+        read: gives the window: bool (H, W) for an object; what ``Record`` says for ``pixels`` and ``instances``. Raises
             FormatError for pixels that cannot be read.
         at: (x, y) of the window's upper left corner in the picture.
         raw: the same as the file wrote it, so that it can be written again to the digit.
@@ -133,7 +133,9 @@ class Record:
         size: (width, height) in pixels as the file says; None where it does not.
         fractions: shapes are fractions of the sides, not pixels.
         objects: in the file's order.
-        pixels: the class of every pixel, uint8 (H, W) of indices into ``Head.classes``, 255 where there is none.
+        pixels: the class of every pixel, uint8 (H, W) of indices into ``Head.classes``, 255 where there is none. Of a
+            region that the file does not place, its bounding box alone: whoever knows the region sets ``Mask.at``.
+        instances: number of the object that each pixel belongs to, int32 (H, W), 0 where there is none.
         state: see ``State``.
         split: word for the split as written.
         group: video, patient, site.
@@ -143,6 +145,7 @@ class Record:
         origin: how the label came to be, where the file says so.
         reason: why it was skipped.
         region: number of the region of the picture that this speaks of, as written behind ``#``.
+        outline: which pixels that region has, bool (H, W) in its bounding box; for regions that are asked.
         extra: what else the file says of the picture, to be written again.
     """
 
@@ -154,6 +157,7 @@ class Record:
     fractions: bool = False
     objects: tuple[Seen, ...] = ()
     pixels: Mask | None = None
+    instances: Mask | None = None
     state: State = "answered"
     split: str | None = None
     group: str | None = None
@@ -163,6 +167,7 @@ class Record:
     origin: Origin | None = None
     reason: str = ""
     region: str | None = None
+    outline: Mask | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
