@@ -12,6 +12,8 @@ WORDS: Mapping[str, Role] = {
     **dict.fromkeys(("train", "training", "trn", "trainval", "pool"), "pool"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development"), "validation"),
     **dict.fromkeys(("test", "testing", "tst", "holdout", "hold-out", "held-out", "heldout"), "test"),
+    # FER2013 and other published competitions
+    **dict.fromkeys(("publictest", "privatetest", "public-test", "private-test"), "test"),
     "reference": "reference",
 }
 #: what a role is called in a set that is written
