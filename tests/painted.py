@@ -12,8 +12,8 @@ import scenes
 import shapes
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Phase
+from labelwise.contracts.record import IGNORE
 from labelwise.contracts.source import Source
-from labelwise.contracts.targets import IGNORE
 from labelwise.formats.index_png import mask_text
 from labelwise.learners.torch import TorchLearner
 from labelwise.models.unet import UNet

@@ -13,10 +13,10 @@ from PIL import Image
 
 import painted
 from commands import as_json, refused, run
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
+from labelwise.data.mask_labels import mask_of
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
-from labelwise.formats.index_png import mask_of
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.project.project import open_project

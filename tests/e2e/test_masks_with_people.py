@@ -13,10 +13,11 @@ from PIL import Image
 
 import painted
 from commands import as_json, refused, run
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
+from labelwise.data.mask_labels import mask_of
 from labelwise.formats.coco import read_coco
 from labelwise.formats.coco_masks import decode_segmentation, write_coco_masks
-from labelwise.formats.index_png import mask_of, read_stored
+from labelwise.formats.index_png import read_stored
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.formats.voc_masks import colours, write_voc_masks

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import painted
+from labelwise.data.mask_labels import mask_of
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, UnmetNeed
-from labelwise.formats.index_png import mask_of
 from labelwise.studies.comparison import compare_strategies
 
 INPUT = {"size": list(painted.INPUT), "augment": "none"}

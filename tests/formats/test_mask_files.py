@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
 from labelwise.errors import FormatError
 from labelwise.formats.cityscapes import BY_ID, BY_TRAIN_ID, write_cityscapes
 from labelwise.formats.cityscapes import NAMES as CITY

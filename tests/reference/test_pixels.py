@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.record import IGNORE
+from labelwise.contracts.targets import Mask
 from labelwise.contracts.task import Batch, Outputs, batch_loss, image_losses
 from labelwise.data import augment
 from labelwise.rng import torch_generator

@@ -9,12 +9,13 @@ import torch
 import painted
 from labelwise.contracts.learner import Examples
 from labelwise.contracts.passes import Dropout
-from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.record import IGNORE
+from labelwise.contracts.targets import Mask
 from labelwise.contracts.task import Outputs
+from labelwise.data.mask_labels import mask_of
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View as SourceView
-from labelwise.formats.index_png import mask_of
 from labelwise.learners.regions import RegionsOfBatch
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.plain import Embedding, Uncertainty

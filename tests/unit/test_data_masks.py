@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
 from labelwise.data import open_source
+from labelwise.data.mask_labels import mask_of
 from labelwise.data.open import task_of
 from labelwise.errors import ConfigError, DataError, FormatError
 from labelwise.formats.boxes import BoxLabels
@@ -18,7 +19,7 @@ from labelwise.formats.cityscapes import NAMES as CITY
 from labelwise.formats.cityscapes import write_cityscapes
 from labelwise.formats.coco import write_coco
 from labelwise.formats.coco_masks import write_coco_masks
-from labelwise.formats.index_png import IGNORE_COLOUR, mask_of
+from labelwise.formats.index_png import IGNORE_COLOUR
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.formats.voc_masks import NAMES, colours, write_voc_masks

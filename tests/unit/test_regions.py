@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.record import IGNORE
+from labelwise.contracts.targets import Mask
 from labelwise.data import ArraySource
 from labelwise.data.clicks import polygon_clicks
+from labelwise.data.mask_labels import mask_of, raw_of
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, PoolError
-from labelwise.formats.index_png import mask_of, raw_of
 
 
 def street(rng, height=24, width=36):
@@ -169,8 +170,7 @@ def test_settings_that_cut_nothing_are_refused(options):
 
 def test_clicks_to_draw_a_mask():
     def clicks(rows):
-        mask = torch.tensor(rows, dtype=torch.uint8)
-        return polygon_clicks(Mask(mask, (mask.shape[1], mask.shape[0])))
+        return polygon_clicks(np.array(rows, np.uint8))
 
     assert clicks([[IGNORE, IGNORE]]) == 0
     assert clicks([[0, 0, 0], [0, 0, 0]]) == 4
@@ -181,5 +181,5 @@ def test_clicks_to_draw_a_mask():
     y, x = np.mgrid[:size, :size] - size // 2
     disc = np.where(y**2 + x**2 < 40**2, 0, IGNORE).tolist()
     assert 10 <= clicks(disc) <= 40
-    assert polygon_clicks(Mask(torch.tensor(disc, dtype=torch.uint8), (size, size)), 4.0) < clicks(disc)
-    assert polygon_clicks(Mask.unknown((4, 4))) == 0
+    assert polygon_clicks(np.array(disc, np.uint8), 4.0) < clicks(disc)
+    assert polygon_clicks(np.zeros((0, 0), np.uint8)) == 0

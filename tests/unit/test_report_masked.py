@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
 from labelwise.formats.index_png import mask_text
 from labelwise.report.masked import COVER, GAP, LINE, SIDE, masked, overlaid, palette_of
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labelwise.contracts.targets import IGNORE, Boxes, Mask
+from labelwise.contracts.record import IGNORE
+from labelwise.contracts.targets import Boxes, Mask
 
 
 def test_pixels_become_fractions_and_come_back():

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
+#: the value of a pixel of a mask that is neither right nor wrong: no loss, left out of metrics
+IGNORE = 255
 #: ``answered`` holds a label; ``empty``: somebody looked, and there is nothing; ``untouched``: nobody has looked, or
 #: the file cannot tell; ``skipped``: somebody looked and will not label it
 State = Literal["answered", "empty", "untouched", "skipped"]

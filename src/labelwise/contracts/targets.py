@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: the value of a pixel of a mask that is neither right nor wrong: no loss, left out of metrics
-IGNORE = 255
+from labelwise.contracts.record import IGNORE
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelwise.contracts.targets import IGNORE, Boxes, areas
+from labelwise.contracts.record import IGNORE
+from labelwise.contracts.targets import Boxes, areas
 
 #: share of a box that must stay in view for it to be learnt; one that shows less is neither right nor wrong
 VISIBLE = 0.3

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.record import IGNORE
+from labelwise.contracts.targets import Mask
+from labelwise.data.mask_labels import mask_of, raw_of
 from labelwise.errors import DataError
-from labelwise.formats.index_png import mask_of, raw_of
 
 if TYPE_CHECKING:
     from labelwise.data.regions import Regions

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import torch
 
+from labelwise.contracts.record import IGNORE
 from labelwise.contracts.source import Source
-from labelwise.contracts.targets import IGNORE, Mask
 from labelwise.data.clicks import polygon_clicks
+from labelwise.data.mask_labels import mask_of
 from labelwise.data.region_answers import RegionAnswers
 from labelwise.data.region_maps import RegionMaps
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, PoolError
-from labelwise.formats.index_png import mask_of
 from labelwise.rng import digest
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class Regions(View):
         mask = mask_of(self.truth[item_id])
         # one class fills a region with one click
         one = len(np.unique(mask.classes_HW[mask.known])) <= 1
-        return {"clicks": 1.0 if one and self.annotate == "pixels" else float(polygon_clicks(mask))}
+        return {"clicks": 1.0 if one and self.annotate == "pixels" else float(polygon_clicks(mask.classes_HW.numpy()))}
 
     def expected_cost(self, item_ids: Sequence[str], unit: str) -> np.ndarray | None:
         """Pixels of each region; clicks to outline it with a polygon, or one where its class is all that is asked."""
@@ -154,8 +153,7 @@ class Regions(View):
     def _outline_clicks(self, item_id: str) -> int:
         if item_id not in self._clicks:
             inside, _ = self.outline(item_id)
-            window = torch.from_numpy(np.where(inside, 0, IGNORE).astype(np.uint8))
-            self._clicks[item_id] = polygon_clicks(Mask(window, inside.shape[::-1]))
+            self._clicks[item_id] = polygon_clicks(np.where(inside, 0, IGNORE).astype(np.uint8))
         return self._clicks[item_id]
 
     # ---- images -----------------------------------------------------------------------------------------------------

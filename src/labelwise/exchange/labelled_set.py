@@ -11,13 +11,13 @@ import numpy as np
 
 from labelwise.contracts.source import Source
 from labelwise.contracts.targets import Mask
+from labelwise.data.mask_labels import mask_of
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
 from labelwise.formats.coco_masks import write_coco_masks
 from labelwise.formats.delimited import write_rows
 from labelwise.formats.files import write_whole
-from labelwise.formats.index_png import mask_of
 from labelwise.formats.json_file import dump_json
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks

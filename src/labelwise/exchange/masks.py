@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from labelwise.contracts.learner import Examples
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
 from labelwise.errors import UnmetNeed
 from labelwise.formats.coco_masks import write_coco_masks
 from labelwise.formats.files import write_whole

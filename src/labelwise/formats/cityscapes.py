@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
 from labelwise.errors import FormatError
 from labelwise.formats.files import write_whole
 from labelwise.formats.index_png import IGNORE_COLOUR, Colour, encode_mask

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import decode_counts, write_coco

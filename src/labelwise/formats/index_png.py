@@ -8,16 +8,14 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
 
-from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.record import IGNORE
 from labelwise.errors import FormatError
 
 Colour = tuple[int, int, int]
@@ -175,27 +173,3 @@ def text_mask(text: str, name: str = "the mask") -> np.ndarray:
     except (binascii.Error, UnicodeEncodeError, AttributeError) as error:
         raise FormatError(f"{name} is no base64 text: {str(text)[:40]!r}; give that of a PNG") from error
     return decode_mask(png, name)
-
-
-def raw_of(mask: Mask) -> dict[str, Any]:
-    """The raw label of a mask, without loss; of a window the window alone.
-
-    Example:
-        >>> mask = Mask(torch.tensor([[3]], dtype=torch.uint8), size=(5, 4), at=(2, 1))
-        >>> raw = raw_of(mask)
-        >>> raw["size"], raw["at"], mask_of(raw) == mask
-        ([5, 4], [2, 1], True)
-    """
-    indices_HW = mask.classes_HW.cpu().numpy()
-    if not indices_HW.size:  # there is no PNG without a pixel
-        indices_HW = np.full((1, 1), IGNORE, np.uint8)
-    raw: dict[str, Any] = {"size": list(mask.size), "png": mask_text(indices_HW)}
-    if indices_HW.shape != mask.size[::-1]:
-        raw["at"] = list(mask.at)
-    return raw
-
-
-def mask_of(raw: Mapping[str, Any]) -> Mask:
-    """The mask of a raw label that was checked when it was read."""
-    (width, height), (x, y) = raw["size"], raw.get("at", (0, 0))
-    return Mask(torch.from_numpy(text_mask(raw["png"])), (int(width), int(height)), (int(x), int(y)))

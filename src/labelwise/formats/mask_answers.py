@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from labelwise.contracts.oracle import Answer
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
 from labelwise.errors import FormatError, unknown
 from labelwise.formats.box_answers import answer_of
 from labelwise.formats.coco import read_coco

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwise.contracts.targets import IGNORE
+from labelwise.contracts.record import IGNORE
 from labelwise.errors import ConfigError, FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.index_png import IGNORE_COLOUR, Colour, StoredMask, read_stored

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import maximum_filter
 
-from labelwise.contracts.targets import IGNORE
-from labelwise.formats.index_png import mask_of
+from labelwise.contracts.record import IGNORE
+from labelwise.data.mask_labels import mask_of
 from labelwise.report import wording
 
 Colour = tuple[int, int, int]

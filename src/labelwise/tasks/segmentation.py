@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.targets import IGNORE, Mask, nearest
+from labelwise.contracts.record import IGNORE
+from labelwise.contracts.targets import Mask, nearest
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
 from labelwise.data.clicks import polygon_clicks
+from labelwise.data.mask_labels import raw_of
 from labelwise.errors import ConfigError, DataError
-from labelwise.formats.index_png import raw_of, text_mask
+from labelwise.formats.index_png import text_mask
 from labelwise.models.segmenters import said_of
 
 #: clicks by what a mask holds: outlines take a tenth of a second, and every run of a study counts the same labels
@@ -265,7 +267,7 @@ def rows_of_pixels(maps_BCHW: Tensor) -> Tensor:
 
 def _clicks(mask: Mask) -> int:
     if (key := repr(mask)) not in _CLICKS:
-        _CLICKS[key] = polygon_clicks(mask)
+        _CLICKS[key] = polygon_clicks(mask.classes_HW.cpu().numpy())
     return _CLICKS[key]
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelwise.contracts.targets import IGNORE, Mask
+from labelwise.contracts.record import IGNORE
+from labelwise.contracts.targets import Mask
 from labelwise.contracts.task import Metrics, Outputs
 
 
