@@ -1,7 +1,7 @@
-"""Several processes of one command (``accelerate launch``, ``torchrun``): what the main one finds is given to all.
+"""Processes and what they may use: several of one command (``accelerate launch``, ``torchrun``), and memory.
 
-Every process runs the same code. What decides anything is read or made by the main process and given to the others, so
-that they stay in step. One process alone pays nothing and loads nothing.
+Every process of a command runs the same code. What decides anything is read or made by the main process and given to
+the others, so that they stay in step. One process alone pays nothing and loads nothing.
 """
 
 from __future__ import annotations
@@ -59,3 +59,16 @@ def share(count: int) -> range:
     if not several():
         return range(count)
     return range(int(os.environ["RANK"]), count, int(os.environ["WORLD_SIZE"]))
+
+
+def free_memory() -> int:
+    """Bytes that a process may still use, as far as the system tells; a very large number where it does not."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 1 << 62

@@ -433,10 +433,6 @@ def test_corrected_reference_labels_make_other_rows(learner):
     )
 
 
-def test_memory_is_known_here():
-    assert 1 << 20 < descriptors.free_memory() < 1 << 62
-
-
 def test_oracles_need_hidden_labels(learner, tmp_path):
     with pytest.raises(UnmetNeed, match="oracle"):
         _campaign(tmp_path, learner, truth=None).choose(Fisher(LAYERS, "true"), Budget(3))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,6 +15,7 @@ from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
 from labelwise.contracts.task import Batch, Field
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.models.taps import Taps, last_linear, pooled, submodule, widths
+from labelwise.processes import free_memory
 from labelwise.selection.fisher_kernel import (
     Moments,
     information,
@@ -284,16 +284,3 @@ def turned(images_BCHW: Tensor, angle: float) -> Tensor:
     row = (cos * y_H1 - sin * x_1W).round().long() + height // 2
     column = (sin * y_H1 + cos * x_1W).round().long() + width // 2
     return images_BCHW[..., row.clamp(0, height - 1), column.clamp(0, width - 1)]
-
-
-def free_memory() -> int:
-    """Bytes that a process may still use, as far as the system tells; a very large number where it does not."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-            return next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 1 << 62
