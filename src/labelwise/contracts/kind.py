@@ -131,6 +131,18 @@ class Kind(ABC):
     def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
         """The picture with what was labelled and predicted, side by side where there are several panels."""
 
+    def owns(self, raw: Raw) -> bool:
+        """Whether a raw label has the form of this kind; for labels that somebody's own code gives."""
+        return False
+
+    def tally(self, raws: Sequence[Raw]) -> Sequence[str]:
+        """What is odd about labels and allowed all the same, counted: one line each."""
+        return ()
+
+    def instances(self, record: Record, size: tuple[int, int]) -> np.ndarray | None:
+        """(H, W) the number of the object that is seen at each pixel, where a record tells objects apart."""
+        return None
+
     def counts(self, raws: Sequence[Raw]) -> Mapping[str, int]:
         """How many objects (pictures, for classes) there are of each class."""
         found: dict[str, int] = {}

@@ -33,6 +33,11 @@ class Source(ABC):
     #: id -> raw label (the class name, for classification), where labels lie on disk; only a held-back oracle and
     #: ``init`` read it
     truth: Mapping[str, Any] = {}
+    #: name of the kind of label that ``truth`` holds; None where nothing says so
+    kind: str | None = None
+    #: number of an image -> id, and number of a class -> name, where the data number them (COCO)
+    numbers: Mapping[int | str, str] = {}
+    categories: Mapping[int, str] = {}
     #: id -> role, where the data come with a split; ids not named are "pool"
     roles: Mapping[str, Role] = {}
     #: id -> group (video, patient, site); never split between train and test

@@ -46,6 +46,7 @@ class ImageFolder(Source):
         labels: ``auto`` by the rule above, ``folders`` always, ``none`` never.
         roles: ``auto`` by the rule above, ``folders`` for every top folder with such a name, ``none`` never.
         ids: the images, when they are known already; nothing is scanned then.
+        scan: what lies in the folder, likewise.
 
     Raises:
         DataError: for something that is not a folder, or a folder without images.
@@ -63,17 +64,20 @@ class ImageFolder(Source):
         labels: Literal["auto", "folders", "none"] = "auto",
         roles: Literal["auto", "folders", "none"] = "auto",
         ids: Sequence[str] | None = None,
+        scan: Scan | None = None,
     ) -> None:
         for option, value in (("labels", labels), ("roles", roles)):
             if value not in ("auto", "folders", "none"):
                 raise unknown(f"value of {option}", str(value), ("auto", "folders", "none"))
         self.root = Path(os.path.abspath(root))  # noqa: PTH100  (resolve() would follow links: people know the link's name)
-        self.scan = scan_folder(self.root) if ids is None else Scan(tuple(sorted(ids)), {})
+        self.scan = scan or (scan_folder(self.root) if ids is None else Scan(tuple(sorted(ids)), {}))
         if not self.scan.ids:
             raise DataError(_no_images(self.root, self.scan))
         self.ids = self.scan.ids
+        self._noted: tuple[str, ...] = ()
         self.roles = _roles(self.ids, roles)
         self.truth, self.classes = _classes(self.ids, self.roles, labels) if labels != "none" else ({}, None)
+        self.kind = "classes" if self.truth else None
 
     def __repr__(self) -> str:
         return f"ImageFolder({str(self.root)!r}, {len(self.ids)} images)"
@@ -100,8 +104,12 @@ class ImageFolder(Source):
         return bool(self.roles) and item_id.partition("/")[0] in ROLE_FOLDERS
 
     def notes(self) -> list[str]:
-        """What the scan left out; see :class:`Scan`."""
-        return self.scan.notes()
+        """What the scan left out, see :class:`Scan`, and what was found when the folder was opened."""
+        return [*self.scan.notes(), *self._noted]
+
+    def add_notes(self, lines: Sequence[str]) -> None:
+        """Takes further lines for ``notes``."""
+        self._noted = (*self._noted, *lines)
 
     def thumbnail(self, item_id: str, max_side: int) -> np.ndarray:
         """The image made small while it is decoded; several times faster than ``load`` for large JPEG files."""

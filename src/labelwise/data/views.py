@@ -68,6 +68,7 @@ class View(Source):
     ) -> None:
         self.source = source
         self.root = source.root
+        self.kind, self.numbers, self.categories = source.kind, source.numbers, source.categories
         self.palette = source.palette if classes is None else None
         self.ids = source.ids if ids is None else tuple(sorted(ids))
         self.classes = source.classes if classes is None else tuple(classes)

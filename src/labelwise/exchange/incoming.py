@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from labelwise.contracts.format import Format, Hints, Reads
 from labelwise.contracts.kind import Kind, Naming
-from labelwise.contracts.record import Record, Where
+from labelwise.contracts.record import Head, Record, Where
 from labelwise.errors import DataError, FormatError
 from labelwise.exchange.classes import BACKGROUNDS, ClassMap
 from labelwise.exchange.matching import Match, Matcher
@@ -102,6 +102,7 @@ class Incoming:
         use: what it is read for.
         known: what it is held against.
         wishes: of the user.
+        reading: what ``format.read`` gave, where it was called already.
 
     Raises:
         FormatError: while rows are drawn: a broken row.
@@ -112,6 +113,7 @@ class Incoming:
     use: Reads
     known: Known
     wishes: Wishes = field(default_factory=Wishes)
+    reading: tuple[Head, Iterator[Record]] | None = None
 
     def __post_init__(self) -> None:
         hints = Hints(
@@ -122,7 +124,7 @@ class Incoming:
             self.known.root,
             self.known.progress,
         )
-        self.head, self._records = self.format.read(self.path, self.use, hints)
+        self.head, self._records = self.reading or self.format.read(self.path, self.use, hints)
         self.matcher = Matcher(self.known.ids, self.known.root)
         self.named = self._class_map()
         self.naming = Naming(self.named, self.known.classes or self.head.classes, self.head)
@@ -182,35 +184,35 @@ class Incoming:
         Raises:
             FormatError: an unknown class, a label at another size than its picture; with file and row.
         """
-        kind = self.known.kind
         for item, record in self:
-            state = record.state
-            if state == "empty" and not self.head.says_empty and self.wishes.untouched == "unanswered":
-                self.states["bare"] += 1
-                continue
-            if state == "untouched":
-                self.states["unanswered"] += 1
-                continue
-            if state == "skipped":
-                self.states["skipped"] += 1
-                yield Row(item, record)
-                continue
-            raw = self._raw(kind, item, record)
-            if raw is None:
-                self.states["other"] += 1
-                continue
-            yield Row(item, record, raw)
+            state = self.state_of(record)
+            raw = self.label(item, record) if state in ("answered", "empty") else None
+            if state in ("answered", "empty"):
+                state = "other" if raw is None else "empty" if self.known.kind.empty(raw) else "answered"
+            self.states[state] += 1
+            if raw is not None or state == "skipped":
+                yield Row(item, record, raw)
 
-    def _raw(self, kind: Kind, item: str, record: Record) -> Any:
+    def state_of(self, record: Record) -> str:
+        """``answered``, ``empty``, ``skipped``; ``unanswered`` where the file says so, ``bare`` where it cannot."""
+        if record.state == "untouched":
+            return "unanswered"
+        if record.state == "empty" and not self.head.says_empty and self.wishes.untouched == "unanswered":
+            return "bare"
+        return record.state
+
+    def label(self, item: str, record: Record) -> Any:
+        """The raw label of a record; None where it says nothing of this kind.
+
+        Raises:
+            FormatError: with file and row.
+        """
         try:
-            raw = kind.from_record(record, self.naming, self.known.size(item))
-        except FormatError as error:
+            return self.known.kind.from_record(record, self.naming, self.known.size(item))
+        except DataError as error:
             if str(record.where) in str(error):
                 raise
             raise FormatError(f"{record.where} ({item!r:.80}): {error}") from None
-        if raw is not None:
-            self.states["empty" if kind.empty(raw) else "answered"] += 1
-        return raw
 
     # ---- what is said -----------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
@@ -81,7 +81,7 @@ class Matcher:
     dropped: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._known: Collection[str] = self.ids if isinstance(self.ids, set | frozenset | Mapping) else set(self.ids)
+        self._known: Collection[str] = self.ids if isinstance(self.ids, Set | Mapping) else set(self.ids)
         real = () if self.root is None else (os.path.abspath(self.root), os.path.realpath(self.root))  # noqa: PTH100
         self._roots = tuple(dict.fromkeys(Path(path).as_posix().rstrip("/") for path in real))
         self._elsewhere: dict[str, bool] = {}
@@ -192,24 +192,20 @@ class Matcher:
 
     def _agree(self, path: str, item: str, bare: bool) -> str | None:
         """How a path and an id mean the same file; None where a folder contradicts."""
-        told, own = _folders(path), _folders(_plain(item, bare))
+        told, own = _telling(path), _telling(_plain(item, bare))
+        speaks = bool(told)
         while told and own and told[-1] == own[-1]:
             told.pop()
             own.pop()
         if not told:
-            return PATH if not own or _folders(path) else NAME
-        shared = len(_folders(path)) - len(told)
-        left = [part for part in told if part.lower() not in CONTAINERS]
-        mine = [part for part in own if part.lower() not in CONTAINERS]
-        if not left:
-            return PATH if not mine else NAME
-        if mine:
+            return PATH if speaks or not own else NAME
+        if own:
             return None
-        if self._is_root(left):
+        if self._is_root(told):
             return PATH
         if path.startswith("/"):
             return None if self._is_here(path) else PREFIX
-        return PREFIX if shared and not own else None
+        return PREFIX if len(told) < len(_telling(path)) else None
 
     def _is_root(self, parts: list[str]) -> bool:
         """Whether folders are the last ones of the data root: ``photos`` where the root is ``/data/photos``."""
@@ -224,7 +220,7 @@ class Matcher:
 
     def _as_uploaded(self, path: str, bare: bool) -> Match | None:
         """By the name that is left without what a tool put around it, on either side."""
-        if any(part.lower() not in CONTAINERS and not part.isdigit() for part in _folders(path)):
+        if any(not part.isdigit() for part in _telling(path)):
             flat = _unmangled(posixpath.basename(path))
             found = (
                 None
@@ -326,6 +322,11 @@ def _plain(item: str, bare: bool) -> str:
 
 def _folders(path: str) -> list[str]:
     return [part for part in path.split("/")[:-1] if part not in ("", ".")]
+
+
+def _telling(path: str) -> list[str]:
+    """Folders of a path that tell files apart."""
+    return [part for part in _folders(path) if part.lower() not in CONTAINERS]
 
 
 def _prefix(path: str, item: str) -> str:

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from labelwise.contracts.kind import Kind
-from labelwise.registry import Registry
+from labelwise.registry import Registry, import_object
 
 KINDS: Registry[Kind] = Registry("kind of label", "labelwise.kinds", Kind)  # type: ignore[type-abstract]
+
+
+def kind_of(task: str) -> Kind | None:
+    """The kind of label that a task trains on; of ``package.module:name`` what that task says.
+
+    None for a name of no task: whoever uses it says so.
+    """
+    if ":" in task:
+        found = getattr(import_object(task), "kind", None)
+        return found if isinstance(found, Kind) else None
+    kinds = (KINDS.create(name) for name in KINDS.names())
+    return next((kind for kind in kinds if kind.task == task), None)
+
+
+def kind_of_labels(truth: Mapping[str, Any]) -> Kind | None:
+    """The kind whose form the first label has; None where there is no label, or none of a kind that is known."""
+    label = next(iter(truth.values()), None)
+    kinds = (KINDS.create(name) for name in KINDS.names())
+    return None if label is None else next((kind for kind in kinds if kind.owns(label)), None)

@@ -1,0 +1,132 @@
+"""The way out: picks that wait for an answer, and labels that are there, as records for any format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labelwise.contracts.format import Format, Writes
+from labelwise.contracts.kind import Kind
+from labelwise.contracts.oracle import Pick
+from labelwise.contracts.record import Head, Mask, Record, Where
+from labelwise.contracts.source import Role, Source
+from labelwise.errors import ConfigError, DataError, unknown
+from labelwise.exchange.sniffing import named
+from labelwise.formats import FORMATS
+from labelwise.formats.splits import WORD_OF
+
+
+def writing(use: Writes, kind: str) -> list[Format]:
+    """All formats that write for this use and kind of label."""
+    found = [FORMATS.create(name) for name in FORMATS.names()]
+    return [one for one in found if use in one.writes and kind in one.kinds]
+
+
+def format_for(path: str, use: Writes, kind: Kind, name: str | None = None) -> Format:
+    """The format to write: the one named, or what the ending of the path means for this kind of label.
+
+    Raises:
+        ConfigError: an unknown name or ending, or a format that does not write this.
+    """
+    allowed = {one.name: one for one in writing(use, kind.name)}
+    if name is not None:
+        chosen = named(name)
+        if use not in chosen.writes or chosen.name not in allowed:
+            raise unknown(f"format for {use} {kind.name}", chosen.name, allowed)
+        return chosen
+    ending = path[path.rfind(".") :].lower() if "." in path.rpartition("/")[2] else ""
+    usual = [allowed[one] for one in kind.written if one in allowed]
+    fits = [one for one in (*usual, *allowed.values()) if one.ending == ending and ending]
+    if fits:
+        return fits[0]
+    endings = sorted({one.ending for one in allowed.values() if one.ending})
+    folders = sorted(one.name for one in allowed.values() if not one.ending)
+    raise ConfigError(
+        f"cannot tell the format of {path!r:.100} by its ending: use {', '.join([*endings, '.html'])}"
+        + (f", or say --format {' or '.join(folders)} for a folder" if folders else "")
+    )
+
+
+@dataclass(frozen=True)
+class Going:
+    """What records are made of.
+
+    Args:
+        kind: of label.
+        source: tells paths, sizes and regions.
+        classes: of the project, in index order.
+        palette: colour of each class, where the data say so.
+    """
+
+    kind: Kind
+    source: Source
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...] | None = None
+
+    @property
+    def head(self) -> Head:
+        """What files say once."""
+        return Head(classes=self.classes, palette=self.palette, says_empty=True)
+
+    def asked(
+        self, picks: Iterable[Pick], guesses: Mapping[str, Any], strategy: str, round_: int | None
+    ) -> Iterator[Record]:
+        """A record for each pick, marked as not answered, with what the model would draw.
+
+        Args:
+            picks: in the order chosen.
+            guesses: item -> raw label with scores; {} without a model.
+            strategy: what chose them.
+            round_: number of the round.
+        """
+        for pick in picks:
+            image, region = self.source.within(pick.id)
+            raw = guesses.get(pick.id)
+            guessed = None if raw is None else self.kind.to_record(image, raw, self.classes)
+            marks: dict[str, Any] = {"answered": False, "path": pick.path, "rank": pick.rank}
+            more = {
+                "strategy_score": None if pick.score is None else float(pick.score),
+                "strategy": strategy,
+                "predicted": pick.predicted,
+                "probability": None if pick.probability is None else float(pick.probability),
+                "round": round_,
+            }
+            marks |= {key: value for key, value in more.items() if value is not None}
+            record = guessed or Record(Where(image))
+            yield replace(
+                record,
+                image=image,
+                region=region and region_number(pick.id),
+                outline=None if region is None else self._outline(pick.id),
+                size=self._size(image),
+                state="untouched",
+                extra={**record.extra, **marks},
+            )
+
+    def labelled(self, labels: Mapping[str, Any], roles: Mapping[str, Role]) -> Iterator[Record]:
+        """A record for each picture with a label; what was said of the regions of a picture becomes one label."""
+        parts: dict[str, list[Any]] = {}
+        for item, raw in labels.items():
+            parts.setdefault(self.source.within(item)[0], []).append(raw)
+        for image, raws in parts.items():
+            raw = raws[0] if len(raws) == 1 else self.kind.merge(raws)
+            record = self.kind.to_record(image, raw, self.classes)
+            split = WORD_OF[roles.get(image, "pool")]
+            group = self.source.groups.get(image)
+            yield replace(record, image=image, size=record.size or self._size(image), split=split, group=group)
+
+    def _size(self, image: str) -> tuple[int, int] | None:
+        try:
+            return self.source.size(image)
+        except DataError:
+            return None
+
+    def _outline(self, item: str) -> Mask:
+        inside, at = self.source.outline(item)
+        return Mask((inside.shape[1], inside.shape[0]), lambda: inside, at)
+
+
+def region_number(item: str) -> str:
+    """The part of a region's id that names it in its picture."""
+    return item.rpartition("#")[2]
