@@ -203,8 +203,6 @@ def test_broken_files_are_refused_with_the_row(tmp_path, data, words):
 )
 def test_what_is_no_json(tmp_path, text, words):
     (tmp_path / "a.json").write_text(text)
-    if text.startswith("[["):  # how deep Python's own parser goes differs by version
-        words = "no valid JSON"
     with pytest.raises(FormatError, match=words):
         read_coco(tmp_path / "a.json")
     with pytest.raises(FormatError, match="does not exist"):
