@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from labelwise.contracts.format import Writing
 from labelwise.errors import FormatError, StateError
-from labelwise.formats.pictures import place_pictures
+from labelwise.formats.pictures import check_apart, check_fresh, place_pictures
 
 WANTED = {"a b.jpg": "images/train/a b.jpg", "ü.jpg": "images/val/ü.jpg", "array 3": "images/train/array 3"}
 
@@ -81,5 +83,54 @@ def test_what_is_refused(tmp_path, source):
         place_pictures(tmp_path / "out", {"a b.jpg": "../a.jpg"}, how)
     with pytest.raises(FormatError, match=r"would both lie at 'x\.jpg'"):
         place_pictures(tmp_path / "out", {"a b.jpg": "x.jpg", "ü.jpg": "x.jpg"}, how)
+    with pytest.raises(FormatError, match=r"'a\.jpg' and 'a\.png' would both lie at 'a\.txt'"):
+        check_apart({"a.jpg": "a.txt", "b": "b", "a.png": "a.txt"})
+    (tmp_path / "file").touch()
     with pytest.raises(StateError, match="cannot be put at"):
-        place_pictures(tmp_path / "out", {"gone.jpg": "x.jpg"}, how)
+        place_pictures(tmp_path / "file", {"a b.jpg": "x.jpg"}, how)
+
+
+@pytest.mark.parametrize(
+    "place", ["../a.jpg", "images/../../a.jpg", "/tmp/a.jpg", "C:\\a.jpg", "c:/a.jpg", "..\\a.jpg", ""]
+)
+@pytest.mark.parametrize("images", ["link", "list"])
+def test_nothing_lies_outside_the_folder(tmp_path, source, place, images):
+    with pytest.raises(FormatError, match="outside the folder"):
+        place_pictures(tmp_path / "out", {"a b.jpg": place}, _writing(source, images))
+
+
+@pytest.mark.parametrize("images", ["link", "copy"])
+def test_an_image_that_is_gone_is_refused_before_anything_is_put(tmp_path, source, images):
+    with pytest.raises(StateError, match=r"gone\.jpg' is not there \(and 0 more\).*--images list"):
+        place_pictures(tmp_path / "out", WANTED | {"gone.jpg": "x.jpg"}, _writing(source, images))
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_symbolic_links_there_are_hard_links_and_copies(tmp_path, source, monkeypatch):
+    def refused(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "symlink", refused)
+    notes = place_pictures(tmp_path / "hard", WANTED, _writing(source, "link")).notes
+    assert notes[1].startswith("2 image(s) are hard links")
+    assert (tmp_path / "hard" / WANTED["a b.jpg"]).samefile(source / "a b.jpg")
+    monkeypatch.setattr(os, "link", refused)
+    notes = place_pictures(tmp_path / "copied", WANTED, _writing(source, "link")).notes
+    assert notes[1].startswith("2 image(s) were copied")
+    assert sorted(path.name for path in (tmp_path / "copied/images/train").iterdir()) == ["a b.jpg"]
+
+
+def test_relative_paths_are_linked_from_where_one_stands(tmp_path, source, monkeypatch):
+    monkeypatch.chdir(source)
+    place_pictures("../out", {"a b.jpg": "images/a b.jpg"}, Writing("labelled", "boxes", lambda image: image, "link"))
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere/images/a b.jpg").read_bytes() == b"a b.jpg"
+
+
+def test_a_folder_with_files_of_an_older_set_is_refused(tmp_path):
+    (tmp_path / "labels" / "train").mkdir(parents=True)
+    for name in ("labels/train/old.txt", "labels/train/a.txt", "notes.md"):
+        (tmp_path / name).touch()
+    with pytest.raises(StateError, match=r"holds 1 file\(s\) .*'labels/train/old.txt': choose an empty folder"):
+        check_fresh(tmp_path, ("images", "labels"), ["labels/train/a.txt"])
+    check_fresh(tmp_path, ("images", "labels"), ["labels/train/a.txt", "labels/train/old.txt"])
