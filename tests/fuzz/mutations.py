@@ -6,9 +6,9 @@ In a test module of a format::
     def test_broken_files_are_refused_or_read(tmp_path, count):
         survive(Coco(), "data", samples(tmp_path / "good"), tmp_path / "bad", count)
 
-Each copy has one to four mutations, drawn from a seed: bytes, lines, numbers and texts of any text format, the structure
-of JSON, and the files of a folder. A reader may raise errors of the house with one line, and nothing else; it may not
-take more than a few seconds, nor write anything.
+Each copy has one to four mutations, drawn from a seed: bytes, lines, numbers and texts of any text format, the
+structure of JSON, and the files of a folder. A reader may raise errors of the house with one line, and nothing else; it
+may not take more than a few seconds, nor write anything.
 """
 
 from __future__ import annotations

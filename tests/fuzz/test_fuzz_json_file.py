@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from labelwise.formats.json_file import read_json, start_of_json
 from mutations import amounts, survive_reading
+
+from labelwise.formats.json_file import read_json, start_of_json
 
 SAMPLE = {
     "version": "1.0",
