@@ -8,7 +8,7 @@ training side and makes tensors of raw labels. Nothing else in the house asks wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -88,8 +88,13 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def objects(self, raw: Raw) -> list[str]:
-        """The class of each object, in order; of a picture's class itself."""
+    def objects(self, raw: Raw, classes: tuple[str, ...] = ()) -> list[str]:
+        """The class of each object, in order; of a picture's class itself; of a mask each class that occurs, once.
+
+        Args:
+            raw: a label.
+            classes: of the project; labels that hold numbers of classes (masks) name none without them.
+        """
 
     def merge(self, raws: Sequence[Raw]) -> Raw:
         """What several labels of parts of one picture say together; the last one where they contradict."""
@@ -123,6 +128,10 @@ class Kind(ABC):
         """Whether somebody looked and there is nothing."""
         return False
 
+    def blank(self, raw: Raw) -> bool:
+        """Whether nothing was drawn, so that it answers no question; of a data set it is a label all the same."""
+        return False
+
     def short(self, raw: Raw) -> str:
         """A few words for messages: ``'cat'``, ``3 boxes``."""
         return repr(raw)
@@ -135,7 +144,7 @@ class Kind(ABC):
         """Whether a raw label has the form of this kind; for labels that somebody's own code gives."""
         return False
 
-    def tally(self, raws: Sequence[Raw]) -> Sequence[str]:
+    def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """What is odd about labels and allowed all the same, counted: one line each."""
         return ()
 
@@ -143,10 +152,10 @@ class Kind(ABC):
         """(H, W) the number of the object that is seen at each pixel, where a record tells objects apart."""
         return None
 
-    def counts(self, raws: Sequence[Raw]) -> Mapping[str, int]:
-        """How many objects (pictures, for classes) there are of each class."""
-        found: dict[str, int] = {}
+    def counts(self, raws: Iterable[Raw], classes: tuple[str, ...] = ()) -> dict[str, int]:
+        """How many objects, or pictures that have them, there are of each class; 0 where a class does not occur."""
+        found = dict.fromkeys(classes, 0)
         for raw in raws:
-            for name in self.objects(raw):
+            for name in self.objects(raw, classes):
                 found[name] = found.get(name, 0) + 1
         return found

@@ -187,6 +187,10 @@ class Head:
         missing: names in lists of the file (a split, say) that no picture was found for, with the list.
         says_empty: whether a picture without objects is one that somebody looked at; False where the file lists all
             pictures, looked at or not.
+        overlap: which of several objects is seen at a pixel that they share: the smallest one (groups lie below all
+            others; of equal ones the last), or the last one.
+        bare: what pixels of no object are, where objects are painted: of the class ``background`` of a project that has
+            it, or of none.
         palette: colour of each class.
         skeleton: names of key points and pairs of their positions.
         notes: what people should know, one line each.
@@ -200,6 +204,8 @@ class Head:
     strangers: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     says_empty: bool = True
+    overlap: Literal["smallest", "last"] = "smallest"
+    bare: Literal["background", "nothing"] = "background"
     palette: tuple[tuple[int, int, int], ...] | None = None
     skeleton: tuple[tuple[str, ...], tuple[tuple[int, int], ...]] | None = None
     notes: tuple[str, ...] = ()

@@ -189,6 +189,8 @@ class Incoming:
             raw = self.label(item, record) if state in ("answered", "empty") else None
             if state in ("answered", "empty"):
                 state = "other" if raw is None else "empty" if self.known.kind.empty(raw) else "answered"
+                if raw is not None and self.known.kind.blank(raw):
+                    state, raw = "unanswered", None
             self.states[state] += 1
             if raw is not None or state == "skipped":
                 yield Row(item, record, raw)

@@ -1,0 +1,87 @@
+"""One class for a whole picture; the raw label is its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from labelwise.contracts.kind import Kind, Naming, Panel, Raw
+from labelwise.contracts.record import Record, Seen, Where
+from labelwise.errors import DataError, FormatError, unknown
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Classes(Kind):
+    """One class out of a closed list for each picture: ``"cat"``, or its index as a whole number.
+
+    Example:
+        >>> kind = Classes()
+        >>> record = kind.to_record("a.png", "cat", ("cat", "dog"))
+        >>> record.objects[0].cls, kind.objects("cat"), kind.cost("cat")
+        ('cat', ['cat'], {'images': 1.0})
+    """
+
+    name: ClassVar[str] = "classes"
+    noun: ClassVar[str] = "class"
+    task: ClassVar[str] = "classification"
+    fewest: ClassVar[int] = 2
+    written: ClassVar[tuple[str, ...]] = ("csv", "json")
+
+    def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:
+        """The name of the picture's class; None where the record names none.
+
+        Raises:
+            FormatError: a picture of several classes.
+        """
+        written = [seen.cls for seen in record.objects if _whole(seen) and seen.cls is not None]
+        names = list(dict.fromkeys(name for cls in written if (name := naming.of(cls))))
+        if len(names) > 1:
+            raise FormatError(f"{record.where}: the classes {names[0]!r} and {names[1]!r} for one image; keep one")
+        return names[0] if names else None
+
+    def to_record(self, item: str, raw: Raw, classes: tuple[str, ...]) -> Record:
+        """A record with one object, the picture."""
+        [name] = self.objects(raw, classes)
+        return Record(Where(item), item, objects=(Seen(name),))
+
+    def check(self, raw: Raw, classes: tuple[str, ...], size: tuple[int, int] | None) -> None:
+        """Refuses what is neither the name nor the index of a class.
+
+        Raises:
+            DataError: says what is allowed.
+        """
+        if isinstance(raw, str):
+            if raw not in classes:
+                raise unknown("class", raw, classes, error=DataError)
+        elif isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < len(classes):
+            raise DataError(f"{raw!r:.80} is no class: give a name ({', '.join(classes)}) or 0 to {len(classes) - 1}")
+
+    def objects(self, raw: Raw, classes: tuple[str, ...] = ()) -> list[str]:
+        """The class."""
+        return [raw if isinstance(raw, str) else classes[raw]]
+
+    def owns(self, raw: Raw) -> bool:
+        """Whether it is a name, or a whole number."""
+        return isinstance(raw, str | int)
+
+    def merge(self, raws: Sequence[Raw]) -> Raw:
+        """The one label; a picture has no regions here.
+
+        Raises:
+            DataError: labels that differ.
+        """
+        if len(set(raws)) != 1:
+            raise DataError(f"an image has {len(set(raws))} different classes where one is allowed")
+        return raws[0]
+
+    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
+        """The picture: there is nothing to draw in it."""
+        return image
+
+
+def _whole(seen: Seen) -> bool:
+    return seen.box is None and seen.outline is None and seen.points is None
