@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from labelwise.errors import DataError
@@ -55,7 +55,8 @@ class Scan:
 class _Scanner:
     """One walk over a tree: real folders first, then folders behind links; each real folder once, so loops end."""
 
-    def __init__(self) -> None:
+    def __init__(self, endings: Collection[str]) -> None:
+        self.endings = frozenset(endings)
         self.ids: list[str] = []
         self.ignored: Counter[str] = Counter()
         self.hidden = 0
@@ -97,17 +98,14 @@ class _Scanner:
             self._links.append((entry.path, f"{prefix}{name}/"))
         else:
             ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
-            if ending not in _ENDING_SET or not entry.is_file():
-                self.ignored[ending if ending not in _ENDING_SET else f"{ending} (link to nothing, or a pipe)"] += 1
+            if ending not in self.endings or not entry.is_file():
+                self.ignored[ending if ending not in self.endings else f"{ending} (link to nothing, or a pipe)"] += 1
                 return
             item_id = prefix + name
             if not item_id.isascii() and not _is_utf8(item_id):
                 self.unnameable.append(repr(item_id))
             else:
                 self.ids.append(item_id)
-
-
-_ENDING_SET = frozenset(ENDINGS)
 
 
 def _is_utf8(name: str) -> bool:
@@ -118,16 +116,20 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def scan_folder(root: str | os.PathLike[str]) -> Scan:
-    """List the images below ``root``.
+def scan_folder(root: str | os.PathLike[str], endings: Collection[str] = ENDINGS) -> Scan:
+    """List the images below ``root``, or the files with other endings.
 
     Hidden files and files with other endings are counted, not listed. Folders behind symbolic links are followed, each
     real folder once. Cost: one ``scandir`` per folder; 200,000 files take about a second.
 
+    Args:
+        root: the folder.
+        endings: of the files that are listed, lower case.
+
     Raises:
         DataError: when ``root`` is no folder or cannot be read.
     """
-    scanner = _Scanner()
+    scanner = _Scanner(endings)
     try:
         scanner.walk(os.fspath(root))
     except FileNotFoundError:
