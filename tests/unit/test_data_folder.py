@@ -42,7 +42,7 @@ def test_one_folder_per_class(tmp_path):
     "names",
     [
         ("cat/1.png", "cat/2.png"),  # one folder only
-        ("cat/1.png", "dog/1.png", "stray.png"),  # an image beside the folders
+        ("cat/1.png", "dog/1.png", "stray.png", "2.png", "3.png"),  # as many images beside the folders as in them
         ("cat/1.png", "dog/deep/1.png"),  # an image too deep
     ],
 )

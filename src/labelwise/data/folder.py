@@ -7,13 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from labelwise.contracts.source import Role, Source
+from labelwise.data.class_folders import arranged
 from labelwise.data.images import decode, read_size
 from labelwise.errors import DataError, unknown
+from labelwise.formats.mask_layout import looks_like_masks
 from labelwise.formats.scan import ENDINGS, Scan, scan_folder
 
 #: top folders that name a split
@@ -32,20 +34,27 @@ _BLOCK = 1 << 18
 class ImageFolder(Source):
     """The images below a folder; the id of an image is its path relative to the folder, with ``/``.
 
-    *Roles.* With ``roles="auto"`` the top folders ``train``, ``val`` (or ``valid``, ``validation``) and ``test`` become
-    the roles pool, validation and test, if ``train`` is there and no image lies outside these folders.
+    *Roles.* With ``roles="auto"`` top folders that name a split (``train``, ``Validation``, ``test2``: the words of
+    ``formats.splits``) become the roles pool, validation and test, if one for the pool is there and no more than a few
+    images, such as an icon, lie outside these folders. Those few are left out. One folder around them all may be there.
 
     *Labels.* With ``labels="auto"`` the tree counts as *one folder per class* if, in every role folder (or in the root,
-    where there are no roles), each image lies exactly one level down, and at least two such folders exist. A role
-    folder that breaks the rule has no labels; the others keep theirs. Classes are the folder names in string order.
+    where there are no roles), each image lies exactly one level down, and at least two such folders exist; a few images
+    beside them are left out. A folder ``unlabelled`` or ``todo`` beside those of classes is none. A role folder that
+    breaks the rule has no labels; the others keep theirs. Classes are the folder names in string order.
     With ``labels="folders"`` the first folder below root (or role folder) is the class, however deep the image lies,
     and images beside the folders have none.
+
+    *Masks.* Files that are masks by their names (``masks/a.png`` beside ``images/a.jpg``, see ``formats.mask_layout``)
+    are no images, unless ``labels="folders"`` says that folders are classes whatever they are called.
+
+    Whatever was guessed or left out stands in ``notes``.
 
     Args:
         root: the folder.
         labels: ``auto`` by the rule above, ``folders`` always, ``none`` never.
         roles: ``auto`` by the rule above, ``folders`` for every top folder with such a name, ``none`` never.
-        ids: the images, when they are known already; nothing is scanned then.
+        ids: the images, when they are known already; nothing is scanned or left out then.
         scan: what lies in the folder, likewise.
 
     Raises:
@@ -75,9 +84,24 @@ class ImageFolder(Source):
             raise DataError(_no_images(self.root, self.scan))
         self.ids = self.scan.ids
         self._noted: tuple[str, ...] = ()
-        self.roles = _roles(self.ids, roles)
-        self.truth, self.classes = _classes(self.ids, self.roles, labels) if labels != "none" else ({}, None)
+        if ids is None and labels != "folders":
+            self._leave_out_masks()
+        self._arrangement = arranged(self.ids, labels, roles)
+        self.roles, self.truth = self._arrangement.roles, self._arrangement.truth
+        self.classes = self._arrangement.classes
         self.kind = "classes" if self.truth else None
+        self.add_notes(self._arrangement.notes)
+        if ids is None and self._arrangement.left_out:
+            self.ids = tuple(item for item in self.ids if item not in self._arrangement.left_out)
+
+    def _leave_out_masks(self) -> None:
+        masks = looks_like_masks(str(self.root), self.ids)
+        if not masks:
+            return
+        self.ids = tuple(item for item in self.ids if item not in masks)
+        if not self.ids:
+            raise DataError(f"no images in {str(self.root)!r}: its {len(masks):,} picture(s) are masks by their names")
+        self.add_notes([f"left out: {len(masks):,} mask(s), by their names, such as {min(masks)!r:.80}"])
 
     def __repr__(self) -> str:
         return f"ImageFolder({str(self.root)!r}, {len(self.ids)} images)"
@@ -96,12 +120,8 @@ class ImageFolder(Source):
 
     def _native_key(self, item_id: str) -> tuple[str, str, str]:
         # plain string order would put "a-b/x" before "a/x": "-" comes before "/"
-        below = item_id.partition("/")[2] if self._below_role(item_id) else item_id
-        folder, _, name = below.rpartition("/")
+        folder, _, name = self._arrangement.below(item_id).rpartition("/")
         return folder.partition("/")[0], folder, name
-
-    def _below_role(self, item_id: str) -> bool:
-        return bool(self.roles) and item_id.partition("/")[0] in ROLE_FOLDERS
 
     def notes(self) -> list[str]:
         """What the scan left out, see :class:`Scan`, and what was found when the folder was opened."""
@@ -163,34 +183,3 @@ def _digest(path: str) -> str:
 def _no_images(root: Path, scan: Scan) -> str:
     found = f"; found {'; '.join(scan.notes())}" if scan.notes() else "; it is empty"
     return f"no images in {str(root)!r}: looked for {' '.join(ENDINGS)}, sub-folders included{found}"
-
-
-def _roles(ids: Sequence[str], mode: str) -> dict[str, Role]:
-    """Roles of the items outside the pool, and of all items when folders name the roles."""
-    if mode == "none":
-        return {}
-    tops = {item_id.partition("/")[0] for item_id in ids if "/" in item_id}
-    split = "train" in tops and tops <= set(ROLE_FOLDERS) and all("/" in item_id for item_id in ids)
-    if mode == "auto" and not split:
-        return {}
-    named = ((item_id, ROLE_FOLDERS.get(item_id.partition("/")[0])) for item_id in ids if "/" in item_id)
-    return {item_id: role for item_id, role in named if role is not None}
-
-
-def _classes(
-    ids: Sequence[str], roles: Mapping[str, Role], mode: str
-) -> tuple[Mapping[str, Any], tuple[str, ...] | None]:
-    """Truth and class names out of the folders, by the rule that ``ImageFolder`` documents."""
-    parts: dict[str, dict[str, str]] = {}  # top folder of a role, or "" -> id -> the path below it
-    for item_id in ids:
-        top, _, rest = item_id.partition("/")
-        key, below = (top, rest) if item_id in roles else ("", item_id)
-        parts.setdefault(key, {})[item_id] = below
-    truth: dict[str, str] = {}
-    for paths in parts.values():
-        if mode == "folders" or all(path.count("/") == 1 for path in paths.values()):
-            truth |= {item_id: path.partition("/")[0] for item_id, path in paths.items() if "/" in path}
-    classes = tuple(sorted(set(truth.values())))
-    if mode == "auto" and len(classes) < 2:
-        return {}, None
-    return truth, classes or None
