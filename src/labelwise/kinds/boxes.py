@@ -97,12 +97,7 @@ class Boxes(Kind):
         Raises:
             DataError: pictures of different sizes.
         """
-        if len(raws) == 1:
-            return raws[0]
-        sizes = sorted({tuple(raw["size"]) for raw in raws})
-        if len(sizes) != 1:
-            raise DataError(f"boxes of images of sizes {sizes} cannot be joined: give those of one image")
-        return {"size": list(sizes[0]), "objects": [thing for raw in raws for thing in raw["objects"]]}
+        return raws[0] if len(raws) == 1 else shapes.joined(raws, "boxes")
 
     def cost(self, raw: Raw) -> dict[str, float]:
         """One image and its boxes."""

@@ -298,6 +298,18 @@ def has_objects(raw: Any) -> bool:
     return whole and all(isinstance(thing, Mapping) for thing in raw["objects"])
 
 
+def joined(raws: Sequence[Any], what: str) -> dict[str, Any]:
+    """All objects of several labels of one picture, in order.
+
+    Raises:
+        DataError: pictures of different sizes.
+    """
+    sizes = sorted({tuple(raw["size"]) for raw in raws})
+    if len(sizes) != 1:
+        raise DataError(f"{what} of images of sizes {sizes} cannot be joined: give those of one image")
+    return {"size": list(sizes[0]), "objects": [thing for raw in raws for thing in raw["objects"]]}
+
+
 def alike(one: Any, other: Any) -> bool:
     """Whether two raw labels name the same objects, in whatever order and with whatever the files said beside."""
     return bool(one["size"] == other["size"]) and _said(one) == _said(other)
