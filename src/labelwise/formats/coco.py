@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labelwise.errors import FormatError, unknown
-from labelwise.formats.boxes import BoxLabels, corners, end, length, number, sides, tally
+from labelwise.formats.boxes import BoxLabels, number, sides, tally
+from labelwise.formats.coco_shapes import bbox_of, decode_counts, read_bbox, read_segmentation
 from labelwise.formats.files import write_whole
 from labelwise.formats.json_file import dump_json, read_json
 
@@ -126,110 +127,13 @@ def _object(annotation: dict[str, Any], named: Mapping[int, str], size: list[int
             thing[flag] = True
     if annotation.get("score") is not None:
         thing["score"] = number(annotation["score"], where, "score")
-    _check_mask(annotation.get("segmentation"), size, where)
+    read_segmentation(annotation.get("segmentation"), (size[0], size[1]), where)
     rest = {"area": math.prod(annotation["bbox"][2:])}
     rest |= {key: value for key, value in annotation.items() if key not in _OWN}
     number(rest["area"], where, "area")
-    if _bbox(thing["box"]) != annotation["bbox"]:
+    if bbox_of(thing["box"]) != annotation["bbox"]:
         rest["bbox"] = annotation["bbox"]  # more digits than corners keep
     return thing | {"extra": rest}
-
-
-def read_bbox(bbox: Any, where: str) -> list[float]:
-    """Corners of ``[x, y, width, height]``.
-
-    Raises:
-        FormatError: not four finite numbers, or a negative side.
-    """
-    if not isinstance(bbox, list) or len(bbox) != 4:
-        raise FormatError(f"{where}: bbox is {bbox!r:.60}; give [x, y, width, height]")
-    x, y, width, height = (number(v, where, f"{n} of bbox") for n, v in zip(_SIDES, bbox, strict=True))
-    if width < 0 or height < 0:
-        raise FormatError(
-            f"{where}: bbox {bbox} has a negative side; give [x, y, width, height], x and y of the upper left corner"
-        )
-    return corners([x, y, end(x, width), end(y, height)], where)
-
-
-_SIDES = ("x", "y", "width", "height")
-
-
-def _bbox(box: list[float]) -> list[float]:
-    return [box[0], box[1], length(box[0], box[2]), length(box[1], box[3])]
-
-
-# ---- masks ----------------------------------------------------------------------------------------------------------
-
-
-def _check_mask(mask: Any, size: list[int], where: str) -> None:
-    """Polygons and run lengths are kept as they are; here they only have to be readable."""
-    if mask is None:
-        return
-    if isinstance(mask, dict):
-        _check_runs(mask, size, where)
-        return
-    whole = isinstance(mask, list) and all(isinstance(p, list) and len(p) % 2 == 0 and len(p) >= 4 for p in mask)
-    if not whole:
-        raise FormatError(f"{where}: segmentation is {mask!r:.60}; give a list of polygons [x1, y1, x2, y2, ...]")
-    for polygon in mask:
-        for value in polygon:
-            number(value, where, "a corner of a polygon")
-
-
-def _check_runs(mask: dict[str, Any], size: list[int], where: str) -> None:
-    if mask.get("size") != [size[1], size[0]]:
-        raise FormatError(
-            f"{where}: the mask has size {mask.get('size')!r:.60}, the image is {size[0]} x {size[1]}; masks say "
-            "[height, width]"
-        )
-    counts = mask.get("counts")
-    try:
-        runs = decode_counts(counts) if isinstance(counts, str) else counts
-    except ValueError as error:
-        raise FormatError(f"{where}: the mask's run lengths do not decode: {error}") from None
-    if not isinstance(runs, list) or not all(_is_int(run) and run >= 0 for run in runs):
-        raise FormatError(
-            f"{where}: the mask's run lengths do not decode: {counts!r:.60}; give whole numbers, 0 or more"
-        )
-    if sum(runs) != size[0] * size[1]:
-        raise FormatError(
-            f"{where}: the mask's run lengths do not decode: they sum to {sum(runs)}, the image has "
-            f"{size[0]} x {size[1]} = {size[0] * size[1]} pixels"
-        )
-
-
-def decode_counts(text: str) -> list[int]:
-    """Run lengths out of COCO's compressed text.
-
-    Each number is written in groups of five bits, lowest first, in characters from ``0`` on, a sixth bit saying that
-    more follow; from the fourth number on it is the difference to the number two before.
-
-    Raises:
-        ValueError: a character outside the range, or a number that does not end.
-
-    Example:
-        >>> decode_counts("61X13mN000`0")
-        [6, 1, 40, 4, 5, 4, 5, 4, 21]
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for place, character in enumerate(text):
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise ValueError(f"{character!r} at {place} is none of its characters")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            if shift > 60:
-                raise ValueError(f"the number before {place} does not end")
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    if shift:
-        raise ValueError("the last number does not end")
-    return runs
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
@@ -298,7 +202,7 @@ def _annotation(
 ) -> dict[str, Any]:
     if thing["class"] not in number_of:
         raise unknown("class", thing["class"], number_of, error=FormatError)
-    extra, box, bbox = thing.get("extra", {}), thing["box"], _bbox(thing["box"])
+    extra, box, bbox = thing.get("extra", {}), thing["box"], bbox_of(thing["box"])
     if "bbox" in extra and read_bbox(extra["bbox"], "bbox") == box:
         bbox = extra["bbox"]
     entry = {"area": math.prod(bbox[2:]), **extra, "id": own, "image_id": image_id, "bbox": bbox}

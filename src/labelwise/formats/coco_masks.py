@@ -23,7 +23,8 @@ import numpy as np
 from labelwise.contracts.record import IGNORE
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import BoxLabels
-from labelwise.formats.coco import decode_counts, write_coco
+from labelwise.formats.coco import write_coco
+from labelwise.formats.coco_shapes import decode_segmentation, encode_counts, outlines, run_lengths
 
 BACKGROUND = "background"
 #: in ``info``: what pixels of no annotation are
@@ -114,55 +115,7 @@ def _painted(label: Mapping[str, Any], values: Sequence[int], bare: int) -> np.n
     return painted_HW
 
 
-def decode_segmentation(mask: Any, width: int, height: int) -> np.ndarray:
-    """Bool (H, W) of a segmentation that was checked: polygons, as COCO's own tools fill them, or run lengths.
-
-    Example:
-        >>> decode_segmentation({"size": [2, 3], "counts": [1, 2, 3]}, 3, 2).astype(int).tolist()
-        [[0, 1, 0], [1, 0, 0]]
-    """
-    if isinstance(mask, Mapping):
-        counts = mask["counts"]
-        runs = decode_counts(counts) if isinstance(counts, str) else counts
-        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return flat.reshape(width, height).T
-    from faster_coco_eval.core import mask as coco
-
-    # four numbers would be taken for a box
-    polygons = [polygon for polygon in mask if len(polygon) >= 6]
-    if not polygons:
-        return np.zeros((height, width), bool)
-    filled: np.ndarray = coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))).astype(bool)
-    return filled
-
-
 # ---- writing --------------------------------------------------------------------------------------------------------
-
-
-def encode_counts(runs: Iterable[int]) -> str:
-    """Run lengths as COCO's compressed text; the inverse of ``coco.decode_counts``.
-
-    Example:
-        >>> encode_counts([6, 1, 40, 4, 5, 4, 5, 4, 21])
-        '61X13mN000`0'
-    """
-    text, before = [], list(runs)
-    for place, run in enumerate(before):
-        rest = run - before[place - 2] if place > 2 else run
-        while True:
-            bits, rest = rest & 31, rest >> 5
-            more = rest != (-1 if bits & 16 else 0)
-            text.append(chr(48 + (bits | 32 if more else bits)))
-            if not more:
-                break
-    return "".join(text)
-
-
-def run_lengths(cover_HW: np.ndarray) -> dict[str, Any]:
-    """A mask as COCO's compressed run lengths: down the columns, the first run being pixels outside."""
-    flat = np.concatenate([[False], cover_HW.T.ravel(), [not cover_HW[-1, -1]]])
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    return {"size": list(cover_HW.shape), "counts": encode_counts(np.diff(changes, prepend=0).tolist())}
 
 
 def write_coco_masks(
@@ -209,59 +162,13 @@ def _thing(name: str, cover_HW: np.ndarray, segmentation: Any) -> dict[str, Any]
     return {"class": name, "box": box, "extra": {"area": int(cover_HW.sum()), "segmentation": segmentation}}
 
 
-def outlines(cover_HW: np.ndarray) -> list[list[int]] | None:
-    """Polygons [x1, y1, x2, y2, ...] along the borders of pixels; None where they would not give back every pixel.
-
-    Example:
-        >>> square = np.zeros((4, 5), bool)
-        >>> square[1:3, 1:4] = True
-        >>> outlines(square)
-        [[1, 1, 4, 1, 4, 3, 1, 3]]
-    """
-    height, width = cover_HW.shape
-    found = [_corners(loop) for loop in _loops(cover_HW)]
-    exact = bool(found) and np.array_equal(decode_segmentation(found, width, height), cover_HW)
-    return found if exact else None
-
-
-def _loops(cover_HW: np.ndarray) -> list[list[tuple[int, int]]]:
-    """Closed ways along the borders of pixels, the covered side to the right; (x, y) of each grid point."""
-    padded = np.pad(cover_HW, 1)
-    ways: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for (dy, dx), start, stop in (
-        ((-1, 0), (0, 0), (1, 0)),
-        ((0, 1), (1, 0), (1, 1)),
-        ((1, 0), (1, 1), (0, 1)),
-        ((0, -1), (0, 1), (0, 0)),
-    ):
-        beside = padded[1 + dy : padded.shape[0] - 1 + dy, 1 + dx : padded.shape[1] - 1 + dx]
-        for y, x in np.argwhere(cover_HW & ~beside).tolist():
-            ways.setdefault((x + start[0], y + start[1]), []).append((x + stop[0], y + stop[1]))
-    loops = []
-    while ways:
-        first = min(ways, key=lambda point: (point[1], point[0]))
-        loop, before = [first], (0, 0)
-        while True:
-            here = loop[-1]
-            onward = ways[here]
-            # where two corners touch, turn right: areas that share a corner stay apart
-            right = (here[0] - before[1], here[1] + before[0])
-            step = onward.pop(onward.index(right) if right in onward else 0)
-            if not onward:
-                del ways[here]
-            before = (step[0] - here[0], step[1] - here[1])
-            if step == first:
-                break
-            loop.append(step)
-        loops.append(loop)
-    return loops
-
-
-def _corners(loop: Sequence[tuple[int, int]]) -> list[int]:
-    """The points of a loop at which it turns, end to end."""
-    turns = [
-        point
-        for before, point, after in zip([loop[-1], *loop[:-1]], loop, [*loop[1:], loop[0]], strict=True)
-        if (point[0] - before[0], point[1] - before[1]) != (after[0] - point[0], after[1] - point[1])
-    ]
-    return [value for point in turns for value in point]
+__all__ = [
+    "Painter",
+    "check_masks",
+    "decode_segmentation",
+    "encode_counts",
+    "instances",
+    "outlines",
+    "run_lengths",
+    "write_coco_masks",
+]
