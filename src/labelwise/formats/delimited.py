@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from labelwise.errors import FormatError
 
 #: what makes a spreadsheet take a cell for a formula, full-width forms included
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+#: an empty line is no row
+_NOTHING = '""'
 _QUOTED = re.compile(r'[",;\t\r\n]')
 _DELIMITERS = (",", ";", "\t")
+#: a line that Excel understands and writes
+_EXCEL = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+#: rows that are looked at before a table is read
+SAMPLE = 200
+#: characters that a line may have: a header of a hundred thousand classes fits
+LINE = 1 << 23
+_HEAD = 1 << 16
 
 #: names a column may have, in order of preference
 ID_COLUMNS = ("id", "name", "file", "path", "image", "filename", "file_name", "item")
@@ -54,14 +67,133 @@ def write_rows(rows: Iterable[Sequence[str | float]]) -> str:
         >>> write_rows([("name", "score"), ("a,b.png", -0.5)])
         'name,score\r\n"a,b.png",-0.5\r\n'
     """
-    return "".join(f"{','.join(map(_cell, row))}\r\n" for row in rows)
+    return "".join(f"{','.join(map(_cell, row)) or _NOTHING}\r\n" for row in rows)
 
 
 def _cell(value: str | float) -> str:
     if not isinstance(value, str):
         return repr(value if isinstance(value, int) else float(value))
     value = escape(value)
-    return '"' + value.replace('"', '""') + '"' if _QUOTED.search(value) or not value else value
+    return '"' + value.replace('"', '""') + '"' if _QUOTED.search(value) else value
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A delimited file that was looked into: its first rows are here, all of them are drawn by ``rows``.
+
+    Args:
+        path: the file.
+        encoding: UTF-8 with or without byte-order mark, or UTF-16 with one, as spreadsheets save "Unicode text".
+        skipped: lines before the first row, which are for Excel (``sep=;``).
+        delimiter: that Excel's line names; None: find it.
+        head: the beginning of the file as text, whole lines.
+        whole: whether that is the whole file.
+    """
+
+    path: Path
+    encoding: str
+    skipped: int
+    delimiter: str | None
+    head: str
+    whole: bool
+
+    @property
+    def shown(self) -> str:
+        """The file, for messages."""
+        return repr(os.fspath(self.path))
+
+    def first_rows(self, delimiter: str, most: int = SAMPLE) -> list[tuple[int, list[str]]]:
+        """The first rows that have any content, with their numbers; none after a row that is broken.
+
+        Lines that are quoted wrongly are no matter here: ``rows`` refuses them.
+        """
+        found: list[tuple[int, list[str]]] = []
+        reader = csv.reader(io.StringIO(self.head, newline=""), delimiter=delimiter)
+        with contextlib.suppress(csv.Error):
+            for number, row in enumerate(reader, 1 + self.skipped):
+                if any(cell.strip() for cell in row):
+                    found.append((number, row))
+                if len(found) == most:
+                    break
+        return found
+
+    def rows(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+        """Every row with its number, as a spreadsheet counts: the first line is row 1. Cells are still escaped.
+
+        Memory: one row, and a line of at most ``LINE`` characters.
+
+        Raises:
+            FormatError: a broken quotation, a line without end, bytes that are no text; with the row.
+        """
+        number = self.skipped
+        try:
+            with self.path.open(encoding=self.encoding, newline="") as file:
+                lines = self._lines(file)
+                for _ in range(self.skipped):
+                    next(lines, None)
+                for number, row in enumerate(csv.reader(lines, delimiter=delimiter, strict=True), 1 + self.skipped):
+                    yield number, row
+        except csv.Error as error:
+            raise FormatError(
+                f"{self.shown}, row {number + 1}: {error}; check the quotation marks of that row"
+            ) from None
+        except UnicodeError:
+            raise self._not_text() from None
+        except OSError as error:
+            raise FormatError(f"{self.shown} cannot be read: {error.strerror or error}") from None
+
+    def _lines(self, file: TextIO) -> Iterator[str]:
+        while line := file.readline(LINE):
+            if "\0" in line:
+                raise FormatError(f"{self.shown} is no text: it holds NUL bytes; save it as CSV UTF-8 and try again")
+            if len(line) == LINE and line[-1] not in "\r\n":
+                raise FormatError(f"{self.shown} has a line of more than {LINE:,} characters: is this a table?")
+            yield line
+
+    def _not_text(self) -> FormatError:
+        """Where the file stops being text."""
+        if self.encoding == "utf-16":
+            return FormatError(f"{self.shown} is not valid UTF-16: save it as CSV UTF-8 and try again")
+        line = 1
+        with self.path.open("rb") as file, contextlib.suppress(UnicodeDecodeError):
+            for line, data in enumerate(file, 1):  # noqa: B007
+                data.decode()
+        return FormatError(f"{self.shown}, line {line}: not valid UTF-8; save it as CSV UTF-8 and try again")
+
+
+def look_into(path: str | os.PathLike[str]) -> Sheet:
+    """The beginning of a delimited file; nothing beyond is read.
+
+    Raises:
+        FormatError: the file is missing, cannot be read, or is no text.
+    """
+    path = Path(path)
+    shown = repr(os.fspath(path))
+    data = _beginning(path, shown)
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    if encoding == "utf-8-sig" and b"\0" in data[:1000]:
+        raise FormatError(f"{shown} is not UTF-8 text (UTF-16, or no text at all): save it as CSV UTF-8 and try again")
+    whole = len(data) == path.stat().st_size
+    # an invalid byte is refused when its row is drawn, with the line
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(data, final=whole)
+    if not whole:
+        text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
+    hint = _EXCEL.match(text)
+    return Sheet(path, encoding, int(hint is not None), hint and hint[1], text[hint.end() if hint else 0 :], whole)
+
+
+def _beginning(path: Path, shown: str) -> bytes:
+    """The first kilobytes, and more where a table is wide: three lines at least."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEAD)
+            while len(data) < LINE and data.count(b"\n") < 3 and (more := file.read(16 * _HEAD)):
+                data += more
+            return data
+    except FileNotFoundError:
+        raise FormatError(f"{shown} does not exist: check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        raise FormatError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 @dataclass(frozen=True)
@@ -115,7 +247,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
             f"call one of them {' or '.join(ID_COLUMNS[:5])}"
         )
     named = [name for name in header if name]
-    if twice := next((name for name in named if named.count(name) > 1), None):
+    if twice := next((name for name, count in Counter(named).items() if count > 1), None):
         raise FormatError(f"{shown} has two columns called {twice!r}: rename or delete one")
     rows = tuple(_fit(row, len(header), f"{shown}, row {number}") for number, row in records)
     return Table(header, rows, tuple(number for number, _ in records), delimiter)
