@@ -14,9 +14,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelwise.campaign.cache import SignalCache
-from labelwise.campaign.loop import Campaign, Setting
-from labelwise.campaign.pool import Added, Event, Item, Labelled
+from labelwise.campaign.events import Added, Event, Item, Labelled
+from labelwise.campaign.loop import Campaign
+from labelwise.campaign.setting import Setting
 from labelwise.campaign.store import Store
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Auxiliary, Examples, Learner, LearnerData, Phase
@@ -28,6 +28,7 @@ from labelwise.errors import DataError
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
+from labelwise.signals.cache import SignalCache
 from labelwise.tasks.classification import Classification
 
 CLASSES = tuple("0123456789")

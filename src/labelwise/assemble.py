@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.campaign.cache import Producer, SignalCache
 from labelwise.config import (
     FeaturesConfig,
     InputConfig,
@@ -22,19 +21,19 @@ from labelwise.config import (
     parse,
 )
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.learner import Examples, Learner, Phase, Progress, silent
+from labelwise.contracts.learner import Examples, Learner, Phase, Producer, Progress, silent
 from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
-from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.learners.backbones import backbone, chosen_backbone
+from labelwise.errors import ConfigError, unknown
+from labelwise.learners.backbones import backbone
 from labelwise.learners.best import BestOf
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import model_names
-from labelwise.models.provenance import leak, provenance
-from labelwise.models.weights import split_layout
+from labelwise.models.weights import located
 from labelwise.registry import check_options, import_object
+from labelwise.signals.cache import SignalCache
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks import TASKS
 
@@ -125,66 +124,6 @@ def make_features(
     whole = (item for item in source.ids if source.within(item)[1] is None)
     chosen.prepare(Examples(source, tuple(item for item in whole if source.roles.get(item, "pool") == "pool")))
     return FeatureSource(chosen, cache, dtype=config.dtype)
-
-
-def located(value: str, base: Path) -> str:
-    """A backbone or weights as they can be opened here: ``pretrained:NAME`` and files are looked up under ``base``.
-
-    Raises:
-        DataError: no network was pretrained under this name.
-    """
-    kind, colon, rest = value.partition(":")
-    if kind == "pretrained" and colon:
-        file = base / "pretrained" / f"{rest}.safetensors"
-        if not file.is_file():
-            there = sorted(path.stem for path in file.parent.glob("*.safetensors"))
-            raise DataError(
-                f"no network {rest!r} in {file.parent}: there is {', '.join(there) or 'none'}. Run 'labelwise pretrain'"
-            )
-        return str(file)
-    layout, path = split_layout(value)
-    if (base / path).is_file():
-        return f"{layout}:{base / path}" if layout else str(base / path)
-    return value
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """What the pretrained weights in use were trained on.
-
-    Args:
-        pretraining: in words.
-        warning: set where these are the labels of the data under test.
-    """
-
-    pretraining: str
-    warning: str | None = None
-
-
-def what_weights_saw(
-    features: FeaturesConfig, learner: LearnerConfig | None, *, data: str, classes: Sequence[str], base: Path = Path()
-) -> Seen:
-    """What the weights behind the features or the network have seen, and whether that spoils a study of these data.
-
-    Args:
-        features: the frozen feature source.
-        learner: what is trained; None where only features are read.
-        data: where the data come from.
-        classes: their names.
-        base: what paths of weights are relative to.
-    """
-    if learner is not None and learner.kind != "features":
-        if learner.model is None or learner.weights is None:
-            return Seen("none")
-        model, weights = learner.model, located(learner.weights, base)
-    else:
-        model = located(chosen_backbone(features.backbone), base)
-        weights = located(features.weights or "default", base)
-    try:
-        saw = provenance(model, weights)
-        return Seen(f"{Path(model).name}: {saw}", leak(model, weights, data=data, classes=classes))
-    except DataError:  # a file that is missing or damaged is refused where it is read
-        return Seen(model)
 
 
 def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | None, *, base: Path = Path()) -> Learner:

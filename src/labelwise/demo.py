@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from labelwise.config import RecipeConfig
     from labelwise.contracts.learner import Progress
+    from labelwise.contracts.oracle import Round
     from labelwise.data.arrays import ArraySource
-    from labelwise.project.project import Project, Suggested
+    from labelwise.project.project import Project
     from labelwise.report.summary import Row, Summary
 
 CLASSES = tuple("0123456789")
@@ -111,7 +112,7 @@ class Demo:
         assert isinstance(recipe, RecipeConfig)
         return recipe
 
-    def start(self, progress: Progress) -> tuple[Project, Suggested | None]:
+    def start(self, progress: Progress) -> tuple[Project, Round | None]:
         """The project, and its first picks, chosen without any label; None where these were answered before."""
         from labelwise.project.project import init
 

@@ -1,13 +1,16 @@
-"""Processes and what they may use: several of one command (``accelerate launch``, ``torchrun``), and memory.
+"""The processes of one command, what they share, and how much memory they take.
 
-Every process of a command runs the same code. What decides anything is read or made by the main process and given to
-the others, so that they stay in step. One process alone pays nothing and loads nothing.
+Of several (``accelerate launch``, ``torchrun``) every one runs the same code. What decides anything is read or made by
+the main process and given to the others, so that they stay in step. One process alone pays nothing and loads nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -72,3 +75,28 @@ def free_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return 1 << 62
+
+
+def reset_peak() -> None:
+    """Starts a new measurement of the highest memory, where the system can (Linux)."""
+    import torch
+
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_mb() -> float:
+    """Highest memory of this process since ``reset_peak``, in MiB, a GPU's included."""
+    import torch
+
+    try:
+        status = Path("/proc/self/status").read_text()
+        host = next(float(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        host = used / (1 << 20) if sys.platform == "darwin" else used / (1 << 10)
+    return host + (torch.cuda.max_memory_allocated() / (1 << 20) if torch.cuda.is_available() else 0.0)

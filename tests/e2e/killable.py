@@ -27,9 +27,9 @@ import torchmetrics.functional.classification  # noqa: F401
 
 import labelwise.campaign.loop
 import tiny
-from labelwise.campaign.cache import SignalCache, _Kept
-from labelwise.campaign.loop import Campaign, Setting
-from labelwise.campaign.pool import Added, Item, Labelled
+from labelwise.campaign.events import Added, Item, Labelled
+from labelwise.campaign.loop import Campaign
+from labelwise.campaign.setting import Setting
 from labelwise.campaign.store import Store
 from labelwise.config import RecipeConfig, parse
 from labelwise.contracts.input import InputSpec
@@ -43,6 +43,7 @@ from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.networks import Networks
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import Training
+from labelwise.signals.cache import SignalCache, _Kept
 from labelwise.strategies import STRATEGIES
 from labelwise.studies.comparison import Comparison
 from labelwise.tasks.classification import Classification

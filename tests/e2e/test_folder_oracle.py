@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from labelwise.campaign.cache import SignalCache
-from labelwise.campaign.loop import Campaign, Setting
-from labelwise.campaign.pool import Added, Item
+from labelwise.campaign.events import Added, Item
+from labelwise.campaign.loop import Campaign
+from labelwise.campaign.setting import Setting
 from labelwise.campaign.store import Store
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.query import Budget
@@ -17,6 +17,7 @@ from labelwise.errors import FormatError
 from labelwise.exchange.folder import Folder
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FeatureLearner, FeatureSource
+from labelwise.signals.cache import SignalCache
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks.classification import Classification
 

@@ -143,8 +143,8 @@ class CountingBackbone(Backbone):
 
 def test_frozen_features_are_read_once_for_ever(tmp_path):
     """All strategies, all rounds, the head's training and a new process: the backbone sees each image once."""
-    from labelwise.campaign.cache import SignalCache
     from labelwise.learners.features import FeatureLearner
+    from labelwise.signals.cache import SignalCache
 
     backbone = CountingBackbone()
     for number in range(2):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 import tiny
-from labelwise.campaign.pool import Cleared
-from labelwise.contracts.oracle import Answer, HeldBack, Oracle, Request
+from labelwise.campaign.events import Cleared
+from labelwise.contracts.oracle import Answer, HeldBack, Oracle, Round
 from labelwise.contracts.query import Budget
 from labelwise.errors import DataError, PoolError
 from labelwise.strategies import STRATEGIES
@@ -22,11 +22,11 @@ class Slow(Oracle):
 
     def __init__(self, pace: int) -> None:
         self.pace = pace
-        self.asked: list[Request] = []
+        self.asked: list[Round] = []
 
-    def annotate(self, request: Request) -> Iterable[Answer]:
-        self.asked.append(request)
-        for pick in request.picks[::-1][: self.pace]:
+    def annotate(self, asked: Round) -> Iterable[Answer]:
+        self.asked.append(asked)
+        for pick in asked.picks[::-1][: self.pace]:
             yield Answer(pick.id, SOURCE.truth[pick.id])
 
 
@@ -50,7 +50,7 @@ def test_partial_answers_end_in_the_same_place(tmp_path):
             break
     assert _picks(bit_by_bit) == _picks(at_once)
     assert len(oracle.asked) == 6, "six picks, four answers at a time, three rounds"
-    assert [len(request.picks) for request in oracle.asked] == [6, 2] * 3
+    assert [len(asked) for asked in oracle.asked] == [6, 2] * 3
     assert [pick.rank for pick in oracle.asked[0].picks] == list(range(6))
 
 

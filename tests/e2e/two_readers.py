@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 import tiny
-from labelwise.campaign.cache import SignalCache
 from labelwise.contracts.learner import Examples, Phase
 from labelwise.learners.backbones import Pixels
 from labelwise.learners.features import FROZEN, FeatureSource, _Pass
 from labelwise.processes import from_main, is_main, several, share
+from labelwise.signals.cache import SignalCache
 
 
 class Counting(Pixels):

@@ -5,24 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelwise.contracts.oracle import Pick, Request
+from labelwise.contracts.oracle import Pick, Round
 from labelwise.errors import FormatError
 from labelwise.formats.labels_table import check_answers, read_labels
 from labelwise.formats.picks_json import read_picks, write_picks
 
-REQUEST = Request(
+ASKED = Round(
     3,
     (Pick("a \xe9\n.png", "/data/a \xe9\n.png", 0, 0.5, "cat", 0.75), Pick("b.png", "/data/b.png", 1)),
-    ("cat", "dog"),
     "margin",
+    classes=("cat", "dog"),
 )
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 
 def test_round_trip_and_what_people_see(tmp_path):
     path = tmp_path / "picks.json"
-    write_picks(path, REQUEST)
-    assert read_picks(path) == REQUEST
+    write_picks(path, ASKED)
+    assert read_picks(path) == ASKED
     data = json.loads(path.read_text(encoding="utf-8"))
     assert data["items"][1] == {
         **{"id": "b.png", "path": "/data/b.png", "rank": 1, "score": None, "predicted": None, "probability": None},
@@ -37,39 +37,39 @@ def test_round_trip_and_what_people_see(tmp_path):
 def test_round_trip_of_any_picks(tmp_path_factory, items):
     path = tmp_path_factory.mktemp("picks") / "picks.json"
     picks = tuple(Pick(name, name, rank, score, None, p) for rank, (name, score, p) in enumerate(items))
-    request = Request(0, picks, (), "random")
-    write_picks(path, request)
-    assert read_picks(path) == request
+    asked = Round(0, picks, "random")
+    write_picks(path, asked)
+    assert read_picks(path) == asked
 
 
 def test_lone_surrogates_survive(tmp_path):
-    request = Request(0, (Pick("bad\udcff.png", "bad\udcff.png", 0),), (), "random")
-    write_picks(tmp_path / "p.json", request)
-    assert read_picks(tmp_path / "p.json") == request
+    asked = Round(0, (Pick("bad\udcff.png", "bad\udcff.png", 0),), "random")
+    write_picks(tmp_path / "p.json", asked)
+    assert read_picks(tmp_path / "p.json") == asked
 
 
 def test_filled_in_it_is_imported(tmp_path):
     path = tmp_path / "picks.json"
-    write_picks(path, REQUEST)
+    write_picks(path, ASKED)
     assert read_labels(path).answers == ()
     assert read_labels(path).unanswered == 2
     data = json.loads(path.read_text(encoding="utf-8"))
     data["items"][0]["label"] = "dog"
     data["items"][1]["skipped"] = True
     path.write_text(json.dumps(data), encoding="utf-8")
-    answers = check_answers(read_labels(path), {p.id for p in REQUEST.picks}, REQUEST.classes, root=None)
+    answers = check_answers(read_labels(path), {p.id for p in ASKED.picks}, ASKED.classes, root=None)
     assert [(answer.id, answer.target) for answer in answers] == [("a \xe9\n.png", "dog"), ("b.png", None)]
-    assert read_picks(path) == REQUEST
+    assert read_picks(path) == ASKED
 
 
 def test_numpy_scores_are_written(tmp_path):
-    write_picks(tmp_path / "p.json", Request(0, (Pick("a", "a", 0, np.float32(0.5)),), (), "random"))
+    write_picks(tmp_path / "p.json", Round(0, (Pick("a", "a", 0, np.float32(0.5)),), "random"))
     assert read_picks(tmp_path / "p.json").picks[0].score == 0.5
 
 
 def test_scores_that_are_not_finite_are_refused(tmp_path):
     with pytest.raises(FormatError, match="'a' has score inf"):
-        write_picks(tmp_path / "p.json", Request(0, (Pick("a", "a", 0, float("inf")),), (), "random"))
+        write_picks(tmp_path / "p.json", Round(0, (Pick("a", "a", 0, float("inf")),), "random"))
     assert not (tmp_path / "p.json").exists()
 
 
@@ -90,7 +90,7 @@ def test_scores_that_are_not_finite_are_refused(tmp_path):
 )
 def test_damaged_files_are_one_line(tmp_path, change, match):
     path = tmp_path / "picks.json"
-    write_picks(path, REQUEST)
+    write_picks(path, ASKED)
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change))
     with pytest.raises(FormatError, match=match) as error:
         read_picks(path)

@@ -160,11 +160,12 @@ def test_images_beside_regions_keep_their_own_rows(trained):
 
 
 def test_a_training_reads_an_image_once_with_what_all_its_regions_say(tmp_path, trained):
-    from labelwise.campaign.cache import SignalCache
-    from labelwise.campaign.loop import Campaign, Setting
-    from labelwise.campaign.pool import added
+    from labelwise.campaign.events import added
+    from labelwise.campaign.loop import Campaign
+    from labelwise.campaign.setting import Setting
     from labelwise.campaign.store import Store
     from labelwise.contracts.oracle import Answer
+    from labelwise.signals.cache import SignalCache
 
     regions, learner = trained
     store = Store(tmp_path / "state", create=True)
@@ -174,7 +175,7 @@ def test_a_training_reads_an_image_once_with_what_all_its_regions_say(tmp_path, 
     assert {regions.within(campaign.pool.ids[p])[1] for p in campaign.pool.candidates} == {None}, "images come first"
     some = [f"{one}#1", f"{one}#3", f"{two}#2"]
     campaign.answer([Answer(item, regions.truth[item], regions.price(item)) for item in some])
-    data = campaign.data()
+    data = campaign.examples.data()
     assert data.labelled.ids == (one, two)
     whole = mask_of(regions.source.truth[one]).whole().numpy()
     asked = np.isin(regions.map_of(one), (1, 3))

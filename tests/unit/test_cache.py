@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-import labelwise.campaign.cache
+import labelwise.signals.cache
 import tiny
-from labelwise.campaign.cache import SignalCache
 from labelwise.contracts.learner import Examples
 from labelwise.contracts.signal import Plain, SignalTable, stack_rows
 from labelwise.contracts.task import Outputs
 from labelwise.data.views import View as SourceView
 from labelwise.errors import StateError
 from labelwise.signals import Embedding, Logits, PredictedClass, Probs, Ragged, Uncertainty
+from labelwise.signals.cache import SignalCache
 
 SOURCE = tiny.digits(60)
 
@@ -187,7 +187,7 @@ def test_ragged_rows_that_are_all_empty(tmp_path):
 
 
 def test_large_pools_are_kept_chunk_by_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr(labelwise.campaign.cache, "CHUNK", 16)
+    monkeypatch.setattr(labelwise.signals.cache, "CHUNK", 16)
     cache, producer = SignalCache(tmp_path), Producer()
     done: list[tuple[int, int]] = []
 

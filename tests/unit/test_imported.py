@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tiny
-from labelwise.campaign.pool import Labelled
+from labelwise.campaign.events import Labelled
 from labelwise.contracts.query import Budget
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions

@@ -48,10 +48,10 @@ def test_every_family_trains_a_step_is_evaluated_and_queried(model, side, tmp_pa
     fitted = campaign.fit()
     assert fitted.report.steps == 1
     assert np.isfinite(fitted.report.loss)
-    assert 0 <= learner.evaluate(campaign.view(campaign.pool.labelled, targets=True))["map"] <= 1
+    assert 0 <= learner.evaluate(campaign.examples.of(campaign.pool.labelled, targets=True))["map"] <= 1
     assert len(campaign.choose(STRATEGIES.create("entropy"), Budget(2)).picks) == 2
     wanted = frozenset({Embedding(), Units(), Units("probs")})
-    table = learner.collect(campaign.view(campaign.pool.unlabelled), wanted)
+    table = learner.collect(campaign.examples.of(campaign.pool.unlabelled), wanted)
     assert table[Embedding()].shape[0] == 4 - len(labelled)
     assert np.diff(table.ragged(Units())[1]).tolist() == [5] * (4 - len(labelled))
     assert np.isfinite(table.ragged(Units())[0]).all()

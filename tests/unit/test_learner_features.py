@@ -10,13 +10,13 @@ from torch import nn
 
 import labelwise.learners.features
 import tiny
-from labelwise.campaign.cache import SignalCache
 from labelwise.contracts.learner import Examples
 from labelwise.data.arrays import ArraySource
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.learners.backbones import Network, Pixels, backbone
 from labelwise.learners.features import FROZEN, FeatureLearner, FeatureSource, fit_linear
 from labelwise.signals import Dropout, Embedding, Probs
+from labelwise.signals.cache import SignalCache
 from labelwise.signals.draws import DrawUncertainty
 
 SOURCE = tiny.digits(240)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwise.campaign.pool import Added, Cleared, Event, Item, Labelled, Pool, Queried, Skipped
+from labelwise.campaign.events import Added, Cleared, Event, Item, Labelled, Queried, Skipped
+from labelwise.campaign.pool import Pool
 from labelwise.errors import PoolError
 
 NAMES = (

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import tiny
-from labelwise.assemble import located
 from labelwise.contracts.learner import Examples, LearnerData, Phase
 from labelwise.errors import ConfigError, DataError
 from labelwise.learners.backbones import Network
@@ -21,7 +20,7 @@ from labelwise.learners.features import FROZEN, FeatureSource
 from labelwise.learners.pretraining import Pretraining, found, knn_accuracy, pretrain, ranked
 from labelwise.learners.training import Training, _rate
 from labelwise.models.provenance import provenance, trained_with_labels
-from labelwise.models.weights import read_metadata, read_state
+from labelwise.models.weights import located, read_metadata, read_state
 
 SOURCE = tiny.digits(120)
 TASK = tiny.digits_task()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from labelwise.campaign.pool import Added, Cleared, Item, Labelled, Queried, Skipped
+from labelwise.campaign.events import Added, Cleared, Item, Labelled, Queried, Skipped
 from labelwise.campaign.store import SCHEMA_VERSION, Store
 from labelwise.errors import StateError
 
@@ -205,7 +205,7 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from labelwise.errors import StateError
-from labelwise.campaign.pool import Added, Item
+from labelwise.campaign.events import Added, Item
 from labelwise.campaign.store import Store
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write everywhere, so become somebody else
@@ -241,7 +241,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from labelwise.errors import StateError
-from labelwise.campaign.pool import Added, Item
+from labelwise.campaign.events import Added, Item
 from labelwise.campaign.store import Store
 store = Store(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -269,7 +269,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from labelwise.campaign.pool import Added, Item
+from labelwise.campaign.events import Added, Item
 from labelwise.campaign.store import Store
 folder, name, size, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 store = Store(Path(folder), create=True)

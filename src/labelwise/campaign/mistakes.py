@@ -45,7 +45,7 @@ def mistakes(campaign: Campaign, *, before: int | None = None, mapped: MapMethod
     Cost: one pass over the test images; for the map a pass over at most 2,000 images and some 10 s to lay it out.
     """
     learner, said = campaign.setting.learner, PredictedClass()
-    view = campaign.view(campaign.pool.with_role("test"), targets=True)
+    view = campaign.examples.of(campaign.pool.with_role("test"), targets=True)
     truth = dict(zip(view.ids, view.targets or (), strict=True))
     classes = all(isinstance(target, int) for target in truth.values())
     if learner.weights is None or not truth or not classes or not said.fields <= learner.provides:
@@ -161,7 +161,7 @@ def _points(campaign: Campaign, tests: Sequence[str], picks: Sequence[str], meth
     rng = generator(campaign.setting.seed, "map")
     tests, picks = _some(tests, SHOWN_TESTS, rng), _some(picks, SHOWN_PICKS, rng)
     positions = np.array([campaign.pool.position(item) for item in [*tests, *picks]], dtype=np.int64)
-    view = campaign.view(positions, targets=True)
+    view = campaign.examples.of(positions, targets=True)
     truth = dict(zip(view.ids, view.targets or (), strict=True))
     said, seen = PredictedClass(), Embedding()
     table = campaign.setting.learner.collect(view, frozenset({said, seen}))

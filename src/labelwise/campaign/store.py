@@ -19,7 +19,8 @@ from typing import Any
 import filelock
 import sqlalchemy as sa
 
-from labelwise.campaign.pool import EVENTS, Added, Event, Item, Pool
+from labelwise.campaign.events import EVENTS, Added, Event, Item
+from labelwise.campaign.pool import Pool
 from labelwise.errors import PoolError, StateError
 
 #: raised whenever older code could misread what newer code writes

@@ -124,7 +124,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
         LabelwiseError: something that stops the project from working at all.
     """
     from labelwise.assemble import check_names, make_strategy
-    from labelwise.campaign.loop import class_counts
+    from labelwise.campaign.setting import class_counts
     from labelwise.project.project import open_images
 
     check_names(project.config)
@@ -155,7 +155,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
 
 
 def _decode(project: Project, items: Sequence[str], found: Found, progress: Progress) -> None:
-    from labelwise.campaign.loop import unreadable
+    from labelwise.campaign.setting import unreadable
 
     for done, item in enumerate(items, 1):
         if why := unreadable(project.source, item):

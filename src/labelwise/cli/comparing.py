@@ -90,7 +90,7 @@ def compare(
     """
     from labelwise.config import SizesConfig
     from labelwise.recipes import find, sized
-    from labelwise.studies.comparison import with_regions
+    from labelwise.studies.data import with_regions
 
     flags: dict[str, Any] = {"seeds": seeds, "initial": initial, "batch": batch, "rounds": rounds, "task": task}
     flags = {key: value for key, value in flags.items() if value is not None}

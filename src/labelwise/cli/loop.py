@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,7 +14,8 @@ from labelwise.cli.progress import Stages
 from labelwise.errors import ConfigError
 
 if TYPE_CHECKING:
-    from labelwise.project.project import Imported, Kind, Project, Suggested
+    from labelwise.contracts.oracle import Round
+    from labelwise.project.project import Imported, Kind, Project
 
 #: picks shown in the terminal
 SHOWN = 20
@@ -91,7 +92,7 @@ def suggest(
         )
         written = [opened.export(path, suggested=found, predictions=predictions) for path in export or ()]
     if json:
-        console.print_json({**asdict(found), "exported": written})
+        console.print_json(_shown(found) | {"exported": written})
     else:
         _print(found, written, opened, project)
 
@@ -107,8 +108,13 @@ def _refuse(project: Project, export: Sequence[Path] | None, amount: int | Liter
         Budget(amount)
 
 
-def _print(found: Suggested, written: Sequence[Path], project: Project, folder: Path | None) -> None:
-    what = "ranking" if found.round is None else f"round {found.round}"
+def _shown(found: Round) -> dict[str, Any]:
+    picks = [asdict(pick) for pick in found]
+    return {"picks": picks, "round": found.number, "strategy": found.strategy, "notes": found.notes, "open": found.open}
+
+
+def _print(found: Round, written: Sequence[Path], project: Project, folder: Path | None) -> None:
+    what = "ranking" if found.number is None else f"round {found.number}"
     kind = project.noun_of(found.picks)
     console.out(f"{what}: {console.counted(len(found), kind)} chosen by {found.strategy}")
     heads = ["rank", kind, "score", "predicted", "probability"]
@@ -124,7 +130,7 @@ def _print(found: Suggested, written: Sequence[Path], project: Project, folder: 
     console.notes(found.notes)
     for path in written:
         console.out(f"wrote {path}")
-    if found.round is None:
+    if found.number is None:
         return
     steps = [] if written else [("labelwise export picks.html picks.json", "look at them; a file to fill in")]
     console.next_steps([*steps, ("labelwise import picks.json", "take the labels back")], folder)

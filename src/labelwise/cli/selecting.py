@@ -176,11 +176,11 @@ def open_features(
 ) -> tuple[Source, FeatureSource]:
     """The images that a command names, and their frozen features."""
     from labelwise.assemble import make_features
-    from labelwise.campaign.cache import SignalCache
     from labelwise.config import FeaturesConfig, parse
     from labelwise.data.open import open_source
     from labelwise.data.remembered import Remembered
     from labelwise.data.views import split
+    from labelwise.signals.cache import SignalCache
 
     given: dict[str, Any] = {"backbone": features, "weights": weights, "size": size}
     config = parse(FeaturesConfig, {k: v for k, v in given.items() if v is not None}, where="the command line")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from labelwise.errors import UnmetNeed
 from labelwise.rng import digest
@@ -194,6 +194,25 @@ class Auxiliary(ABC):
     def detach(self, progress: float) -> bool:
         """Whether its gradient is kept out of the model at this point of the training."""
         return False
+
+
+class Producer(Protocol):
+    """What computes rows: a learner, or a frozen feature source."""
+
+    def collect(
+        self,
+        view: Examples,
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """Rows of all signals in one pass."""
+
+    def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
+        """Digest of all that a row depends on, but for the image."""
 
 
 class Learner(ABC):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,25 +48,52 @@ class Answer:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What an oracle is asked: the picks of one round."""
+@dataclass(frozen=True)
+class Round:
+    """Picks that are asked together, with how they stand; iterates over the picks.
 
-    round: int
+    Args:
+        number: from 0; None for a ranking, which asks nobody.
+        picks: in the order chosen.
+        strategy: name of what chose them.
+        classes: names that answers may use; () while a project knows none.
+        notes: what people should know, one line each.
+        open: asked before: these are the picks that still wait for an answer.
+        unreadable: id -> why its image could not be read: nobody is asked about these.
+        collect_seconds: what reading images and models took.
+        select_seconds: what choosing took.
+
+    Example:
+        >>> len(Round(0, (Pick("a.png", "a.png", 0),), "random", classes=("cat", "dog")))
+        1
+    """
+
+    number: int | None
     picks: tuple[Pick, ...]
-    classes: tuple[str, ...]
     strategy: str
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    open: bool = False
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    collect_seconds: float = math.nan
+    select_seconds: float = math.nan
+
+    def __iter__(self) -> Iterator[Pick]:
+        return iter(self.picks)
+
+    def __len__(self) -> int:
+        return len(self.picks)
 
 
 class Oracle(ABC):
-    """Gives answers to a request: all, some, or none yet. Asked again, it may give the rest.
+    """Gives answers to a round: all, some, or none yet. Asked again, it may give the rest.
 
     The campaign has written down what was asked before it calls ``annotate``; an oracle may therefore take a week, or
     crash, and lose nothing.
     """
 
     @abstractmethod
-    def annotate(self, request: Request) -> Iterable[Answer]:
+    def annotate(self, asked: Round) -> Iterable[Answer]:
         """Answers for some of the picks, in any order."""
 
 
@@ -78,7 +106,7 @@ class HeldBack(Oracle):
 
     Example:
         >>> oracle = HeldBack({"a.png": "cat"})
-        >>> [a.target for a in oracle.annotate(Request(0, (Pick("a.png", "a.png", 0),), ("cat", "dog"), "random"))]
+        >>> [a.target for a in oracle.annotate(Round(0, (Pick("a.png", "a.png", 0),), "random"))]
         ['cat']
     """
 
@@ -86,9 +114,9 @@ class HeldBack(Oracle):
         self.truth = truth
         self.price = price
 
-    def annotate(self, request: Request) -> Iterable[Answer]:
+    def annotate(self, asked: Round) -> Iterable[Answer]:
         """A label for every pick that has one, a skip for the rest."""
-        for pick in request.picks:
+        for pick in asked:
             if pick.id in self.truth:
                 yield Answer(pick.id, self.truth[pick.id], {} if self.price is None else self.price(pick.id))
             else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -14,13 +14,33 @@ from labelwise.data.mask_labels import mask_of, raw_of
 from labelwise.errors import DataError
 
 if TYPE_CHECKING:
-    from labelwise.data.regions import Regions
+    from labelwise.contracts.source import Source
+
+#: what a simulated annotator of a region does; see ``Regions``
+Annotation = Literal["pixels", "dominant", "instances"]
+
+
+class Cut(Protocol):
+    """Images that were cut into regions, as far as answers need to know them."""
+
+    source: Source
+    ids: Sequence[str]
+    annotate: Annotation
+
+    def image_of(self, item_id: str) -> str:
+        """The image that an item lies in."""
+
+    def number(self, item_id: str) -> int:
+        """Number of a region in the map of its image."""
+
+    def map_of(self, image_id: str) -> np.ndarray:
+        """The region of each pixel of an image."""
 
 
 class RegionAnswers(Mapping[str, Any]):
     """What a simulated annotator says: of images as the source, of regions as ``Regions.annotate`` has it."""
 
-    def __init__(self, regions: Regions) -> None:
+    def __init__(self, regions: Cut) -> None:
         self._regions = regions
         self._whole = regions.source.truth
 
@@ -46,7 +66,7 @@ class RegionAnswers(Mapping[str, Any]):
         return sum(item in self for item in self._regions.ids)
 
 
-def _answered(classes_HW: np.ndarray, inside: np.ndarray, regions: Regions, image: str) -> np.ndarray:
+def _answered(classes_HW: np.ndarray, inside: np.ndarray, regions: Cut, image: str) -> np.ndarray:
     """The whole mask of one answer."""
     answer = np.full_like(classes_HW, IGNORE)
     if regions.annotate == "instances":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from labelwise.contracts.record import IGNORE
 from labelwise.contracts.source import Source
 from labelwise.data.clicks import polygon_clicks
 from labelwise.data.mask_labels import mask_of
-from labelwise.data.region_answers import RegionAnswers
+from labelwise.data.region_answers import Annotation, RegionAnswers
 from labelwise.data.region_maps import RegionMaps
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View
@@ -21,9 +21,6 @@ from labelwise.rng import digest
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Progress
-
-#: what a simulated annotator of a region does; see ``Regions``
-Annotation = Literal["pixels", "dominant", "instances"]
 
 
 class Regions(View):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from labelwise.contracts.oracle import Answer, Oracle, Request
+from labelwise.contracts.oracle import Answer, Oracle, Round
 from labelwise.formats.labels_table import check_answers, read_labels
 from labelwise.formats.picks_json import read_picks, write_picks
 from labelwise.formats.scores_csv import write_scores
@@ -34,11 +34,11 @@ class Folder(Oracle):
         >>> import tempfile
         >>> from labelwise.contracts.oracle import Pick
         >>> folder = Path(tempfile.mkdtemp())
-        >>> request = Request(0, (Pick("a.png", "a.png", 0),), ("cat", "dog"), "random")
-        >>> list(Folder(folder).annotate(request))
+        >>> asked = Round(0, (Pick("a.png", "a.png", 0),), "random", classes=("cat", "dog"))
+        >>> list(Folder(folder).annotate(asked))
         []
         >>> _ = (folder / "000" / "answers.csv").write_text("id,label\na.png,cat\n")
-        >>> [answer.target for answer in Folder(folder).annotate(request)]
+        >>> [answer.target for answer in Folder(folder).annotate(asked)]
         ['cat']
     """
 
@@ -47,28 +47,28 @@ class Folder(Oracle):
         self.wait = wait
         self.poll = poll
 
-    def annotate(self, request: Request) -> Iterable[Answer]:
-        """Answers that are there for picks of this request; the last one for each."""
-        place = self.folder / f"{request.round:03d}"
+    def annotate(self, asked: Round) -> Iterable[Answer]:
+        """Answers that are there for picks of this round; the last one for each."""
+        place = self.folder / f"{asked.number or 0:03d}"
         place.mkdir(parents=True, exist_ok=True)
         if not (place / PICKS).exists():
-            write_scores(place / SCORES, request.picks)
-            write_picks(place / PICKS, request)
+            write_scores(place / SCORES, asked.picks)
+            write_picks(place / PICKS, asked)
         until = time.monotonic() + self.wait
         while True:
-            answers = self._read(place, request)
-            if len(answers) == len(request.picks) or time.monotonic() >= until:
+            answers = self._read(place, asked)
+            if len(answers) == len(asked) or time.monotonic() >= until:
                 return answers
             time.sleep(self.poll)
 
-    def _read(self, place: Path, request: Request) -> list[Answer]:
-        asked = {pick.id for pick in request.picks}
-        # a file may also hold answers that were taken before: the request names only what is still open
-        known = {pick.id for pick in read_picks(place / PICKS).picks}
+    def _read(self, place: Path, asked: Round) -> list[Answer]:
+        waiting = {pick.id for pick in asked}
+        # a file may also hold answers that were taken before: the round names only what is still open
+        known = {pick.id for pick in read_picks(place / PICKS)}
         found: dict[str, Answer] = {}
         for path in sorted(place.iterdir()):
             if path.name in (PICKS, SCORES) or path.suffix.lower() not in (".csv", ".json"):
                 continue
-            table = read_labels(path, classes=request.classes)
-            found.update({a.id: a for a in check_answers(table, known, request.classes, root=None)})
-        return [answer for item, answer in found.items() if item in asked]
+            table = read_labels(path, classes=asked.classes)
+            found.update({a.id: a for a in check_answers(table, known, asked.classes, root=None)})
+        return [answer for item, answer in found.items() if item in waiting]

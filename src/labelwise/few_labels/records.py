@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from labelwise.assemble import make_task
-from labelwise.campaign.loop import peak_mb
 from labelwise.campaign.records import RoundRecord, RunRecord, Study
 from labelwise.config import InputConfig
+from labelwise.processes import peak_mb
 from labelwise.studies.data import describe_pool
 from labelwise.studies.settings import SAME_FOR_ALL, environment
 
 if TYPE_CHECKING:
-    from labelwise.assemble import Seen
     from labelwise.config import SizesConfig
     from labelwise.contracts.source import Source
     from labelwise.few_labels.frozen import FrozenImages
     from labelwise.few_labels.selector import Chosen
+    from labelwise.models.provenance import TrainedOn
 
 _IN_WORDS = {"linear": "linear head", "knn": "nearest neighbour"}
 
@@ -80,7 +80,7 @@ class Records:
     recipe: SizesConfig
     source: Source
     images: FrozenImages
-    seen: Seen
+    seen: TrainedOn
     folder: Path
 
     def study(self, evaluator: str, measured: Sequence[Measured], full: Mapping[str, float] | None) -> Study:

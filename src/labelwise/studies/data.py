@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.campaign.loop import class_counts
-from labelwise.campaign.pool import Event, Labelled, added
+from labelwise.assemble import cut_into_regions
+from labelwise.campaign.events import Event, Labelled, added
+from labelwise.campaign.setting import class_counts
+from labelwise.contracts.learner import Progress, silent
 from labelwise.data.held_out import with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in
@@ -55,6 +57,12 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
         kept = generator(0, "test subset").choice(tests, min(data.test_subset, len(tests)), replace=False).tolist()
         source = View(source, ids=[*kept, *(item for item in source.ids if source.roles.get(item) != "test")])
     return Remembered(source)
+
+
+def with_regions(recipe: RecipeConfig, source: Source, folder: Path, *, progress: Progress = silent) -> Source:
+    """The labelled data with the regions that a study in ``folder`` asks for; their maps are kept there."""
+    maps = folder / "shared" / "regions"
+    return cut_into_regions(recipe.regions, source, recipe.task, folder=maps, progress=progress)
 
 
 def _drawn_by_run(data: DataConfig) -> bool:
@@ -150,7 +158,7 @@ def labels_of(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:
 def describe_pool(source: Source, task: Task[Any]) -> dict[str, Any]:
     """Size, classes (of images or objects) and duplicates of the pool."""
     pool = [item for item in images_of(source) if source.roles.get(item, "pool") == "pool"]
-    counts = class_counts(task, [source.truth[item] for item in pool if item in source.truth])
+    counts = class_counts(task, (task.load(source.truth[item]) for item in pool if item in source.truth))
     contents = [content for content in source.content(pool) if content]
     duplicates = 1 - len(set(contents)) / len(contents) if contents else 0.0
     return {

@@ -8,22 +8,21 @@ import pickle
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labelwise.errors import ConfigError
-
-if TYPE_CHECKING:
-    from labelwise.studies.comparison import Comparison
+from labelwise.studies.seed import SeedRuns
 
 #: seconds between two looks at processes that are silent
 _LOOK = 1.0
 
 
-def run_apart(study: Comparison, workers: int) -> None:
+def run_apart(runs: SeedRuns, seeds: Sequence[int], workers: int) -> None:
     """Runs all seeds, ``workers`` at a time; a study that is broken off goes on as if one process had run it.
 
     Args:
-        study: runs that are finished are left alone.
+        runs: those that are finished are left alone.
+        seeds: which.
         workers: processes; the cores are shared out among them, and so are GPUs where there are several.
 
     Raises:
@@ -33,7 +32,7 @@ def run_apart(study: Comparison, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager:
         told = manager.Queue()
-        parts = (study.recipe, study.source, study.folder, study.make)
+        parts = (runs.recipe, runs.source, runs.folder, runs.make)
         try:
             pickle.dumps(parts)
         except Exception as error:
@@ -46,9 +45,9 @@ def run_apart(study: Comparison, workers: int) -> None:
         for device in devices_of(workers):
             devices.put(device)
         with ProcessPoolExecutor(workers, context, see_one_device, (devices,)) as pool:
-            running = [pool.submit(_run_seed, parts, seed, threads, told) for seed in study.recipe.seeds]
+            running = [pool.submit(_run_seed, parts, seed, threads, told) for seed in seeds]
             try:
-                _listen(study, running, told)
+                _listen(runs, running, told)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -70,9 +69,9 @@ def see_one_device(devices: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
-def _listen(study: Comparison, running: Sequence[Future[None]], told: Any) -> None:
+def _listen(runs: SeedRuns, running: Sequence[Future[None]], told: Any) -> None:
     """Passes on what the processes tell, until all are done or one has failed."""
-    hear: dict[str, Callable[..., None]] = {"round": study.on_round, "run": study.on_run}
+    hear: dict[str, Callable[..., None]] = {"round": runs.on_round, "run": runs.on_run}
     while True:
         alive = [seed for seed in running if not seed.done()]
         try:
@@ -91,11 +90,9 @@ def _listen(study: Comparison, running: Sequence[Future[None]], told: Any) -> No
 def _run_seed(parts: tuple[Any, ...], seed: int, threads: int, told: Any) -> None:
     import torch
 
-    from labelwise.studies.comparison import Comparison
-
     torch.set_num_threads(threads)
     recipe, source, folder, make = parts
-    study = Comparison(
+    runs = SeedRuns(
         recipe,
         source,
         folder,
@@ -103,5 +100,5 @@ def _run_seed(parts: tuple[Any, ...], seed: int, threads: int, told: Any) -> Non
         on_round=lambda *what: told.put(("round", *what)),
         on_run=lambda *what: told.put(("run", *what)),
     )
-    for _ in study.run_seed(seed):
+    for _ in runs.of(seed):
         pass

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 import labelwise
-from labelwise.assemble import Seen, what_weights_saw
+from labelwise.config import write_yaml
+from labelwise.models.provenance import TrainedOn, what_weights_saw
 from labelwise.studies.data import unmatched_classes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from labelwise.config import RecipeConfig
+    from labelwise.config import RecipeConfig, SizesConfig
     from labelwise.contracts.source import Source
     from labelwise.contracts.task import Task
 
@@ -84,10 +85,10 @@ def _held_out(recipe: RecipeConfig, source: Source) -> dict[str, Any]:
     return {**held, "early_stopping": used}
 
 
-def what_was_seen(recipe: RecipeConfig, source: Source) -> Seen:
+def what_was_seen(recipe: RecipeConfig, source: Source) -> TrainedOn:
     """What the pretrained weights in play were trained on."""
     if recipe.pretrain is not None:
-        return Seen(f"{recipe.pretrain.objective} on the pool of each seed, without labels")
+        return TrainedOn(f"{recipe.pretrain.objective} on the pool of each seed, without labels")
     return what_weights_saw(recipe.features, recipe.learner, data=recipe.data.source, classes=source.classes or ())
 
 
@@ -121,3 +122,10 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
     }
+
+
+def write_recipe(recipe: RecipeConfig | SizesConfig, folder: Path) -> Path:
+    """Writes the resolved recipe into its run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_yaml(recipe, folder / "recipe.yaml")
+    return folder / "recipe.yaml"

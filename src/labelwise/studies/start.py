@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labelwise.assemble import make_strategy
-from labelwise.campaign.pool import Event, Queried
+from labelwise.campaign.events import Event, Queried
 from labelwise.config import RecipeConfig, StrategyConfig
 from labelwise.contracts.query import Budget
 from labelwise.errors import ConfigError
@@ -28,8 +28,7 @@ def begin(campaign: Campaign, recipe: RecipeConfig, config: StrategyConfig, seed
     """
     source, task = campaign.setting.source, campaign.setting.task
     if not len(campaign.pool):
-        campaign.store.append(registration(source, task))
-        campaign.pool = campaign.store.pool()
+        campaign.register(registration(source, task))
     if len(campaign.pool.labelled) or len(campaign.pool.pending):
         return
     start = starter(recipe, config)

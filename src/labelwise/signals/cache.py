@@ -12,11 +12,11 @@ import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelwise.contracts.learner import Examples, LearnerData, Progress, silent
+from labelwise.contracts.learner import Examples, LearnerData, Producer, Progress, silent
 from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable
 from labelwise.errors import StateError
 from labelwise.processes import from_main, is_main
@@ -27,25 +27,6 @@ if TYPE_CHECKING:
 
 #: items whose rows are computed before they are written: what a killed pass can lose
 CHUNK = 16_384
-
-
-class Producer(Protocol):
-    """What computes rows: a learner, or a frozen feature source."""
-
-    def collect(
-        self,
-        view: Examples,
-        signals: frozenset[Signal],
-        *,
-        role: SignalRole = "pool",
-        data: LearnerData | None = None,
-        seed: int = 0,
-        progress: Progress = silent,
-    ) -> SignalTable:
-        """Rows of all signals in one pass."""
-
-    def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
-        """Digest of all that a row depends on, but for the image."""
 
 
 class SignalCache:

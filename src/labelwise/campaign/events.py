@@ -1,0 +1,88 @@
+"""What happens to items, as events: the only thing that is written down, and all that the state is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from labelwise.contracts.source import Role, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What can be queried: an image, or one region of an image.
+
+    Args:
+        id: POSIX path relative to the data root, plus ``#region`` for a region; unique.
+        path: the image the item lies in.
+        region: ``box:x,y,w,h`` or ``map:<digest>#n`` (a superpixel); None for the whole image.
+        group: video, patient or site; never split between training and test.
+    """
+
+    id: str
+    path: str
+    region: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An item joined the project in a role."""
+
+    kind: ClassVar[str] = "added"
+    item: Item
+    role: Role = "pool"
+
+
+def added(source: Source, item_id: str) -> Added:
+    """The event that adds an item of a source, as the source knows it."""
+    path, region = source.within(item_id)
+    return Added(Item(item_id, path, region, source.groups.get(item_id)), source.roles.get(item_id, "pool"))
+
+
+@dataclass(frozen=True, slots=True)
+class Queried:
+    """An item was chosen in a round; written before anybody is asked."""
+
+    kind: ClassVar[str] = "queried"
+    id: str
+    round: int
+    rank: int = 0
+    score: float | None = None
+    strategy: str = ""
+    predicted: str | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An item got a label, or a corrected one; ``cost`` in any of {images, boxes, clicks, pixels, seconds}."""
+
+    kind: ClassVar[str] = "labelled"
+    id: str
+    target: Any
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An item cannot or should not be labelled; it is not asked again until it is cleared."""
+
+    kind: ClassVar[str] = "skipped"
+    id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """An item is as if never asked: a query was cancelled, a label or a skip withdrawn."""
+
+    kind: ClassVar[str] = "cleared"
+    id: str
+
+
+Event = Added | Queried | Labelled | Skipped | Cleared
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared)}
+EVENTS["labeled"] = Labelled  # as states on disk were written before the word had one spelling

@@ -1,0 +1,96 @@
+"""Finished trainings in a folder, named by what they were trained from: found again after a kill, and by every run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+
+from labelwise.contracts.learner import FitReport
+from labelwise.errors import StateError
+
+if TYPE_CHECKING:
+    from labelwise.contracts.learner import Learner
+
+#: written last: a folder without it holds a training that was broken off
+_DONE = "fit.json"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A training, done now or found.
+
+    Args:
+        key: digest of what it was trained from.
+        report: how it went.
+        metrics: on the test items; {} when there are none.
+    """
+
+    key: str
+    report: FitReport
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The trainings of a campaign.
+
+    Args:
+        folder: one folder in it for each training; None keeps none.
+    """
+
+    folder: Path | None
+
+    def place(self, key: str) -> Path | None:
+        """The folder of a finished training; None where there is none."""
+        place = None if self.folder is None else self.folder / key
+        return place if place is not None and (place / _DONE).is_file() else None
+
+    def find(self, key: str) -> Fitted | None:
+        """A finished training; None where there is none."""
+        place = self.place(key)
+        if place is None:
+            return None
+        found = json.loads((place / _DONE).read_text())
+        return Fitted(key, FitReport(**found["report"]), found["metrics"])
+
+    def newest(self) -> str | None:
+        """Key of the training that was finished last; None where none is."""
+        if self.folder is None:
+            return None
+        done = list(self.folder.glob(f"*/{_DONE}"))
+        return max(done, key=lambda file: file.stat().st_mtime_ns).parent.name if done else None
+
+    def keep(self, learner: Learner, fitted: Fitted) -> None:
+        """Writes the weights that a learner has now.
+
+        Raises:
+            StateError: the folder cannot be written.
+        """
+        if self.folder is None:
+            return
+        place = self.folder / fitted.key
+        try:
+            learner.save(place)
+            place.mkdir(parents=True, exist_ok=True)
+            draft = place / f"fit.{os.getpid()}.tmp"
+            draft.write_text(json.dumps({"report": asdict(fitted.report), "metrics": dict(fitted.metrics)}))
+            draft.replace(place / _DONE)
+        except (OSError, SafetensorError) as error:
+            raise StateError(
+                f"cannot keep the weights in {place}: {error}. Nothing was lost but this training: check that the "
+                "folder is writable and the disk has room, then run the command again"
+            ) from error
+
+    def prune(self, keep: set[str]) -> None:
+        """Deletes trainings that nobody needs any more; they can be done again."""
+        if self.folder is not None and self.folder.is_dir():
+            for entry in self.folder.iterdir():
+                if entry.name not in keep:
+                    shutil.rmtree(entry, ignore_errors=True)

@@ -1,0 +1,210 @@
+"""One seed of a simulated study: the campaign of each strategy, begun or gone on with, and what it left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.campaign.loop import Campaign
+from labelwise.campaign.mistakes import last_mistakes
+from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord
+from labelwise.campaign.setting import Setting
+from labelwise.campaign.store import Store
+from labelwise.config import RecipeConfig, StrategyConfig
+from labelwise.contracts.learner import Examples, Progress, silent
+from labelwise.contracts.oracle import HeldBack
+from labelwise.contracts.query import Budget
+from labelwise.learners.pretraining import Pretraining, pretrain
+from labelwise.rng import digest
+from labelwise.signals.cache import SignalCache
+from labelwise.studies.data import SeededData, labels_of, registration
+from labelwise.studies.start import begin
+
+if TYPE_CHECKING:
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.source import Source
+    from labelwise.contracts.task import Task
+    from labelwise.learners.features import FeatureSource
+
+#: told (run label, seed, record) after each round
+OnRound = Callable[[str, int, RoundRecord], None]
+
+
+#: told (run label, seed, whether it had been finished before) when a run is done
+OnRun = Callable[[str, int, bool], None]
+
+
+def unheard_round(strategy: str, seed: int, record: RoundRecord) -> None:
+    """Nobody listens."""
+
+
+def unheard_run(strategy: str, seed: int, before: bool) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class SeedRuns:
+    """What the runs of a study are made of, and the runs of any of its seeds.
+
+    Args:
+        recipe: what to run.
+        source: labelled images, with test items; with regions where the recipe asks for them.
+        folder: where runs, shared trainings and features are kept.
+        make: builds the learner from the task; None: as the recipe says.
+        progress: told on long work.
+        on_round: told after each round.
+        on_run: told when a run is done.
+    """
+
+    recipe: RecipeConfig
+    source: Source
+    folder: Path
+    make: Callable[[Task[Any]], Learner] | None = None
+    progress: Progress = silent
+    on_round: OnRound = unheard_round
+    on_run: OnRun = unheard_run
+
+    def of(self, seed: int) -> Iterator[RunRecord]:
+        """Every strategy with one seed, one after another."""
+        for index in range(len(self.recipe.strategies)):
+            yield self._run(index, seed)
+        self.setting(seed).cache.prune(set())
+
+    def full(self, seed: int) -> dict[str, float]:
+        """Metrics of a training on every label of the pool, done once."""
+        folder = self.folder / "runs" / f"full-{self._digest(StrategyConfig(name='random'))[:10]}"
+        store = Store(folder, create=True)
+        with store.lock():
+            campaign = Campaign(store, self.setting(seed, self._pretrained(seed)), progress=self.progress)
+            if not len(campaign.pool):
+                task, source = campaign.setting.task, campaign.setting.source
+                campaign.register([*registration(source, task), *labels_of(source, task, pool=True)])
+            metrics = campaign.fit().metrics
+        store.close()
+        return dict(metrics)
+
+    # ---- one run ----------------------------------------------------------------------------------------------------
+
+    def _run(self, index: int, seed: int) -> RunRecord:
+        config = self.recipe.strategies[index]
+        strategy = make_strategy(config)
+        # what reads hidden labels is no competitor: every table says so
+        oracle = strategy.oracle or any(step.needs.truth for step in strategy.steps())
+        label = f"{config.label} (oracle)" if oracle else config.label
+        store = Store(self._run_folder(config, seed), create=True)
+        finished = any(record["round"] == self.recipe.rounds for record in store.rounds())
+        if not finished:
+            with store.lock():
+                setting = self.setting(seed, self._pretrained(seed))
+                campaign = Campaign(store, setting, progress=self.progress)
+                begin(campaign, self.recipe, config, seed)
+                strategies = [make_strategy(c) for c in self.recipe.strategies]
+                companions = [s for s in strategies[index + 1 :] if not s.auxiliaries()]
+                for record in campaign.rounds(
+                    strategies[index],
+                    HeldBack(campaign.setting.source.truth, campaign.setting.source.price),
+                    Budget(self.recipe.batch, "images" if self.recipe.regions is None else self.recipe.regions.unit),
+                    count=self.recipe.rounds,
+                    companions=companions if self.recipe.start is None else (),
+                ):
+                    self.on_round(label, seed, record)
+        rounds = [RoundRecord.from_json(record) for record in store.rounds() if record["round"] <= self.recipe.rounds]
+        found = self._mistakes(store, config, seed, rounds[-1]) if rounds else None
+        store.close()
+        self.on_run(label, seed, finished)
+        return RunRecord(strategy=label, seed=seed, rounds=rounds, mistakes=found)
+
+    def _mistakes(self, store: Store, config: StrategyConfig, seed: int, last: RoundRecord) -> Mistakes | None:
+        """What the last model of a finished run gets wrong; a map of the first seed's only."""
+        if last.picked:
+            return None
+
+        def campaign() -> Campaign:
+            return Campaign(store, self.setting(seed, self._pretrained(seed)), progress=self.progress)
+
+        folder, first = self._run_folder(config, seed), seed == self.recipe.seeds[0]
+        return last_mistakes(folder, last, campaign, make_strategy(config), mapped=self.recipe.map if first else None)
+
+    def _run_folder(self, config: StrategyConfig, seed: int) -> Path:
+        return self.folder / "runs" / f"{config.name}-{self._digest(config)[:10]}" / f"seed-{seed}"
+
+    def _digest(self, config: StrategyConfig) -> str:
+        """Of all that decides a run but its length: more rounds continue it."""
+        recipe = self.recipe
+        start = None if recipe.start is None else recipe.start.identity
+        frozen = recipe.features.model_dump()
+        # left out where it is not said: studies of before are found again
+        more = [part.model_dump() for part in (recipe.pretrain, recipe.regions) if part is not None]
+        data = recipe.data.model_dump(exclude={key for key in ("reference", "noise") if not getattr(recipe.data, key)})
+        return digest(
+            dict(self.learner().config), repr(self.task), frozen, config.identity, start,
+            recipe.initial, recipe.batch, recipe.warm, data, digest(*self.source.ids), *more,
+        )  # fmt: skip
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def task(self) -> Task[Any]:
+        """The kind of label."""
+        return make_task(self.recipe.task, self.source.classes or (), self.recipe.input)
+
+    def learner(self, weights: Path | None = None) -> Learner:
+        """A fresh learner, on weights that were trained without labels where there are any."""
+        task = self.task
+        if self.make is not None:
+            return self.make(task)
+        features = self._features if self.recipe.learner.kind == "features" else None
+        config = self.recipe.learner
+        if weights is not None:
+            config = config.model_copy(update={"weights": str(weights)})
+        return make_learner(config, task, features)
+
+    @cached_property
+    def data(self) -> SeededData:
+        """The images of each seed."""
+        return SeededData(self.source, self.recipe.data)
+
+    def _pretrained(self, seed: int) -> Path | None:
+        """Weights trained without labels on the pool of a seed, made now or found."""
+        if self.recipe.pretrain is None:
+            return None
+        settings = Pretraining(**self.recipe.pretrain.model_dump())
+        if settings.model is None:
+            settings = replace(settings, model=self.recipe.learner.model)
+        source = self.data.of(seed)
+        images = Examples(source, tuple(item for item in source.ids if source.roles.get(item, "pool") == "pool"))
+        file = self.folder / "shared" / "pretrained" / f"seed-{seed}.safetensors"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return pretrain(self.task, images, file, settings, seed=seed, progress=self.progress).file
+
+    @cached_property
+    def _reads_features(self) -> bool:
+        """Whether a strategy reads frozen features: a backbone takes seconds to load."""
+        configs = [c for c in (*self.recipe.strategies, self.recipe.start) if c is not None and c.name != "own"]
+        steps = [step for config in configs for step in make_strategy(config).steps()]
+        return any(signal.of == "frozen" for step in steps for signal in step.needs.signals)
+
+    @cached_property
+    def _features(self) -> FeatureSource:
+        shared = self.folder / "shared"
+        return make_features(self.recipe.features, self.source, SignalCache(shared / "features"), folder=shared)
+
+    def setting(self, seed: int, weights: Path | None = None) -> Setting:
+        """What stays the same through the campaigns of a seed."""
+        cache = SignalCache(self.folder / "shared" / f"signals-{seed}")
+        learner, source = self.learner(weights), self.data.of(seed)
+        return Setting(
+            source=source,
+            task=learner.task,
+            learner=learner,
+            cache=cache,
+            fits=self.folder / "shared" / "fits",
+            frozen=self._features if self._reads_features else None,
+            truth=source.truth,
+            seed=seed,
+            warm=self.recipe.warm,
+        )
