@@ -130,6 +130,7 @@ class Record:
     Args:
         where: file and row, for messages.
         image: its name as written; None where the file gives a number only.
+        aka: further names that the file gives it, such as that before an upload; tried where ``image`` is none.
         number: of the picture in a list of pictures (COCO's ``image_id``); never a part of a file name.
         bare: ``image`` is written without the ending of its file.
         size: (width, height) in pixels as the file says; None where it does not.
@@ -153,6 +154,7 @@ class Record:
 
     where: Where
     image: str | None = None
+    aka: tuple[str, ...] = ()
     number: int | str | None = None
     bare: bool = False
     size: tuple[int, int] | None = None

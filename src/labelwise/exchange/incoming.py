@@ -152,8 +152,10 @@ class Incoming:
             yield self._item(self.matcher.count(match), record), record
 
     def _match(self, record: Record) -> Match | None:
-        if record.image is not None and (found := self.matcher.find(record.image, bare=record.bare)) is not None:
-            return found
+        if record.image is not None:
+            for name in (record.image, *record.aka):
+                if (found := self.matcher.find(name, bare=record.bare)) is not None:
+                    return found
         if record.number is None:
             return None
         if found := self.matcher.numbered(record.number, self.wishes.images or self.head.images):

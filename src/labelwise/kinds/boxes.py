@@ -10,6 +10,7 @@ from labelwise.contracts.kind import Kind, Naming, Panel, Raw
 from labelwise.contracts.record import Record, Seen, Where
 from labelwise.errors import DataError
 from labelwise.formats.boxes import tally
+from labelwise.formats.shapes import extent, in_pixels
 from labelwise.kinds import shapes
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Boxes(Kind):
         placed = 0
         width, height = shapes.agreed_size(record, size)
         for seen in record.objects:
-            pixels = shapes.in_pixels(seen, (width, height)) if record.fractions else seen
-            box = shapes.extent(pixels, str(record.where))
+            pixels = in_pixels(seen, (width, height)) if record.fractions else seen
+            box = extent(pixels, str(record.where))
             if box is None:
                 continue
             placed += 1

@@ -19,6 +19,7 @@ from labelwise.contracts.record import IGNORE, Mask, Polygon, Record, Seen, Wher
 from labelwise.data.clicks import polygon_clicks
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.index_png import mask_text, text_mask
+from labelwise.formats.shapes import in_pixels
 from labelwise.kinds import shapes
 
 if TYPE_CHECKING:
@@ -415,7 +416,7 @@ def _covers(record: Record, size: tuple[int, int]) -> Iterator[_Cover]:
     """The objects of a record in pixels of its picture, painted when asked for."""
     for number, seen in enumerate(record.objects, 1):
         where = f"{record.where}, object {number}"
-        plain = shapes.in_pixels(seen, size) if record.fractions else seen
+        plain = in_pixels(seen, size) if record.fractions else seen
         if plain.outline is None:
             has = "a box and no mask" if seen.box is not None else "neither polygon nor mask"
             raise FormatError(f"{where}: it has {has}; give polygons or run lengths, or a mask of the whole image")

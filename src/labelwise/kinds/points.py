@@ -10,6 +10,7 @@ from labelwise.contracts.kind import Kind, Naming, Panel, Raw
 from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.contracts.record import Points as KeyPoints
 from labelwise.errors import DataError
+from labelwise.formats.shapes import extent, in_pixels
 from labelwise.kinds import shapes
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Points(Kind):
             return None
         things: list[dict[str, Any]] = []
         for seen in record.objects:
-            pixels = shapes.in_pixels(seen, (width, height)) if record.fractions else seen
+            pixels = in_pixels(seen, (width, height)) if record.fractions else seen
             if pixels.points is None and pixels.box is None:
                 continue
             if name := naming.of(seen.cls):
@@ -159,7 +160,7 @@ def _thing(name: str, seen: Seen, head: Head, where: str) -> dict[str, Any]:
     if names and len(names) == len(points):
         thing["names"] = list(names)
     if seen.box is not None:
-        thing["box"] = shapes.extent(seen, where)
+        thing["box"] = extent(seen, where)
     thing |= {flag: True for flag in ("crowd", "difficult") if getattr(seen, flag)}
     return thing | ({} if seen.score is None else {"score": seen.score})
 
