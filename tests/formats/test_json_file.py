@@ -143,6 +143,17 @@ def test_the_beginning_of_a_file(tmp_path):
     assert start_of_json(file)[""] == []
 
 
+def test_what_a_key_far_behind_the_beginning_holds(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text(
+        json.dumps({"images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(9000)], "last": [{"a": 1}]})
+    )
+    assert start_of_json(file, "last") == {"": {}, "last": [], "last[]": {}, "last[].a": 1}
+    assert start_of_json(file, "missing") == {}
+    file.write_text("")
+    assert start_of_json(file, "last") == {}
+
+
 def test_the_beginning_of_a_large_file_is_all_that_is_looked_at(tmp_path):
     file = tmp_path / "a.json"
     with file.open("wb") as out:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
+import mmap
 import os
 import re
 from array import array
@@ -30,6 +31,8 @@ DEPTH = 100
 PLENTY, RATIO = 600_000_000, 20
 #: bytes of a file that are looked at when it is only to be recognised
 START = 1 << 16
+#: bytes in which a key is looked for
+_FAR = 1 << 33
 
 _CHUNK = 1 << 20
 _SPACE = b" \t\r\n"
@@ -83,11 +86,15 @@ def read_json(path: str | os.PathLike[str], *, pairs: Callable[[list[tuple[str, 
             gc.enable()
 
 
-def start_of_json(path: Path) -> Mapping[str, Any]:
+def start_of_json(path: Path, key: str = "") -> Mapping[str, Any]:
     """What stands where in the first kilobytes of a JSON file: the first value at each place, to recognise formats by.
 
     Places are written as ``images[].file_name``; the whole is ``""``. Lists are ``[]`` and objects ``{}``, whatever is
     in them. Empty for what does not begin like JSON, or cannot be read; never raises.
+
+    Args:
+        path: the file.
+        key: begins at the first value of this key instead, however far behind it stands, as if it stood at the top.
 
     Example:
         >>> import tempfile
@@ -95,13 +102,20 @@ def start_of_json(path: Path) -> Mapping[str, Any]:
         >>> _ = file.write_text('{"version": "5.1", "images": [{"id": 7, "file_name": "a.jpg"}, {"id"')
         >>> start_of_json(file)
         {'': {}, 'version': '5.1', 'images': [], 'images[]': {}, 'images[].id': 7, 'images[].file_name': 'a.jpg'}
+        >>> start_of_json(file, "file_name")
+        {'': {}, 'file_name': 'a.jpg'}
     """
     try:
         if not path.is_file():
             return {}
         with path.open("rb") as file:
-            data = file.read(START)
-    except OSError:
+            if not key:
+                data = file.read(START)
+            else:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                    at = mapped.find(json.dumps(key).encode(), 0, _FAR)
+                    data = b"" if at < 0 else b"{" + mapped[at : at + START]
+    except (OSError, ValueError):  # ValueError: an empty file has nothing to be mapped
         return {}
     data = data.removeprefix(b"\xef\xbb\xbf").lstrip(_SPACE)
     return _places(data.decode("utf-8", "replace")) if data[:1] in (b"[", b"{") else {}
