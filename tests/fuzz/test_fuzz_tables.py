@@ -9,13 +9,27 @@ import pytest
 from mutations import amounts, survive
 
 from labelwise.formats.csv_table import Csv
+from labelwise.formats.one_hot_csv import OneHotCsv
+from labelwise.formats.probabilities_csv import ProbabilitiesCsv
+from labelwise.formats.tensorflow_csv import TensorflowCsv
 
 sys.path.append(str(Path(__file__).parents[1] / "formats"))
 
 import test_csv
+import test_one_hot_csv
+import test_probabilities_csv
+import test_tensorflow_csv
+
+READERS = [
+    (Csv(), test_csv, "data"),
+    (Csv(), test_csv, "answers"),
+    (OneHotCsv(), test_one_hot_csv, "data"),
+    (ProbabilitiesCsv(), test_probabilities_csv, "predictions"),
+    (TensorflowCsv(), test_tensorflow_csv, "data"),
+]
 
 
 @amounts
-@pytest.mark.parametrize("use", ["data", "answers"])
-def test_broken_tables_are_read_or_refused(tmp_path, use, count):
-    survive(Csv(), use, test_csv.samples(tmp_path / "good"), tmp_path / "bad", count)
+@pytest.mark.parametrize(("form", "module", "use"), READERS, ids=lambda one: getattr(one, "name", None))
+def test_broken_tables_are_read_or_refused(tmp_path, form, module, use, count):
+    survive(form, use, module.samples(tmp_path / "good"), tmp_path / "bad", count)

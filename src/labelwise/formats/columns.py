@@ -30,8 +30,8 @@ IMAGES = _words("""
     id name file path image filename item
     filepath imagepath imagename imagefile imagefilename imagefilepath img imgpath imgname imgfile relativepath relpath
     relativefilepath fullpath absolutepath filepaths filenames imagepaths imagenames imagefilepaths images files paths
-    photo photopath picture pic frame framename framepath imageurl url uri src source imageid imgid idcode fileid itemid
-    sampleid uuid guid uid key sample thumbnail attachment imageuri imageids ids identifier
+    photo photopath picture pic frame framename framepath imageid imgid idcode fileid itemid sampleid imageids ids
+    identifier uuid guid uid imageurl imageuri url uri src source key sample thumbnail attachment
 """)
 #: words for the class, likewise
 LABELS = _words("""

@@ -78,6 +78,8 @@ class Csv(Format):
             return Sniff(0.1, _short(error, path))
         if CORNERS & set(columns.names):
             return Sniff(0.2, "it has columns of boxes")
+        if "pixelvalue" in columns.names:
+            return Sniff(0.1, "a list of classes, not of images")
         if use == "predictions":
             return _sniff_predictions(columns, layout)
         plain = path.suffix.lower() in (".txt", "") and not any(map(is_picture, columns.cells(columns.image)))
@@ -87,8 +89,10 @@ class Csv(Format):
             return Sniff(0.3, f"no column of labels ({_columns(columns)})")
         if plain:
             return Sniff(0.2, "nothing in it looks like the name of an image")
-        sure = 0.55 if layout.label is None else 0.8 if columns.guessed or layout.guessed else 0.9
-        return Sniff(sure, "a column of images and one of labels" if layout.label else "a column of images", kinds)
+        if layout.label is None:
+            pictures = any(map(is_picture, columns.cells(columns.image)))
+            return Sniff(0.55 if pictures else 0.3, f"no column of labels ({_columns(columns)})", kinds)
+        return Sniff(0.8 if columns.guessed or layout.guessed else 0.9, "columns of images and labels", kinds)
 
     def root(self, path: Path) -> Path:
         """The folder of the file; ``images/`` or the like below it where the table names files that lie there."""

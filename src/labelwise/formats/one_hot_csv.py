@@ -1,0 +1,173 @@
+"""Tables with a column of yes and no for each class, as Roboflow ("multi-class") and competitions write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from labelwise.contracts.format import Format, Hints, Reads, Sniff
+from labelwise.contracts.record import Head, Record, Seen, State
+from labelwise.errors import FormatError
+from labelwise.formats.answer_rows import region_of
+from labelwise.formats.columns import GROUPS, IMAGES, LABELS, OTHERS, Columns, columns_of, is_picture
+from labelwise.formats.delimited import unescape
+from labelwise.formats.quick_records import quick_record, quick_where
+from labelwise.formats.split_folders import Part, parts_of
+
+TABLE = "_classes.csv"
+
+_WORDS = dict.fromkeys(("true", "yes", "y", "x", "1", "1.0", "t"), True) | dict.fromkeys(
+    ("", "false", "no", "n", "0", "0.0", "f", "-"), False
+)
+#: names of label columns that are never names of classes
+_LABELS = frozenset(LABELS[:9])
+
+
+@dataclass(frozen=True)
+class OneHotCsv(Format):
+    """A table with the name of an image and a column for each class: 1 where the image shows it, 0 where it does not.
+
+    Reads a file, or a folder with ``_classes.csv`` in it or in its folders ``train``, ``valid`` and ``test``. 1.0,
+    true, yes, y and x count as 1; nothing, 0.0, false, no and n as 0. A label of this kind is one class: an image with
+    several is left unlabelled and said, and so is one with none.
+
+    Memory: the file streams, twice: what cannot be taken is counted before the first row is given.
+    """
+
+    name: ClassVar[str] = "one_hot_csv"
+    title: ClassVar[str] = "table with a 0/1 column for each class, as Roboflow's multi-class CSV"
+    kinds: ClassVar[frozenset[str]] = frozenset({"classes"})
+    reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers"})
+
+    def sniff(self, path: Path, use: Reads) -> Sniff:
+        """By the cells of the first rows."""
+        parts = parts_of(path, TABLE)
+        if not parts:
+            return Sniff(0.0, f"no {TABLE} in it")
+        try:
+            found = _table(parts[0])
+        except FormatError:
+            return Sniff(0.1, "no table with a column of images")
+        if why := found.unfit():
+            return Sniff(0.3 if found.classes else 0.1, why)
+        return Sniff(0.95, f"{len(found.classes)} columns of 0 and 1", ("classes",))
+
+    def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
+        """The rows, after all of them were counted.
+
+        Raises:
+            FormatError: no columns of classes, a cell that is neither 0 nor 1, a row without an image; with the row.
+        """
+        parts = parts_of(path, TABLE)
+        if not parts:
+            raise FormatError(f"{str(path)!r} holds no {TABLE}: give the file, or the folder that it lies in")
+        tables = [_table(part) for part in parts]
+        for table in tables:
+            if why := table.unfit():
+                raise FormatError(f"{table.columns.sheet.shown}: {why}; give a 0/1 column for each class")
+        classes = tuple(dict.fromkeys(name for table in tables for name in table.classes))
+        notes = [note for table in tables for note in (*table.columns.notes, *table.unread(), *table.counted())]
+        head = Head(classes=classes, root=self.root(path) if use == "data" else None, notes=tuple(notes))
+        return head, (record for table in tables for record in table.records())
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One file, looked into.
+
+    Args:
+        part: where it lies.
+        columns: of it.
+        at: class -> its column.
+    """
+
+    part: Part
+    columns: Columns
+    at: dict[str, int]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.at)
+
+    def unfit(self) -> str:
+        """Why this is no such table; "" where it is one."""
+        if _LABELS & set(self.columns.names):
+            return "it has a column of labels"
+        if not self.columns.header:
+            return "no header that names classes"
+        return "" if len(self.at) > 1 else "no columns of 0 and 1"
+
+    def unread(self) -> list[str]:
+        split, said = self.columns.split()
+        return [*said, *self.columns.unread({split, *self._groups(), *self.at.values()})]
+
+    def _groups(self) -> list[int]:
+        return self.columns.named(GROUPS)[:1]
+
+    def counted(self) -> list[str]:
+        """What has to be said of rows that give no label."""
+        none = several = 0
+        first = ""
+        for number, _, names, _ in self._rows():
+            none += not names
+            several += len(names) > 1
+            if len(names) > 1 and not first:
+                first = f"row {number}: {' and '.join(names)!s:.60}"
+        shown, lines = self.columns.sheet.shown, []
+        if several:
+            lines.append(f"{shown}: {several:,} row(s) have several classes, and are left unlabelled ({first})")
+        if none:
+            lines.append(f"{shown}: {none:,} row(s) have no class and are left unlabelled")
+        return lines
+
+    def records(self) -> Iterator[Record]:
+        file, folder = str(self.columns.sheet.path), self.part.folder
+        split, group = self.columns.split()[0], next(iter(self._groups()), None)
+        seen = {name: (Seen(name),) for name in self.classes}
+        for number, image, names, row in self._rows():
+            label = seen[names[0]] if len(names) == 1 else ()
+            state: State = "answered" if label else "untouched"
+            image, region = region_of(image)
+            yield quick_record(
+                quick_where(file, "row", number),
+                folder + image,
+                not is_picture(image),
+                label,
+                state,
+                region,
+                self.part.split if split is None else row[split].strip() or None,
+                None if group is None else row[group].strip() or None,
+            )
+
+    def _rows(self) -> Iterator[tuple[int, str, list[str], Sequence[str]]]:
+        """Number, image, classes and cells of each row."""
+        width, image = len(self.columns.written), self.columns.image
+        for number, row in self.columns.rows():
+            if len(row) != width:
+                self.columns.refuse_long(row, number)
+                row += [""] * (width - len(row))
+            if not row[image].strip():
+                if any(cell.strip() for cell in row):
+                    raise FormatError(f"{self.columns.sheet.shown}, row {number}: no image is named; delete the row")
+                continue
+            yield number, unescape(row[image]), [n for n, at in self.at.items() if self._yes(row[at], n, number)], row
+
+    def _yes(self, cell: str, name: str, number: int) -> bool:
+        found = _WORDS.get(cell)
+        if found is None and (found := _WORDS.get(cell.strip().lower())) is None:
+            raise FormatError(f"{self.columns.sheet.shown}, row {number}: {name!r:.40} is {cell!r:.40}; give 1 or 0")
+        return found
+
+
+def _table(part: Part) -> _Table:
+    columns = columns_of(part.table)
+    others = {columns.image, *columns.named((*OTHERS, *IMAGES[:11], *GROUPS))}
+    at = {
+        name: n
+        for n, name in enumerate(columns.written)
+        if name and n not in others and all(cell.strip().lower() in _WORDS for cell in columns.cells(n))
+    }
+    split = columns.split()[0]
+    return _Table(part, columns, {name: n for name, n in at.items() if n != split})
