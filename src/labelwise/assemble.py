@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from labelwise.config import (
     FeaturesConfig,
@@ -38,7 +38,7 @@ from labelwise.strategies import STRATEGIES
 from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:
-    from labelwise.contracts.source import Source
+    from labelwise.contracts.source import Source, ValueRange
     from labelwise.contracts.task import Task
 
 LEARNERS = ("features", "torch")
@@ -100,6 +100,16 @@ def cut_into_regions(
     return Regions(source, how, folder=folder, annotate=config.annotate, progress=progress)
 
 
+C = TypeVar("C", ProjectConfig, RecipeConfig, SizesConfig)
+
+
+def with_range(config: C, value_range: ValueRange | None) -> C:
+    """A configuration that says from which values pictures of more than 8 bits are read; None leaves it as it is."""
+    if value_range is None or config.input.range == value_range:
+        return config
+    return config.model_copy(update={"input": config.input.model_copy(update={"range": value_range})})
+
+
 def make_features(
     config: FeaturesConfig, source: Source, cache: SignalCache, *, folder: Path | None, base: Path = Path()
 ) -> FeatureSource:
@@ -112,6 +122,9 @@ def make_features(
         folder: where the backbone keeps what it found.
         base: what paths of weights are relative to, and where ``pretrained/`` lies.
     """
+    if folder is not None and source.value_range is not None:
+        # axes that were fitted to the same pictures in another range are no axes of these
+        folder = folder / "range-{:g}-{:g}".format(*source.value_range)
     chosen = backbone(
         located(config.backbone, base),
         weights=None if config.weights is None else located(config.weights, base),

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import pydantic
 import yaml
 
-from labelwise.errors import ConfigError, StateError, unknown
+from labelwise.contracts.source import checked_range
+from labelwise.errors import ConfigError, StateError, brief, unknown
 
 #: raised whenever older code could misread what newer code writes
 CONFIG_VERSION = 1
@@ -47,7 +48,27 @@ class Config(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class InputConfig(Config):
+class ReadingConfig(Config):
+    """How pictures are read, whatever is done with them."""
+
+    range: tuple[float, float] | None = pydantic.Field(
+        None, description="values that become black and white in pictures of more than 8 bits; None: by their headers"
+    )
+
+    @pydantic.field_validator("range", mode="before")
+    @classmethod
+    def _two_numbers(cls, value: Any) -> Any:
+        try:
+            return checked_range(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    @pydantic.field_serializer("range")
+    def _whole(self, value: tuple[float, float] | None) -> Any:
+        return None if value is None else [int(number) if number.is_integer() else number for number in value]
+
+
+class InputConfig(ReadingConfig):
     """How images become input of a torch learner."""
 
     size: Side | tuple[Side, Side] | None = pydantic.Field(
@@ -357,6 +378,7 @@ class SizesConfig(Config):
     version: int = CONFIG_VERSION
     name: str = "study"
     data: DataConfig
+    input: ReadingConfig = ReadingConfig()
     features: FeaturesConfig = FeaturesConfig()
     strategies: tuple[StrategyConfig, ...] = pydantic.Field(
         (StrategyConfig(name="random"), StrategyConfig(name="kmeans")), min_length=1
@@ -408,9 +430,9 @@ def parse(model: type[C], values: Any, *, where: str) -> C:
         if first["type"] == "extra_forbidden":
             allowed = _keys_at(model, path[:-1])
             raise unknown(f"key in {where}", str(path[-1]), allowed) from None
-        got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
+        got = "" if first["type"] == "missing" else f" (got {brief(first['input'])})"
         more = f"; and {len(error.errors()) - 1} more" if len(error.errors()) > 1 else ""
-        raise ConfigError(f"{where}: {shown}: {first['msg']}{got}{more}") from None
+        raise ConfigError(f"{where}: {shown}: {first['msg'].removeprefix('Value error, ')}{got}{more}") from None
 
 
 def _keys_at(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:

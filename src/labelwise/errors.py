@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 #: names that a message lists before it only counts them
 SHOWN = 40
@@ -56,6 +57,22 @@ class NonFiniteScore(LabelwiseError):
 
 class StateError(LabelwiseError):
     """The project folder cannot be read or written as asked."""
+
+
+def brief(value: Any, most: int = 60) -> str:
+    """Anything that somebody wrote, as a message can show it: its ``repr``, cut off after ``most`` characters.
+
+    Example:
+        >>> brief([1] * 1000, 10), brief("a")
+        ('[1, 1, ...', "'a'")
+    """
+    if isinstance(value, (list, tuple)) and len(value) > most:
+        value = value[:most]
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def unknown(

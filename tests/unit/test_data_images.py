@@ -96,18 +96,34 @@ def test_alpha_is_laid_on_white():
     assert decode(encoded(grey)).tolist() == [[[255], [70]]]
 
 
-@pytest.mark.parametrize(("high", "shown"), [(200, 200), (4095, 255), (65535, 255), (2000, 125)])
-def test_sixteen_bits_become_eight(high, shown):
+@pytest.mark.parametrize(
+    ("high", "value_range", "shown"),
+    [(200, None, 1), (65535, None, 255), (200, (0, 255), 200), (2000, (0, 4095), 125), (9999, (0, 4095), 255),
+     (2000, (2000, 3000), 0), (2500, (2000, 3000), 128)],
+)  # fmt: skip
+def test_sixteen_bits_become_eight_by_one_range(high, value_range, shown):
     values = np.array([[0, high], [0, 0]], np.uint16)
-    assert decode(encoded(Image.fromarray(values)))[0, 1, 0] == shown
+    for kind in ("PNG", "TIFF", "PPM"):
+        data = encoded(Image.fromarray(values), kind)
+        assert decode(data, value_range=value_range)[..., 0].tolist() == [[0, shown], [0, 0]], kind
+        assert decode(data, value_range=value_range, max_side=100)[0, 1, 0] == shown
 
 
-def test_float_and_integer_tiffs():
+def test_float_and_integer_tiffs_need_a_range():
     values = np.array([[0.0, 1.0], [0.5, np.nan]], np.float32)
-    assert decode(encoded(Image.fromarray(values), "TIFF"))[..., 0].tolist() == [[0, 255], [128, 0]]
-    assert decode(encoded(Image.fromarray(values * 510 - 255), "TIFF"))[..., 0].tolist() == [[0, 255], [128, 0]]
-    assert decode(encoded(Image.fromarray(np.full((2, 2), np.nan, np.float32)), "TIFF")).max() == 0
-    assert decode(encoded(Image.fromarray(np.array([[0, 1 << 20]], np.int32)), "TIFF"))[0, 1, 0] == 255
+    data = encoded(Image.fromarray(values), "TIFF")
+    with pytest.raises(DataError, match=r"input: \{range: \[low, high\]\}") as error:
+        decode(data, name="f.tif")
+    assert "f.tif" in one_line(error)
+    assert decode(data, value_range=(0, 1))[..., 0].tolist() == [[0, 255], [128, 0]]
+    data = encoded(Image.fromarray(values * 510 - 255), "TIFF")
+    assert decode(data, value_range=(-255, 255))[..., 0].tolist() == [[0, 255], [128, 0]]
+    odd = np.array([[np.inf, -np.inf, np.nan, 3e38]], np.float32)
+    assert decode(encoded(Image.fromarray(odd), "TIFF"), value_range=(0, 1))[..., 0].tolist() == [[255, 0, 0, 255]]
+    whole = encoded(Image.fromarray(np.array([[0, 1 << 20]], np.int32)), "TIFF")
+    assert decode(whole, value_range=(0, 1 << 20))[0, 1, 0] == 255
+    with pytest.raises(DataError, match="32-bit"):
+        decode(whole)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])

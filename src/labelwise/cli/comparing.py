@@ -127,8 +127,17 @@ def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
         f"{recipe.name}: {names}; {console.counted(len(recipe.seeds), 'seed')}, {recipe.initial} + {recipe.rounds} x "
         f"{recipe.batch} labels of {pool:,}, measured on {tests:,} test images"
     )
+    _say_how_read(source)
     if chosen:
         console.err("sizes were chosen by the data: --initial, --batch and --rounds change them")
+
+
+def _say_how_read(source: Source) -> None:
+    """From which values deep pictures are read, and what is left out of pictures with pages."""
+    from labelwise.data.brightness import look
+
+    for note in look(source, source.value_range).notes():
+        console.err(f"note: {note}")
 
 
 def run(recipe: RecipeConfig, source: Source, folder: Path, *, workers: int = 1, chosen: bool = False) -> Study:
@@ -166,6 +175,7 @@ def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: b
         names = ", ".join(strategy.label for strategy in recipe.strategies)
         sizes, seeds = ", ".join(map(str, recipe.sizes)), console.counted(len(recipe.seeds), "seed")
         console.err(f"{recipe.name}: {names}; {seeds}, sizes {sizes}; {', '.join(recipe.evaluators)}")
+        _say_how_read(source)
         studies_ = study.run()
     written = {name: studies.write(found, folder / name, source) for name, found in studies_.items()}
     tables = size_tables(studies_)

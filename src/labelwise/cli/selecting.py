@@ -177,6 +177,7 @@ def open_features(
     """The images that a command names, and their frozen features."""
     from labelwise.assemble import make_features
     from labelwise.config import FeaturesConfig, parse
+    from labelwise.data.brightness import look
     from labelwise.data.open import open_source
     from labelwise.data.remembered import Remembered
     from labelwise.data.views import split
@@ -185,6 +186,10 @@ def open_features(
     given: dict[str, Any] = {"backbone": features, "weights": weights, "size": size}
     config = parse(FeaturesConfig, {k: v for k, v in given.items() if v is not None}, where="the command line")
     opened = open_source(data, root=root)
+    seen = look(opened)
+    opened = opened.in_range(seen.value_range)
+    for note in seen.notes():
+        console.err(f"note: {note}")
     if test_share is not None and "test" not in opened.roles.values():
         opened = split(opened, test_share, 0)
     source = Remembered(opened)

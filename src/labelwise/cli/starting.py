@@ -139,9 +139,11 @@ def _found(made: Project, known: int) -> dict[str, Any]:
 
 def _left_out(made: Project) -> list[str]:
     """Files in the data that were not taken, and what is odd about labels that lie there."""
+    from labelwise.data.brightness import look
     from labelwise.project.project import open_images
 
-    return open_images(made.config, made.folder).notes()
+    source = open_images(made.config, made.folder)
+    return [*source.notes(), *look(source, source.value_range).notes()]
 
 
 def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> None:

@@ -335,7 +335,9 @@ class Learner(ABC):
         unlabelled = digest(list(data.unlabelled.ids)) if self.uses_unlabelled else ""
         heads = [repr(auxiliary) for auxiliary in auxiliaries]
         judge = [] if data.judge is None else [digest(list(data.judge.ids), repr(data.judge.targets))]
-        return digest("fit", dict(self.config), repr(self.task), labels, unlabelled, seed, init, heads, *judge)
+        seen = data.labelled.source.value_range
+        more = judge if seen is None else [*judge, "values", *seen]
+        return digest("fit", dict(self.config), repr(self.task), labels, unlabelled, seed, init, heads, *more)
 
     @property
     def uses_unlabelled(self) -> bool:

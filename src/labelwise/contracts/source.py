@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from labelwise.errors import ConfigError, brief
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,6 +16,40 @@ if TYPE_CHECKING:
     import torch
 
 Role = Literal["pool", "reference", "validation", "test"]
+
+#: the two values that become black and white in pictures of more than 8 bits
+ValueRange: TypeAlias = tuple[float, float]
+
+
+def checked_range(given: Any) -> ValueRange | None:
+    """Two values as a range; None stays None.
+
+    Raises:
+        ConfigError: other than two finite numbers, the lower first.
+
+    Example:
+        >>> checked_range([0, 4095])
+        (0.0, 4095.0)
+    """
+    if given is None:
+        return None
+    try:
+        low, high = (_number(value) for value in given)
+        fits = low < high and math.isfinite(high - low) and high - low > 1e-30
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ConfigError(
+            f"{brief(given)} is no range: give two finite numbers, the value that becomes black and the value "
+            "that becomes white, as [0, 4095]"
+        )
+    return low, high
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, (str, bool)):
+        raise TypeError
+    return float(value)
 
 
 class Source(ABC):
@@ -42,6 +79,8 @@ class Source(ABC):
     roles: Mapping[str, Role] = {}
     #: id -> group (video, patient, site); never split between train and test
     groups: Mapping[str, str] = {}
+    #: the two values that become black and white in pictures of more than 8 bits; None: as their headers say
+    value_range: ValueRange | None = None
 
     @abstractmethod
     def load(self, item_id: str) -> np.ndarray | torch.Tensor:
@@ -60,6 +99,17 @@ class Source(ABC):
 
         A store may keep ``content`` under it. None where there is nothing cheaper than ``content`` itself.
         """
+        return None
+
+    def in_range(self, value_range: ValueRange | None) -> Source:
+        """The same images with one range for all pictures of more than 8 bits; ``content`` tells ranges apart.
+
+        Sources that hold no such pictures return themselves.
+        """
+        return self
+
+    def encoded(self, item_id: str) -> str | bytes | None:
+        """The file that an image is decoded from, as a path or its bytes; None where there is none."""
         return None
 
     def path(self, item_id: str) -> str:

@@ -5,14 +5,16 @@ Shape letters: N images, H height, W width, C channels.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from labelwise.contracts.source import Role, Source
+from labelwise.contracts.source import Role, Source, ValueRange, checked_range
+from labelwise.data.folder import in_this_range
 from labelwise.data.images import decode
 from labelwise.errors import DataError, FormatError, unknown
 from labelwise.formats.npz import load_npz, names_of
@@ -115,15 +117,26 @@ class EncodedSource(Source):
 
     def load(self, item_id: str) -> np.ndarray:
         """The decoded image; see :func:`labelwise.data.images.decode`."""
-        return decode(self._bytes(item_id).tobytes(), name=item_id)
+        return decode(self.encoded(item_id), value_range=self.value_range, name=item_id)
+
+    def in_range(self, value_range: ValueRange | None) -> Self:
+        """The same files, their pictures of more than 8 bits read from this range."""
+        seen = copy.copy(self)
+        seen.value_range = checked_range(value_range)
+        return seen
+
+    def encoded(self, item_id: str) -> bytes:
+        """The bytes of the file."""
+        return self._bytes(item_id).tobytes()
 
     def native_order(self) -> list[str]:
         """The order of the array, ids given or not."""
         return [item for item in self._row if self.roles.get(item, "pool") == "pool"]
 
     def content(self, item_ids: Sequence[str]) -> list[str]:
-        """BLAKE2b-128 of each image's encoded bytes."""
-        return [hashlib.blake2b(self._bytes(item_id).data, digest_size=16).hexdigest() for item_id in item_ids]
+        """BLAKE2b-128 of each image's encoded bytes, and of the range."""
+        found = [hashlib.blake2b(self._bytes(item_id).data, digest_size=16).hexdigest() for item_id in item_ids]
+        return [in_this_range(digest, self.value_range) for digest in found]
 
     def _bytes(self, item_id: str) -> np.ndarray:
         row = self._row[item_id]

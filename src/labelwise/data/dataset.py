@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
-from labelwise.contracts.source import Role, Source
+from labelwise.contracts.source import Role, Source, ValueRange, checked_range
 from labelwise.data.arrays import number_ids
 from labelwise.data.images import to_array
 from labelwise.errors import DataError
@@ -85,7 +86,13 @@ class DatasetSource(Source):
     def load(self, item_id: str) -> np.ndarray | torch.Tensor:
         """The image part of the item."""
         item = self.item(item_id)
-        return _image(item[0] if isinstance(item, (tuple, list)) else item, item_id)
+        return _image(item[0] if isinstance(item, (tuple, list)) else item, item_id, self.value_range)
+
+    def in_range(self, value_range: ValueRange | None) -> Self:
+        """The same items, Pillow images of more than 8 bits read from this range."""
+        seen = copy.copy(self)
+        seen.value_range = checked_range(value_range)
+        return seen
 
     def item(self, item_id: str) -> Any:
         """The item as the data set gives it.
@@ -224,10 +231,10 @@ def _targets(dataset: Any) -> Sequence[Any] | None:
     return None
 
 
-def _image(image: Any, item_id: str) -> np.ndarray | torch.Tensor:
+def _image(image: Any, item_id: str, value_range: ValueRange | None) -> np.ndarray | torch.Tensor:
     """What a source may return, out of what a data set may return."""
     if hasattr(image, "getbands"):
-        return to_array(image)
+        return to_array(image, value_range=value_range, name=item_id)
     if not hasattr(image, "shape") or not hasattr(image, "dtype"):
         raise DataError(
             f"{item_id!r}: the data set gives a {type(image).__name__}; give a Pillow image, array or tensor"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
-from labelwise.contracts.source import Role, Source
+from labelwise.contracts.source import Role, Source, ValueRange, checked_range
 from labelwise.data.class_folders import arranged
 from labelwise.data.images import decode, read_size
 from labelwise.errors import DataError, unknown
@@ -108,7 +109,17 @@ class ImageFolder(Source):
 
     def load(self, item_id: str) -> np.ndarray:
         """The decoded image; see :func:`labelwise.data.images.decode`."""
-        return decode(self.path(item_id), name=item_id)
+        return decode(self.path(item_id), value_range=self.value_range, name=item_id)
+
+    def in_range(self, value_range: ValueRange | None) -> Self:
+        """The same folder, its pictures of more than 8 bits read from this range."""
+        seen = copy.copy(self)
+        seen.value_range = checked_range(value_range)
+        return seen
+
+    def encoded(self, item_id: str) -> str:
+        """The path of the file."""
+        return self.path(item_id)
 
     def size(self, item_id: str) -> tuple[int, int]:
         """Width and height, out of the file's header."""
@@ -133,24 +144,38 @@ class ImageFolder(Source):
 
     def thumbnail(self, item_id: str, max_side: int) -> np.ndarray:
         """The image made small while it is decoded; several times faster than ``load`` for large JPEG files."""
-        return decode(self.path(item_id), max_side=max_side, name=item_id)
+        return decode(self.path(item_id), max_side=max_side, value_range=self.value_range, name=item_id)
 
     def content(self, item_ids: Sequence[str]) -> list[str]:
-        """BLAKE2b-128 of each file's bytes, read by several threads; "" for a file that cannot be read."""
+        """BLAKE2b-128 of each file's bytes and the range, read by several threads; "" for one that cannot be read."""
         paths = [self.path(item_id) for item_id in item_ids]
         chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
         if len(chunks) < 2:
-            return [digest for chunk in chunks for digest in _digests(chunk)]
-        with ThreadPoolExecutor(4) as threads:
-            return [digest for part in threads.map(_digests, chunks) for digest in part]
+            found = [digest for chunk in chunks for digest in _digests(chunk)]
+        else:
+            with ThreadPoolExecutor(4) as threads:
+                found = [digest for part in threads.map(_digests, chunks) for digest in part]
+        return [in_this_range(digest, self.value_range) for digest in found]
 
     def stat_key(self, item_ids: Sequence[str]) -> list[str]:
         """``size:mtime_ns`` of each file, "" for a missing one: while it stays the same, so does ``content``."""
-        return [_stat_key(self.path(item_id)) for item_id in item_ids]
+        keys = [_stat_key(self.path(item_id)) for item_id in item_ids]
+        if self.value_range is None:
+            return keys
+        low, high = self.value_range
+        return [key and f"{key}:{low!r}:{high!r}" for key in keys]
 
     def path(self, item_id: str) -> str:
         """The absolute path."""
         return f"{self.root}{os.sep}{item_id}"
+
+
+def in_this_range(digest: str, value_range: ValueRange | None) -> str:
+    """A digest of a file as one of the picture that is read from it in a range; "" stays ""."""
+    if value_range is None or not digest:
+        return digest
+    low, high = value_range
+    return hashlib.blake2b(f"{digest} {low!r} {high!r}".encode(), digest_size=16).hexdigest()
 
 
 def _stat_key(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from labelwise.contracts.source import Source
+from labelwise.contracts.source import Source, ValueRange
 from labelwise.data.views import View
 
 #: (ids, stat keys, function that hashes the ids it is given) -> digests; the project's store keeps them on disk
@@ -23,6 +23,10 @@ class Remembered(View):
         super().__init__(source)
         self._memory = memory
         self._known: dict[str, str] = {}
+
+    def in_range(self, value_range: ValueRange | None) -> Remembered:
+        """The images in that range; digests of another are not theirs."""
+        return Remembered(self.source.in_range(value_range), self._memory)
 
     def content(self, item_ids: Sequence[str]) -> list[str]:
         """Digests, from memory where they are known."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from labelwise.contracts.source import Role, Source
+from labelwise.contracts.source import Role, Source, ValueRange
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.rng import generator
 
@@ -70,6 +71,7 @@ class View(Source):
         self.root = source.root
         self.kind, self.numbers, self.categories = source.kind, source.numbers, source.categories
         self.palette = source.palette if classes is None else None
+        self.value_range = source.value_range
         self.ids = source.ids if ids is None else tuple(sorted(ids))
         self.classes = source.classes if classes is None else tuple(classes)
         self.truth = source.truth if truth is None else truth
@@ -97,6 +99,17 @@ class View(Source):
     def stat_key(self, item_ids: Sequence[str]) -> list[str] | None:
         """As the original."""
         return self.source.stat_key(item_ids)
+
+    def in_range(self, value_range: ValueRange | None) -> View:
+        """The same view of the images in that range."""
+        seen = copy.copy(self)
+        seen.source = self.source.in_range(value_range)
+        seen.value_range = seen.source.value_range
+        return seen
+
+    def encoded(self, item_id: str) -> str | bytes | None:
+        """As the original."""
+        return self.source.encoded(item_id)
 
     def path(self, item_id: str) -> str:
         """As the original."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from labelwise.assemble import make_features, make_strategy
+from labelwise.assemble import make_features, make_strategy, with_range
 from labelwise.campaign.records import Study, plain, write_study, write_whole
 from labelwise.contracts.learner import Progress, silent
 from labelwise.errors import ConfigError, DataError
@@ -64,6 +64,9 @@ class SizesStudy:
     folder: Path
     progress: Progress = silent
     on_chosen: OnChosen = _unheard
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", with_range(self.recipe, self.source.value_range))
 
     def run(self) -> dict[str, Study]:
         """One study for each evaluator, also written as ``EVALUATOR/study.json``.
@@ -214,6 +217,7 @@ class SizesStudy:
         return digest(
             self._features.signal_key(FROZEN),
             [(item, truth[item]) for images in (self.images, self.tests) for item in images.ids],
+            *(self.source.value_range or ()),
         )
 
     @cached_property

@@ -51,6 +51,7 @@ from labelwise.formats.voc_masks import colours
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
 from labelwise.models.provenance import what_weights_saw
+from labelwise.project.reading import in_one_range, keep_range
 from labelwise.signals.cache import SignalCache
 from labelwise.strategies import COLD_START
 from labelwise.studies.settings import environment
@@ -766,6 +767,7 @@ class Project:
         with self._changing():
             source = open_images(self.config, self.folder)
             _check_names(source, self.config)
+            self.config = keep_range(self.config, source, self.folder / CONFIG_NAME)
             events = list(registration(source, known=self.pool))
             self.store.append(events)
             self.__dict__.pop("source", None)
@@ -934,7 +936,8 @@ def kind_of(path: Path) -> Kind:
 
 def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | None = None) -> Source:
     """The images of a project; ``ids`` saves scanning a folder again."""
-    return open_in(folder, config.images, root=config.root, ids=ids, labels=config.labels, task=config.task)
+    opened = open_in(folder, config.images, root=config.root, ids=ids, labels=config.labels, task=config.task)
+    return opened.in_range(config.input.range)
 
 
 def registration(source: Source, *, known: Pool | None = None) -> Iterator[Event]:
@@ -989,6 +992,7 @@ def init(
         # folders of dates or cameras, not of classes
         settings = settings.model_copy(update={"labels": "none"})
         source = open_images(settings, folder)
+    settings, source = in_one_range(settings, source)
     if not settings.classes and source.classes:
         settings = settings.model_copy(update={"classes": tuple(source.classes)})
     if settings.classes:

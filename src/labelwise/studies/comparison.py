@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.assemble import check_kind, make_strategy
+from labelwise.assemble import check_kind, make_strategy, with_range
 from labelwise.campaign.mistakes import check_map
 from labelwise.campaign.plan import Offer
 from labelwise.campaign.records import RunRecord, Study, write_study
@@ -56,6 +56,7 @@ class Comparison:
     def __post_init__(self) -> None:
         cut = with_regions(self.recipe, self.source, self.folder, progress=self.progress)
         object.__setattr__(self, "source", cut)
+        object.__setattr__(self, "recipe", with_range(self.recipe, self.source.value_range))
 
     def run(self) -> Study:
         """Runs what is not finished yet; returns the whole study, also written as ``study.json`` after each run.

@@ -11,6 +11,7 @@ from labelwise.assemble import cut_into_regions
 from labelwise.campaign.events import Event, Labelled, added
 from labelwise.campaign.setting import class_counts
 from labelwise.contracts.learner import Progress, silent
+from labelwise.data.brightness import look
 from labelwise.data.held_out import with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in
@@ -40,6 +41,8 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
     if source is None:
         task = getattr(recipe, "task", None)
         source = open_in(base, data.source, root=data.root, download=data.download, task=task)
+    given = recipe.input.range or source.value_range
+    source = source.in_range(given if given is not None else look(source).value_range)
     if not source.truth:
         raise DataError(
             f"{data.source!r} has no labels to simulate with: give one folder per class, or a CSV with a label column"

@@ -138,7 +138,8 @@ class SeedRuns:
         start = None if recipe.start is None else recipe.start.identity
         frozen = recipe.features.model_dump()
         # left out where it is not said: studies of before are found again
-        more = [part.model_dump() for part in (recipe.pretrain, recipe.regions) if part is not None]
+        more: list[Any] = [part.model_dump() for part in (recipe.pretrain, recipe.regions) if part is not None]
+        more += [] if recipe.input.range is None else ["values", *recipe.input.range]
         data = recipe.data.model_dump(exclude={key for key in ("reference", "noise") if not getattr(recipe.data, key)})
         return digest(
             dict(self.learner().config), repr(self.task), frozen, config.identity, start,

@@ -69,6 +69,7 @@ def study_settings(
         "candidates": "all" if recipe.regions is None else "all regions of images that are not labelled as a whole",
         **({} if recipe.regions is None else {"regions": recipe.regions.model_dump(mode="json")}),
         "transforms": {"train": getattr(task, "augment", "none"), "pool": "resize and normalise, deterministic"},
+        **({} if source.value_range is None else {"value_range": list(source.value_range)}),
         "streams": ["initial", "fit (weights, order, augmentation)", "select", "draw"],
         **SAME_FOR_ALL,
         **_held_out(recipe, source),

@@ -1,0 +1,57 @@
+"""One range of values for the deep pictures of a project, found when they join it and written into its file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from labelwise.assemble import with_range
+from labelwise.config import ProjectConfig, parse, read_yaml, write_yaml
+from labelwise.contracts.source import Source
+from labelwise.data.brightness import look
+from labelwise.errors import StateError
+
+
+def in_one_range(config: ProjectConfig, source: Source) -> tuple[ProjectConfig, Source]:
+    """The settings and images of a project whose pictures of more than 8 bits are all read from one range.
+
+    Args:
+        config: as people gave it; a range that is there stays.
+        source: the images; some are looked at where no range is given.
+    """
+    if config.input.range is None:
+        config = with_range(config, look(source).value_range)
+    return config, source.in_range(config.input.range)
+
+
+def keep_range(config: ProjectConfig, source: Source, path: Path) -> ProjectConfig:
+    """As :func:`in_one_range` for a project that is there: what was found goes into its file, comments and all.
+
+    Args:
+        config: of the file.
+        source: the images, those that have just joined among them.
+        path: the file.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    found, _ = in_one_range(config, source)
+    if found.input.range == config.input.range:
+        return config
+    text = path.read_text(encoding="utf-8")
+    line = f"  range: {found.model_dump(mode='json')['input']['range']}"
+    if "input" not in read_yaml(path):
+        text = f"{text.rstrip()}\ninput:\n{line}\n"
+    else:
+        text = re.sub(r"^input:[ \t]*(#.*)?$", lambda match: f"{match[0]}\n{line}", text, count=1, flags=re.MULTILINE)
+    draft = path.with_name(path.name + ".tmp")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        if parse(ProjectConfig, read_yaml(draft), where=path.name) == found:
+            draft.replace(path)
+        else:  # written in a way that no line can be put into
+            draft.unlink()
+            write_yaml(found, path)
+    except OSError as error:
+        raise StateError(f"cannot write {path}: {error.strerror}. Is it read-only?") from error
+    return found
