@@ -107,7 +107,8 @@ def with_range(config: C, value_range: ValueRange | None) -> C:
     """A configuration that says from which values pictures of more than 8 bits are read; None leaves it as it is."""
     if value_range is None or config.input.range == value_range:
         return config
-    return config.model_copy(update={"input": config.input.model_copy(update={"range": value_range})})
+    found = parse(type(config.input), config.input.model_dump() | {"range": value_range}, where="input")
+    return config.model_copy(update={"input": found})
 
 
 def make_features(

@@ -51,7 +51,7 @@ class Config(pydantic.BaseModel):
 class ReadingConfig(Config):
     """How pictures are read, whatever is done with them."""
 
-    range: tuple[float, float] | None = pydantic.Field(
+    range: tuple[int | float, int | float] | None = pydantic.Field(
         None, description="values that become black and white in pictures of more than 8 bits; None: by their headers"
     )
 
@@ -59,13 +59,11 @@ class ReadingConfig(Config):
     @classmethod
     def _two_numbers(cls, value: Any) -> Any:
         try:
-            return checked_range(value)
+            found = checked_range(value)
         except ConfigError as error:
             raise ValueError(str(error)) from None
-
-    @pydantic.field_serializer("range")
-    def _whole(self, value: tuple[float, float] | None) -> Any:
-        return None if value is None else [int(number) if number.is_integer() else number for number in value]
+        # files say 4095, not 4095.0
+        return None if found is None else tuple(int(end) if end.is_integer() else end for end in found)
 
 
 class InputConfig(ReadingConfig):
