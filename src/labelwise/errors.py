@@ -16,6 +16,7 @@ A message says what was got, what is allowed, and what to do, in one line: the c
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -89,3 +90,19 @@ def unknown(
     hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return error(f"unknown {kind} {got!r}:{hint} Allowed: {', '.join(names[:SHOWN])}{more}")
+
+
+def visible(text: str) -> str:
+    r"""A file name as it can be shown: control, direction and undecodable characters as escapes.
+
+    Example:
+        >>> print(visible("a\nb\u202e.png"), visible("日本 é.png"))
+        a\nb\u202e.png 日本 é.png
+    """
+    return "".join(
+        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else _escaped(c) for c in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

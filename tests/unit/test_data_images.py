@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.data.images import decode, picture, read_size, to_array
+from labelwise.contracts.picture import picture
+from labelwise.data.images import decode, read_size, to_array
 from labelwise.errors import DataError
 
 

@@ -10,7 +10,7 @@ import tiny
 from labelwise.contracts.input import InputSpec
 from labelwise.errors import ConfigError, DataError, LabelwiseError, UnmetNeed
 from labelwise.models import Taps, build, last_linear, load_weights, model_names
-from labelwise.models.build import check_output
+from labelwise.models.by_name import check_output
 from labelwise.models.taps import pooled, submodule, widths
 from labelwise.models.weights import read_state
 

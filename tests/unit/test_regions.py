@@ -9,12 +9,12 @@ import torch
 from labelwise.contracts.record import IGNORE
 from labelwise.contracts.targets import Mask
 from labelwise.data import ArraySource
-from labelwise.data.clicks import polygon_clicks
 from labelwise.data.mask_labels import mask_of, raw_of
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, PoolError
+from labelwise.kinds.clicks import polygon_clicks
 
 
 def street(rng, height=24, width=36):

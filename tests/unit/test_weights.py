@@ -13,7 +13,7 @@ from labelwise.contracts.input import InputSpec
 from labelwise.errors import DataError
 from labelwise.learners.backbones import Network
 from labelwise.models import build, load_weights
-from labelwise.models.build import build_body
+from labelwise.models.by_name import build_body
 from labelwise.models.provenance import leak, of_tag, provenance, trained_with_labels
 from labelwise.models.weights import file_digest, in_layout, read_metadata, read_state, split_layout
 

@@ -113,7 +113,7 @@ def _models() -> list[Row]:
     from torchvision import models
 
     from labelwise.models import model_names
-    from labelwise.models.build import REFERENCE
+    from labelwise.models.by_name import REFERENCE
     from labelwise.models.torchvision_detectors import DETECTORS
     from labelwise.models.torchvision_segmenters import SEGMENTERS
 

@@ -57,8 +57,9 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
     from PIL import Image
 
     from labelwise.data.images import decode
-    from labelwise.report.boxed import boxed
-    from labelwise.report.masked import overlaid
+    from labelwise.drawing.boxes import boxed
+    from labelwise.drawing.masks import overlaid
+    from labelwise.kinds.masks import whole
 
     try:
         if source is None:
@@ -72,7 +73,7 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
     if source is None or not isinstance(label, Mapping):
         return image
     if "png" in label:
-        return overlaid(image, source.classes or (), label, source.palette)
+        return overlaid(image, source.classes or (), whole(label), source.palette)
     return boxed(image, source.classes or (), {"labelled": label})
 
 

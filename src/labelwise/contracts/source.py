@@ -170,6 +170,6 @@ class Source(ABC):
         Raises:
             DataError: as for ``load``.
         """
-        from labelwise.data.images import picture
+        from labelwise.contracts.picture import picture
 
         return picture(self.load(item_id), max_side)

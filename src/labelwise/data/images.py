@@ -9,7 +9,7 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -17,9 +17,6 @@ from PIL import Image
 from labelwise.contracts.source import ValueRange
 from labelwise.data import headers
 from labelwise.data.headers import Depth, Encoded, Refused, failing_in_one_line, opened, read_header
-
-if TYPE_CHECKING:
-    import torch
 
 #: pixels that are converted at once
 _STRIP = 1 << 20
@@ -156,26 +153,6 @@ def numbers(image: Encoded, *, most: int, name: str | None = None) -> np.ndarray
         found = np.concatenate(parts)
         finite: np.ndarray = found[np.isfinite(found)]
         return finite
-
-
-def picture(image: np.ndarray | torch.Tensor, max_side: int) -> np.ndarray:
-    """A loaded image made fit to be looked at: uint8 (H, W, 1 | 3), shrunk to ``max_side``.
-
-    Float tensors (C, H, W) are stretched from their minimum to their maximum, for people's eyes alone; of more than
-    three channels, or two, the first is shown.
-
-    Example:
-        >>> picture(np.zeros((40, 20, 3), np.uint8), 10).shape
-        (10, 5, 3)
-    """
-    pixels = np.asarray(image)
-    if pixels.dtype != np.uint8:
-        finite = pixels[np.isfinite(pixels)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        pixels = _scaled(np.moveaxis(pixels, 0, -1), low, high)
-    if pixels.shape[-1] not in (1, 3):
-        pixels = pixels[..., :1]
-    return _shrunk(np.array(pixels), max_side)
 
 
 # ---- from the numbers of the file to 8 bits --------------------------------------------------------------------------

@@ -10,13 +10,13 @@ import numpy as np
 
 from labelwise.contracts.record import IGNORE
 from labelwise.contracts.source import Source
-from labelwise.data.clicks import polygon_clicks
 from labelwise.data.mask_labels import mask_of
 from labelwise.data.region_answers import Annotation, RegionAnswers
 from labelwise.data.region_maps import RegionMaps
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, PoolError
+from labelwise.kinds.clicks import polygon_clicks
 from labelwise.rng import digest
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from labelwise.contracts.learner import Examples
+from labelwise.drawing.masks import SIDE, Colour, masked
 from labelwise.exchange.masks import predicted_masks
-from labelwise.formats.index_png import mask_text
-from labelwise.report.masked import SIDE, Colour, masked
+from labelwise.kinds.masks import whole as whole_mask
 from labelwise.signals.pixels import PixelUncertainty
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def mask_pictures(
     def picture(item: str) -> Any:
         whole, region = source.within(item)
         shown = image_of(whole)
-        panels: dict[str, Any] = {}
+        panels: dict[str, np.ndarray] = {}
         if whole in guesses:
-            panels["predicted"] = {"size": list(guesses[whole].shape[::-1]), "png": mask_text(guesses[whole])}
+            panels["predicted"] = guesses[whole]
         if item in labelled:
-            panels["labelled"] = labelled[item]
+            panels["labelled"] = whole_mask(labelled[item])
         if shown is None or (not panels and region is None):
             return shown
         border = None if region is None else _border(source, item)

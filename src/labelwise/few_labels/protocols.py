@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 from labelwise.contracts.learner import Examples, LearnerData, Phase, Progress, silent
 from labelwise.data.loader import PreparedImages, batches, blocks
+from labelwise.data.random_views import CROP_FLIP
 from labelwise.errors import ConfigError
-from labelwise.learners.augmentation import CROP_FLIP
 from labelwise.learners.backbones import Backbone, Network
 from labelwise.learners.heads import Labels, LinearProtocol, fit_heads
 from labelwise.learners.nearest import nearest_classes
@@ -210,7 +210,7 @@ def from_scratch(model: str, classes: Sequence[str], side: int, *, phase: Phase 
     """A learner that trains a network from random weights.
 
     Args:
-        model: as for ``labelwise.models.build``; published: torchvision's ResNet-18.
+        model: as for ``labelwise.models.by_name``; published: torchvision's ResNet-18.
         classes: names.
         side: of the input in pixels; from 64 on images keep their central 7/8, as published for 224 of 256.
         phase: how.

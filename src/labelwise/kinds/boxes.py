@@ -123,7 +123,7 @@ class Boxes(Kind):
 
     def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
         """Panels side by side, each the picture with the boxes of a label."""
-        from labelwise.report.boxed import boxed
+        from labelwise.drawing.boxes import boxed
 
         return boxed(image, classes, {panel.title: panel.label for panel in panels})
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from labelwise.contracts.kind import Kind, Naming, Panel, Raw
 from labelwise.contracts.record import IGNORE, Mask, Polygon, Record, Seen, Where
-from labelwise.data.clicks import polygon_clicks
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.index_png import mask_text, text_mask
 from labelwise.formats.shapes import in_pixels
 from labelwise.kinds import shapes
+from labelwise.kinds.clicks import polygon_clicks
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -232,9 +232,9 @@ class Masks(Kind):
 
     def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
         """Panels two by two: the picture, and below each mask."""
-        from labelwise.report.masked import masked
+        from labelwise.drawing.masks import masked
 
-        return masked(image, classes, {panel.title: panel.label for panel in panels})
+        return masked(image, classes, {panel.title: whole(panel.label) for panel in panels})
 
 
 # ---- raw labels -----------------------------------------------------------------------------------------------------

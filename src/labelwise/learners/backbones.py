@@ -19,7 +19,7 @@ from labelwise.contracts.learner import Examples
 from labelwise.data.loader import PreparedImages, batches, blocks
 from labelwise.errors import DataError
 from labelwise.models import Taps, build
-from labelwise.models.build import LITE0, PIXELS, REFERENCE, build_body, chosen_backbone, lite0_path, without_head
+from labelwise.models.by_name import LITE0, PIXELS, REFERENCE, build_body, chosen_backbone, lite0_path, without_head
 from labelwise.models.taps import pooled
 from labelwise.models.weights import load_weights, read_metadata, read_state
 from labelwise.rng import digest
@@ -120,7 +120,7 @@ class Network(Backbone):
     """A timm or torchvision network without its last layer, or one that ``labelwise pretrain`` wrote.
 
     Args:
-        model: a name (see ``labelwise.models.build``), or a file written by ``pretrain``, which names its network.
+        model: a name (see ``labelwise.models.by_name``), or a file written by ``pretrain``, which names its network.
         weights: ``default`` (the library's download), ``lite0`` (the ``backbone`` extra), or ``[layout:]file``.
         size: side of the input in pixels; None: 96 for EfficientNet-lite0, else what the weights were trained at.
             Smaller images are enlarged; to run CIFAR through an ImageNet network as it is, say 32.

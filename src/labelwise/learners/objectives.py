@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Objective, Phase
 from labelwise.contracts.task import Losses
+from labelwise.data.random_views import Augmentation
 from labelwise.errors import ConfigError, unknown
-from labelwise.learners.augmentation import Augmentation
 from labelwise.registry import check_options, import_object
 
 Loss = Callable[..., Losses]

@@ -41,7 +41,7 @@ class Pretraining:
 
     Args:
         objective: ``rotation``, ``simclr``, ``vicreg``, or ``package.module:name`` of an ``Objective``.
-        model: see ``labelwise.models.build``; None: ``lenet`` without a GPU up to 32 pixels, else ``resnet18_cifar``.
+        model: see ``labelwise.models.by_name``; None: ``lenet`` without a GPU up to 32 pixels, else ``resnet18_cifar``.
         epochs: passes over the images.
         batch_size: images per step; SimCLR compares each with the others of its batch.
         optimiser: ``adamw`` or ``sgd``.

@@ -47,7 +47,7 @@ class TorchLearner(Learner):
         embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes its input;
             None: the input of the last linear layer.
         phases: what training consists of.
-        weights: pretrained weights to start from (see ``labelwise.models.build``); only with a named model.
+        weights: pretrained weights to start from (see ``labelwise.models.by_name``); only with a named model.
         members: networks in the ensemble; their probabilities are averaged.
         precision: ``no`` (float32), ``bf16`` or ``fp16`` mixed precision.
         batch_size: images per inference step; None: as many as fit the task's ``inference_pixels``, at most 512.

@@ -4,7 +4,7 @@
 ``build("timm:vit_small_patch16_224", ...)``.
 """
 
-from labelwise.models.build import build, model_names
+from labelwise.models.by_name import build, model_names
 from labelwise.models.taps import Taps, last_linear
 from labelwise.models.weights import load_weights
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from labelwise.errors import DataError
-from labelwise.models.build import chosen_backbone
+from labelwise.models.by_name import chosen_backbone
 from labelwise.models.weights import LAYOUTS, in_layout, located, read_metadata, read_state, split_layout
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from labelwise.errors import ConfigError, DataError, unknown
-from labelwise.models.build import _downloaded, renormalised
+from labelwise.models.by_name import _downloaded, renormalised
 from labelwise.models.centre import CentreNet
 from labelwise.models.detectors import Detector
 from labelwise.models.one_stage import FCOS, SSD, RetinaNet

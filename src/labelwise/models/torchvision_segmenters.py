@@ -9,7 +9,7 @@ from torchvision.models import mobilenet_v3_large, resnet50, resnet101, segmenta
 
 from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD
 from labelwise.errors import ConfigError, unknown
-from labelwise.models.build import _downloaded, renormalised
+from labelwise.models.by_name import _downloaded, renormalised
 from labelwise.models.drn import DRND22
 from labelwise.models.unet import UNet
 from labelwise.models.weights import load_weights, read_state, split_layout

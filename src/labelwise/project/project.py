@@ -530,7 +530,7 @@ class Project:
 
     def _boxed(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
         """Pictures with the boxes that were predicted and those that people drew, where there are any."""
-        from labelwise.report.boxed import boxed
+        from labelwise.drawing.boxes import boxed
 
         guesses = self._guesses(ids, predictions)
         known = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labelled}
@@ -548,7 +548,7 @@ class Project:
 
     def _gallery(self, out: Path, suggested: Round, predictions: str | Path | None = None) -> None:
         # imported here: drawing and statistics would cost every other command a second
-        from labelwise.report.boxed import SIDE
+        from labelwise.drawing.boxes import SIDE
         from labelwise.report.gallery import write_gallery
 
         number = "ranking" if suggested.number is None else f"round {suggested.number}"
@@ -797,7 +797,7 @@ class Project:
             UnmetNeed: the map that the configuration wants needs a package that is not there.
         """
         from labelwise.campaign.mistakes import check_map
-        from labelwise.report.boxed import SIDE
+        from labelwise.drawing.boxes import SIDE
         from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
 
         check_map(self.config.map)

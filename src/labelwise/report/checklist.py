@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from labelwise.campaign.records import Study
+from labelwise.errors import visible
 from labelwise.report import wording
 from labelwise.report.summary import ENOUGH_SEEDS, Summary, classes_of, unpaired_seeds
 
@@ -218,7 +219,7 @@ def _bad_picks(study: Study) -> str:
                 return f"{run.strategy}, seed {run.seed}, round {r.round}: {len(r.picked)} picked, {batch} asked"
             again = seen & set(r.picked)
             if again or len(set(r.picked)) < len(r.picked):
-                name = wording.visible(sorted(again)[0]) if again else "an item"
+                name = visible(sorted(again)[0]) if again else "an item"
                 return f"{run.strategy}, seed {run.seed}, round {r.round}: {name} was picked twice"
             seen.update(r.picked)
     return ""

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
+from labelwise.errors import visible
 from labelwise.report import wording
 from labelwise.report.curves import Look, panels, png, short
 from labelwise.report.statistics import FloatArray
@@ -24,7 +25,7 @@ OTHER = "other"
 
 def class_name(name: str) -> str:
     """A class as a picture has room for it."""
-    return short(wording.middle(wording.visible(name), 12))
+    return short(wording.middle(visible(name), 12))
 
 
 @dataclass(frozen=True, slots=True)

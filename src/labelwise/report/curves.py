@@ -25,11 +25,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from labelwise.campaign.records import write_whole
+from labelwise.drawing.colours import COLOURS_LIGHT
+from labelwise.errors import visible
 from labelwise.report import wording
 from labelwise.report.statistics import FloatArray, interval
 from labelwise.report.summary import Summary, costs_of, picks_by_class
 
-COLOURS_LIGHT = ("#0072B2", "#D55E00", "#009E73", "#B5538F", "#C98500", "#3E97CF", "#7A5C3E", "#5B4FB3")
 COLOURS_DARK = ("#4DA9E8", "#FF8A4C", "#2CC79B", "#E39AC6", "#EDB23E", "#8FD0F5", "#C8A582", "#A79DF2")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
@@ -456,7 +457,7 @@ def legend_of(figure: Figure, axes: Axes, look: Look) -> None:
 
 def short(name: str) -> str:
     """A name that matplotlib takes literally (``$`` starts a formula, ``_`` hides a legend entry), cut to length."""
-    text = wording.visible(name)
+    text = visible(name)
     text = text if len(text) <= LABEL_LENGTH else text[: LABEL_LENGTH - 1] + "…"
     return text.replace("\\", "/").replace("$", r"\$") if not text.startswith("_") else " " + text.replace("$", r"\$")
 

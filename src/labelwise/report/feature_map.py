@@ -13,8 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse
 
+from labelwise.drawing.colours import COLOURS_LIGHT
 from labelwise.report.confusion import class_name
-from labelwise.report.curves import COLOURS_DARK, COLOURS_LIGHT, Look, legend_of, panels, png, short
+from labelwise.report.curves import COLOURS_DARK, Look, legend_of, panels, png, short
 from labelwise.report.statistics import FloatArray
 
 #: kinds of error that get an ellipse, and how many errors make one

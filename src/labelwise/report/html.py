@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 
 from labelwise.campaign.records import Mistakes, RoundRecord, Study, plain
+from labelwise.errors import visible
 from labelwise.report import wording
 from labelwise.report.checklist import checklist
 from labelwise.report.curves import (
@@ -441,7 +442,7 @@ def _round(thumbnails: Thumbnails, record: RoundRecord, most: int) -> dict[str, 
     ]
     about = f"{wording.count(len(record.picked), 'pick')} by the model of {wording.count(record.labels, 'label')}"
     if record.notes:
-        about += f"; {'; '.join(map(wording.visible, record.notes))}"
+        about += f"; {'; '.join(map(visible, record.notes))}"
     return {"number": record.round, "about": about, "thumbs": thumbs}
 
 

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from labelwise.campaign.records import write_whole
-from labelwise.report import wording
+from labelwise.errors import visible
 
 
 def render(template: str, **context: Any) -> str:
@@ -57,7 +57,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = wording.visible
+    environment.filters["visible"] = visible
     environment.filters["numeric"] = numeric
     style, script = _source(environment, "style.css"), _source(environment, "gallery.js")
     mark = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

@@ -14,6 +14,7 @@ from typing import Any
 
 from labelwise.campaign.records import Mistakes, RoundRecord
 from labelwise.contracts.oracle import Pick
+from labelwise.errors import visible
 from labelwise.report import wording
 from labelwise.report.curves import single_curve
 from labelwise.report.html import facts, thumb
@@ -166,7 +167,7 @@ def _fits(state: ProjectState) -> dict[str, Any]:
 def _balance(state: ProjectState) -> dict[str, Any]:
     counts = dict(state.class_counts)
     top, total = max(counts.values(), default=0), sum(counts.values())
-    empty = [wording.visible(c) for c, n in counts.items() if n == 0]
+    empty = [visible(c) for c, n in counts.items() if n == 0]
     lead = f"{wording.count(total, 'label')} in {wording.count(len(counts), 'class', 'classes')}."
     if empty and total:
         lead += f" No label yet: {', '.join(empty[:12])}{' and more' if len(empty) > 12 else ''}."
@@ -201,5 +202,5 @@ def _picks(
 def _says(pick: Pick) -> str:
     if pick.predicted is None:
         return "" if pick.score is None else wording.value(pick.score)
-    name = wording.visible(pick.predicted)
+    name = visible(pick.predicted)
     return name if pick.probability is None else f"{name} {wording.percent(pick.probability)}"

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from labelwise.campaign.records import Study
+from labelwise.errors import visible
 from labelwise.report import summary as summaries
 from labelwise.report import wording
 from labelwise.report.statistics import Interval
@@ -40,7 +41,7 @@ def study_table(study: Study | Summary, *, width: int | None = None) -> Table:
     metric = wording.metric_name(summary.study.primary)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, caption_justify="left")
     table.caption = escape(_caption(summary, metric))
-    longest = max((len(wording.visible(r.strategy)) for r in summary.rows), default=8)
+    longest = max((len(visible(r.strategy)) for r in summary.rows), default=8)
     table.add_column("strategy", overflow="fold", min_width=max(8, min(longest, 24 if wide else 17)))
     base = summary.baseline or "baseline"
     at = f"at {summary.curves.labels_B[-1]:,.0f}" if summary.curves.labels_B.size else ""
@@ -55,7 +56,7 @@ def study_table(study: Study | Summary, *, width: int | None = None) -> Table:
 
 def _cells(summary: Summary, row: Row, *, wide: bool) -> list[str]:
     gap = " " if wide else "\n"
-    name = escape(wording.visible(row.strategy))
+    name = escape(visible(row.strategy))
     if any(strategy == row.strategy for strategy, _ in summary.flagged):
         name += " [yellow]![/]"
     cells = [name, _two(row.final, gap), _two(row.area, gap)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 
 from labelwise.report.statistics import Interval, Savings
 
@@ -160,19 +159,3 @@ def metric_name(name: str) -> str:
     """
     usual = {"map": "mAP", "map50": "AP50", "map75": "AP75", "voc07": "VOC07 mAP", "voc": "VOC mAP", "miou": "mIoU"}
     return usual.get(name) or (name.upper() if name in ("ece", "nll", "auroc", "iou") else name.replace("_", " "))
-
-
-def visible(text: str) -> str:
-    r"""A file name as it can be shown: control, direction and undecodable characters as escapes.
-
-    Example:
-        >>> print(visible("a\nb\u202e.png"), visible("日本 é.png"))
-        a\nb\u202e.png 日本 é.png
-    """
-    return "".join(
-        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else _escaped(c) for c in text
-    )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")

@@ -11,6 +11,7 @@ import torch
 from labelwise.contracts.query import Query, Selection
 from labelwise.contracts.strategy import Needs, Strategy
 from labelwise.errors import ConfigError
+from labelwise.strategies.by_name import STRATEGIES
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Auxiliary
@@ -22,8 +23,6 @@ def part(option: str, given: Strategy | str) -> Strategy:
     Raises:
         ConfigError: an unknown name, no strategy at all, or an oracle, which would no longer be marked as one.
     """
-    from labelwise.strategies import STRATEGIES  # the registry imports the modules that import this one
-
     try:
         strategy = STRATEGIES.create(given) if isinstance(given, str) else given
     except ConfigError as error:

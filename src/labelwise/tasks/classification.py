@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+from labelwise.data.random_views import CROP_FLIP
 from labelwise.errors import ConfigError, DataError, unknown
 
 
@@ -80,8 +81,6 @@ class Classification(Task[int]):
         """Normalised images, shifted and mirrored at random when ``train``."""
         images = self.input.normalise(images)
         if train and self.augment == "crop_flip":
-            from labelwise.learners.augmentation import CROP_FLIP
-
             images = CROP_FLIP.moved(images, rng or torch.default_generator)
         elif train and self.augment != "none":
             images = _shift(images, rng)
@@ -135,9 +134,9 @@ class Classification(Task[int]):
         return model_names()
 
     def named_model(self, name: str, weights: str | None = None) -> nn.Module:
-        """A classifier by name; see ``labelwise.models.build``."""
+        """A classifier by name; see ``labelwise.models.by_name``."""
         from labelwise.models import build
-        from labelwise.models.build import check_output
+        from labelwise.models.by_name import check_output
 
         net = build(name, len(self.classes), self.input, weights=weights)
         check_output(net, len(self.classes), self.input)

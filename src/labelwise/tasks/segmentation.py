@@ -15,10 +15,10 @@ from labelwise.contracts.record import IGNORE
 from labelwise.contracts.targets import Mask, nearest
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
-from labelwise.data.clicks import polygon_clicks
 from labelwise.data.mask_labels import raw_of
 from labelwise.errors import ConfigError, DataError
 from labelwise.formats.index_png import text_mask
+from labelwise.kinds.clicks import polygon_clicks
 from labelwise.models.segmenters import said_of
 
 #: clicks by what a mask holds: outlines take a tenth of a second, and every run of a study counts the same labels

@@ -11,8 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import maximum_filter
 
 from labelwise.contracts.record import IGNORE
-from labelwise.data.mask_labels import mask_of
-from labelwise.report import wording
+from labelwise.errors import visible
 
 Colour = tuple[int, int, int]
 
@@ -29,7 +28,7 @@ _INK, _WORDS, _SWATCH = "#1F2733", 16, 13
 def masked(
     image: Image.Image,
     classes: Sequence[str],
-    panels: Mapping[str, Mapping[str, Any]],
+    panels: Mapping[str, np.ndarray],
     *,
     palette: Sequence[Colour] | None = None,
     uncertainty_HW: np.ndarray | None = None,
@@ -40,15 +39,13 @@ def masked(
     Args:
         image: as people see it, of any size.
         classes: in index order.
-        panels: word -> raw label ``{"size": ..., "png": ..., "at": ...}``; pixels without a class show the image.
+        panels: word -> class index of each pixel (H, W), of any size; pixels without a class show the image.
         palette: colour of each class, as the data have it; None: one of ours.
         uncertainty_HW: any size; dark is the least and bright the most of *this* image.
         outline_HW: bool, of any size: pixels that are drawn white, with a dark rim, on all panels (borders of regions).
 
     Example:
-        >>> from labelwise.formats.index_png import mask_text
-        >>> label = {"size": [100, 50], "png": mask_text(np.zeros((50, 100), np.uint8))}
-        >>> masked(Image.new("RGB", (100, 50)), ["cat"], {"labelled": label}).size
+        >>> masked(Image.new("RGB", (100, 50)), ["cat"], {"labelled": np.zeros((50, 100), np.uint8)}).size
         (524, 174)
     """
     scale = SIDE / max(image.size)
@@ -57,8 +54,8 @@ def masked(
     colours = np.array(palette_of(len(classes), palette), dtype=np.float32)
     pictures = {"image": small}
     there: set[int] = set()
-    for word, label in panels.items():
-        mask_HW = _shrunk(mask_of(label).whole().numpy(), size)
+    for word, whole_HW in panels.items():
+        mask_HW = _shrunk(whole_HW, size)
         there |= set(np.unique(mask_HW).tolist()) - {IGNORE}
         pictures[word] = _covered(small, mask_HW, colours)
     if uncertainty_HW is not None:
@@ -75,19 +72,18 @@ def masked(
 
 
 def overlaid(
-    image: Image.Image, classes: Sequence[str], label: Mapping[str, Any], palette: Sequence[Colour] | None = None
+    image: Image.Image, classes: Sequence[str], mask_HW: np.ndarray, palette: Sequence[Colour] | None = None
 ) -> Image.Image:
     """The image below one mask, without a word: for small pictures.
 
     Example:
-        >>> from labelwise.formats.index_png import mask_text
-        >>> label = {"size": [40, 30], "png": mask_text(np.zeros((30, 40), np.uint8))}
-        >>> overlaid(Image.new("RGB", (40, 30)), ["cat"], label, [(255, 0, 0)]).getpixel((0, 0))
+        >>> mask = np.zeros((30, 40), np.uint8)
+        >>> overlaid(Image.new("RGB", (40, 30)), ["cat"], mask, [(255, 0, 0)]).getpixel((0, 0))
         (140, 0, 0)
     """
     colours = np.array(palette_of(len(classes), palette), dtype=np.float32)
-    mask_HW = _shrunk(mask_of(label).whole().numpy(), image.size)
-    return Image.fromarray(_covered(np.asarray(image.convert("RGB")), mask_HW, colours))
+    small_HW = _shrunk(mask_HW, image.size)
+    return Image.fromarray(_covered(np.asarray(image.convert("RGB")), small_HW, colours))
 
 
 def palette_of(count: int, palette: Sequence[Colour] | None = None) -> list[Colour]:
@@ -146,7 +142,7 @@ def _sheet(pictures: Mapping[str, np.ndarray], size: tuple[int, int], legend: li
     for number, (word, pixels) in enumerate(pictures.items()):
         x, y = number % across * (width + GAP), number // across * (height + LINE)
         sheet.paste(Image.fromarray(pixels), (x, y))
-        draw.text((x + 2, y + height + 1), wording.visible(word), _INK, font)
+        draw.text((x + 2, y + height + 1), visible(word), _INK, font)
     for number, line in enumerate(lines):
         y = rows * (height + LINE) + number * LINE
         for at, name, colour in line:
@@ -161,7 +157,7 @@ def _lines(legend: list[tuple[str, Any]], width: int, font: Any) -> list[list[tu
     lines: list[list[tuple[float, str, Any]]] = []
     at = float(width)
     for name, colour in legend:
-        shown = wording.visible(name)
+        shown = visible(name)
         needed = _SWATCH + 4 + draw.textlength(shown, font) + 10
         if not lines or at + needed > width:
             lines.append([])

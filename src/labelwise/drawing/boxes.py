@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from labelwise.report import wording
-from labelwise.report.curves import COLOURS_LIGHT
+from labelwise.drawing.colours import COLOURS_LIGHT
+from labelwise.errors import visible
 
 #: longest side of a panel, and the height of the line of words below it, in pixels
 SIDE, LINE = 260, 15
@@ -61,6 +61,6 @@ def _panel(image: Image.Image, classes: Sequence[str], word: str, label: Mapping
     there = {thing["class"] for thing in things}
     named = [(name, colour) for name, colour in colours.items() if name in there]
     for text, colour in ((f"{word}, {len(things)}:" if named else f"{word}, none", "#1F2733"), *named):
-        draw.text((at, image.height + 2), wording.visible(text), colour, font)
-        at += draw.textlength(wording.visible(text), font) + 6
+        draw.text((at, image.height + 2), visible(text), colour, font)
+        at += draw.textlength(visible(text), font) + 6
     return panel

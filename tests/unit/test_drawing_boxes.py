@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from labelwise.contracts.oracle import Pick
-from labelwise.report.boxed import LINE, SIDE, boxed
-from labelwise.report.curves import COLOURS_LIGHT
+from labelwise.drawing.boxes import LINE, SIDE, boxed
+from labelwise.drawing.colours import COLOURS_LIGHT
 from labelwise.report.gallery import write_gallery
 
 CLASSES = ("cat", "dog")

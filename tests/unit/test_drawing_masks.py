@@ -7,16 +7,18 @@ import pytest
 from PIL import Image
 
 from labelwise.contracts.record import IGNORE
+from labelwise.drawing.masks import COVER, GAP, LINE, SIDE, masked, overlaid, palette_of
 from labelwise.formats.index_png import mask_text
-from labelwise.report.masked import COVER, GAP, LINE, SIDE, masked, overlaid, palette_of
+from labelwise.kinds.masks import whole
 
 CLASSES = ("cat", "dog")
 PALETTE = ((255, 0, 0), (0, 0, 255))
 
 
 def label(mask, size=None, at=None):
+    """Class indices of the whole picture, from a label or the label of a window."""
     raw = {"size": list(size or mask.shape[::-1]), "png": mask_text(mask.astype(np.uint8))}
-    return raw if at is None else {**raw, "at": list(at)}
+    return whole(raw if at is None else {**raw, "at": list(at)})
 
 
 @pytest.mark.parametrize("size", [(200, 100), (100, 200), (20, 10), (4000, 2000)])

@@ -1,0 +1,1 @@
+"""Pictures with labels drawn over them, for galleries, reports and pages."""
