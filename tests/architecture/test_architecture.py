@@ -77,9 +77,9 @@ def _room(name: str) -> str:
 #: from the ground up; a room imports from floors below its own, and nothing from its own floor or above
 FLOORS = (
     {"errors", "rng", "processes"},
-    {"registry", "config", "selection"},
+    {"registry", "selection"},
     {"contracts"},
-    {"formats", "drawing"},
+    {"config", "formats", "drawing"},
     {"kinds"},
     {"exchange"},
     {"data"},

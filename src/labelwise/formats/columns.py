@@ -85,7 +85,7 @@ def normal(name: str) -> str:
 
     Example:
         >>> normal(" Image Path"), normal("image_path"), normal("Größe")
-        ('imagepath', 'imagepath', 'größe')
+        ('imagepath', 'imagepath', 'grösse')
     """
     return re.sub(r"[\W_]+", "", name).casefold()
 
