@@ -438,4 +438,4 @@ def test_shapes_have_no_place(tmp_path):
     with pytest.raises(FormatError, match="class 7, which has no name"):
         written(tmp_path, [record("a.png", 7)])
     _, said = written(tmp_path, [Record(Where("a"), "a.png", objects=(Seen("cat", attributes={"x": 1}),))])
-    assert said == ["attributes of 1 label(s): a table has no place for them"]
+    assert said == ["attributes of 1 label(s): a list of classes has no place for them"]

@@ -9,6 +9,7 @@ import pytest
 from mutations import amounts, survive
 
 from labelwise.formats.csv_table import Csv
+from labelwise.formats.json_labels import JsonLabels
 from labelwise.formats.one_hot_csv import OneHotCsv
 from labelwise.formats.probabilities_csv import ProbabilitiesCsv
 from labelwise.formats.tensorflow_csv import TensorflowCsv
@@ -16,6 +17,7 @@ from labelwise.formats.tensorflow_csv import TensorflowCsv
 sys.path.append(str(Path(__file__).parents[1] / "formats"))
 
 import test_csv
+import test_json
 import test_one_hot_csv
 import test_probabilities_csv
 import test_tensorflow_csv
@@ -23,6 +25,8 @@ import test_tensorflow_csv
 READERS = [
     (Csv(), test_csv, "data"),
     (Csv(), test_csv, "answers"),
+    (JsonLabels(), test_json, "data"),
+    (JsonLabels(), test_json, "answers"),
     (OneHotCsv(), test_one_hot_csv, "data"),
     (ProbabilitiesCsv(), test_probabilities_csv, "predictions"),
     (TensorflowCsv(), test_tensorflow_csv, "data"),

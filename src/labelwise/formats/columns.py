@@ -166,14 +166,14 @@ class Columns:
         for column, name in enumerate(self.written):
             words = set(self.cells(column)) if name and column not in known else set()
             if len({role_of(word) for word in words}) > 1 and all(role_of(word) is not None for word in words):
-                return column, [f"{self.sheet.shown}: {name!r:.40} is read as the split: {_listed(sorted(words))}"]
+                return column, [f"{self.sheet.shown}: {name!r:.40} is read as the split: {listed(sorted(words))}"]
         return None, []
 
     def unread(self, used: Collection[int | None]) -> list[str]:
         """A note that names the columns nobody reads; none where there are none."""
         own = set(self.named((*OWN, *IMAGES[:11]))) | {self.image, *used}
         left = [name for n, name in enumerate(self.written) if name and n not in own]
-        return [f"{self.sheet.shown}: columns that are not read: {_listed(left)}"] if left else []
+        return [f"{self.sheet.shown}: columns that are not read: {listed(left)}"] if left else []
 
     def fit(self, row: Sequence[str], number: int) -> tuple[str, ...]:
         """Cells of a row, unescaped, as many as there are columns.
@@ -364,7 +364,8 @@ def any_numbers(cells: Sequence[str]) -> bool:
     return _all(_NUMBER, cells)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names for a message, the first of them."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(f"{name!r:.40}" for name in names[:_LISTED]) + more
 

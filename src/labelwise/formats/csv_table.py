@@ -12,6 +12,7 @@ from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writ
 from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.errors import FormatError
 from labelwise.formats.answer_rows import COSTS, PICKED, Rows, amount, called, class_of, region_of
+from labelwise.formats.beside import folder_of, placed
 from labelwise.formats.columns import (
     ANSWERS,
     GROUPS,
@@ -30,20 +31,13 @@ from labelwise.formats.columns import (
 )
 from labelwise.formats.delimited import unescape, write_rows
 from labelwise.formats.files import write_whole
-from labelwise.formats.pictures import place_pictures
-from labelwise.formats.scan import ENDINGS
 
 #: columns of the picks that are written
 ASKED = ("id", "label", "rank", "score", "strategy", "predicted")
-#: the folder beside a table in which its pictures are put
-PICTURES = "images"
 #: names of columns that hold corners of boxes
 CORNERS = frozenset({"xmin", "ymin", "xmax", "ymax", "x1", "y1", "x2", "y2", "bbox"})
 
 _FILES = (".csv", ".tsv", ".tab", ".txt", "")
-#: folders beside a table in which its pictures are looked for
-_FOLDERS = (PICTURES, "imgs", "img", "JPEGImages", "pictures", "photos")
-_LOOKED_FOR = 20
 
 
 @dataclass(frozen=True)
@@ -96,17 +90,11 @@ class Csv(Format):
 
     def root(self, path: Path) -> Path:
         """The folder of the file; ``images/`` or the like below it where the table names files that lie there."""
-        folder = path.parent
         try:
             columns = columns_of(path)
         except FormatError:
-            return folder
-        names = columns.cells(columns.image)[:_LOOKED_FOR]
-        if not _some(folder, names):
-            for below in (*_FOLDERS, path.stem, f"{path.stem}_images"):
-                if (folder / below).is_dir() and _some(folder / below, names):
-                    return folder / below
-        return folder
+            return path.parent
+        return folder_of(path, columns.cells(columns.image))
 
     def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
         """The rows one by one.
@@ -139,13 +127,8 @@ class Csv(Format):
             write_whole(path, write_rows([ASKED, *map(_asked, records)]).encode("utf-8", "backslashreplace"))
             return []
         kept = list(records)
-        notes: list[str] = []
-        if how.images != "list":
-            wanted = {record.image: f"{PICTURES}/{record.image}" for record in kept if record.image is not None}
-            notes += place_pictures(path.parent, wanted, how).notes
+        notes = placed(path, kept, how)
         write_whole(path, write_rows(_labelled(kept, head.classes)).encode("utf-8", "backslashreplace"))
-        if dropped := sum(bool(thing.attributes) for record in kept for thing in record.objects):
-            notes.append(f"attributes of {dropped:,} label(s): a table has no place for them")
         return notes
 
 
@@ -350,21 +333,6 @@ def _labelled(records: Sequence[Record], classes: Sequence[str]) -> Iterator[Seq
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
-
-
-def _some(folder: Path, names: Sequence[str]) -> bool:
-    """Whether one of the files is there, with or without its ending."""
-    for name in names:
-        plain = region_of(name.strip().replace("\\", "/"))[0]
-        if plain.startswith("/") or ".." in plain.split("/") or len(plain) > 1000 or "\0" in plain:
-            continue
-        spellings = [plain] if is_picture(plain) else [f"{plain}{ending}" for ending in ENDINGS]
-        try:
-            if any((folder / spelling).is_file() for spelling in spellings):
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def _columns(columns: Columns) -> str:

@@ -9,13 +9,15 @@ import importlib.metadata
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from labelwise.contracts.oracle import Pick, Round
 from labelwise.errors import FormatError
-from labelwise.formats.delimited import read_text
+from labelwise.formats.boxes import number as finite
 from labelwise.formats.files import write_whole
+from labelwise.formats.json_file import read_json
 
 FORMAT = "labelwise-picks"
 VERSION = 1
@@ -48,26 +50,34 @@ def read_picks(path: str | os.PathLike[str]) -> Round:
         FormatError: for a file that is no such JSON, or was written by a newer version.
     """
     shown = repr(os.fspath(path))
-    try:
-        data = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{shown} is no valid JSON: {error or 'nested too deeply'}") from None
+    data = read_json(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise FormatError(f'{shown} is no picks file: it has no "format": "{FORMAT}"; give the JSON that export wrote')
-    if not isinstance(data.get("version"), int) or data["version"] > VERSION:
-        raise FormatError(
-            f"{shown} has version {data.get('version')!r} of the format, this labelwise ({_own_version()}) reads up to "
-            f"{VERSION}: update labelwise"
-        )
+    check_version(data, shown)
     try:
         picks = tuple(_pick(item, number, shown) for number, item in enumerate(data["items"], 1))
         classes = tuple(map(str, data["classes"]))
         found = Round(int(data["round"]), picks, str(data["strategy"]), classes=classes)
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{shown} is damaged ({type(error).__name__}: {error}): export it again") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FormatError(f"{shown} is damaged ({type(error).__name__}: {error!s:.80}): export it again") from None
     if len({pick.id for pick in picks}) < len(picks):
         raise FormatError(f"{shown} is damaged (an id stands there twice): export it again")
     return found
+
+
+def check_version(data: Mapping[str, Any], shown: str) -> None:
+    """Refuses picks that a newer labelwise wrote.
+
+    Raises:
+        FormatError: with both versions.
+    """
+    version = data.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= VERSION:
+        got = "a huge number" if isinstance(version, int) and abs(version) > 10**9 else f"{version!r:.40}"
+        raise FormatError(
+            f"{shown} has version {got} of the format, this labelwise ({_own_version()}) reads up to {VERSION}: update "
+            "labelwise"
+        )
 
 
 def _own_version() -> str:
@@ -95,10 +105,8 @@ def _pick(item: dict[str, Any], number: int, shown: str) -> Pick:
         if not isinstance(item[name], str):
             raise FormatError(f"{shown}, item {number}: {name} is {item[name]!r:.60}; give text")
     for name in ("score", "probability"):
-        value = item.get(name)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if value is not None and not is_number:
-            raise FormatError(f"{shown}, item {number}: {name} is {value!r:.60}; give a number or null")
+        if item.get(name) is not None:
+            finite(item[name], f"{shown}, item {number}", name)
     return Pick(
         item["id"], item["path"], int(item["rank"]), item.get("score"), item.get("predicted"), item.get("probability")
     )
