@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import bisect
 import difflib
-import json
-import math
 import os
 import posixpath
 import unicodedata
@@ -18,18 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from labelwise.contracts.format import Hints
 from labelwise.contracts.oracle import Answer
 from labelwise.errors import FormatError
-from labelwise.formats.delimited import ID_COLUMNS, LABEL_COLUMNS, read_table, read_text
+from labelwise.formats.answer_rows import COSTS, called
+from labelwise.formats.csv_table import Csv
+from labelwise.formats.json_file import start_of_json
+from labelwise.formats.json_labels import JsonLabels
 
-#: columns that say what a label cost
-COST_COLUMNS = ("images", "boxes", "clicks", "pixels", "seconds")
-#: in place of a label: this image was looked at and cannot be labelled
-SKIP_WORDS = ("skip", "__skip__")
-
-_TRUE = ("true", "yes", "y", "x", "1", "1.0")
-_FALSE = ("", "false", "no", "n", "0", "0.0")
-_REASONS = ("reason", "comment", "note")
+#: keys that say what a label cost
+COST_COLUMNS = (*COSTS, "seconds")
 
 
 @dataclass(frozen=True)
@@ -77,20 +73,24 @@ def read_labels(path: str | os.PathLike[str], *, classes: Collection[str] = ()) 
         FormatError: when the file cannot be read as such a table, with the row.
     """
     shown = os.fspath(path)
-    content = read_text(path)
-    ending = Path(path).suffix.lower()
-    is_json = ending == ".json" or (content.lstrip()[:1] in ("[", "{") and ending not in (".csv", ".tsv", ".txt"))
-    columns, records = _json_records(content, shown) if is_json else _csv_records(path)
-    unit = "item" if is_json else "row"
-    answers, rows, unanswered = [], [], 0
-    for number, record in records:
-        answer = _answer(record, columns, f"{shown!r}, {unit} {number}", classes)
-        if answer is None:
+    form = JsonLabels() if _is_json(Path(path)) else Csv()
+    _, records = form.read(Path(path), "answers", Hints(classes=tuple(classes)))
+    answers, rows, unanswered, unit = [], [], 0, "item" if form.name == "json" else "row"
+    for record in records:
+        if record.state == "untouched":
             unanswered += 1
-        else:
-            answers.append(answer)
-            rows.append(number)
+            continue
+        cost = {**record.cost, **({} if record.seconds is None else {"seconds": record.seconds})}
+        target = None if record.state == "skipped" else record.objects[0].cls
+        answers.append(Answer(called(record), target, cost, record.reason))
+        rows.append(record.where.row or 0)
     return LabelTable(shown, tuple(answers), tuple(rows), unanswered, unit)
+
+
+def _is_json(path: Path) -> bool:
+    """By the ending, or by how it starts where the ending says nothing."""
+    ending = path.suffix.lower()
+    return ending == ".json" or (ending not in (".csv", ".tsv", ".txt") and bool(start_of_json(path)))
 
 
 def check_answers(
@@ -256,103 +256,3 @@ def nearest_ids(name: str, known: Collection[str], *, count: int = 2) -> list[st
     ordered = sorted(known)
     at = bisect.bisect(ordered, plain)
     return difflib.get_close_matches(plain, ordered[max(at - 500, 0) : at + 500], n=count, cutoff=0.6)
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object with its keys as they stand, twice if they stand there twice."""
-
-
-def _json_records(content: str, shown: str) -> tuple[set[str], list[tuple[int, Mapping[str, Any]]]]:
-    try:
-        data = json.loads(content, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{shown!r} is no valid JSON: {error or 'nested too deeply'}") from None
-    if isinstance(data, _Pairs) and (items := next((v for k, v in data if k == "items"), None)) is not None:
-        data = items if isinstance(items, list) and not isinstance(items, _Pairs) else data
-    if isinstance(data, _Pairs):
-        rows: Any = [
-            _Pairs([("id", key), *(value if isinstance(value, _Pairs) else [("label", value)])]) for key, value in data
-        ]
-    else:
-        rows = data
-    if not isinstance(rows, list):
-        raise FormatError(f'{shown!r} holds {data!r:.60}: give a list of {{"id": ..., "label": ...}}')
-    records: list[tuple[int, Mapping[str, Any]]] = []
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, _Pairs):
-            raise FormatError(f'{shown!r}, item {number}: {row!r:.60} is no object; write {{"id": ..., "label": ...}}')
-        record = {key.strip().lower(): value for key, value in row}
-        if len(record) < len(row):
-            raise FormatError(f"{shown!r}, item {number}: a key is given twice; keep one")
-        if not any(name in record for name in ID_COLUMNS):
-            raise FormatError(f"{shown!r}, item {number}: no id; give each item a key id and a key label")
-        records.append((number, record))
-    columns = {key for _, record in records for key in record}
-    if records and not columns & {*LABEL_COLUMNS, "skipped"}:
-        raise FormatError(f"{shown!r}: no item has a label; give each item a key id and a key label")
-    return columns, records
-
-
-def _csv_records(path: str | os.PathLike[str]) -> tuple[set[str], list[tuple[int, Mapping[str, Any]]]]:
-    table = read_table(path)
-    columns = set(table.columns)
-    if not columns & {*LABEL_COLUMNS, "skipped"}:
-        raise FormatError(
-            f"{os.fspath(path)!r} has no column of labels (columns: {', '.join(map(repr, table.columns))}): "
-            "add one called label"
-        )
-    numbered = zip(table.numbers, table.rows, strict=True)
-    records = [(number, dict(zip(table.columns, row, strict=True))) for number, row in numbered]
-    if table.delimiter == ";":  # spreadsheets that separate by semicolon write 3,5 for 3.5
-        for unit in columns.intersection(COST_COLUMNS):
-            for _, record in records:
-                record[unit] = record[unit].replace(",", ".")
-    return columns, list(records)
-
-
-def _answer(record: Mapping[str, Any], columns: set[str], where: str, classes: Collection[str]) -> Answer | None:
-    item_id = next((text for name in ID_COLUMNS if (text := _text(record, [name], where)).strip()), "")
-    label = _text(record, [name for name in LABEL_COLUMNS if name in columns][:1], where)
-    skipped = _flag(record.get("skipped"), where)
-    if label.strip() in SKIP_WORDS and label.strip() not in classes:
-        skipped, label = True, ""
-    if not label.strip() and not skipped:
-        return None
-    if not item_id.strip():
-        raise FormatError(f"{where}: a label without id; say which image it belongs to")
-    if skipped and label.strip():
-        raise FormatError(f"{where}: both skipped and labelled {label!r}; delete one of the two")
-    cost = {unit: value for unit in COST_COLUMNS if (value := _number(record.get(unit), unit, where)) is not None}
-    if skipped:
-        return Answer(item_id, None, cost, next((_text(record, [key], where) for key in _REASONS if key in record), ""))
-    return Answer(item_id, label if label in classes else label.strip(), cost)
-
-
-def _text(record: Mapping[str, Any], names: Sequence[str], where: str) -> str:
-    value = next((record[name] for name in names if name in record), None)
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise FormatError(f"{where}: {value!r:.60} is no {names[0]}; write it as text in quotation marks")
-
-
-def _flag(value: Any, where: str) -> bool:
-    plain = str(value if value is not None else "").strip().lower()
-    if plain not in (*_TRUE, *_FALSE):
-        raise FormatError(f"{where}: skipped is {value!r:.60}; write true or leave it empty")
-    return plain in _TRUE
-
-
-def _number(value: Any, unit: str, where: str) -> float | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number) or number < 0:
-        raise FormatError(f"{where}: {unit} is {value!r:.60}; give a number, 0 or more")
-    return number
