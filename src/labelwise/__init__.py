@@ -42,9 +42,9 @@ _HOME = {
     "TorchLearner": "learners.torch",
     "compare": "studies.comparison",
     "from_dataset": "data.dataset",
-    "init": "project.project",
+    "init": "project.setup",
     "list_strategies": "direct.select",
-    "open": "project.project",
+    "open": "project.setup",
     "select": "direct.select",
 }
 

@@ -114,7 +114,7 @@ class Demo:
 
     def start(self, progress: Progress) -> tuple[Project, Round | None]:
         """The project, and its first picks, chosen without any label; None where these were answered before."""
-        from labelwise.project.project import init
+        from labelwise.project.setup import init
 
         recipe = self.recipe()
         features = recipe.features.model_dump(exclude_none=True)

@@ -16,7 +16,7 @@ from PIL import Image
 from commands import as_json, refused, run
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import read_coco, write_coco
-from labelwise.project.project import open_project
+from labelwise.project.setup import open_project
 
 NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
 

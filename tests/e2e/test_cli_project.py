@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from commands import as_json, refused, run
-from labelwise.project.project import open_project
+from labelwise.project.setup import open_project
 
 CLASSES = ",".join("0123456789")
 

@@ -13,7 +13,7 @@ import pytest
 
 from labelwise.campaign.records import RoundRecord, RunRecord, Study
 from labelwise.demo import closing
-from labelwise.project.project import open_project
+from labelwise.project.setup import open_project
 from labelwise.report.summary import summarise
 
 

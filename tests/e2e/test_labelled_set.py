@@ -19,7 +19,7 @@ from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
-from labelwise.project.project import open_project
+from labelwise.project.setup import open_project
 
 NAMES = [f"a/{n}.png" for n in range(5)] + ['b/quo"te, comma.png']
 OPTIONS = {

@@ -21,7 +21,7 @@ from labelwise.formats.index_png import read_stored
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
 from labelwise.formats.voc_masks import colours, write_voc_masks
-from labelwise.project.project import open_project
+from labelwise.project.setup import open_project
 
 NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
 CLASSES = ",".join(painted.CLASSES)

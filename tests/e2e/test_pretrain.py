@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from labelwise.cli.app import app
 from labelwise.models.weights import read_metadata, read_state
-from labelwise.project.project import open_project
+from labelwise.project.setup import open_project
 
 QUICK = ("--objective", "simclr", "--epochs", "2", "--batch-size", "32", "--set", "flip=false", "--set", "hidden=16")
 

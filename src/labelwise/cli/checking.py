@@ -125,7 +125,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     """
     from labelwise.assemble import check_names, make_strategy
     from labelwise.campaign.setting import class_counts
-    from labelwise.project.project import open_images
+    from labelwise.project.images import open_images
 
     check_names(project.config)
     strategy = make_strategy(project.config.strategy)

@@ -116,7 +116,9 @@ def open_project(folder: Path | None, progress: Progress, *, seed: int | None = 
     """
     from labelwise.cli import console
     from labelwise.config import with_flags
-    from labelwise.project.project import CONFIG_NAME, Project, find_project
+    from labelwise.project.images import CONFIG_NAME
+    from labelwise.project.project import Project
+    from labelwise.project.setup import find_project
 
     if folder is not None and not (folder / CONFIG_NAME).is_file():
         raise StateError(

@@ -85,7 +85,8 @@ def init(
     given = _given(labels=labels, task=task, seed=seed, root=None if data_root is None else str(data_root.resolve()))
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     given |= _strategy(strategy, options.settings(set_))
-    from labelwise.project.project import CONFIG_NAME, STATE_NAME, init, open_project, with_task
+    from labelwise.project.images import CONFIG_NAME, STATE_NAME, with_task
+    from labelwise.project.setup import init, open_project
 
     folder = project or Path()
     there = (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists()
@@ -140,7 +141,7 @@ def _found(made: Project, known: int) -> dict[str, Any]:
 def _left_out(made: Project) -> list[str]:
     """Files in the data that were not taken, and what is odd about labels that lie there."""
     from labelwise.data.brightness import look
-    from labelwise.project.project import open_images
+    from labelwise.project.images import open_images
 
     source = open_images(made.config, made.folder)
     return [*source.notes(), *look(source, source.value_range).notes()]

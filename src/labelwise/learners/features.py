@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelwise.contracts.head import LinearHead
-from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Progress, silent
+from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Producer, Progress, silent
 from labelwise.contracts.passes import Dropout, Passes
 from labelwise.contracts.signal import Draw, Signal, SignalRole, SignalTable
 from labelwise.contracts.task import Batch, Field, Outputs, Task
@@ -391,3 +391,22 @@ def _loss(outputs: Outputs, targets: Sequence[int]) -> Tensor:
     """(B,) minus the log probability of each label; one that has underflowed is the worst there is, not infinite."""
     hit_B = outputs.probs_UC.gather(1, torch.tensor(targets)[:, None])[:, 0]
     return -hit_B.clamp_min(torch.finfo(hit_B.dtype).tiny).log()
+
+
+class WhenRead:
+    """A feature source whose backbone is loaded when somebody reads features: most strategies never do."""
+
+    def __init__(self, build: Callable[[], Producer]) -> None:
+        self._build = build
+
+    @cached_property
+    def _source(self) -> Producer:
+        return self._build()
+
+    def collect(self, view: Examples, signals: frozenset[Signal], **how: Any) -> SignalTable:
+        """As the source."""
+        return self._source.collect(view, signals, **how)
+
+    def signal_key(self, signal: Signal, **how: Any) -> str:
+        """As the source."""
+        return self._source.signal_key(signal, **how)

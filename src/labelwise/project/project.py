@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pydantic
 import yaml
 
-from labelwise.assemble import check_kind, cut_into_regions, make_features, make_learner, make_strategy, make_task
-from labelwise.campaign.events import Added, Cleared, Event, Labelled, Skipped, added
+from labelwise.assemble import cut_into_regions, make_features, make_learner, make_strategy, make_task
+from labelwise.campaign.events import Added, Cleared, Event, Skipped
 from labelwise.campaign.fits import Fits, Fitted
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.pool import Pool
-from labelwise.campaign.records import Mistakes, RoundRecord
-from labelwise.campaign.setting import Setting, class_counts, labelled
+from labelwise.campaign.records import RoundRecord
+from labelwise.campaign.setting import Setting, labelled
 from labelwise.campaign.store import Store
-from labelwise.config import PretrainConfig, ProjectConfig, StrategyConfig, parse, read_yaml, write_yaml
-from labelwise.contracts.learner import Examples, Learner, Producer, Progress, silent
+from labelwise.config import ProjectConfig, parse, read_yaml, write_yaml
+from labelwise.contracts.learner import Learner, Producer, Progress, silent
 from labelwise.contracts.oracle import Answer, Pick, Round
-from labelwise.contracts.query import Budget
-from labelwise.contracts.signal import Signal, SignalTable
 from labelwise.contracts.source import Source
 from labelwise.contracts.strategy import Strategy
 from labelwise.contracts.task import Task
-from labelwise.data.open import open_in, task_of
 from labelwise.data.remembered import Remembered
-from labelwise.data.views import View as Relabelled
-from labelwise.errors import ConfigError, DataError, FormatError, LabelwiseError, PoolError, StateError
+from labelwise.errors import ConfigError, DataError, FormatError, PoolError, StateError
 from labelwise.exchange.boxes import asked_boxes, predicted_boxes, write_asked
 from labelwise.exchange.labelled_set import write_boxes, write_classes, write_labelled_masks
 from labelwise.exchange.masks import Asked, predicted_masks, write_asked_coco, write_asked_masks
@@ -43,22 +36,23 @@ from labelwise.formats.coco_results import read_found_boxes
 from labelwise.formats.detections import KnownImages
 from labelwise.formats.labels_table import LabelTable, check_answers, named, read_labels
 from labelwise.formats.mask_answers import KnownMasks, read_mask_answers
-from labelwise.formats.mask_coding import MaskCoding, check_names
+from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
 from labelwise.formats.voc_masks import colours
+from labelwise.learners.features import WhenRead
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
-from labelwise.models.provenance import what_weights_saw
-from labelwise.project.reading import in_one_range, keep_range
+from labelwise.project.asking import open_round
+from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images, registration, same_classes
+from labelwise.project.reading import keep_range
+from labelwise.project.training import last_fit
 from labelwise.signals.cache import SignalCache
-from labelwise.strategies import COLD_START
-from labelwise.studies.settings import environment
 from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:
-    from labelwise.learners.pretraining import Pretrained, Pretraining
+    from labelwise.learners.pretraining import Pretrained
 
 #: what picks are written as
 Kind = Literal["csv", "json", "html", "coco", "voc", "yolo", "masks"]
@@ -67,8 +61,6 @@ KINDS: tuple[Kind, ...] = ("csv", "json", "html", "coco", "voc", "yolo", "masks"
 LabelKind = Literal["coco", "voc", "yolo", "masks"]
 BOXES: tuple[LabelKind, ...] = ("coco", "voc", "yolo")
 MASKS: tuple[LabelKind, ...] = ("coco", "masks")
-CONFIG_NAME = "labelwise.yaml"
-STATE_NAME = ".labelwise"
 
 
 @dataclass(frozen=True)
@@ -135,21 +127,10 @@ class Project:
         maps = self.state / "regions"
         return cut_into_regions(self.config.regions, opened, self.config.task, folder=maps, progress=self.progress)
 
-    def _join_regions(self) -> None:
-        """Adds the regions of images that have none yet.
-
-        Raises:
-            StateError: regions are known that were cut otherwise.
-        """
-        ids = set(self.source.ids)
-        known = (item for item in self.pool.items if item.region is not None)
-        if stray := next((i for i in known if i.id not in ids or self.source.within(i.id)[1] != i.region), None):
-            raise StateError(
-                f"{stray.id!r} was cut by other settings than {CONFIG_NAME} has now: put 'regions' back as it was"
-            )
-        new = [added(self.source, item) for item in self.source.ids if item not in self.pool]
-        if new:
-            self.store.append(new)
+    def add(self, events: Sequence[Event]) -> None:
+        """Appends events that add items."""
+        if events:
+            self.store.append(events)
             self.__dict__.pop("pool", None)
 
     @property
@@ -179,7 +160,7 @@ class Project:
         task = make_task(self.config.task, classes, self.config.input)
         cache = SignalCache(self.state / "signals" / "task")
         learner: Learner
-        frozen: Producer = _WhenRead(lambda: self.features)
+        frozen: Producer = WhenRead(lambda: self.features)
         if predictions is None:
             own = self.features if self.config.learner.kind == "features" else None
             learner = make_learner(self.config.learner, task, own, base=self.folder)
@@ -256,7 +237,7 @@ class Project:
         note.write_text(json.dumps({"embedding_width": width}))
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
         """Holds the project while a command changes it; what was read before may be old."""
         with self.store.lock(waiting=self.say):
             self.__dict__.pop("pool", None)
@@ -290,96 +271,16 @@ class Project:
             ConfigError: unknown strategy or option, a budget larger than the pool.
             UnmetNeed: the strategy needs what the learner cannot give; before anything is trained.
         """
-        with self._changing():
-            if len(self.pool.pending) and not more and budget != "all":
-                return self._open_round()
-            if self.config.regions is not None or self.pool.has_regions:
-                self._join_regions()
-            if not len(self.pool.candidates):
-                raise StateError(
-                    "no image is left to ask: all are labelled, asked or skipped. Add images and run 'labelwise init' "
-                    "again, or drop open picks with 'labelwise cancel'"
-                )
-            chosen = self._strategy(strategy, options)
-            size = None if budget == "all" else Budget(budget, self._unit)
-            if size is not None and size.counts_items:
-                size.items(len(self.pool.candidates))
-            campaign = self.campaign(None if predictions is None else Path(predictions))
-            fitted: Fitted | None = None
-            notes: list[str] = []
-            if predictions is None:
-                chosen, fitted, notes = self._ready(campaign, chosen, fit)
-                notes += self._spoilt()
-            found = campaign.choose(chosen, None) if size is None else campaign.suggest(chosen, size, fitted=fitted)
-            left_out = [] if size is None else _reported(found)
-            return replace(found, classes=self.config.classes, notes=(*notes, *found.notes, *left_out))
+        from labelwise.project.asking import strategy_of, suggest
 
-    @property
-    def _unit(self) -> str:
-        """What budgets count now: images until one has a label, then as ``regions`` says."""
-        regions = self.config.regions
-        return "images" if regions is None or not len(self.pool.labelled) else regions.unit
+        with self.changing():
+            chosen = strategy_of(self, strategy, options)
+            file = None if predictions is None else Path(predictions)
+            return suggest(self, budget, chosen, predictions=file, fit=fit, more=more)
 
     def noun_of(self, picks: Sequence[Pick]) -> Literal["image", "region"]:
         """What these picks are."""
         return "region" if picks and all(self.source.within(pick.id)[1] for pick in picks) else "image"
-
-    def _strategy(self, strategy: str | Strategy | None, options: Mapping[str, Any] | None) -> Strategy:
-        if isinstance(strategy, Strategy):
-            return strategy
-        if strategy is None and not options:
-            return make_strategy(self.config.strategy)
-        name = strategy or self.config.strategy.name
-        return make_strategy(StrategyConfig(name=name, options=dict(options or {})))
-
-    def _spoilt(self) -> list[str]:
-        """Says it where the weights in use were trained with the labels of these very images."""
-        config = self.config
-        seen = what_weights_saw(
-            config.features, config.learner, data=config.images, classes=config.classes, base=self.folder
-        )
-        return [] if seen.warning is None else [seen.warning]
-
-    def _open_round(self) -> Round:
-        pool = self.pool
-        waiting = {pool.ids[p] for p in pool.pending}
-        queries = [query for query in pool.queries() if query.id in waiting]
-        path = self.source.path
-        picks = tuple(Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in queries)
-        last = queries[-1]
-        note = (
-            f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels "
-            "for them, ask for more with --more, or drop them with 'labelwise cancel'"
-        )
-        return Round(last.round, picks, last.strategy, classes=self.config.classes, notes=(note,), open=True)
-
-    def _ready(self, campaign: Campaign, chosen: Strategy, fit: bool) -> tuple[Strategy, Fitted | None, list[str]]:
-        """Trains or loads what the strategy needs; without labels a strategy that needs them gives way."""
-        labels = len(campaign.pool.labelled)
-        if not labels:
-            if chosen.cold:
-                return chosen, None, []
-            cold = make_strategy(StrategyConfig(name=COLD_START))
-            return (
-                cold,
-                None,
-                [f"there is no label yet, and {chosen.name!r} needs a trained model: {cold.name!r} chose instead"],
-            )
-        campaign.offer.check([chosen])
-        if not fit:
-            self._last_fit(campaign, chosen)
-            return chosen, None, []
-        return chosen, self._fit(campaign, chosen), []
-
-    def _fit(self, campaign: Campaign, strategy: Strategy) -> Fitted:
-        fitted = campaign.fit(strategy)
-        keep = {record.fit_key for record in self.records()} | {fitted.key}
-        campaign.fits.prune(keep)
-        return fitted
-
-    def _last_fit(self, campaign: Campaign, strategy: Strategy) -> None:
-        if not campaign.load_newest(strategy) and not strategy.cold:
-            raise StateError("nothing has been trained yet: run 'labelwise fit' first")
 
     def export(
         self,
@@ -405,7 +306,7 @@ class Project:
         if suggested is None:
             if not len(self.pool.pending):
                 raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
-            suggested = self._open_round()
+            suggested = open_round(self)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             if self.boxes and kind in (*BOXES, "json"):
@@ -502,7 +403,7 @@ class Project:
             return None
         campaign = self.campaign(None if predictions is None else Path(predictions))
         if predictions is None:
-            self._last_fit(campaign, make_strategy(self.config.strategy))
+            last_fit(campaign, make_strategy(self.config.strategy))
         return campaign.setting.learner
 
     def _guesses(self, ids: Sequence[str], predictions: str | Path | None = None) -> Mapping[str, list[Any]]:
@@ -510,7 +411,7 @@ class Project:
         learner = self._predictor(predictions)
         return {} if learner is None else predicted_boxes(learner, self.source, ids)
 
-    def _pictures(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
+    def pictures(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
         """Gives the picture of an item, with what was predicted and what people drew where there is any."""
         if self.boxes:
             return self._boxed(ids, predictions)
@@ -555,7 +456,7 @@ class Project:
         write_gallery(
             out,
             suggested.picks,
-            image_of=self._pictures([pick.id for pick in suggested.picks], predictions),
+            image_of=self.pictures([pick.id for pick in suggested.picks], predictions),
             side=2 * SIDE if self.formats else None,
             title=f"{self.folder.resolve().name}: {number}",
             subtitle=f"{len(suggested)} {self.noun_of(suggested.picks)}s chosen by {suggested.strategy}",
@@ -595,7 +496,7 @@ class Project:
             ConfigError: the classes were not confirmed, or other ones are given than the project has.
             FormatError: an unknown id or class, or two labels for one id, with the row; nothing is imported.
         """
-        with self._changing():
+        with self.changing():
             known = self._classes(classes)
             table = self._read_answers(Path(path), kind, known)
             occurring = {str(name) for answer in table.answers for name in named(answer.target)}
@@ -666,19 +567,17 @@ class Project:
 
     def cancel(self) -> int:
         """Drops all unanswered picks; returns how many."""
-        with self._changing():
+        with self.changing():
             ids = [self.pool.ids[p] for p in self.pool.pending]
             self.store.append([Cleared(item) for item in ids])
             return len(ids)
 
     def fit(self) -> Fitted:
         """Trains on all labels, unless exactly this was trained before."""
-        with self._changing():
-            campaign = self.campaign()
-            fitted = self._fit(campaign, make_strategy(self.config.strategy))
-            # for the report; the next suggest puts its own record of this round in its place
-            campaign.write([], record=campaign.describe(fitted))
-            return fitted
+        from labelwise.project.training import fit
+
+        with self.changing():
+            return fit(self)
 
     def evaluate(self) -> dict[str, float]:
         """Metrics of the weights trained last, on the test items that have a label; {} when there are none.
@@ -686,11 +585,9 @@ class Project:
         Raises:
             StateError: nothing has been trained yet.
         """
-        campaign = self.campaign()
-        self._last_fit(campaign, make_strategy(self.config.strategy))
-        if campaign.setting.learner.weights is None:
-            raise StateError("nothing has been trained yet: run 'labelwise fit' first")
-        return campaign.evaluate("test")
+        from labelwise.project.training import evaluate
+
+        return evaluate(self)
 
     def pretrain(
         self, objective: str | None = None, *, name: str | None = None, size: int | None = None, **settings: Any
@@ -709,45 +606,9 @@ class Project:
             ConfigError: unknown names or options, or no images.
             StateError: the result cannot be written.
         """
-        from labelwise.learners.pretraining import Pretraining, pretrain
+        from labelwise.project.pretraining import pretrain
 
-        given = {key: value for key, value in {"objective": objective, **settings}.items() if value is not None}
-        config = parse(PretrainConfig, self.config.pretrain.model_dump() | given, where="pretrain")
-        how = Pretraining(**config.model_dump())
-        spec = self.config.input if size is None else self.config.input.model_copy(update={"size": size})
-        task = make_task(self.config.task, self.config.classes or ("unknown", "unknown too"), spec)
-        if name is None:
-            name = f"{how.objective}-{how.learner(task).model}".replace(":", "-").replace("/", "-")
-        if not re.fullmatch(r"[\w.+-]+", name):
-            raise ConfigError(f"{name!r} cannot name a file: use letters, digits, '_', '-' and '.'")
-        file = self.folder / "pretrained" / f"{name}.safetensors"
-        pool = Examples(self.source, tuple(self.pool.ids[p] for p in self.pool.with_role("pool", labelled=False)))
-        done = pretrain(task, pool, file, how, seed=self.config.seed, progress=self.progress)
-        return replace(done, knn=self._neighbours(how, task, done.file))
-
-    def _neighbours(self, how: Pretraining, task: Task[Any], file: Path) -> dict[str, float]:
-        """k-NN accuracy of what was trained, of the same network untrained, and of ``pixels``; {} without labels."""
-        from labelwise.learners.backbones import Network, backbone
-        from labelwise.learners.pretraining import knn_accuracy
-
-        asking = np.concatenate([self.pool.with_role("test"), self.pool.with_role("validation")])
-        known, asked = (
-            Examples(
-                self.source,
-                tuple(self.pool.ids[p] for p in where),
-                tuple(task.load(self.pool.target(p)) for p in where),
-            )
-            for where in (self.pool.labelled, asking)
-        )
-        if not len(known) or not len(asked):
-            return {}
-        pixels = backbone("pixels", folder=self.state / "backbone")
-        pixels.prepare(
-            Examples(self.source, tuple(self.pool.ids[p] for p in self.pool.with_role("pool", labelled=False)))
-        )
-        fresh = Network.around(how.learner(task).fresh(self.config.seed), task.input)
-        backbones = {"pretrained": Network(str(file)), "untrained": fresh, "pixels": pixels}
-        return {name: knn_accuracy(one, known, asked) for name, one in backbones.items()}
+        return pretrain(self, name=name, size=size, objective=objective, **settings)
 
     def restore(self, ids: Sequence[str]) -> None:
         """Puts skipped items back, so that they may be asked again.
@@ -755,7 +616,7 @@ class Project:
         Raises:
             PoolError: one of them is not skipped.
         """
-        with self._changing():
+        with self.changing():
             skipped = {self.pool.ids[p] for p in self.pool.skipped}
             for item in ids:
                 if item not in skipped:
@@ -764,9 +625,9 @@ class Project:
 
     def add_new_images(self) -> int:
         """Registers images that joined the data since; returns how many."""
-        with self._changing():
+        with self.changing():
             source = open_images(self.config, self.folder)
-            _check_names(source, self.config)
+            same_classes(source, self.config)
             self.config = keep_range(self.config, source, self.folder / CONFIG_NAME)
             events = list(registration(source, known=self.pool))
             self.store.append(events)
@@ -796,60 +657,9 @@ class Project:
         Raises:
             UnmetNeed: the map that the configuration wants needs a package that is not there.
         """
-        from labelwise.campaign.mistakes import check_map
-        from labelwise.drawing.boxes import SIDE
-        from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
+        from labelwise.project.reporting import report
 
-        check_map(self.config.map)
-        out = Path(path) if path is not None else self.state / "report.html"
-        picks: dict[int, list[Pick]] = {}
-        for query in self.pool.queries():
-            pick = Pick(
-                query.id, self.source.path(query.id), query.rank, query.score, query.predicted, query.probability
-            )
-            picks.setdefault(query.round, []).append(pick)
-        labels = [self.pool.target(p) for p in self.pool.labelled]
-        named = self.config.classes
-        task = make_task(self.config.task, named, self.config.input) if named else None
-        tests = len(self.pool.with_role("test"))
-        untested = "" if tests else "No image is held out for testing, so nothing says how good the model is."
-        one_class = tests > 0 and task is not None and "per_image" in task.provides
-        found, blind = self._mistakes() if one_class else (None, "")
-        state = ProjectState(
-            name=self.folder.resolve().name,
-            task=self.config.task,
-            strategy=self.config.strategy.label,
-            progress=self.progress_counts(),
-            rounds=self.records(),
-            picks=picks,
-            class_counts=class_counts(task, map(task.load, labels)) if task is not None else {},
-            primary=task.metrics().primary if task is not None else "accuracy",
-            cost=self.pool.cost(),
-            measured_on=f"{tests} labelled test images" if tests else "",
-            settings=self.config.model_dump(mode="json"),
-            environment=environment(),
-            warnings=[line for line in (untested, blind) if line],
-            next_steps=self.next_steps(),
-            mistakes=found,
-        )
-        if not self.formats:
-            return write_project_report(state, out, image_of=self.image_of)
-        most = shown_of_a_round(max(1, len(picks)))
-        ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
-        return write_project_report(state, out, image_of=self._pictures(sorted(ids)), side=2 * SIDE + 8)
-
-    def _mistakes(self) -> tuple[Mistakes | None, str]:
-        """What the model trained last gets wrong on the test images, or why that cannot be said."""
-        from labelwise.campaign.mistakes import mistakes
-
-        if Fits(self.state / "fits").newest() is None:
-            return None, ""
-        try:
-            campaign = self.campaign()
-            self._last_fit(campaign, make_strategy(self.config.strategy))
-            return mistakes(campaign, mapped=self.config.map), ""
-        except LabelwiseError as error:  # a page about the rest is better than none
-            return None, f"What is taken for what cannot be said: {error}"
+        return report(self, Path(path) if path is not None else self.state / "report.html")
 
     def next_steps(self) -> list[str]:
         """Commands that make sense now."""
@@ -868,7 +678,7 @@ class Project:
         named = self._classes(classes)
         if named and not self.config.classes:
             make_task(self.config.task, named, self.config.input)
-            with self._changing():
+            with self.changing():
                 self._write_classes(named)
 
     def _write_classes(self, classes: tuple[str, ...]) -> None:
@@ -886,37 +696,12 @@ class Project:
         self.config = config
 
 
-class _WhenRead:
-    """A feature source whose backbone is loaded when somebody reads features: most strategies never do."""
-
-    def __init__(self, build: Callable[[], Producer]) -> None:
-        self._build = build
-
-    @cached_property
-    def _source(self) -> Producer:
-        return self._build()
-
-    def collect(self, view: Examples, signals: frozenset[Signal], **how: Any) -> SignalTable:
-        """As the source."""
-        return self._source.collect(view, signals, **how)
-
-    def signal_key(self, signal: Signal, **how: Any) -> str:
-        """As the source."""
-        return self._source.signal_key(signal, **how)
-
-
 def _labels_only(project: Project) -> Campaign:
     """A campaign that only takes answers: no backbone is built for it."""
     classes = project.config.classes or ("unknown", "unknown too")
     task = make_task(project.config.task, classes, project.config.input)
     setting = Setting(project.source, task, None, SignalCache(None), seed=project.config.seed)  # type: ignore[arg-type]
     return Campaign(project.store, setting)
-
-
-def _reported(found: Round) -> list[str]:
-    shown = [f"left out {item!r}: {why.removeprefix(f'{item!r}: ')}" for item, why in [*found.unreadable.items()][:10]]
-    more = len(found.unreadable) - len(shown)
-    return [*shown, f"and {more} more unreadable images"] if more else shown
 
 
 def kind_of(path: Path) -> Kind:
@@ -932,179 +717,3 @@ def kind_of(path: Path) -> Kind:
             "or yolo for a folder of boxes, --format masks for one of masks"
         )
     return kinds[path.suffix.lower()]
-
-
-def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | None = None) -> Source:
-    """The images of a project; ``ids`` saves scanning a folder again."""
-    opened = open_in(folder, config.images, root=config.root, ids=ids, labels=config.labels, task=config.task)
-    return opened.in_range(config.input.range)
-
-
-def registration(source: Source, *, known: Pool | None = None) -> Iterator[Event]:
-    """Events that add the images of a source, with the labels that lie on disk."""
-    new = [item for item in source.ids if known is None or item not in known]
-    for item in new:
-        yield added(source, item)
-    for item in new:
-        if item in source.truth:
-            yield Labelled(item, source.truth[item])
-
-
-def init(
-    images: str | Path,
-    *,
-    project: str | Path = ".",
-    classes: Sequence[str] = (),
-    progress: Progress = silent,
-    **config: Any,
-) -> Project:
-    """Makes a project from a folder of images, or of a project that is there already, adds its new images.
-
-    Args:
-        images: a folder (flat, nested, or one folder per class), an .npz, a CSV, or ``torchvision:NAME``.
-        project: where ``labelwise.yaml`` and ``.labelwise`` go.
-        classes: names of the classes; else they come from folder names or from the first import.
-        progress: told on long work.
-        config: any further key of ``labelwise.yaml``; without ``task`` labels beside the images say what it is.
-
-    Raises:
-        ConfigError: boxes and masks lie beside the images, and no task is named.
-        DataError: no such folder, or no image in it; nothing is made.
-        StateError: there is another project already, or the folder cannot be written.
-    """
-    folder = Path(project)
-    resolved = _relative(str(images), folder)
-    if (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists():
-        existing = Project(folder, progress=progress)
-        if existing.config.images != resolved:
-            raise StateError(
-                f"{folder / CONFIG_NAME} is about {existing.config.images!r} already: choose another --project folder"
-            )
-        _same_settings(existing.config, {"classes": existing.config.classes and tuple(classes), **config})
-        existing.name_classes(classes)
-        existing.add_new_images()
-        return existing
-    values = {"images": resolved, "classes": tuple(classes), **with_task(images, config)}
-    settings = parse(ProjectConfig, values, where="init")
-    source = open_images(settings, folder)
-    boxed = any(isinstance(label, Mapping) for label in source.truth.values())
-    if settings.labels == "auto" and classes and not boxed and not set(classes) & set(source.classes or classes):
-        # folders of dates or cameras, not of classes
-        settings = settings.model_copy(update={"labels": "none"})
-        source = open_images(settings, folder)
-    settings, source = in_one_range(settings, source)
-    if not settings.classes and source.classes:
-        settings = settings.model_copy(update={"classes": tuple(source.classes)})
-    if settings.classes:
-        task = make_task(settings.task, settings.classes, settings.input)
-        check_kind(source, task)
-        _check_names(source, settings)
-        # read once: a mask is decoded each time it is asked for
-        source = Relabelled(source, truth=dict(_checked(source.truth, task, progress)))
-    make_strategy(settings.strategy)
-    store = Store(folder / STATE_NAME, create=True)
-    with store.lock():
-        registered = store.pool().ids
-        if not registered:
-            store.append(list(registration(source)))
-        elif registered != tuple(source.ids):
-            raise StateError(
-                f"{folder / STATE_NAME} holds the state of other images, and its {CONFIG_NAME} is missing: put that "
-                "back, or choose another --project folder"
-            )
-        try:
-            write_yaml(settings, folder / CONFIG_NAME)
-        except OSError as error:
-            raise StateError(
-                f"cannot write {folder / CONFIG_NAME}: {error.strerror}. Choose a writable --project folder"
-            ) from error
-    store.close()
-    return Project(folder, progress=progress)
-
-
-def _check_names(source: Source, config: ProjectConfig) -> None:
-    """Refuses masks whose pixels are indices into other classes than the project's."""
-    label = next(iter(source.truth.values()), None)
-    if isinstance(label, Mapping) and "png" in label and source.classes and config.classes:
-        check_names(source.classes, config.classes)
-
-
-def with_task(images: str | Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the task that the labels beside the images speak of, where they name none.
-
-    Raises:
-        ConfigError: there are boxes and masks.
-    """
-    found = None if "task" in config else task_of(str(images), labels=config.get("labels", "auto"))
-    return {**config} if found is None else {**config, "task": found}
-
-
-def _checked(truth: Mapping[str, Any], task: Task[Any], progress: Progress) -> Iterator[tuple[str, Any]]:
-    """Labels that the task can read."""
-    for done, (item, label) in enumerate(truth.items(), 1):
-        with _naming(item):
-            task.load(label)
-        progress("reading labels", done, len(truth))
-        yield item, label
-
-
-def _same_settings(config: ProjectConfig, given: Mapping[str, Any]) -> None:
-    """Refuses settings that differ from those of a project that is there already: its file decides."""
-    wanted = parse(ProjectConfig, {"images": config.images, **given}, where="init")
-    for key in given:
-        value, present = getattr(wanted, key), getattr(config, key)
-        if value not in ((), present):
-            raise StateError(
-                f"the project is there already with {key}: {_short(present)}, and {_short(value)} was asked for: "
-                f"change it in {CONFIG_NAME}, or choose another --project folder"
-            )
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, pydantic.BaseModel):
-        value = value.model_dump(mode="json", exclude_defaults=True) or "the defaults"
-    elif isinstance(value, tuple):
-        value = ", ".join(map(str, value)) or "none"
-    return str(value)
-
-
-@contextlib.contextmanager
-def _naming(item: str) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"label of {item!r}: {error}") from None
-
-
-def _relative(images: str, folder: Path) -> str:
-    """The data as ``labelwise.yaml`` names them: relative to the project where they lie inside it, else absolute."""
-    path = Path(images)
-    if not path.exists():
-        return images
-    try:
-        return path.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError:
-        return str(path.resolve())
-
-
-def find_project(start: Path | None = None) -> Path:
-    """The project folder at or above ``start``, as git finds a repository.
-
-    Raises:
-        StateError: there is none up to the root.
-    """
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / CONFIG_NAME).is_file():
-            return folder
-    raise StateError(
-        f"no {CONFIG_NAME} in {here} or above: run 'labelwise init IMAGES' first, or name a folder with --project"
-    )
-
-
-def open_project(folder: str | Path | None = None, *, progress: Progress = silent) -> Project:
-    """Opens the project at or above a folder (the present one by default)."""
-    return Project(find_project(None if folder is None else Path(folder)), progress=progress)
-
-
-__all__ = ["Imported", "Project", "find_project", "init", "open_project"]
