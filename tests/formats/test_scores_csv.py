@@ -5,9 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelwise.contracts.format import Hints, Writing
 from labelwise.contracts.oracle import Pick
-from labelwise.errors import FormatError
-from labelwise.formats.scores_csv import read_scores, write_scores
+from labelwise.contracts.record import Head, Record, Where
+from labelwise.errors import ConfigError, FormatError
+from labelwise.formats.csv_table import Csv
+from labelwise.formats.delimited import unescape
+from labelwise.formats.scores_csv import Superannotate, write_scores
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=10)
 
@@ -28,7 +32,7 @@ def test_no_spreadsheet_runs_a_name(tmp_path, name):
         cell, score = list(csv.reader(file))[1]
     assert cell[0] not in "=+-@\t\r"
     assert float(score) == 0.5
-    assert read_scores(path) == [(name, 0.5)]
+    assert unescape(cell) == name
     for separator in ";\t":  # as spreadsheets of other languages split the line
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.reader(file, delimiter=separator):
@@ -39,7 +43,8 @@ def test_no_spreadsheet_runs_a_name(tmp_path, name):
 def test_round_trip(tmp_path_factory, scores):
     path = tmp_path_factory.mktemp("scores") / "scores.csv"
     write_scores(path, [Pick(name, name, rank, score) for rank, (name, score) in enumerate(scores.items())])
-    assert read_scores(path) == list(scores.items())
+    with path.open(newline="", encoding="utf-8") as file:
+        assert [(unescape(name), float(score)) for name, score in list(csv.reader(file))[1:]] == list(scores.items())
 
 
 def test_bad_scores(tmp_path):
@@ -47,12 +52,20 @@ def test_bad_scores(tmp_path):
     with pytest.raises(FormatError, match="'a' has score nan"):
         write_scores(path, [Pick("a", "a", 0, float("nan"))])
     assert not path.exists()
-    for text, match in [
-        ("name,score\na,1\n", "needed are name and entropy_value"),
-        ("name,entropy_value\na,x\n", "row 2: score 'x'"),
-        ("name,entropy_value\na,inf\n", "row 2: score 'inf'"),
-        ("name,entropy_value\na,1\na,2\n", "row 3: 'a' stands there twice"),
-    ]:
-        path.write_text(text)
-        with pytest.raises(FormatError, match=match):
-            read_scores(path)
+
+
+def test_the_format_writes_picks_and_reads_nothing(tmp_path):
+    form, path = Superannotate(), tmp_path / "scores.csv"
+    picked = [
+        Record(Where("x"), "b.jpg", state="untouched", extra={"path": "/d/b.jpg", "rank": 1, "strategy_score": -0.25}),
+        Record(Where("x"), "a.jpg", state="untouched", extra={"path": "/d/a.jpg", "rank": 0, "strategy_score": 1.5}),
+        Record(Where("x"), "c.jpg", region="3", state="untouched", extra={"rank": 2}),
+    ]
+    assert form.write(path, Head(), picked, Writing("asked", "boxes")) == []
+    assert path.read_bytes() == b"name,entropy_value\r\n/d/a.jpg,1.5\r\n/d/b.jpg,-0.25\r\nc.jpg#3,0.0\r\n"
+    assert form.sniff(path, "answers").sure == 0
+    with pytest.raises(ConfigError, match="written here, not read"):
+        form.read(path, "answers", Hints())
+    # filled in, it is a table of answers
+    path.write_text("name,entropy_value,label\na.jpg,1.5,cat\nb.jpg,0.5,\n")
+    assert Csv().sniff(path, "answers").sure >= 0.9

@@ -9,6 +9,7 @@ import pytest
 from mutations import amounts, survive
 
 from labelwise.formats.csv_table import Csv
+from labelwise.formats.image_list import ImageList
 from labelwise.formats.json_labels import JsonLabels
 from labelwise.formats.one_hot_csv import OneHotCsv
 from labelwise.formats.probabilities_csv import ProbabilitiesCsv
@@ -17,6 +18,7 @@ from labelwise.formats.tensorflow_csv import TensorflowCsv
 sys.path.append(str(Path(__file__).parents[1] / "formats"))
 
 import test_csv
+import test_image_list
 import test_json
 import test_one_hot_csv
 import test_probabilities_csv
@@ -30,6 +32,7 @@ READERS = [
     (OneHotCsv(), test_one_hot_csv, "data"),
     (ProbabilitiesCsv(), test_probabilities_csv, "predictions"),
     (TensorflowCsv(), test_tensorflow_csv, "data"),
+    (ImageList(), test_image_list, "data"),
 ]
 
 

@@ -6,13 +6,13 @@ import codecs
 import contextlib
 import csv
 import io
+import itertools
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from labelwise.errors import FormatError
 
@@ -126,29 +126,33 @@ class Sheet:
             FormatError: a broken quotation, a line without end, bytes that are no text; with the row.
         """
         number = self.skipped
+        lines = itertools.islice(self.lines(), self.skipped, None)
         try:
-            with self.path.open(encoding=self.encoding, newline="") as file:
-                lines = self._lines(file)
-                for _ in range(self.skipped):
-                    next(lines, None)
-                for number, row in enumerate(csv.reader(lines, delimiter=delimiter, strict=True), 1 + self.skipped):
-                    yield number, row
+            for number, row in enumerate(csv.reader(lines, delimiter=delimiter, strict=True), 1 + self.skipped):
+                yield number, row
         except csv.Error as error:
             raise FormatError(
                 f"{self.shown}, row {number + 1}: {error}; check the quotation marks of that row"
             ) from None
+
+    def lines(self) -> Iterator[str]:
+        """Every line with its end, one in memory at a time.
+
+        Raises:
+            FormatError: a line without end, bytes that are no text.
+        """
+        try:
+            with self.path.open(encoding=self.encoding, newline="") as file:
+                while line := file.readline(LINE):
+                    if "\0" in line:
+                        raise FormatError(f"{self.shown} is no text: it holds NUL bytes; save it as CSV UTF-8")
+                    if len(line) == LINE and line[-1] not in "\r\n":
+                        raise FormatError(f"{self.shown} has a line of more than {LINE:,} characters: is it text?")
+                    yield line
         except UnicodeError:
             raise self._not_text() from None
         except OSError as error:
             raise FormatError(f"{self.shown} cannot be read: {error.strerror or error}") from None
-
-    def _lines(self, file: TextIO) -> Iterator[str]:
-        while line := file.readline(LINE):
-            if "\0" in line:
-                raise FormatError(f"{self.shown} is no text: it holds NUL bytes; save it as CSV UTF-8 and try again")
-            if len(line) == LINE and line[-1] not in "\r\n":
-                raise FormatError(f"{self.shown} has a line of more than {LINE:,} characters: is this a table?")
-            yield line
 
     def _not_text(self) -> FormatError:
         """Where the file stops being text."""

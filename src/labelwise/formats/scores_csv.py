@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
+from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
 from labelwise.contracts.oracle import Pick
-from labelwise.errors import FormatError
-from labelwise.formats.delimited import read_table, write_rows
+from labelwise.contracts.record import Head, Record
+from labelwise.errors import ConfigError, FormatError
+from labelwise.formats.answer_rows import called
+from labelwise.formats.delimited import write_rows
 from labelwise.formats.files import write_whole
 
 HEADER = ("name", "entropy_value")
@@ -36,26 +42,46 @@ def write_scores(path: str | os.PathLike[str], picks: Iterable[Pick]) -> None:
     write_whole(path, write_rows(rows).encode())
 
 
-def read_scores(path: str | os.PathLike[str]) -> list[tuple[str, float]]:
-    """Names and scores in the order of the file.
+@dataclass(frozen=True)
+class Superannotate(Format):
+    """The scores of picks in two columns, ``name,entropy_value``, most wanted first; written, never read.
 
-    Raises:
-        FormatError: for a file without these two columns, a score that is no number, or a name that comes twice.
+    Memory: the picks.
     """
-    shown = repr(os.fspath(path))
-    table = read_table(path)
-    name, value = table.column(HEADER[:1]), table.column(HEADER[1:])
-    if name is None or value is None:
-        raise FormatError(f"{shown} has columns {', '.join(table.columns)}: needed are {' and '.join(HEADER)}")
-    scores: dict[str, float] = {}
-    for number, row in zip(table.numbers, table.rows, strict=True):
-        try:
-            score = float(row[value])
-        except ValueError:
-            score = math.nan
-        if not math.isfinite(score):
-            raise FormatError(f"{shown}, row {number}: score {row[value]!r} is no finite number")
-        if row[name] in scores:
-            raise FormatError(f"{shown}, row {number}: {row[name]!r} stands there twice; keep one")
-        scores[row[name]] = score
-    return list(scores.items())
+
+    name: ClassVar[str] = "superannotate"
+    title: ClassVar[str] = "scores of picks in two columns, name and entropy_value (SuperAnnotate)"
+    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "boxes", "masks", "points"})
+    writes: ClassVar[frozenset[Writes]] = frozenset({"asked"})
+    ending: ClassVar[str] = ".csv"
+
+    def sniff(self, path: Path, use: Reads) -> Sniff:
+        """Never sure: it is not read."""
+        return Sniff(0.0, "it is written, not read")
+
+    def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
+        """Refuses: scores are no labels.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("superannotate is written here, not read: fill in a column label and read it as csv")
+
+    def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
+        """A row for each pick; see ``write_scores``.
+
+        Raises:
+            FormatError: a score that is not finite.
+            StateError: the file cannot be written.
+        """
+        picks = [
+            Pick(
+                called(record),
+                record.extra.get("path") or called(record),
+                record.extra.get("rank", number),
+                record.extra.get("strategy_score"),
+            )
+            for number, record in enumerate(records)
+        ]
+        write_scores(path, picks)
+        return []
