@@ -12,10 +12,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from labelwise.errors import FormatError
 
+_PLAIN = 1 << 53
 #: digits behind the point that a sum or difference of two coordinates keeps: sums of decimals stay decimals
 DIGITS = 10
 #: pixels (and share of a side) that a box may stand out before it is counted: six digits of a fraction are not exact
@@ -47,15 +48,18 @@ def number(value: Any, where: str, what: str) -> float:
     Raises:
         FormatError: for anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
+    if (type(value) is float and value - value == 0) or (type(value) is int and -_PLAIN < value < _PLAIN):
+        return value  # as almost always
+    if not is_finite(value):
         raise FormatError(f"{where}: {what} is {value!r:.60}; give a finite number")
-    return value
+    return cast("float", value)
 
 
-def _finite(value: float) -> bool:
+def is_finite(value: Any) -> bool:
+    """Whether something is a finite number; whole numbers beyond the range of floats are none."""
     try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the range of floats
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
         return False
 
 

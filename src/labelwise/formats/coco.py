@@ -1,230 +1,259 @@
-"""COCO instances: one JSON file with images, annotations and categories.
+"""COCO: instances and key points, as one JSON file or as a folder with a file for each split.
 
 A box is ``[x, y, width, height]`` in pixels there; here it is its corners. Category ids may have holes and start
 anywhere: classes are ordered by id. All that a file says of an image, an annotation or itself beyond what labelwise
-reads (licences, areas, polygons, run lengths of crowds, ...) is kept and written again.
+reads (licences, areas, ...) is kept and written again.
+
+A COCO file lists all its images, looked at or not: images without objects are not taken as empty, unless the file
+carries the marks that an export of labelwise writes (``answered``).
 """
 
 from __future__ import annotations
 
-import math
+import json
+import mmap
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
 
-from labelwise.errors import FormatError, unknown
-from labelwise.formats.boxes import BoxLabels, number, sides, tally
-from labelwise.formats.coco_shapes import bbox_of, decode_counts, read_bbox, read_segmentation
-from labelwise.formats.files import write_whole
-from labelwise.formats.json_file import dump_json, read_json
+from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
+from labelwise.contracts.record import Box, Head, Mask, Record, Seen, Where
+from labelwise.errors import FormatError
+from labelwise.formats import coco_file
+from labelwise.formats.boxes import BoxLabels, sides, tally
+from labelwise.formats.coco_file import CocoFile, open_file
+from labelwise.formats.coco_folder import choose_files, glance, split_word
+from labelwise.formats.coco_head import head_of
+from labelwise.formats.coco_shapes import decode_counts, read_bbox
+from labelwise.formats.coco_writing import write_file, write_set
 
-_PARTS = ("images", "annotations", "categories")
-#: keys of an annotation that labelwise reads itself
-_OWN = frozenset({"image_id", "category_id", "bbox", "iscrowd", "difficult", "score"})
+#: how far below a folder, and among how many files, an image is searched for
+_DEEPEST, _SEARCHED = 4, 200_000
+_FILE_NAME = re.compile(rb'"file_name"\s*:\s*"((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True)
+class Coco(Format):
+    """COCO instances and key points: boxes, polygons, run lengths, points.
+
+    Cost:
+        Memory: about ten times the size of the file, refused where that is more than is free; masks are painted one by
+        one, when asked for. Time: about 10 s for 100 MB.
+
+    Example:
+        >>> import json, tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.json"
+        >>> thing = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}
+        >>> image = {"id": 7, "file_name": "a.jpg", "width": 64, "height": 48}
+        >>> data = {"images": [image], "annotations": [thing], "categories": [{"id": 3, "name": "cat"}]}
+        >>> _ = file.write_text(json.dumps(data))
+        >>> head, records = Coco().read(file, "data", Hints())
+        >>> record = next(records)
+        >>> head.classes, record.image, record.objects[0].cls, record.objects[0].box
+        (('cat',), 'a.jpg', 'cat', Box(x1=1, y1=2, x2=11, y2=22, rotation=0.0))
+    """
+
+    name: ClassVar[str] = "coco"
+    title: ClassVar[str] = "COCO instances and key points, one JSON file or one for each split"
+    kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "masks", "points", "classes"})
+    reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers"})
+    writes: ClassVar[frozenset[Writes]] = frozenset({"asked", "labelled"})
+    ending: ClassVar[str] = ".json"
+
+    def sniff(self, path: Path, use: Reads) -> Sniff:
+        """By the keys of the first images and annotations; of a folder, those of its JSON files."""
+        found = choose_files(path, None).glance if path.is_dir() else glance(path)
+        return Sniff(found.sure, found.why, found.kinds)
+
+    def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
+        """The images of a file, or of all files of a folder that hold the kind of label that is wanted.
+
+        Raises:
+            FormatError: no such file, no COCO, lists that contradict each other; while records are drawn: a broken
+                annotation; with file, row and id.
+        """
+        notes: list[str] = []
+        files = [open_file(file) for file in _files(path, hints, notes)]
+        head = head_of(files, hints)
+        if hints.kind == "points" and not any(file.has_points() for file in files):
+            raise FormatError(f"{str(path)!r}: no annotation has key points (a list 'keypoints')")
+        several = path.is_dir() and len(files) > 1
+        words = [split_word(file.path, path) if several else None for file in files]
+        head = replace(head, root=hints.root or (self.root(path) if use == "data" else None))
+        head = replace(head, notes=(*head.notes, *notes))
+        return head, _drawn(files, words, use, hints)
+
+    def root(self, path: Path) -> Path:
+        """Of a folder, ``images`` in it, or itself; of a file, the folder near it that holds its first image."""
+        if path.is_dir():
+            return path / "images" if (path / "images").is_dir() else path
+        name = _first_name(path)
+        beside, above = path.parent, path.absolute().parent.parent
+        places = [beside / "images", beside, above / "images", above]
+        if name is None:
+            return next((place for place in places[:1] if place.is_dir()), beside)
+        if (found := next((place for place in places if _is_file(place / name)), None)) is not None:
+            return found
+        last = PurePosixPath(name.replace("\\", "/")).name
+        return next((place for place in places if place.is_dir() and _below(place, last)), beside)
+
+    def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
+        """One file; labels to a folder also as one file for each split, with the images beside them.
+
+        Ids of images, annotations and categories that were read are kept as far as they are unique; others are
+        numbered on from the highest. Pixels are written as one annotation for each class, run lengths or (option
+        ``outlines=polygons``) polygons where these give back every pixel.
+
+        Raises:
+            FormatError: a class that ``head`` does not list, a number that is not finite.
+            StateError: a file cannot be written.
+        """
+        return write_set(path, head, records, how)
+
+
+def _files(path: Path, hints: Hints, notes: list[str]) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    chosen = choose_files(path, hints.kind)
+    if not chosen.files:
+        raise FormatError(
+            f"{str(path)!r} holds no COCO file ({chosen.glance.why}): put it there as "
+            "annotations/instances_train.json, or name it"
+        )
+    if chosen.aside:
+        names = ", ".join(file.name for file in chosen.aside[:3])
+        notes.append(f"{len(chosen.aside)} COCO file(s) hold other labels of the images and are not read: {names:.120}")
+    return list(chosen.files)
+
+
+def _drawn(files: list[CocoFile], words: list[str | None], use: Reads, hints: Hints) -> Iterator[Record]:
+    total, done = sum(len(file.images) for file in files), 0
+    for file, word in zip(files, words, strict=True):
+        for record in file.records(use, hints.kind, word):
+            yield record
+            done += 1
+            if done % 1000 == 0 or done == total:
+                hints.progress("reading labels", done, total)
+
+
+def _first_name(path: Path) -> str | None:
+    """The first ``file_name`` of a file, wherever it stands."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            found = _FILE_NAME.search(mapped)
+            return None if found is None else str(json.loads(b'"' + found[1] + b'"'))
+    except (OSError, ValueError):
+        return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _below(folder: Path, name: str) -> bool:
+    """Whether some folder below holds a file of this name."""
+    seen = 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(one for one in folders if one[0] != ".")
+        seen += len(names) + len(folders)
+        if name in names:
+            return True
+        if seen > _SEARCHED or len(Path(place).relative_to(folder).parts) >= _DEEPEST:
+            folders.clear()
+    return False
+
+
+# ---- labels of boxes as one mapping ---------------------------------------------------------------------------------
 
 
 def read_coco(path: str | os.PathLike[str]) -> BoxLabels:
-    """Read an instances file. Names of images are the file's ``file_name``.
+    """The boxes of an instances file; names of images are the file's ``file_name``.
 
     An image of the file without annotation is one without any object.
 
-    Args:
-        path: the JSON file.
-
     Raises:
-        FormatError: no such file, no COCO, or a broken row: with file, row and id. Among others ids given twice, an
-            annotation of an unknown image or category, a box that is not four finite numbers or has a negative side, a
-            mask that does not decode.
+        FormatError: as :meth:`Coco.read`.
     """
-    shown = repr(os.fspath(path))
-    data = read_json(path)
-    missing = [part for part in _PARTS if not isinstance(data, dict) or not isinstance(data.get(part), list)]
-    if missing:
-        raise FormatError(f"{shown} is no COCO instances file: it has no list {' or '.join(map(repr, missing))}")
-    named = read_categories(data["categories"], shown)
-    names: dict[Any, str] = {}
+    file = open_file(Path(path))
+    head = head_of([file], Hints())
     labels: dict[str, Any] = {}
-    for row, image in enumerate(data["images"], 1):
-        name, label = _image(image, f"{shown}, image {row}")
-        if image["id"] in names:
-            raise FormatError(f"{shown}, image {row}: id {image['id']!r} is given twice; give every image its own")
-        if name in labels:
-            raise FormatError(f"{shown}, image {row}: file_name {name!r} is given twice; keep one of the two")
-        names[image["id"]] = name
-        labels[name] = label
-    seen: set[Any] = set()
-    for row, annotation in enumerate(data["annotations"], 1):
-        where = _where(annotation, f"{shown}, annotation {row}")
-        own = annotation.get("id")
-        if own is not None and own in seen:
-            raise FormatError(f"{where}: this id is given twice; give every annotation its own")
-        seen.add(own)
-        if _key(annotation.get("image_id")) not in names:
-            raise FormatError(
-                f"{where}: image_id {annotation.get('image_id')!r} is not among the file's {len(names)} images"
-            )
-        label = labels[names[annotation["image_id"]]]
-        label["objects"].append(_object(annotation, named, label["size"], where))
-    _fill_ids(labels)
-    extra = {key: value for key, value in data.items() if key not in ("images", "annotations")}
-    return BoxLabels(labels, tuple(named.values()), {}, extra, tally(labels))
+    for record in file.records("data", None, None):
+        if record.size is None:
+            sides(None, None, f"{record.where}")
+        marks = {"answered": False} if record.state == "untouched" else {}
+        labels[str(record.image)] = {
+            "size": list(record.size or ()),
+            "objects": [_thing(seen, f"{record.where}") for seen in record.objects],
+            "extra": {**record.extra, **marks} | ({} if record.split is None else {"split": record.split}),
+        }
+    return BoxLabels(labels, head.classes, {}, head.extra, tally(labels))
 
 
-def read_categories(categories: Any, shown: str) -> dict[int, str]:
-    """Category id -> name, ascending by id.
-
-    Raises:
-        FormatError: a category without id or name, or one of them twice.
-    """
-    found: dict[int, str] = {}
-    for row, category in enumerate(categories, 1):
-        where = f"{shown}, category {row}"
-        if not isinstance(category, dict) or not _is_int(category.get("id")) or not _is_name(category.get("name")):
-            raise FormatError(f"{where}: {category!r:.80} has no whole number as id, or no name; give both")
-        if category["id"] in found:
-            raise FormatError(f"{where}: id {category['id']} is given twice; give every category its own")
-        if category["name"] in found.values():
-            raise FormatError(f"{where}: name {category['name']!r} is given twice; rename one of the two")
-        found[category["id"]] = category["name"]
-    return dict(sorted(found.items()))
-
-
-def _image(image: Any, where: str) -> tuple[str, dict[str, Any]]:
-    if not isinstance(image, dict) or not _is_name(image.get("file_name")) or _key(image.get("id")) is None:
-        raise FormatError(f"{where}: {image!r:.80} has no id or no file_name; give both")
-    size = sides(image.get("width"), image.get("height"), f"{where} ({image['file_name']!r})")
-    label: dict[str, Any] = {"size": size, "objects": []}
-    rest = {key: value for key, value in image.items() if key not in ("file_name", "width", "height")}
-    return image["file_name"], label | {"extra": rest}
-
-
-def _fill_ids(labels: Mapping[str, Any]) -> None:
-    """Gives annotations without an id the one that they would be written with."""
-    extras = [thing["extra"] for label in labels.values() for thing in label["objects"]]
-    for extra, own in zip(extras, _numbered(extra.get("id") for extra in extras), strict=True):
-        extra["id"] = own
-
-
-def _where(annotation: Any, where: str) -> str:
-    if not isinstance(annotation, dict):
-        raise FormatError(f"{where}: {annotation!r:.80} is no object with image_id, category_id and bbox")
-    own = annotation.get("id")
-    if own is not None and _key(own) is None:
-        raise FormatError(f"{where}: id is {own!r:.60}; give a whole number")
-    return where if own is None else f"{where} (id {own!r})"
-
-
-def _object(annotation: dict[str, Any], named: Mapping[int, str], size: list[int], where: str) -> dict[str, Any]:
-    category: Any = annotation.get("category_id")
-    if not _is_int(category) or category not in named:
-        listed = ", ".join(f"{key} {name}" for key, name in list(named.items())[:20])
-        raise FormatError(f"{where}: category_id {category!r:.60} is not among the file's categories ({listed})")
-    thing: dict[str, Any] = {"class": named[category], "box": read_bbox(annotation.get("bbox"), where)}
-    for flag, key in (("crowd", "iscrowd"), ("difficult", "difficult")):
-        if annotation.get(key, 0) not in (0, 1):
-            raise FormatError(f"{where}: {key} is {annotation[key]!r:.60}; give 0 or 1")
-        if annotation.get(key):
-            thing[flag] = True
-    if annotation.get("score") is not None:
-        thing["score"] = number(annotation["score"], where, "score")
-    read_segmentation(annotation.get("segmentation"), (size[0], size[1]), where)
-    rest = {"area": math.prod(annotation["bbox"][2:])}
-    rest |= {key: value for key, value in annotation.items() if key not in _OWN}
-    number(rest["area"], where, "area")
-    if bbox_of(thing["box"]) != annotation["bbox"]:
-        rest["bbox"] = annotation["bbox"]  # more digits than corners keep
-    return thing | {"extra": rest}
-
-
-# ---- writing --------------------------------------------------------------------------------------------------------
+def _thing(seen: Seen, where: str) -> dict[str, Any]:
+    if seen.box is None:
+        raise FormatError(f"{where}: bbox is None; give [x, y, width, height]")
+    extra = dict(seen.attributes)
+    if isinstance(seen.outline, Mask):
+        extra["segmentation"] = seen.outline.raw
+    elif seen.outline is not None:
+        extra.setdefault("segmentation", [list(part) for part in seen.outline.parts])
+    if seen.points is not None:
+        extra["keypoints"] = [value for point in seen.points.points for value in point]
+    thing = {"class": seen.cls, "box": [seen.box.x1, seen.box.y1, seen.box.x2, seen.box.y2]}
+    thing |= {flag: True for flag in ("crowd", "difficult") if getattr(seen, flag)}
+    return thing | ({} if seen.score is None else {"score": seen.score}) | {"extra": extra}
 
 
 def write_coco(path: str | os.PathLike[str], found: BoxLabels) -> None:
-    """Write an instances file.
-
-    Ids of images, annotations and categories that were read are kept as far as they are unique; the others are numbered
-    on from the highest. Without categories of its own the classes get ids from 1, in their order.
+    """Writes boxes as an instances file.
 
     Raises:
         FormatError: a class outside ``found.classes``, or a number that is not finite.
         StateError: when the file cannot be written.
     """
-    shown = repr(os.fspath(path))
-    categories = _categories(found)
-    number_of = {category["name"]: category["id"] for category in categories}
-    image_ids = _numbered(label.get("extra", {}).get("id") for label in found.labels.values())
-    things = [
-        (image_id, thing)
-        for image_id, label in zip(image_ids, found.labels.values(), strict=True)
-        for thing in label["objects"]
+    records = [
+        Record(
+            Where(name),
+            name,
+            size=(label["size"][0], label["size"][1]),
+            objects=tuple(_seen(thing) for thing in label["objects"]),
+            extra=label.get("extra", {}),
+        )
+        for name, label in found.labels.items()
     ]
-    own_ids = _numbered(thing.get("extra", {}).get("id") for _, thing in things)
-    images = [
-        {**label.get("extra", {}), "id": own, "file_name": name, "width": label["size"][0], "height": label["size"][1]}
-        for own, (name, label) in zip(image_ids, found.labels.items(), strict=True)
-    ]
-    annotations = [
-        _annotation(thing, own, image_id, number_of) for own, (image_id, thing) in zip(own_ids, things, strict=True)
-    ]
-    rest = {key: value for key, value in found.extra.items() if key not in _PARTS}
-    data = {**rest, "images": images, "annotations": annotations, "categories": categories}
-    write_whole(path, dump_json(data, shown))
+    write_file(Path(path), Head(classes=found.classes, extra=found.extra), records)
 
 
-def _categories(found: BoxLabels) -> list[dict[str, Any]]:
-    """Those of the file that was read, in its order, and new ones for classes it had not."""
-    own = found.extra.get("categories", [])
-    kept = [category for category in own if isinstance(category, dict) and category.get("name") in found.classes]
-    known = {category["name"] for category in kept}
-    first = max((category["id"] for category in kept), default=0) + 1
-    new = [name for name in found.classes if name not in known]
-    return kept + [{"id": first + n, "name": name, "supercategory": ""} for n, name in enumerate(new)]
+def _seen(thing: Mapping[str, Any]) -> Seen:
+    return Seen(
+        thing["class"],
+        Box(*thing["box"]),
+        score=thing.get("score"),
+        crowd=bool(thing.get("crowd")),
+        difficult=bool(thing.get("difficult")),
+        attributes=thing.get("extra", {}),
+    )
 
 
-def _numbered(wanted: Iterable[Any]) -> list[int | str]:
-    """The wanted ids where they are ids and free, else the next whole numbers above them all."""
-    wishes = [_key(wish) for wish in wanted]
-    following = max((wish for wish in wishes if isinstance(wish, int)), default=0) + 1
-    taken: set[int | str] = set()
-    ids: list[int | str] = []
-    for wish in wishes:
-        if wish is not None and wish not in taken:
-            ids.append(wish)
-        else:
-            ids.append(following)
-            following += 1
-        taken.add(ids[-1])
-    return ids
+def read_categories(categories: Sequence[Any], shown: str) -> dict[int, str]:
+    """Category id -> name, ascending by id.
+
+    Raises:
+        FormatError: a category without id or name, or one of them twice.
+    """
+    found = coco_file.read_categories(categories, shown)
+    names: dict[str, int] = {}
+    for row, category in enumerate(found.values(), 1):
+        if category.name in names:
+            raise FormatError(f"{shown}, category {row}: name {category.name!r} is given twice; rename one of the two")
+        names[category.name] = row
+    return {own: category.name for own, category in found.items() if isinstance(own, int)}
 
 
-def _annotation(
-    thing: Mapping[str, Any], own: int | str, image_id: int | str, number_of: Mapping[str, int]
-) -> dict[str, Any]:
-    if thing["class"] not in number_of:
-        raise unknown("class", thing["class"], number_of, error=FormatError)
-    extra, box, bbox = thing.get("extra", {}), thing["box"], bbox_of(thing["box"])
-    if "bbox" in extra and read_bbox(extra["bbox"], "bbox") == box:
-        bbox = extra["bbox"]
-    entry = {"area": math.prod(bbox[2:]), **extra, "id": own, "image_id": image_id, "bbox": bbox}
-    entry |= {"category_id": number_of[thing["class"]], "iscrowd": int(bool(thing.get("crowd")))}
-    return entry | ({"difficult": 1} if thing.get("difficult") else {}) | _score(thing)
-
-
-def _score(thing: Mapping[str, Any]) -> dict[str, float]:
-    return {"score": thing["score"]} if thing.get("score") is not None else {}
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _key(value: Any) -> int | str | None:
-    """An id: a whole number or a text; None for anything else."""
-    return value if _is_int(value) or _is_name(value) else None
-
-
-__all__ = ["decode_counts", "read_bbox", "read_categories", "read_coco", "write_coco"]
+__all__ = ["Coco", "decode_counts", "read_bbox", "read_categories", "read_coco", "write_coco"]

@@ -5,6 +5,7 @@ Shape letters: H x W pixels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ def whole(value: Any) -> int | None:
         >>> [whole(value) for value in (3, 3.0, "3", "03", 3.5, True, 10**400, float("nan"))]
         [3, 3, 3, None, None, None, None, None]
     """
+    if type(value) is int and -1 << 63 <= value < 1 << 63:
+        return value  # as almost always
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     elif isinstance(value, str) and 0 < len(value) < 20 and value.isascii() and value.lstrip("-").isdecimal():
@@ -97,9 +100,18 @@ def read_segmentation(mask: Any, size: tuple[int, int] | None, where: str) -> Po
     if not any(parts):
         return None
     for part in parts:
-        for value in part:
-            number(value, where, "a corner of a polygon")
+        if not _plain(part):
+            for value in part:
+                number(value, where, "a corner of a polygon")
     return Polygon(tuple(tuple(part) for part in parts if len(part) >= 6))
+
+
+def _plain(values: Sequence[Any]) -> bool:
+    """Whether all are finite numbers, as almost always: sets of polygons have millions of corners."""
+    try:
+        return set(map(type, values)) <= {int, float} and math.isfinite(sum(values))
+    except OverflowError:
+        return False
 
 
 def _runs(mask: Mapping[str, Any], size: tuple[int, int] | None, where: str) -> Mask:
