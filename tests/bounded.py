@@ -8,6 +8,8 @@ In a test::
 
     costs = bounded.calls("labelwise.data.images:decode", [(str(one),), (str(two),)])   # one start, several calls
 
+    costs = bounded.readings("labelwise.formats.yolo:Yolo", "data", [path])  # the text says how many records, objects
+
     cost = bounded.command("init", folder, "-p", project)  # the command line
     assert cost.error == "1"                               # its exit code; "" for 0
     assert "too large" in cost.text                        # all that it printed
@@ -72,6 +74,14 @@ def calls(
             assert len(cost.text) <= CHARACTERS, f"{len(cost.text)} characters: {cost.text}"
             assert "\n" not in cost.text, cost.text
     return costs
+
+
+def readings(
+    form: str, use: str, paths: Sequence[os.PathLike[str]], *, megabytes: float = MEGABYTES, seconds: float = SECONDS
+) -> list[Cost]:
+    """As :func:`calls`, of a format, as ``module:Class``, that reads each path to the end; pixels are painted too."""
+    arguments = [[form, use, os.fspath(path)] for path in paths]
+    return calls("bounded:_read", arguments, megabytes=megabytes, seconds=seconds)
 
 
 def command(*arguments: object, megabytes: float = MEGABYTES, seconds: float = SECONDS) -> Cost:
@@ -171,6 +181,19 @@ def _measured(run: Any) -> dict[str, Any]:
     return {"text": repr(returned)[:1000], **found, **cost}
 
 
+def _read(form: str, use: str, path: str) -> tuple[int, int]:
+    from labelwise.contracts.format import Hints
+    from labelwise.registry import import_object
+
+    records = objects = 0
+    for record in import_object(form)().read(Path(path), use, Hints())[1]:
+        records, objects = records + 1, objects + len(record.objects)
+        for mask in (record.pixels, *(seen.outline for seen in record.objects)):
+            if mask is not None and hasattr(mask, "read"):
+                mask.read()
+    return records, objects
+
+
 def _main(result: str) -> None:
     order = json.load(sys.stdin)
     with open(result, "w", encoding="utf-8", buffering=1) as out:  # noqa: PTH123
@@ -182,7 +205,11 @@ def _main(result: str) -> None:
             out.write(json.dumps(_measured(__main__.main)) + "\n")
         else:
             module, name = order["function"].split(":")
-            function = getattr(importlib.import_module(module), name)
+            if module == "bounded":
+                function = _read
+                importlib.import_module(order["arguments"][0][0].split(":")[0])
+            else:
+                function = getattr(importlib.import_module(module), name)
             for arguments in order["arguments"]:
                 out.write(json.dumps(_measured(lambda given=arguments: function(*given))) + "\n")
 

@@ -1,301 +1,412 @@
-"""YOLO txt: one text file of boxes for each image, class list in ``data.yaml`` or ``classes.txt``.
+"""YOLO txt: one text file of objects for each image, class list in ``data.yaml``, ``classes.txt`` or ``obj.names``.
 
-A line is ``class x y width height`` (centre and sides as fractions of the image's sides), perhaps with a confidence
-behind it, or ``class x1 y1 x2 y2 x3 y3 ...``, a polygon, of which the box is the extent. The file of
-``images/train/a.jpg`` is ``labels/train/a.txt``; where no folder is called ``images`` it lies beside the image. An
-empty file is an image without any object; no file, one that nobody has labelled.
+A line is ``class x y width height`` (centre and sides as fractions of the image's sides), a polygon, or a box with key
+points; see :mod:`labelwise.formats.yolo_lines` for what its numbers mean, and :mod:`labelwise.formats.yolo_layout` for
+where files lie. An empty file is an image without any object; no file, one that nobody has labelled.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
-import yaml
+from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
+from labelwise.contracts.record import Head, Points, Record, Where
+from labelwise.errors import DataError, FormatError
+from labelwise.formats.glance import some_files, start_of
+from labelwise.formats.pictures import check_apart
+from labelwise.formats.scan import ENDINGS, scan_folder
+from labelwise.formats.splits import role_of
+from labelwise.formats.yolo_boxes import (
+    LISTS,
+    classes_or,
+    label_files,
+    read_boxes,
+    read_classes,
+    read_line,
+    read_yolo,
+    write_yolo,
+)
+from labelwise.formats.yolo_layout import (
+    CLASS_FILES,
+    YAMLS,
+    YoloSet,
+    bounded_text,
+    image_of,
+    label_path,
+    open_set,
+    pictures_of,
+    read_settings,
+    splits_of,
+)
+from labelwise.formats.yolo_lines import Reading, Survey, check_box, read_object
+from labelwise.formats.yolo_writing import write_asked, write_labelled
 
-from labelwise.errors import FormatError, unknown
-from labelwise.formats.boxes import BoxLabels, number, sides, tally
-from labelwise.formats.delimited import read_text
-from labelwise.formats.files import write_whole
-
-#: where the class list may stand
-YAMLS, LISTS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml"), ("classes.txt", "obj.names", "labels.txt")
-#: digits behind the point of a corner in pixels: more than the fractions carry
-DIGITS = 8
-#: text files that are no labels
-_OTHERS = frozenset({"classes", "labels", "train", "val", "valid", "test", "requirements"})
-#: fractions may be this much too large, by rounding
-_SLACK = 1e-5
+#: bytes of one file of labels: a picture has some thousand objects, or corners
+MOST_BYTES = 8_000_000
+#: names that a message lists
+_SHOWN = 3
+_TEXTS = (".txt",)
+#: texts that people put beside labels, and that are none
+_NO_LABELS = ("readme", "license", "licence", "requirements", "notes", "note", "changelog")
 
 
-def read_yolo(
-    folder: str | os.PathLike[str], names: Iterable[str], size_of: Callable[[str], tuple[int, int]]
-) -> BoxLabels:
-    """Read the labels of some images. Images without a file have none.
+@dataclass(frozen=True)
+class Yolo(Format):
+    """YOLO txt in every layout that its tools write: Ultralytics, Roboflow, darknet, CVAT, labelImg, bare folders.
+
+    Classes are numbers; ``Head.classes`` are the names of the set's own list, where it has one. What the numbers of a
+    line mean is decided for the set as a whole and said; where it cannot be decided the set is refused.
+
+    Memory: 200 MB for settings and class lists, 500 MB for the largest file of labels; lists of pictures and the names
+    of all files stay in memory, labels stream.
+    """
+
+    name: ClassVar[str] = "yolo"
+    title: ClassVar[str] = "YOLO txt: a folder with a text of boxes, polygons or key points for each image"
+    kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "points", "masks"})
+    reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers", "predictions"})
+    writes: ClassVar[frozenset[Writes]] = frozenset({"asked", "labelled"})
+
+    def sniff(self, path: Path, use: Reads) -> Sniff:
+        """By a class list, and by what the first lines of some texts look like."""
+        if not path.is_dir():
+            return _sniff_file(path, use)
+        found = _glance(path)
+        if not found.lines and not found.empty:
+            if found.listed and use != "predictions":
+                return Sniff(0.5, "a class list, and no file of labels yet", found.kinds)
+            return Sniff(0.0, "no .txt file of numbers")
+        if use == "predictions" and found.lines and not found.behind:
+            return Sniff(0.5, "lines of labels, without a confidence", found.kinds)
+        if not found.lines:
+            return Sniff(0.6 if found.listed else 0.3, "empty files of labels", found.kinds)
+        if found.listed:
+            return Sniff(0.9, "a class list, and lines of a class number and fractions", found.kinds)
+        return Sniff(0.65, "lines of a class number and fractions; no class list", found.kinds)
+
+    def root(self, path: Path) -> Path:
+        """``images`` below the folder where there is one, else the folder; or where ``path`` of data.yaml leads."""
+        try:
+            return pictures_of(open_set(path, named=True, follow=True).folder)
+        except FormatError:
+            return pictures_of(path if path.is_dir() else path.parent)
+
+    def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
+        """A record for each file of labels; of a data set also for each picture that a split names.
+
+        Raises:
+            FormatError: broken settings, class lists that differ, no file of labels, lines that can be read in more
+                than one way; while drawing, a broken line, with file and line.
+        """
+        found = open_set(path, named=hints.names is not None, follow=use == "data" and hints.root is None)
+        known = found.classes if hints.names is None else ()
+        gathered = _of_pictures(found, hints) if use == "data" else None
+        if gathered is None:
+            gathered = _of_texts(found, hints, use)
+        reading = _surveyed(found, gathered.texts, hints, use)
+        notes = [*gathered.notes, *([reading.note] if reading.note else [])]
+        if gathered.others:
+            notes.append(_listed("text file(s) are no labels and were not read", gathered.others))
+        head = Head(
+            classes=known,
+            root=gathered.root,
+            missing=tuple(gathered.missing),
+            says_empty=use == "predictions" or not found.lists_all,
+            skeleton=(found.points, ()) if found.points else None,
+            notes=tuple(notes),
+            extra={key: value for key, value in found.settings.items() if key not in ("names", "nc")},
+        )
+        return head, _records(gathered, reading, len(known) or None, found.points, hints)
+
+    def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
+        """A set that Ultralytics trains on as it is, or a folder for people to label in.
+
+        ``labelled``: ``images/train``, ``labels/train``, ... and ``data.yaml``. ``asked``: ``labels`` for the answers,
+        empty; ``suggested`` with what the model would draw; ``images.txt`` with the paths of the images, in the order
+        of the ranking; ``data.yaml`` with the classes.
+
+        Raises:
+            FormatError: an unknown class, two images that would share a file, pixels instead of shapes.
+            StateError: a file cannot be written, or files of another set are in the way.
+        """
+        return (write_asked if how.use == "asked" else write_labelled)(path, head, list(records), how)
+
+
+# ---- recognising ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Glance:
+    """What a few files of a folder look like: lines of labels, empty files, numbers behind the shape, a class list."""
+
+    lines: bool
+    empty: bool
+    behind: bool
+    listed: bool
+    kinds: tuple[str, ...]
+
+
+def _sniff_file(path: Path, use: Reads) -> Sniff:
+    if path.suffix.lower() not in (".yaml", ".yml", ".data") or not path.is_file() or use == "predictions":
+        return Sniff(0.0, "no folder, and no data.yaml")
+    if path.suffix.lower() == ".data":
+        whole = b"names" in start_of(path) and b"=" in start_of(path)
+        return Sniff(0.8, "names and lists of darknet", ("boxes",)) if whole else Sniff(0.0, "no names = in it")
+    try:
+        settings = read_settings(path)
+    except FormatError as error:
+        return Sniff(0.1, f"{error!s:.60}")
+    if not isinstance(settings.get("names"), list | dict):
+        return Sniff(0.0, "no list called names in it")
+    told = [key for key in ("path", "train", "val", "test", "nc", "kpt_shape") if key in settings]
+    return Sniff(0.9 if told else 0.5, f"names{' and ' if told else ''}{', '.join(told)}", _kinds(settings, set()))
+
+
+def _kinds(settings: Mapping[str, Any], counts: Collection[int]) -> tuple[str, ...]:
+    if settings.get("kpt_shape"):
+        return ("boxes", "points")
+    return ("boxes", "masks", "points") if any(count > 6 for count in counts) else ("boxes",)
+
+
+def _glance(folder: Path) -> _Glance:
+    texts = some_files(folder / "labels" if (folder / "labels").is_dir() else folder, _TEXTS)
+    for picture in some_files(folder, ENDINGS, 10):  # texts may be few among many pictures
+        name = picture.relative_to(folder).as_posix()
+        texts += [folder / label_path(name), picture.with_suffix(".txt")]
+    texts = [text for text in dict.fromkeys(texts) if text.name not in CLASS_FILES and text.is_file()]
+    counts: set[int] = set()
+    empty = False
+    for text in texts:
+        start = start_of(text)
+        empty = empty or (not start.strip() and _is_apart(text))
+        if count := _numbers(start):
+            counts.add(count)
+    settings: Mapping[str, Any] = {}
+    for file in (folder / name for name in YAMLS):
+        if file.is_file():
+            try:
+                settings = read_settings(file)
+            except FormatError:
+                settings = {"names": []}  # theirs, and broken: reading says how
+            break
+    lists = some_files(folder, (".names", ".labels", ".txt"), 40)
+    listed = "names" in settings or any(file.name in CLASS_FILES or file.suffix == ".names" for file in lists)
+    behind = any(count > 4 for count in counts)
+    return _Glance(bool(counts), empty, behind, listed, _kinds(settings, counts))
+
+
+def _is_apart(text: Path) -> bool:
+    """Whether an empty text stands where labels stand: an empty note says nothing."""
+    return "labels" in text.parts or any(text.with_suffix(ending).is_file() for ending in (".jpg", ".png", ".jpeg"))
+
+
+def _numbers(start: bytes) -> int:
+    """How many numbers stand behind the class on the first line of a text; 0 where it is none of labels."""
+    lines = [line for line in start.decode("utf-8-sig", "replace").splitlines()[:20] if line.strip()]
+    whole = lines[:-1] if len(start) >= 4096 else lines
+    counts = []
+    for line in whole:
+        parts = line.split()
+        if len(parts) < 5 or not parts[0].removesuffix(".0").isdecimal() or not all(map(_is_number, parts)):
+            return 0
+        counts.append(len(parts) - 1)
+    return max(counts, default=0)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# ---- gathering ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A file of labels.
 
     Args:
-        folder: holds images, labels and the class list.
-        names: the images, as paths relative to ``folder``.
-        size_of: tells (width, height) of an image.
-
-    Raises:
-        FormatError: with file and line: a line that is no box, a class outside the list, coordinates that are no
-            fractions, a file of labels without its image; or no class list.
+        file: "" for an image without one.
+        image: its name.
+        bare: the name has no ending.
+        word: for its split.
     """
-    root = Path(folder)
-    classes, extra = read_classes(root)
-    files = {label_path(name): name for name in names}
-    present = {path.relative_to(root).as_posix() for path in root.rglob("*.txt")}
-    for file in sorted(present - files.keys()):
-        path = PurePosixPath(file)
-        listed = path.stem.lower() in _OTHERS or path.stem.lower().startswith("readme") or len(path.parts) == 1
-        if not listed:
-            raise FormatError(
-                f"{str(root / file)!r}: there is no image for this file of labels; add the image, or delete the file"
-            )
-    labels = {
-        name: {"size": (size := list(size_of(name))), "objects": read_boxes(root / file, classes, size)}
-        for file, name in files.items()
-        if file in present
-    }
-    return BoxLabels(labels, classes, {}, extra, tally(labels))
+
+    file: str
+    image: str
+    bare: bool
+    word: str | None
 
 
-def label_files(folder: Path) -> list[tuple[Path, str]]:
-    """Files of labels in a folder (in its ``labels``, where it has one), with the image's name without ending."""
-    root = folder / "labels" if (folder / "labels").is_dir() else folder
-    files = sorted(path for path in root.rglob("*.txt") if path.name not in LISTS)
-    return [(file, file.relative_to(root).with_suffix("").as_posix()) for file in files]
+@dataclass(frozen=True)
+class _Gathered:
+    """What is to be read.
 
-
-def label_path(name: str) -> str:
-    """Where the labels of an image lie.
-
-    Example:
-        >>> label_path("images/train/a.jpg"), label_path("train/images/a.b.png"), label_path("a.jpg")
-        ('labels/train/a.txt', 'train/labels/a.b.txt', 'a.txt')
+    Args:
+        folder: of the set, as the user named it.
+        texts: files of labels, in order.
+        root: the folder of the pictures, of a data set.
+        missing: names in lists that are not there.
+        others: texts that are no labels.
+        notes: what people should know.
     """
-    path = PurePosixPath(name).with_suffix(".txt")
-    folders = list(path.parts[:-1])
-    if "images" in folders:
-        folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
-    return PurePosixPath(*folders, path.name).as_posix()
+
+    folder: Path
+    texts: Sequence[_Text]
+    root: Path | None = None
+    missing: Sequence[str] = ()
+    others: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def shown(self, text: _Text) -> str:
+        """How messages call a file."""
+        return os.path.join(self.folder, text.file or text.image)  # noqa: PTH118
 
 
-def read_classes(root: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Class names in index order, and what else ``data.yaml`` holds.
-
-    Raises:
-        FormatError: no class list, or one that is none.
-    """
-    for name in YAMLS:
-        if (root / name).is_file():
-            return _from_yaml(root / name)
-    for place in (root, root / "labels"):
-        for name in LISTS:
-            if (place / name).is_file():
-                lines = read_text(place / name).splitlines()
-                return _checked([line.strip() for line in lines if line.strip()], repr(str(place / name))), {}
-    raise FormatError(f"{str(root)!r} has no class list: add data.yaml (names: [...]) or classes.txt (a name a line)")
-
-
-def classes_or(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Names by index: the folder's class list where it has one, else these.
-
-    Raises:
-        FormatError: neither is there, or the list names others.
-    """
-    shown = repr(str(root))
-    if not any((place / name).is_file() for place in (root, root / "labels") for name in (*YAMLS, *LISTS)):
-        if not classes:
-            raise FormatError(f"{shown}: the classes are not known: add data.yaml (names: [...]) or classes.txt")
-        return classes
-    own, _ = read_classes(root)
-    if classes and (strange := [name for name in own if name not in classes]):
-        raise unknown(f"class in {shown}", strange[0], classes, error=FormatError)
-    return own
-
-
-def _from_yaml(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    shown = repr(str(path))
+def _of_pictures(found: YoloSet, hints: Hints) -> _Gathered | None:
+    """Pictures with their texts; None where the pictures do not lie in the folder of the set."""
+    root = hints.root or pictures_of(found.folder)
+    prefix = Path(os.path.relpath(root, found.folder)).as_posix()
+    if prefix == ".." or prefix.startswith("../"):
+        return None
     try:
-        data = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = "" if mark is None else f", line {mark.line + 1}"
-        raise FormatError(f"{shown}{place}: no valid YAML ({getattr(error, 'problem', None) or error})") from None
-    names = data.get("names") if isinstance(data, dict) else None
-    if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise FormatError(
-                f"{shown}: names have the keys {list(names)!r:.80}; give them 0, 1, 2, ... without a hole"
-            )
-        names = [names[index] for index in range(len(names))]
-    if not isinstance(names, list):
-        raise FormatError(f"{shown} has no list called names: add names: [class of index 0, class of index 1, ...]")
-    count = data.get("nc", len(names))
-    if count != len(names):
-        raise FormatError(f"{shown}: nc is {count!r:.20}, and there are {len(names)} names; correct one of the two")
-    rest = {key: value for key, value in data.items() if key not in ("names", "nc")}
-    return _checked([str(name).strip() for name in names], shown), rest
-
-
-def _checked(names: Sequence[str], shown: str) -> tuple[str, ...]:
-    if not names or not all(names):
-        raise FormatError(f"{shown}: the class list is empty, or one of its names is; give every class a name")
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise FormatError(f"{shown}: class {twice!r} is listed twice; rename one of the two")
-    return tuple(names)
-
-
-# ---- lines ----------------------------------------------------------------------------------------------------------
-
-
-def read_boxes(path: Path, classes: Sequence[str], size: Sequence[int]) -> list[dict[str, Any]]:
-    """Objects in one file of labels, in pixels of an image of this size.
-
-    Raises:
-        FormatError: see :func:`read_yolo`.
-    """
-    things = []
-    for row, line in enumerate(read_text(path).splitlines(), 1):
-        if line.strip():
-            where = f"{str(path)!r}, line {row}"
-            index, values = read_line(line, len(classes), where)
-            things.append({"class": classes[index], **_thing(values, sides(size[0], size[1], where), where)})
-    return things
-
-
-def read_line(line: str, classes: int, where: str) -> tuple[int, list[float]]:
-    """Class index and the numbers behind it.
-
-    Raises:
-        FormatError: something that is no number, or a class outside the list.
-    """
-    try:
-        values = [float(part) for part in line.split()]
-    except ValueError:
-        raise FormatError(f"{where}: {line.strip()!r:.60} holds something else than numbers") from None
-    for value in values:
-        number(value, where, "a value")
-    if not values[0].is_integer() or not 0 <= values[0] < classes:
-        raise FormatError(f"{where}: class {line.split()[0]} is not in the list, which has 0 to {classes - 1}")
-    return int(values[0]), values[1:]
-
-
-def _thing(values: list[float], size: list[int], where: str) -> dict[str, Any]:
-    if len(values) >= 6 and len(values) % 2 == 0:
-        if not all(-_SLACK <= value <= 1 + _SLACK for value in values):
-            raise FormatError(
-                f"{where}: a corner of the polygon is no fraction from 0 to 1; divide by the image's sides"
-            )
-        xs, ys = values[0::2], values[1::2]
-        box = [min(xs) * size[0], min(ys) * size[1], max(xs) * size[0], max(ys) * size[1]]
-        return {"box": [round(value, DIGITS) for value in box], "extra": {"polygon": values}}
-    if len(values) not in (4, 5):
-        raise FormatError(
-            f"{where}: {len(values)} numbers behind the class; give x y width height, these and a confidence, or at "
-            "least three corners"
-        )
-    box = [
-        round(side * value, DIGITS) for side, value in zip([*size, *size], check_box(values[:4], where), strict=True)
+        ids = scan_folder(root).ids
+    except DataError:
+        ids = ()
+    if not ids:
+        return None
+    names = [item if prefix == "." else f"{prefix}/{item}" for item in ids]
+    texts = set(scan_folder(found.folder, _TEXTS).ids)
+    own = {name: text for name in names for text in (label_path(name), _beside(name)) if text in texts}
+    own |= {name: label_path(name) for name in own if label_path(name) in texts}
+    check_apart(own)
+    splits = splits_of(found, names)
+    taken = [
+        _Text(own.get(name, ""), item, False, splits.words.get(name))
+        for item, name in zip(ids, names, strict=True)
+        if name in own or name in splits.words
     ]
-    return {"box": box} | ({"score": values[4]} if len(values) == 5 else {})
+    rest = sorted(texts - set(own.values()) - splits.lists)
+    strays, others = _sorted_out(found, rest)
+    taken += [_Text(text, image_of(text), True, None) for text in strays]
+    return _Gathered(found.folder, taken, root, splits.missing, others, splits.notes)
 
 
-def check_box(values: Sequence[float], where: str) -> tuple[float, float, float, float]:
-    """Corners in fractions, from centre and sides in fractions.
+def _of_texts(found: YoloSet, hints: Hints, use: Reads) -> _Gathered:
+    """Texts alone: answers, predictions, or labels whose pictures lie elsewhere."""
+    base = found.folder / "labels" if (found.folder / "labels").is_dir() else found.folder
+    below = "" if base == found.folder else "labels/"
+    try:
+        texts = scan_folder(base, _TEXTS).ids
+    except DataError as error:
+        raise FormatError(str(error)) from None
+    splits = splits_of(found, [image_of(text) for text in texts], bare=True) if use == "data" else None
+    listed = splits.lists if splits else set()
+    own, others = _sorted_out(found, [f"{below}{text}" for text in texts if text not in listed])
+    if not own:
+        raise FormatError(f"{str(base)!r:.200} holds no file of labels (.txt): save one for each image there")
+    words = splits.words if splits else {}
+    names = [(text, image_of(text.removeprefix(below))) for text in own]
+    taken = [_Text(text, image, True, words.get(image)) for text, image in names]
+    root = (hints.root or pictures_of(found.folder)) if use == "data" else None
+    missing, notes = (splits.missing, splits.notes) if splits else ([], [])
+    return _Gathered(found.folder, taken, root, missing, others, notes)
 
-    Raises:
-        FormatError: a negative side, or values that are no fractions.
-    """
-    x, y, width, height = values
-    if width < 0 or height < 0:
-        raise FormatError(f"{where}: width {width!r} or height {height!r} is negative; give sides of 0 or more")
-    centred = all(-_SLACK <= value <= 1 + _SLACK for value in (x, y))
-    if not centred or max(width, height) > 2:
-        raise FormatError(
-            f"{where}: {x!r} {y!r} {width!r} {height!r} are no fractions of the image's sides (pixels?); divide x and "
-            "width by the image's width, y and height by its height"
+
+def _beside(name: str) -> str:
+    return PurePosixPath(name).with_suffix(".txt").as_posix()
+
+
+def _sorted_out(found: YoloSet, texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Texts of labels, and others that people and tools leave beside them; class lists are neither."""
+    labels, others = [], []
+    for text in texts:
+        path = PurePosixPath(text)
+        is_list = len(path.parts) == 1 and role_of(path.stem) is not None
+        if path.name in CLASS_FILES:
+            continue
+        told = path.stem.lower().startswith(_NO_LABELS)
+        apart = any(part == "labels" or part.lower().startswith("obj_") for part in path.parts[:-1])
+        start = start_of(found.folder / text, 400)
+        first = (start.decode("utf-8-sig", "replace").strip().splitlines() or [""])[0].split()
+        numbered = all(map(_is_number, first if told else first[:1]))
+        if numbered and first if told else numbered or apart:
+            labels.append(text)
+        elif not is_list:
+            others.append(text)
+    return labels, others
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"{len(names):,} {what}: {', '.join(f'{name!r:.50}' for name in names[:_SHOWN])}{more}"
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def _surveyed(found: YoloSet, texts: Sequence[_Text], hints: Hints, use: Reads) -> Reading:
+    """What the lines of all files mean."""
+    survey = Survey(found.kpt_shape, found.task, hints.kind, predicted=use == "predictions")
+    for done, text in enumerate(texts, 1):
+        if text.file:
+            file = found.folder / text.file
+            for row, line in enumerate(bounded_text(file, MOST_BYTES).splitlines(), 1):
+                if line.strip():
+                    survey.add(line, Where(str(file), "line", row))
+        if done % 1000 == 0:
+            hints.progress("looking at labels", done, len(texts))
+    return survey.reading()
+
+
+def _records(
+    gathered: _Gathered, reading: Reading, classes: int | None, names: tuple[str, ...], hints: Hints
+) -> Iterator[Record]:
+    for done, text in enumerate(gathered.texts, 1):
+        shown = gathered.shown(text)
+        where = Where(shown, "line")
+        if not text.file:
+            yield Record(where, text.image, split=text.word, state="untouched", fractions=True)
+            continue
+        objects = []
+        for row, line in enumerate(bounded_text(gathered.folder / text.file, MOST_BYTES).splitlines(), 1):
+            if not line.strip():
+                continue
+            seen = read_object(line, reading, classes, str(Where(shown, "line", row)))
+            if names and seen.points is not None:
+                seen = replace(seen, points=Points(seen.points.points, names))
+            objects.append(seen)
+        yield Record(
+            where,
+            text.image,
+            bare=text.bare,
+            fractions=True,
+            objects=tuple(objects),
+            state="answered" if objects else "empty",
+            split=text.word,
         )
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+        if done % 1000 == 0:
+            hints.progress("reading labels", done, len(gathered.texts))
 
 
-# ---- writing --------------------------------------------------------------------------------------------------------
-
-
-def write_yolo(folder: str | os.PathLike[str], found: BoxLabels) -> list[str]:
-    """Write files of labels and ``data.yaml`` below a folder that is made where it is missing.
-
-    Returns:
-        What the format has no place for and is therefore left out, one line each.
-
-    Raises:
-        FormatError: a class outside ``found.classes``.
-        StateError: when a file cannot be written.
-    """
-    root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
-    left = 0
-    for name, label in found.labels.items():
-        things = [thing for thing in label["objects"] if _has_place(thing, label["size"])]
-        left += len(label["objects"]) - len(things)
-        file = root / label_path(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, "".join(f"{line(thing, found.classes, label['size'])}\n" for thing in things).encode())
-    names = dict(enumerate(found.classes))
-    own = {key: value for key, value in found.extra.items() if key not in _COCO}
-    head = own or {"path": ".", "train": "images", "val": "images"}
-    text = yaml.safe_dump({**head, "nc": len(names), "names": names}, sort_keys=False, allow_unicode=True)
-    write_whole(root / "data.yaml", text.encode())
-    if not left:
-        return []
-    return [f"{left:,} box(es) left out that YOLO txt has no place for: crowds, difficult ones, centres off the image"]
-
-
-def _has_place(thing: Mapping[str, Any], size: Sequence[int]) -> bool:
-    x1, y1, x2, y2 = thing["box"]
-    marked = thing.get("crowd") or thing.get("difficult")
-    return not marked and 0 <= x1 + x2 <= 2 * size[0] and 0 <= y1 + y2 <= 2 * size[1]
-
-
-#: what a COCO file says of itself
-_COCO = frozenset({"info", "licenses", "categories"})
-
-
-def line(thing: Mapping[str, Any], classes: Sequence[str], size: Sequence[int]) -> str:
-    """One object as a line: the shortest numbers that are read again as the same box.
-
-    Example:
-        >>> line({"class": "dog", "box": [10, 20, 30, 40]}, ("cat", "dog"), (100, 80))
-        '1 0.2 0.375 0.2 0.25'
-    """
-    if thing["class"] not in classes:
-        raise unknown("class", thing["class"], classes, error=FormatError)
-    index = classes.index(thing["class"])
-    polygon = thing.get("extra", {}).get("polygon")
-    if polygon is not None and _thing(polygon, list(size), "polygon")["box"] == thing["box"]:
-        return " ".join(map(_text, [index, *polygon]))
-    x1, y1, x2, y2 = thing["box"]
-    exact = ((x1 + x2) / 2 / size[0], (y1 + y2) / 2 / size[1], (x2 - x1) / size[0], (y2 - y1) / size[1])
-    wanted = [round(value, DIGITS) for value in thing["box"]]
-    for digits in (6, 8, 10, 12, 17):
-        values = [round(value, digits) for value in exact]
-        again = (
-            values[0] - values[2] / 2,
-            values[1] - values[3] / 2,
-            values[0] + values[2] / 2,
-            values[1] + values[3] / 2,
-        )
-        if [round(side * v, DIGITS) for side, v in zip([*size, *size], again, strict=True)] == wanted:
-            break
-    score = [] if thing.get("score") is None else [thing["score"]]
-    return " ".join(map(_text, [index, *values, *score]))
-
-
-def _text(value: float) -> str:
-    """A number without an exponent, as short as it is exact."""
-    return str(int(value)) if float(value).is_integer() else format(Decimal(repr(value)), "f")
+__all__ = [
+    "LISTS",
+    "YAMLS",
+    "Yolo",
+    "check_box",
+    "classes_or",
+    "label_files",
+    "label_path",
+    "read_boxes",
+    "read_classes",
+    "read_line",
+    "read_yolo",
+    "write_yolo",
+]
