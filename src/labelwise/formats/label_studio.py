@@ -14,6 +14,7 @@ from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writ
 from labelwise.contracts.record import Head, Record, Seen
 from labelwise.errors import FormatError
 from labelwise.formats import label_studio_write
+from labelwise.formats.fitting import fits, lines, upright
 from labelwise.formats.glance import start_of
 from labelwise.formats.json_file import START, read_json
 from labelwise.formats.label_studio_results import Said
@@ -82,10 +83,9 @@ class LabelStudio(Format):
         for row, task in found:
             told += [tasks.predictions(row, task)] if use == "predictions" else tasks.answers(row, task)
         control = self._control({name for _, said in told if said for name in said.choices}, told, hints, shown)
-        placed = any(_fits(one, hints.kind) for _, said in told if said for one in said.objects)
+        placed = any(fits(one, hints.kind) for _, said in told if said for one in said.objects)
         records = [_of_kind(record, said, _Wanted(hints.kind, control, placed), tasks.counts) for record, said in told]
-        notes = tuple(line.format(n=f"{count:,}") for line, count in tasks.counts.items() if count)
-        return Head(overlap="last", notes=notes), iter(records)
+        return Head(overlap="last", notes=lines(tasks.counts)), iter(records)
 
     def _tasks(self, path: Path, hints: Hints) -> tuple[Tasks, list[tuple[int, Mapping[str, Any]]]]:
         shown = os.fspath(path)
@@ -207,14 +207,7 @@ class _Wanted:
             # where nothing of the wanted kind is in the file, whoever reads on says what is there instead
             return (*said.objects, *chosen)
         # regions of which none fits are no empty picture: the kind of label says what is missing
-        return tuple(one for one in said.objects if _fits(one, self.kind)) or said.objects
-
-
-def _fits(seen: Seen, kind: str | None) -> bool:
-    """Whether an object says something of a kind of label."""
-    if kind == "masks":
-        return seen.outline is not None
-    return seen.points is not None if kind == "points" else seen.box is not None or seen.outline is not None
+        return tuple(one for one in said.objects if fits(one, self.kind)) or said.objects
 
 
 def _of_kind(record: Record, said: Said | None, wanted: _Wanted, counts: Counter[str]) -> Record:
@@ -224,9 +217,7 @@ def _of_kind(record: Record, said: Said | None, wanted: _Wanted, counts: Counter
     objects = wanted.of(said)
     if left := len(said.objects) + sum(map(len, said.choices.values())) - len(objects):
         counts[f"{{n}} region(s) and choice(s) left out: the labels wanted are {wanted.kind}"] += left
-    if wanted.kind in (None, "boxes"):
-        turned = sum(one.box is not None and bool(one.box.rotation) for one in objects)
-        counts["{n} turned box(es): boxes are upright here, so the one around each is taken"] += turned
+    upright(objects, wanted.kind, counts)
     state = "empty" if record.state == "answered" and not objects else record.state
     extra = {**record.extra, **({"said": dict(said.extra)} if said.extra else {})}
     placed = any(one.box or one.outline or one.points for one in objects)

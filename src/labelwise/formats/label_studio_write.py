@@ -18,6 +18,7 @@ from labelwise.formats.json_file import dump_json
 from labelwise.formats.label_studio_results import OWN as META
 from labelwise.formats.label_studio_results import origin_word, place_of
 from labelwise.formats.label_studio_tasks import OWN
+from labelwise.formats.written import name_of, of_pixels
 
 #: where a server serves pictures of its own machine
 LOCAL = "/data/local-files/?d="
@@ -126,33 +127,17 @@ class _Task:
     def results(self) -> list[dict[str, Any]]:
         """One result for each object, several for one of several outlines."""
         found: list[dict[str, Any]] = []
+        if self.record.pixels is not None and self.record.pixels.size != self.record.size:
+            self.left["{n} mask(s) of a part of a picture: the rest has no class there"] += 1
         if self.record.state == "skipped":
             return found
-        for seen in (*self.record.objects, *self._of_pixels()):
+        for seen in (*self.record.objects, *of_pixels(self.record, self.head)):
             found += self._result(seen, len(found))
         return found
 
     def names(self, result: Mapping[str, Any]) -> list[str]:
         """Classes of a result."""
         return list(result["value"].get(result["type"], ()))
-
-    def _of_pixels(self) -> list[Seen]:
-        """A mask of a whole picture as one object for each class."""
-        from functools import partial
-
-        import numpy as np
-
-        mask = self.record.pixels
-        if mask is None:
-            return []
-        indices_HW = mask.read()
-        present = [n for n in np.unique(indices_HW).tolist() if n < len(self.head.classes)]
-        if mask.size != self.record.size:
-            self.left["{n} mask(s) of a part of a picture: the rest has no class there"] += 1
-        return [
-            Seen(self.head.classes[n], outline=Mask(mask.size, partial(np.equal, indices_HW, n), mask.at))
-            for n in present
-        ]
 
     def _result(self, seen: Seen, number: int) -> list[dict[str, Any]]:
         control = self._control(seen)
@@ -164,7 +149,7 @@ class _Task:
             common["score"] = float(seen.score)
         if self.how.use == "labelled":
             common["origin"] = origin_word(seen.origin)
-        names = {kind: [] if seen.cls is None else [self._class(seen.cls)]}
+        names = {kind: [] if seen.cls is None else [name_of(seen, self.head, self.record)]}
         if control == "choice":
             return [{"id": f"r{number}", **common, "value": names}]
         size = self._known_size()
@@ -220,11 +205,6 @@ class _Task:
                 f"{self.record.where}: the size of {self.record.image!r:.80} is not known, and shapes are percent of it"
             )
         return self._size
-
-    def _class(self, cls: str | int) -> str:
-        if isinstance(cls, str):
-            return cls
-        return self.head.numbers.get(cls) or self.head.classes[cls]
 
     def _kept(self, seen: Seen) -> dict[str, Any]:
         kept: dict[str, Any] = {"attributes": dict(seen.attributes)} if seen.attributes else {}

@@ -6,6 +6,7 @@ A document type is refused on sight: entities are the way to bombs and to other 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ MOST = 1_000_000
 #: bytes of such a file, or of what lies between two marks of a streamed one
 LARGEST = 64_000_000
 _CHUNK = 1 << 20
+_ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -194,6 +196,27 @@ def _opened(path: str | os.PathLike[str], shown: str) -> BinaryIO:
         raise FormatError(f"{shown} does not exist: check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise FormatError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def quoted(text: str) -> str:
+    """Text as it stands between tags and in attributes.
+
+    Example:
+        >>> quoted('a "b" & <c>')
+        'a &quot;b&quot; &amp; &lt;c&gt;'
+    """
+    return escape(text, {'"': "&quot;", "\n": "&#10;", "\t": "&#9;", "\r": "&#13;"})
+
+
+def checked_text(text: str, shown: str) -> str:
+    """Text that is to be written as XML.
+
+    Raises:
+        FormatError: a character that XML cannot hold.
+    """
+    if odd := _ODD.search(text):
+        raise FormatError(f"{shown!r:.100} would hold the character {odd[0]!r}, which XML cannot hold: rename it")
+    return text
 
 
 def write_element(tag: str, value: Any, depth: int = 0) -> str:
