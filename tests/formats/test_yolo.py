@@ -594,6 +594,11 @@ def test_predicted_polygons_turned_boxes_and_key_points(tmp_path):
     assert [(thing.score, thing.attributes["track"]) for thing in things] == [(0.75, 3), (0.5, 3)]
     _, things = _lines(tmp_path / "c", [f"{TURNED} 0.5"], "predictions")
     assert (things[0].score, things[0].outline.parts[0]) == (0.5, tuple(map(float, TURNED.split())))
+    # a model's turned box may leave the picture, as far as it likes; pixels are refused all the same
+    _, things = _lines(tmp_path / "far", ["0.45 -8.8 5.5 0.6 0.05 7.0 -5.0 -2.4 0.01"], "predictions")
+    assert things[0].score == 0.01
+    with pytest.raises(FormatError, match="no fractions"):
+        _lines(tmp_path / "pixels", ["10 20 30 20 30 90 10 90 0.5"], "predictions")
     points = ["0.2 0.2 0.1 0.1 0.18 0.18 0.91 0.22 0.22 0.4 0.8", "0.7 0.3 0.2 0.2 0.68 0.28 0.5 0 0 0.01 0.3"]
     with pytest.raises(FormatError, match="kpt_shape"):
         _lines(tmp_path / "d", points, "predictions")
@@ -700,7 +705,7 @@ def test_a_labelled_set_comes_back_as_it_was(tmp_path):
     for name, raw in THINGS.items():
         assert raw_of(back[f"{WORDS[name]}/{name}"], head, (8, 6)) == raw
     # the same again changes nothing, a training's cache is no matter, another split is refused
-    (tmp_path / "out" / "labels" / "train.cache").touch()
+    (tmp_path / "out" / "labels" / "train" / "sub.cache").touch()
     Yolo().write(tmp_path / "out", Head(("cat", "dog")), records, how(tmp_path / "pool", "link"))
     moved = [replace(record, split="train") for record in records[:1]] + records[2:]
     with pytest.raises(StateError, match=r"holds 2 file\(s\) that do not belong to this set"):

@@ -111,6 +111,8 @@ def check_apart(wanted: Mapping[str, str]) -> None:
 def check_fresh(folder: str | os.PathLike[str], parts: Iterable[str], files: Iterable[str]) -> None:
     """Refuses a folder that holds files of an older set where one is to be written: they would be trained on too.
 
+    What a training leaves there (``.cache``) is no matter.
+
     Args:
         folder: of the set.
         parts: its sub-folders that programs read whole, such as ``labels``.
@@ -123,7 +125,9 @@ def check_fresh(folder: str | os.PathLike[str], parts: Iterable[str], files: Ite
     for part in parts:
         for place, _, names in os.walk(Path(folder) / part):
             inside = Path(place).relative_to(folder).as_posix()
-            strange += [f"{inside}/{name}" for name in names if f"{inside}/{name}" not in own]
+            strange += [
+                f"{inside}/{name}" for name in names if f"{inside}/{name}" not in own and not name.endswith(".cache")
+            ]
     if strange:
         raise StateError(
             f"{os.fspath(folder)!r:.120} holds {len(strange):,} file(s) that do not belong to this set, such as "

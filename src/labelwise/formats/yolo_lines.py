@@ -36,6 +36,9 @@ _FLAGS = 6
 #: have as many corners; and how many lines there have to be
 _CORNERS, _POSES, _ENOUGH = 0.9, 0.8, 4
 
+#: how far a model's turned box may leave the picture, in sides of it: Ultralytics does not cut them off
+_FAR = 16
+
 Shape = Literal["box", "polygon", "points"]
 
 
@@ -393,7 +396,8 @@ def read_object(line: str, reading: Reading, classes: int | None, where: str) ->
         points, scores = _points(values[4:], reading, where)
         more |= {"keypoint_scores": scores} if scores else {}
     elif reading.shape == "polygon" and len(values) >= 6 and len(values) % 2 == 0:
-        check_polygon(values, where)
+        if not (reading.score and max(map(abs, values)) < _FAR):
+            check_polygon(values, where)
         outline = Polygon((tuple(values),))
     else:
         raise FormatError(

@@ -44,8 +44,7 @@ def write_labelled(folder: Path, head: Head, records: Sequence[Record], how: Wri
     check_apart(texts)
     lines = _lines(head, records, how)
     written = {_name(record): lines.of(record) for record in records}  # all of it, before anything is written
-    caches = [f"labels/{word}.cache" for word in WORD_OF.values()]
-    check_fresh(folder, ("images", "labels"), [*places.values(), *texts.values(), *caches])
+    check_fresh(folder, ("images", "labels"), [*places.values(), *texts.values()])
     placed = place_pictures(folder, places, how)
     for name, text in written.items():
         _write(folder / texts[name], text)
