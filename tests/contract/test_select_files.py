@@ -13,8 +13,8 @@ import labelwise as lw
 import tiny
 from labelwise.contracts.query import Budget
 from labelwise.direct.arrays import Arrays
+from labelwise.direct.mapped import map_array
 from labelwise.errors import DataError, LabelwiseError
-from labelwise.formats.mapped import map_array
 from labelwise.rng import generator
 from labelwise.strategies import STRATEGIES
 
@@ -138,7 +138,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("labelwise.formats.mapped.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("labelwise.direct.mapped.tempfile.TemporaryFile", full)
     with pytest.raises(DataError, match="set TMPDIR"):
         lw.select("k_center", 1, embeddings=_npy(tmp_path, "embeddings", E), ids=IDS[::-1])
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from labelwise.contracts.query import Signals
 from labelwise.contracts.signal import Draw, Plain, Probe, Ragged, Signal
 from labelwise.contracts.task import Field, Outputs
+from labelwise.direct.mapped import map_array, spool
 from labelwise.errors import ConfigError, DataError, UnmetNeed
-from labelwise.formats.mapped import map_array, spool
 from labelwise.selection.arrays import ArrayLike, as_tensor, block_rows
 from labelwise.selection.progress import report
 

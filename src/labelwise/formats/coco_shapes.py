@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labelwise.contracts.record import Mask, Points, Polygon
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import corners, end, length, number
+from labelwise.formats.painted import check_size
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: most pixels of one mask that are painted: a file of a few bytes can claim any size
-MOST = 1 << 28
 _SIDES = ("x", "y", "width", "height")
 
 
@@ -124,7 +124,20 @@ def _runs(mask: Mapping[str, Any], size: tuple[int, int] | None, where: str) -> 
     if width is None or height is None or width < 1 or height < 1:
         raise FormatError(f"{where}: the mask has size {sides!r:.60}; give [height, width] in whole pixels")
     runs = checked_runs(mask.get("counts"), width, height, where)
-    return Mask((width, height), lambda: paint_runs(runs, width, height, where), raw=mask)
+    return Mask((width, height), _Painted(runs, width, height, where), raw=mask)
+
+
+@dataclass(frozen=True)
+class _Painted:
+    """Paints run lengths when it is called; equal to another that paints the same."""
+
+    runs: list[int]
+    width: int
+    height: int
+    where: str = field(compare=False)
+
+    def __call__(self) -> np.ndarray:
+        return paint_runs(self.runs, self.width, self.height, self.where)
 
 
 def checked_runs(counts: Any, width: int, height: int, where: str) -> list[int]:
@@ -153,12 +166,11 @@ def paint_runs(runs: Sequence[int], width: int, height: int, where: str = "a mas
     """Bool (H, W) of run lengths that were checked: down the columns, the first run being pixels outside.
 
     Raises:
-        FormatError: more than ``MOST`` pixels.
+        FormatError: more pixels than a picture may have.
     """
     import numpy as np
 
-    if width * height > MOST:
-        raise FormatError(f"{where}: a mask of {width} x {height} pixels is more than is painted ({MOST:,} pixels)")
+    check_size((width, height), where)
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(width, height).T
 
@@ -229,7 +241,7 @@ def decode_segmentation(mask: Any, width: int, height: int) -> np.ndarray:
     """Bool (H, W) of a segmentation that was checked: polygons, as COCO's own tools fill them, or run lengths.
 
     Raises:
-        FormatError: more than ``MOST`` pixels.
+        FormatError: more pixels than a picture may have.
 
     Example:
         >>> decode_segmentation({"size": [2, 3], "counts": [1, 2, 3]}, 3, 2).astype(int).tolist()
@@ -241,8 +253,7 @@ def decode_segmentation(mask: Any, width: int, height: int) -> np.ndarray:
     import numpy as np
     from faster_coco_eval.core import mask as coco
 
-    if width * height > MOST:
-        raise FormatError(f"a polygon in {width} x {height} pixels is more than is painted ({MOST:,} pixels)")
+    check_size((width, height), "a polygon")
     # four numbers would be taken for a box
     polygons = [list(polygon) for polygon in mask if len(polygon) >= 6]
     if not polygons:
