@@ -11,24 +11,18 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from labelwise.contracts.format import Reads
-from labelwise.contracts.record import Box, Origin, Points, Record, Seen, State, Where
+from labelwise.contracts.record import Box, Origin, Points, Record, Seen, Where
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import is_finite, number
 from labelwise.formats.coco_shapes import bbox_of, key, read_bbox, read_keypoints, read_segmentation, whole
 from labelwise.formats.json_file import read_json
+from labelwise.formats.marks import Told, finite_only
 from labelwise.formats.shapes import upright
 from labelwise.formats.splits import role_of
 
 PARTS = ("images", "annotations", "categories")
 #: ids as files write them: 1, 1.0 and "1" are the same
 Id = int | str
-#: what a label cost, in a file that comes back; and the other marks that an export of picks writes
-COSTS = ("images", "boxes", "clicks", "pixels", "seconds")
-MARKS = frozenset(
-    {"answered", "skipped", "reason", "path", "rank", "strategy_score", "strategy", "predicted", "probability", "round"}
-    | {"regions", *COSTS}
-)
-FALSE, TRUE = (False, 0, "0", "false", "False"), (True, 1, "1", "true", "True")
 #: keys of an annotation that have a place in ``Seen``
 _OWN = frozenset({"image_id", "category_id", "bbox", "iscrowd", "difficult", "score", "segmentation", "keypoints"})
 _ORIGINS = get_args(Origin)
@@ -123,7 +117,7 @@ class CocoFile:
             where = f"{str(self.path)!r}, image {image.row} ({image.name!r:.80})"
             rows = self._objects.pop(image.id, [])
             objects = tuple(self._seen(row, annotation, image.size, kind, placed) for row, annotation in rows)
-            yield _record(self.path, image, objects, _Told.of(image.extra, use, where), split)
+            yield _record(self.path, image, objects, Told.of(image.extra, use, where), split)
 
     def _seen(
         self, row: int, annotation: dict[str, Any], size: tuple[int, int] | None, kind: str | None, placed: bool
@@ -395,61 +389,10 @@ def _flag(annotation: Mapping[str, Any], name: str, where: str) -> bool:
     return bool(found)
 
 
-def finite_only(values: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Keys whose values are no NaN and no infinity, which JSON has not; and how many others there were."""
-    odd = [k for k, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
-    return {k: value for k, value in values.items() if k not in odd}, len(odd)
-
-
 # ---- one image ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What an image says beside its objects.
-
-    Args:
-        state: untouched or skipped, where it says so.
-        reason: why it was skipped.
-        seconds: what its label took.
-        cost: further costs.
-        extra: the rest.
-    """
-
-    state: State | None
-    reason: str
-    seconds: float | None
-    cost: Mapping[str, float]
-    extra: dict[str, Any]
-
-    @classmethod
-    def of(cls, extra: Mapping[str, Any], use: Reads, where: str) -> _Told:
-        """Out of the further keys of an image; marks of an export are taken out of answers.
-
-        Raises:
-            FormatError: a cost that is no finite number, 0 or more.
-        """
-        state: State | None = None
-        if "answered" in extra and extra["answered"] in FALSE:
-            state = "untouched"
-        elif "skipped" in extra and extra["skipped"] in TRUE:
-            state = "skipped"
-        rest, _ = finite_only(extra)
-        if use == "data":
-            return cls(state, "", None, {}, {k: value for k, value in rest.items() if k != "answered"})
-        cost = {unit: _cost(extra[unit], unit, where) for unit in COSTS if isinstance(extra.get(unit), int | float)}
-        seconds = cost.pop("seconds", None)
-        rest = {k: value for k, value in rest.items() if k not in MARKS}
-        return cls(state, str(extra.get("reason", "")), seconds, cost, rest)
-
-
-def _cost(value: Any, unit: str, where: str) -> float:
-    if number(value, where, unit) < 0:
-        raise FormatError(f"{where}: {unit} is {value!r:.60}; give a finite number, 0 or more")
-    return float(value)
-
-
-def _record(path: Path, image: _Image, objects: tuple[Seen, ...], told: _Told, split: str | None) -> Record:
+def _record(path: Path, image: _Image, objects: tuple[Seen, ...], told: Told, split: str | None) -> Record:
     extra, own, group = dict(told.extra), told.extra.get("split"), told.extra.get("group")
     if isinstance(own, str) and role_of(own) is not None:
         split = own

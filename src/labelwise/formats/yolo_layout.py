@@ -17,12 +17,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from labelwise.contracts.source import Role
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.glance import some_files
 from labelwise.formats.listed import Listed
 from labelwise.formats.scan import ENDINGS
+from labelwise.formats.set_splits import Splits, cvat_folder
 from labelwise.formats.splits import role_of
 from labelwise.formats.yaml_text import MOST_BYTES, NOTHING, read_yaml_text
 
@@ -36,9 +36,7 @@ TASKS = ("detect", "segment", "pose", "obb")
 _LIST_BYTES = 256_000_000
 
 _NO_NAMES = " has no list called names: add names: [class of index 0, class of index 1, ...]"
-_CVAT = re.compile(r"obj_(.+)_data", re.IGNORECASE)
 _FOLDERS = 64
-_ROLES: tuple[Role, ...] = ("pool", "reference", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class YoloSet:
     @cached_property
     def lists_all(self) -> bool:
         """Whether all pictures have a text, looked at or not: so does CVAT."""
-        return any(_CVAT.fullmatch(path.name) for path in _folders(self.folder))
+        return any(cvat_folder(path.name) for path in _folders(self.folder))
 
     @property
     def points(self) -> tuple[str, ...]:
@@ -318,7 +316,7 @@ def image_of(text: str) -> str:
         ('train/images/a.b', 'cam1/a', 'a')
     """
     folders = [*PurePosixPath(text).parts[:-1]]
-    if folders and _CVAT.fullmatch(folders[0]):
+    if folders and cvat_folder(folders[0]):
         folders = folders[1:]
     if "labels" in folders:
         folders[len(folders) - 1 - folders[::-1].index("labels")] = "images"
@@ -326,23 +324,6 @@ def image_of(text: str) -> str:
 
 
 # ---- splits ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Splits:
-    """Which split each picture is in.
-
-    Args:
-        words: picture -> word as the set has it.
-        missing: names in lists, and folders, that are not there, with the list.
-        notes: what people should know.
-        lists: files that list pictures, below the folder.
-    """
-
-    words: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    lists: set[str] = field(default_factory=set)
 
 
 def splits_of(found: YoloSet, names: Sequence[str], *, bare: bool = False) -> Splits:
@@ -380,9 +361,7 @@ def splits_of(found: YoloSet, names: Sequence[str], *, bare: bool = False) -> Sp
         inside |= below
         bare_folders = [text for path, text in folders.items() if path not in used]
         splits.missing += [f"{text} ({word} of {found.source}, without images)" for text in bare_folders]
-    _combine(sets, names, splits)
-    if not splits.words:
-        splits.words = _by_folder(names)
+    splits.decide(sets, names)
     return splits
 
 
@@ -455,50 +434,3 @@ def _of_list(found: YoloSet, path: str, listed: Listed, splits: Splits) -> Itera
             splits.missing.append(f"{line.strip()} ({path})")
         else:
             yield name
-
-
-def _combine(sets: dict[str, set[str]], names: Sequence[str], splits: Splits) -> None:
-    """One word for each picture: what is trained on is not held out, and the test set keeps what it has."""
-    by_role = {role: [word for word in sets if role_of(word) == role] for role in _ROLES}
-    pool: set[str] = set().union(*(sets[word] for word in by_role["pool"]))
-    for word in (*by_role["reference"], *by_role["validation"], *by_role["test"]):
-        if sets[word] and (len(sets[word]) == len(names) or sets[word] == pool):
-            # a set has to name something for val: without one, people name that of training
-            splits.notes.append(f"{word} names the same images as train, or all: none is held out for it")
-            sets[word] = set()
-        elif both := sets[word] & pool:
-            splits.notes.append(f"{len(both):,} image(s) are in train and in {word}: taken for training")
-            sets[word] -= both
-    held = [*by_role["reference"], *by_role["validation"], *by_role["test"]]
-    if not any(sets[word] for word in held):
-        return
-    for word in held:
-        both = {name for name in sets[word] if name in splits.words}
-        if both:
-            splits.notes.append(f"{len(both):,} image(s) are in two splits: taken for {word}")
-        splits.words |= dict.fromkeys(sets[word], word)
-    for word in by_role["pool"]:
-        splits.words |= dict.fromkeys(sets[word], word)
-    if pool and (rest := len(names) - len(splits.words)):
-        splits.notes.append(
-            f"{rest:,} image(s) are in no list and no folder of {', '.join(sets)}: they stay in the pool"
-        )
-
-
-def _by_folder(names: Sequence[str]) -> dict[str, str]:
-    """Folders called train, val, test, wherever they stand; nothing where none is for training."""
-    of_folder: dict[str, str | None] = {}
-    found: dict[str, str] = {}
-    for name in names:
-        folder = posixpath.dirname(name)
-        if folder not in of_folder:
-            of_folder[folder] = next(filter(None, map(_word, folder.split("/"))), None)
-        if (word := of_folder[folder]) is not None:
-            found[name] = word
-    return found if any(role_of(word) == "pool" for word in found.values()) else {}
-
-
-def _word(part: str) -> str | None:
-    if cvat := _CVAT.fullmatch(part):
-        part = cvat[1]
-    return part if role_of(part) is not None else None

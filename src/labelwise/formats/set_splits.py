@@ -1,0 +1,99 @@
+"""Which split each picture of a set is in: by lists and folders that it names, or by what its folders are called."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from labelwise.contracts.source import Role
+from labelwise.formats.splits import role_of
+
+_ROLES: tuple[Role, ...] = ("pool", "reference", "validation", "test")
+_CVAT = re.compile(r"obj_(.+)_data", re.IGNORECASE)
+
+
+@dataclass
+class Splits:
+    """Which split each picture is in.
+
+    Args:
+        words: picture -> word as the set has it.
+        missing: names in lists, and folders, that are not there, with the list.
+        notes: what people should know.
+        lists: files that list pictures, below the folder.
+    """
+
+    words: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lists: set[str] = field(default_factory=set)
+
+    def decide(self, sets: dict[str, set[str]], names: Sequence[str]) -> None:
+        """One word for each picture: what the lists say, or, where they tell nothing apart, what folders are called.
+
+        What is trained on is not held out, and a test set keeps what it has against that of validation.
+
+        Args:
+            sets: word -> pictures that the lists and folders of the set name for it.
+            names: all pictures.
+        """
+        self._combine(sets, names)
+        if not self.words:
+            self.words = by_folder(names)
+
+    def _combine(self, sets: dict[str, set[str]], names: Sequence[str]) -> None:
+        by_role = {role: [word for word in sets if role_of(word) == role] for role in _ROLES}
+        pool: set[str] = set().union(*(sets[word] for word in by_role["pool"]))
+        for word in (*by_role["reference"], *by_role["validation"], *by_role["test"]):
+            if sets[word] and (len(sets[word]) == len(names) or sets[word] == pool):
+                # a set has to name something for val: without one, people name that of training
+                self.notes.append(f"{word} names the same images as train, or all: none is held out for it")
+                sets[word] = set()
+            elif both := sets[word] & pool:
+                self.notes.append(f"{len(both):,} image(s) are in train and in {word}: taken for training")
+                sets[word] -= both
+        held = [*by_role["reference"], *by_role["validation"], *by_role["test"]]
+        if not any(sets[word] for word in held):
+            return
+        for word in held:
+            both = {name for name in sets[word] if name in self.words}
+            if both:
+                self.notes.append(f"{len(both):,} image(s) are in two splits: taken for {word}")
+            self.words |= dict.fromkeys(sets[word], word)
+        for word in by_role["pool"]:
+            self.words |= dict.fromkeys(sets[word], word)
+        if pool and (rest := len(names) - len(self.words)):
+            self.notes.append(
+                f"{rest:,} image(s) are in no list and no folder of {', '.join(sets)}: they stay in the pool"
+            )
+
+
+def by_folder(names: Sequence[str]) -> dict[str, str]:
+    """Folders called train, val, test, wherever they stand; nothing where none is for training."""
+    of_folder: dict[str, str | None] = {}
+    found: dict[str, str] = {}
+    for name in names:
+        folder = posixpath.dirname(name)
+        if folder not in of_folder:
+            of_folder[folder] = next(filter(None, map(_word, folder.split("/"))), None)
+        if (word := of_folder[folder]) is not None:
+            found[name] = word
+    return found if any(role_of(word) == "pool" for word in found.values()) else {}
+
+
+def _word(part: str) -> str | None:
+    word = cvat_folder(part) or part
+    return word if role_of(word) is not None else None
+
+
+def cvat_folder(name: str) -> str:
+    """The split that CVAT's YOLO export writes into the name of a folder; "" for other folders.
+
+    Example:
+        >>> cvat_folder("obj_train_data"), cvat_folder("images")
+        ('train', '')
+    """
+    found = _CVAT.fullmatch(name)
+    return found[1] if found else ""
