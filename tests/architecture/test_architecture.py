@@ -105,7 +105,7 @@ ONLY = {
 
 
 #: ways out of before the door, which look up at what they write; each goes when its command takes the door
-OLD = {f"labelwise.exchange.{name}" for name in ("boxes", "masks", "mask_pictures", "labelled_set")}
+OLD = {f"labelwise.exchange.{name}" for name in ("boxes", "masks", "labelled_set")}
 
 
 def _between_rooms() -> dict[tuple[str, str], list[str]]:

@@ -112,8 +112,8 @@ def _classification() -> World:
 def _detection() -> World:
     source = shapes.Shapes(POOL + REFERENCE, reference=REFERENCE)
     task = shapes.task()
-    objects = [task.objects(task.load(source.truth[item])) for item in source.ids]
-    counts_NC = torch.tensor([[found.count(c) for c in range(len(task.classes))] for found in objects])
+    objects = [task.kind.objects(source.truth[item], task.classes) for item in source.ids]
+    counts_NC = torch.tensor([[found.count(c) for c in task.classes] for found in objects])
     frozen = tiny.pixels(source)
     return World(source, shapes.learner, frozen, None, counts_NC, shapes.learner_data, shapes.view)
 
@@ -122,8 +122,8 @@ def _detection() -> World:
 def _segmentation() -> World:
     source = painted.Painted(POOL + REFERENCE, reference=REFERENCE)
     task = painted.task()
-    there = [task.objects(task.load(source.truth[item])) for item in source.ids]
-    counts_NC = torch.tensor([[found.count(c) for c in range(len(task.classes))] for found in there])
+    there = [task.kind.objects(source.truth[item], task.classes) for item in source.ids]
+    counts_NC = torch.tensor([[found.count(c) for c in task.classes] for found in there])
     frozen = tiny.pixels(source)
     return World(source, painted.learner, frozen, None, counts_NC, painted.learner_data, painted.view)
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from labelwise.contracts.kind import Naming
+from labelwise.contracts.kind import Naming, Panel
 from labelwise.contracts.record import Box, Head, Mask, Points, Polygon, Record, Seen, Where
+from labelwise.drawing.boxes import SIDE
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.coco import read_coco
 from labelwise.formats.voc import read_voc
@@ -337,3 +339,10 @@ def test_labels_of_parts_are_joined():
     assert KIND.objects(both) == ["cat", "dog"]
     with pytest.raises(DataError, match="cannot be joined"):
         KIND.merge([raw_of(), {"size": [4, 3], "objects": []}])
+
+
+def test_what_is_drawn_of_boxes():
+    image = Image.new("RGB", (40, 30))
+    assert KIND.draw(image, [], NAMES) is image
+    assert KIND.draw(image, [Panel("predicted", raw_of()), Panel("labelled", raw_of())], NAMES).width == 2 * SIDE + 4
+    assert KIND.draw(image, [Panel("", raw_of())], NAMES).width == SIDE

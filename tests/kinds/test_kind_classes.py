@@ -31,6 +31,20 @@ def test_an_index_becomes_its_name():
     assert KIND.objects(1, NAMES) == ["dog"]
 
 
+def test_a_guess_comes_back_with_its_probability_and_is_no_label():
+    guess = {"class": "dog", "score": 0.75}
+    found = KIND.to_record("a.png", guess, NAMES)
+    assert found.state == "untouched"
+    assert KIND.from_record(found, naming(), None) == guess
+    assert KIND.objects(guess) == ["dog"]
+    with pytest.raises(DataError):
+        KIND.check(guess, NAMES, None)
+
+
+def test_what_a_person_let_stand_is_a_label_without_probability():
+    assert KIND.from_record(record(Seen("dog", score=0.75)), naming(), None) == "dog"
+
+
 def test_boxes_are_no_class_of_the_picture():
     boxed = Seen("cat", Box(0, 0, 1, 1))
     assert KIND.from_record(record(boxed), naming(), None) is None

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from labelwise.contracts.kind import Naming
+from labelwise.contracts.kind import Look, Naming, Panel
 from labelwise.contracts.record import IGNORE, Box, Head, Mask, Polygon, Record, Seen, Where
+from labelwise.drawing.masks import SIDE
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.coco_masks import Painter, decode_segmentation, instances
 from labelwise.kinds.masks import Masks, png_size, raw_mask, whole, window
@@ -337,3 +339,23 @@ def test_run_lengths_that_are_kept_decode_when_asked_for():
     runs = {"size": [6, 8], "counts": [0, 6, 42]}
     seen = Seen("car", outline=Mask((8, 6), lambda: decode_segmentation(runs, 8, 6), raw=runs))
     assert (painted(record(seen), (8, 6))[:, 0] == 1).all()
+
+
+def test_a_region_is_drawn_by_its_border_in_the_whole_picture_of_any_size():
+    inside = np.ones((40, 40), bool)
+    small = Image.new("RGB", (50, 50))
+    sheet = np.asarray(KIND.draw(small, [], NAMES, Look(region=(inside, (30, 30), (100, 100)))))[:SIDE]
+    rows, columns = np.nonzero((sheet == 255).all(2))
+    assert (rows.min(), rows.max()) == pytest.approx((0.3 * SIDE, 0.7 * SIDE), abs=3)
+    assert (columns.min(), columns.max()) == pytest.approx((0.3 * SIDE, 0.7 * SIDE), abs=3)
+    assert (sheet[SIDE // 2, SIDE // 2] == 0).all()
+
+
+def test_what_is_drawn_of_masks():
+    image = Image.new("RGB", (8, 6))
+    assert KIND.draw(image, [], NAMES) is image
+    alone = np.asarray(KIND.draw(image, [Panel("", FULL)], NAMES, Look(((255, 0, 0), (0, 0, 9), (0, 9, 0)))))
+    assert alone.shape == (6, 8, 3)
+    assert (alone[..., 0] > 100).all()
+    panels = [Panel("predicted", FULL), Panel("labelled", FULL), Panel("doubt", doubt=np.zeros((3, 4), np.float32))]
+    assert KIND.draw(image, panels, NAMES).width == 2 * SIDE + 4

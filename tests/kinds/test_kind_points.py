@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from labelwise.contracts.kind import Naming
+from labelwise.contracts.kind import Naming, Panel
 from labelwise.contracts.record import Box, Head, Points, Record, Seen, Where
+from labelwise.drawing.boxes import SIDE
+from labelwise.drawing.colours import COLOURS_LIGHT
 from labelwise.errors import DataError, FormatError
 from labelwise.kinds.points import Points as PointsKind
 
@@ -120,3 +124,17 @@ def test_what_it_tells():
     assert not KIND.owns({"size": [4, 4], "objects": [{"class": "fly", "box": [0, 0, 1, 1]}]})
     assert KIND.same(raw, {**raw, "extra": {"id": 3}})
     assert KIND.objects(KIND.merge([raw, raw])) == ["fly", "fly"]
+
+
+def test_key_points_are_drawn_where_they_were_placed_with_their_limbs():
+    points = [[50, 50, 2], [150, 50, 2], [0, 0, 0]]
+    raw = {"size": [200, 100], "objects": [{"class": "fly", "points": points}], "skeleton": [[0, 1], [1, 2]]}
+    image = Image.new("RGB", (200, 100))
+    sheet = np.asarray(KIND.draw(image, [Panel("labelled", raw)], NAMES)).astype(int)[: SIDE // 2]
+    colour = [int(COLOURS_LIGHT[1][k : k + 2], 16) for k in (1, 3, 5)]
+    rows, columns = np.nonzero((np.abs(sheet - colour) < 3).all(2))
+    scale = SIDE / 200
+    assert (columns.min(), columns.max()) == pytest.approx((50 * scale, 150 * scale), abs=5)
+    assert (rows.min(), rows.max()) == pytest.approx((50 * scale, 50 * scale), abs=5)
+    assert int(scale * 100) in columns.tolist(), "the limb between them"
+    assert KIND.draw(image, [], NAMES) is image

@@ -62,9 +62,9 @@ def test_what_a_label_means():
     assert target.class_G.tolist() == [0, 1, 0, 0]
     assert target.ignore_G.tolist() == [False, False, True, True]
     assert target.pixels_G4[1].round().tolist() == [600, 400, 640, 480]
-    assert TASK.objects(target) == [0, 1, 0, 0]
-    assert TASK.cost(target) == {"images": 1.0, "boxes": 4.0}
-    assert TASK.cost(TASK.load(_raw())) == {"images": 1.0, "boxes": 0.0}
+    assert TASK.kind.objects(TASK.dump(target)) == [TASK.classes[n] for n in (0, 1, 0, 0)]
+    assert TASK.kind.cost(TASK.dump(target)) == {"images": 1.0, "boxes": 4.0}
+    assert TASK.kind.cost(_raw()) == {"images": 1.0, "boxes": 0.0}
 
 
 def test_predictions_are_written_in_pixels_with_scores():

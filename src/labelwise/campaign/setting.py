@@ -60,13 +60,13 @@ def labelled(task: Task[Any], pool: Pool, answer: Answer) -> Labelled:
         DataError: the label is none.
         PoolError: an unknown item.
     """
-    target = task.load(answer.target)
-    cost = task.cost(target)
+    raw = task.dump(task.load(answer.target))
+    cost = task.kind.cost(raw)
     if answer.id in pool and pool.items[pool.position(answer.id)].region is not None:
         # a region is no image, and is paid for as one region
         cost = {"regions": 1.0} | {unit: value for unit, value in cost.items() if unit != "images"}
     # what the oracle says of the cost goes before what can be counted
-    return Labelled(answer.id, task.dump(target), {**cost, **answer.cost})
+    return Labelled(answer.id, raw, {**cost, **answer.cost})
 
 
 def unreadable(source: Source, item: str) -> str:

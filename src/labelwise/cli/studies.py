@@ -56,10 +56,9 @@ def write(study: Study, folder: Path, source: Source | None, *, out: Path | None
 def _image(item: str, source: Source | None, study: Study) -> Any:
     from PIL import Image
 
+    from labelwise.contracts.kind import Look, Panel
     from labelwise.data.images import decode
-    from labelwise.drawing.boxes import boxed
-    from labelwise.drawing.masks import overlaid
-    from labelwise.kinds.masks import whole
+    from labelwise.kinds import kind_of_labels
 
     try:
         if source is None:
@@ -70,11 +69,10 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
         return None
     image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
     label = None if source is None else source.truth.get(item)
-    if source is None or not isinstance(label, Mapping):
+    kind = kind_of_labels({item: label})
+    if source is None or kind is None:
         return image
-    if "png" in label:
-        return overlaid(image, source.classes or (), whole(label), source.palette)
-    return boxed(image, source.classes or (), {"labelled": label})
+    return kind.draw(image, [Panel("", label)], tuple(source.classes or ()), Look(source.palette))
 
 
 def as_json(summary: Summary, written: Written) -> dict[str, Any]:

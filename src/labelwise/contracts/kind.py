@@ -40,11 +40,35 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture of a comparison: a title such as ``labelled`` or ``predicted``, and the raw label to draw."""
+    """One picture of a comparison.
+
+    Args:
+        title: such as ``labelled`` or ``predicted``; "" where no word is wanted.
+        label: the raw label to draw; None where there is none.
+        doubt: (H, W) of any size, how unsure a model is of each pixel, for kinds that can show it.
+    """
 
     title: str
-    label: Raw
-    doubt: float | None = None
+    label: Raw = None
+    doubt: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How labels are drawn.
+
+    Args:
+        palette: colour of each class, as the data have it.
+        region: pixels of the region that is asked, bool in its bounding box, (x, y) of that in the picture, and the
+            picture's width and height.
+    """
+
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    region: tuple[np.ndarray, tuple[int, int], tuple[int, int]] | None = None
+
+
+#: nothing is known of colours, and the picture is asked as a whole
+PLAIN = Look()
 
 
 class Kind(ABC):
@@ -137,8 +161,15 @@ class Kind(ABC):
         return repr(raw)
 
     @abstractmethod
-    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
-        """The picture with what was labelled and predicted, side by side where there are several panels."""
+    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
+        """The picture with what was labelled and predicted, side by side where there are several panels.
+
+        Args:
+            image: as people see it, of any size.
+            panels: what is to be seen; () shows the picture alone.
+            classes: of the project, in index order.
+            look: colours, and what is drawn on all panels.
+        """
 
     def owns(self, raw: Raw) -> bool:
         """Whether a raw label has the form of this kind; for labels that somebody's own code gives."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -12,7 +12,12 @@ import torch
 from labelwise.contracts.input import InputSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
+
+    from labelwise.contracts.kind import Kind
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.source import Source
 
 Target = TypeVar("Target")
 Json = Any
@@ -134,6 +139,8 @@ class Task(ABC, Generic[Target]):
     """
 
     name: ClassVar[str]
+    #: of its labels: what they look like, what they cost, how they are written and drawn
+    kind: ClassVar[Kind]
     #: what ``outputs`` can give; the learner may add fields of its own (embeddings, draws)
     provides: ClassVar[frozenset[Field]]
     #: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
@@ -153,17 +160,28 @@ class Task(ABC, Generic[Target]):
     def dump(self, target: Target) -> Json:
         """The raw, JSON-able form of a target; ``load(dump(t)) == t``."""
 
-    @abstractmethod
-    def merge(self, targets: Sequence[Target]) -> Target:
-        """One target for an image from those of its labelled items (regions)."""
+    def raw(self, label: Any) -> Json:
+        """A label in its raw form: itself, or as ``dump`` writes the target that somebody's own code gave.
+
+        Raises:
+            DataError: as for ``load``.
+        """
+        return label if self.kind.owns(label) else self.dump(self.load(label))
 
     def objects(self, target: Target) -> list[int]:
         """Class index of everything a label names: one for an image's class, one for each object; for counts."""
-        return [target] if isinstance(target, int) else []
+        names = self.kind.objects(self.dump(target), self.classes)
+        return [self.classes.index(name) for name in names]
 
-    def cost(self, target: Target) -> dict[str, float]:
-        """What giving this label costs, in units that can be counted from it: {images, boxes, ...}."""
-        return {"images": 1.0}
+    def merge(self, targets: Sequence[Target]) -> Target:
+        """One target for an image from those of its labelled items (regions).
+
+        Raises:
+            DataError: targets that cannot be those of one image.
+        """
+        if len(targets) == 1:
+            return targets[0]
+        return self.load(self.kind.merge([self.dump(target) for target in targets]))
 
     def collate(self, targets: Sequence[Target]) -> Any:
         """The targets of a batch in the form that ``loss`` reads."""
@@ -198,6 +216,23 @@ class Task(ABC, Generic[Target]):
     @abstractmethod
     def metrics(self) -> Metrics:
         """A fresh accumulator."""
+
+    def guesses(self, learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, Json]]:
+        """What a model would answer: raw labels with scores, to be offered to people.
+
+        Args:
+            learner: trained; without weights there is nothing.
+            source: the images.
+            ids: of images, and of regions where labels can be given for those; what cannot be read is left out.
+
+        Raises:
+            UnmetNeed: the learner says nothing that could be offered.
+        """
+        return iter(())
+
+    def doubts(self, learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        """How unsure a model is of each pixel, (H, W) float, of whole images; nothing where the unit is no pixel."""
+        return iter(())
 
     @abstractmethod
     def default_model(self) -> nn.Module:

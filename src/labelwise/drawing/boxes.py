@@ -15,14 +15,19 @@ SIDE, LINE = 260, 15
 _GAP = 4
 
 
+#: half the width of a key point
+_DOT = 3
+_INK, _GREY = "#1F2733", "#687385"
+
+
 def boxed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mapping[str, Any]]) -> Image.Image:
-    """Panels side by side: the image with the boxes of a label, a word and the names of the classes below.
+    """Panels side by side: the image with the boxes and key points of a label, a word and the classes below.
 
     Args:
         image: as people see it, of any size.
         classes: in index order, which decides the colours.
-        panels: word -> raw label ``{"size": ..., "objects": [...]}``; objects with a score show it in percent, those
-            that are left out of training and metrics have a thin line.
+        panels: word ("" for none) -> raw label ``{"size": ..., "objects": [...]}``; objects with a score show it in
+            percent, those that are left out of training and metrics have a thin line, and hidden key points are hollow.
 
     Example:
         >>> label = {"size": [100, 50], "objects": [{"class": "cat", "box": [10, 10, 60, 40], "score": 0.8}]}
@@ -43,24 +48,50 @@ def _panel(image: Image.Image, classes: Sequence[str], word: str, label: Mapping
     panel = Image.new("RGB", (image.width, image.height + LINE), "white")
     panel.paste(image)
     draw, font = ImageDraw.Draw(panel), ImageFont.load_default(10)
-    across, down = image.width / label["size"][0], image.height / label["size"][1]
     colours = {name: COLOURS_LIGHT[number % len(COLOURS_LIGHT)] for number, name in enumerate(classes)}
     things = label["objects"]
+    scale = (image.width / label["size"][0], image.height / label["size"][1])
     # the surest on top
     for thing in sorted(things, key=lambda thing: thing.get("score") or 0.0):
-        colour = colours.get(thing["class"], "#687385")
-        x1, y1, x2, y2 = (value * by for value, by in zip(thing["box"], (across, down) * 2, strict=True))
-        x1, x2 = (min(max(x, 0), image.width - 1) for x in (x1, x2))
-        y1, y2 = (min(max(y, 0), image.height - 1) for y in (y1, y2))
-        draw.rectangle((x1, y1, x2, y2), outline=colour, width=1 if thing.get("crowd") or thing.get("difficult") else 2)
-        if (score := thing.get("score")) is not None:
-            text = f"{100 * score:.0f}"
-            draw.rectangle((x1, y1, x1 + draw.textlength(text, font) + 3, y1 + 11), fill=colour)
-            draw.text((x1 + 2, y1), text, "white", font)
+        colour = colours.get(thing["class"], _GREY)
+        if thing.get("box") is not None:
+            _box(draw, thing, colour, scale, image.size)
+        if thing.get("points"):
+            _points(draw, thing["points"], label.get("skeleton", ()), colour, scale)
     at = 2.0
     there = {thing["class"] for thing in things}
     named = [(name, colour) for name, colour in colours.items() if name in there]
-    for text, colour in ((f"{word}, {len(things)}:" if named else f"{word}, none", "#1F2733"), *named):
+    said = ", ".join([word] * bool(word) + [f"{len(things)}:" if named else "none"])
+    for text, colour in ((said, _INK), *named):
         draw.text((at, image.height + 2), visible(text), colour, font)
         at += draw.textlength(visible(text), font) + 6
     return panel
+
+
+def _box(
+    draw: ImageDraw.ImageDraw, thing: Mapping[str, Any], colour: str, scale: tuple[float, float], size: tuple[int, int]
+) -> None:
+    x1, y1, x2, y2 = (value * by for value, by in zip(thing["box"], scale * 2, strict=True))
+    x1, x2 = (min(max(x, 0), size[0] - 1) for x in (x1, x2))
+    y1, y2 = (min(max(y, 0), size[1] - 1) for y in (y1, y2))
+    draw.rectangle((x1, y1, x2, y2), outline=colour, width=1 if thing.get("crowd") or thing.get("difficult") else 2)
+    if (score := thing.get("score")) is not None:
+        font, text = ImageFont.load_default(10), f"{100 * score:.0f}"
+        draw.rectangle((x1, y1, x1 + draw.textlength(text, font) + 3, y1 + 11), fill=colour)
+        draw.text((x1 + 2, y1), text, "white", font)
+
+
+def _points(
+    draw: ImageDraw.ImageDraw,
+    points: Sequence[Sequence[float]],
+    limbs: Sequence[Sequence[int]],
+    colour: str,
+    scale: tuple[float, float],
+) -> None:
+    placed = {n: (x * scale[0], y * scale[1], seen) for n, (x, y, seen) in enumerate(points) if seen}
+    for one, other in limbs:
+        if one in placed and other in placed:
+            draw.line((*placed[one][:2], *placed[other][:2]), fill=colour, width=2)
+    for x, y, seen in placed.values():
+        dot = (x - _DOT, y - _DOT, x + _DOT, y + _DOT)
+        draw.ellipse(dot, fill=colour if seen == 2 else None, outline=colour, width=2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import binary_erosion, maximum_filter
 
 from labelwise.contracts.record import IGNORE
 from labelwise.errors import visible
@@ -68,7 +68,9 @@ def masked(
             word: np.where(lines[..., None], 255, np.where(rim[..., None], 0, pixels)).astype(np.uint8)
             for word, pixels in pictures.items()
         }
-    return _sheet(pictures, size, [(classes[n], tuple(colours[n].astype(int))) for n in sorted(there)])
+    return _sheet(
+        pictures, size, [(classes[n], tuple(colours[n].astype(int))) for n in sorted(there) if n < len(classes)]
+    )
 
 
 def overlaid(
@@ -84,6 +86,23 @@ def overlaid(
     colours = np.array(palette_of(len(classes), palette), dtype=np.float32)
     small_HW = _shrunk(mask_HW, image.size)
     return Image.fromarray(_covered(np.asarray(image.convert("RGB")), small_HW, colours))
+
+
+def border_of(inside: np.ndarray, at: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Bool (H, W) pixels at the border of a region, a line thick enough to be seen when the image is shrunk.
+
+    Args:
+        inside: the region's pixels in its bounding box.
+        at: (x, y) of that in the image.
+        size: (width, height) of the image.
+    """
+    (width, height), (x, y) = size, at
+    padded = np.pad(inside, 1)
+    thick = max(1, round(max(width, height) / SIDE))
+    border_HW = np.zeros((height, width), bool)
+    there = border_HW[y : y + inside.shape[0], x : x + inside.shape[1]]
+    there[:] = (padded & ~binary_erosion(padded, iterations=thick))[1:-1, 1:-1]
+    return border_HW
 
 
 def palette_of(count: int, palette: Sequence[Colour] | None = None) -> list[Colour]:

@@ -15,12 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from labelwise.contracts.learner import Examples
 from labelwise.contracts.record import IGNORE
-from labelwise.errors import UnmetNeed
 from labelwise.formats.coco_masks import write_coco_masks
 from labelwise.formats.files import write_whole
 from labelwise.formats.index_png import encode_mask
@@ -29,16 +25,12 @@ from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import MASKS, write_masks
 from labelwise.formats.voc import stem
 from labelwise.formats.voc_masks import colours
-from labelwise.signals.units import Units
 
 if TYPE_CHECKING:
-    from labelwise.contracts.learner import Learner
     from labelwise.contracts.oracle import Pick
     from labelwise.contracts.source import Source
 
 SUGGESTED, REGIONS, LISTING, TABLE = "suggested", "regions", "asked.json", "regions.csv"
-#: images whose probabilities are in memory at once
-_CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -79,37 +71,6 @@ class Asked:
                 window = np.s_[y : y + inside.shape[0], x : x + inside.shape[1]]
                 part_HW[window][inside] = mask_HW[window][inside]
             yield image, part_HW
-
-
-def predicted_masks(learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """The most likely class of every pixel, uint8 (H, W) at the size of each image, for images that can be read.
-
-    Probabilities are enlarged bilinearly before the most likely class is taken, as for the metrics.
-
-    Args:
-        learner: trained; without weights there is nothing.
-        source: the images.
-        ids: of whole images.
-
-    Raises:
-        UnmetNeed: the learner says nothing of pixels.
-    """
-    signal = Units("probs")
-    if learner.weights is None:
-        return
-    if not signal.fields | {"map_embedding"} <= learner.provides:
-        raise UnmetNeed("the learner says nothing of pixels that could be offered to people: leave the predictions out")
-    height, width = learner.task.input.size
-    for start in range(0, len(ids), _CHUNK):
-        table = learner.collect(Examples(source, tuple(ids[start : start + _CHUNK])), frozenset({signal}))
-        probs_UC, offsets = table.ragged(signal)
-        for row, item in enumerate(table.ids):
-            probs_HWC = torch.as_tensor(probs_UC[offsets[row] : offsets[row + 1]]).view(height, width, -1)
-            across, down = source.size(item)
-            large = F.interpolate(
-                probs_HWC.permute(2, 0, 1)[None], (down, across), mode="bilinear", align_corners=False
-            )
-            yield item, large[0].argmax(0).to(torch.uint8).numpy()
 
 
 def write_asked_masks(out: Path, asked: Asked) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from labelwise.contracts.kind import Kind
 from labelwise.registry import Registry, import_object
 
+#: all kinds by name
 KINDS: Registry[Kind] = Registry("kind of label", "labelwise.kinds", Kind)  # type: ignore[type-abstract]
 
 

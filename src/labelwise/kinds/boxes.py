@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from labelwise.contracts.kind import Kind, Naming, Panel, Raw
+from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Record, Seen, Where
 from labelwise.errors import DataError
 from labelwise.formats.boxes import tally
@@ -121,11 +121,11 @@ class Boxes(Kind):
         count = len(raw["objects"])
         return f"{count or 'no'} box{'es' if count > 1 else ''}"
 
-    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
+    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
         """Panels side by side, each the picture with the boxes of a label."""
         from labelwise.drawing.boxes import boxed
 
-        return boxed(image, classes, {panel.title: panel.label for panel in panels})
+        return boxed(image, classes, {panel.title: panel.label for panel in panels}) if panels else image
 
     def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """Pictures without any box, crowds, difficult ones, boxes without area, and such as leave their picture."""

@@ -1,12 +1,12 @@
-"""One class for a whole picture; the raw label is its name."""
+"""One class for a whole picture; the raw label is its name, a guess of a model ``{"class": name, "score": 0.9}``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from labelwise.contracts.kind import Kind, Naming, Panel, Raw
+from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Record, Seen, Where
 from labelwise.errors import DataError, FormatError, unknown
 
@@ -32,21 +32,28 @@ class Classes(Kind):
     written: ClassVar[tuple[str, ...]] = ("csv", "json")
 
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:
-        """The name of the picture's class; None where the record names none.
+        """The name of the picture's class; None where the record names none. A guess keeps its probability.
 
         Raises:
             FormatError: a picture of several classes.
         """
-        written = [seen.cls for seen in record.objects if _whole(seen) and seen.cls is not None]
-        names = list(dict.fromkeys(name for cls in written if (name := naming.of(cls))))
+        written = [seen for seen in record.objects if _whole(seen) and seen.cls is not None]
+        found = {name: seen.score for seen in written if (name := naming.of(seen.cls))}
+        names = list(found)
         if len(names) > 1:
             raise FormatError(f"{record.where}: the classes {names[0]!r} and {names[1]!r} for one image; keep one")
-        return names[0] if names else None
+        if not names:
+            return None
+        [(name, score)] = found.items()
+        return name if record.state != "untouched" or score is None else {"class": name, "score": score}
 
     def to_record(self, item: str, raw: Raw, classes: tuple[str, ...]) -> Record:
         """A record with one object, the picture."""
-        [name] = self.objects(raw, classes)
-        return Record(Where(item), item, objects=(Seen(name),))
+        [name], guessed = self.objects(raw, classes), isinstance(raw, Mapping)
+        score = raw.get("score") if guessed else None
+        return Record(
+            Where(item), item, objects=(Seen(name, score=score),), state="untouched" if guessed else "answered"
+        )
 
     def check(self, raw: Raw, classes: tuple[str, ...], size: tuple[int, int] | None) -> None:
         """Refuses what is neither the name nor the index of a class.
@@ -62,6 +69,8 @@ class Classes(Kind):
 
     def objects(self, raw: Raw, classes: tuple[str, ...] = ()) -> list[str]:
         """The class."""
+        if isinstance(raw, Mapping):
+            return [raw["class"]]
         return [raw if isinstance(raw, str) else classes[raw]]
 
     def owns(self, raw: Raw) -> bool:
@@ -78,7 +87,7 @@ class Classes(Kind):
             raise DataError(f"an image has {len(set(raws))} different classes where one is allowed")
         return raws[0]
 
-    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
+    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
         """The picture: there is nothing to draw in it."""
         return image
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from labelwise.contracts.kind import Kind, Naming, Panel, Raw
+from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import IGNORE, Mask, Polygon, Record, Seen, Where
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.index_png import mask_text, text_mask
@@ -230,11 +230,18 @@ class Masks(Kind):
         """A mask."""
         return "a mask"
 
-    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
-        """Panels two by two: the picture, and below each mask."""
-        from labelwise.drawing.masks import masked
+    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
+        """Panels two by two: the picture, the picture below each mask, a map of doubt; a legend below."""
+        from labelwise.drawing.masks import border_of, masked, overlaid
 
-        return masked(image, classes, {panel.title: whole(panel.label) for panel in panels})
+        masks = {panel.title: whole(panel.label) for panel in panels if panel.label is not None}
+        if list(masks) == [""]:
+            return overlaid(image, classes, masks[""], look.palette)
+        doubt_HW = next((panel.doubt for panel in panels if panel.doubt is not None), None)
+        border_HW = None if look.region is None else border_of(*look.region)
+        if not masks and doubt_HW is None and border_HW is None:
+            return image
+        return masked(image, classes, masks, palette=look.palette, uncertainty_HW=doubt_HW, outline_HW=border_HW)
 
 
 # ---- raw labels -----------------------------------------------------------------------------------------------------

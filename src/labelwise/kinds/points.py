@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from labelwise.contracts.kind import Kind, Naming, Panel, Raw
+from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.contracts.record import Points as KeyPoints
 from labelwise.errors import DataError
@@ -131,9 +131,11 @@ class Points(Kind):
         points, count = _placed(raw), len(raw["objects"])
         return f"{points or 'no'} point{'' if points == 1 else 's'} of {count} object{'' if count == 1 else 's'}"
 
-    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...]) -> Image:
+    def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
         """Panels side by side, each the picture with the points and limbs of a label."""
-        raise NotImplementedError
+        from labelwise.drawing.boxes import boxed
+
+        return boxed(image, classes, {panel.title: panel.label for panel in panels}) if panels else image
 
     def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """Points that lie outside their picture."""

@@ -28,9 +28,10 @@ from labelwise.contracts.strategy import Strategy
 from labelwise.contracts.task import Task
 from labelwise.data.remembered import Remembered
 from labelwise.errors import ConfigError, DataError, FormatError, PoolError, StateError
-from labelwise.exchange.boxes import asked_boxes, predicted_boxes, write_asked
+from labelwise.exchange.boxes import asked_boxes, write_asked
 from labelwise.exchange.labelled_set import write_boxes, write_classes, write_labelled_masks
-from labelwise.exchange.masks import Asked, predicted_masks, write_asked_coco, write_asked_masks
+from labelwise.exchange.masks import Asked, write_asked_coco, write_asked_masks
+from labelwise.exchange.pictures import drawn
 from labelwise.formats.box_answers import read_box_answers
 from labelwise.formats.coco_results import read_found_boxes
 from labelwise.formats.detections import KnownImages
@@ -41,6 +42,7 @@ from labelwise.formats.picks_json import write_picks
 from labelwise.formats.predictions_npz import Expected, read_predictions
 from labelwise.formats.scores_csv import write_scores
 from labelwise.formats.voc_masks import colours
+from labelwise.kinds.masks import whole
 from labelwise.learners.features import WhenRead
 from labelwise.learners.imported import FromFile, ImportedPredictions
 from labelwise.learners.imported_detections import ImportedDetections
@@ -367,7 +369,8 @@ class Project:
         """The picks with the masks that the model would draw."""
         images = list(dict.fromkeys(self.source.within(pick.id)[0] for pick in suggested.picks))
         learner = self._predictor(predictions)
-        masks = {} if learner is None else dict(predicted_masks(learner, self.source, images))
+        found = () if learner is None else learner.task.guesses(learner, self.source, images)
+        masks = {image: whole(raw) for image, raw in found}
         return Asked(suggested.picks, self.source, self._coding(self.config.classes), masks)
 
     def _coding(self, classes: tuple[str, ...]) -> MaskCoding:
@@ -409,43 +412,22 @@ class Project:
     def _guesses(self, ids: Sequence[str], predictions: str | Path | None = None) -> Mapping[str, list[Any]]:
         """Objects that the model trained last, or a file, finds in these images; {} where nothing was trained."""
         learner = self._predictor(predictions)
-        return {} if learner is None else predicted_boxes(learner, self.source, ids)
+        if learner is None:
+            return {}
+        return {item: raw["objects"] for item, raw in learner.task.guesses(learner, self.source, ids)}
 
     def pictures(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
         """Gives the picture of an item, with what was predicted and what people drew where there is any."""
-        if self.boxes:
-            return self._boxed(ids, predictions)
-        if not self.masks:
-            return self.image_of
-        from labelwise.exchange.mask_pictures import mask_pictures
-
-        return mask_pictures(
-            self.image_of,
+        classes = self.config.classes or ("unknown", "unknown too")
+        return drawn(
+            make_task(self.config.task, classes, self.config.input),
             self.source,
-            self._predictor(predictions),
+            self.image_of,
             ids,
+            learner=self._predictor(predictions) if self.formats else None,
             labelled={self.pool.ids[p]: self.pool.target(p) for p in self.pool.labelled},
-            classes=self.config.classes,
             palette=open_images(self.config, self.folder).palette,
         )
-
-    def _boxed(self, ids: Sequence[str], predictions: str | Path | None = None) -> Callable[[str], Any]:
-        """Pictures with the boxes that were predicted and those that people drew, where there are any."""
-        from labelwise.drawing.boxes import boxed
-
-        guesses = self._guesses(ids, predictions)
-        known = {self.pool.ids[p]: self.pool.target(p) for p in self.pool.labelled}
-
-        def image_of(item: str) -> Any:
-            image = self.image_of(item)
-            panels: dict[str, Any] = {}
-            if image is not None and item in guesses:
-                panels["predicted"] = {"size": self.source.size(item), "objects": guesses[item]}
-            if image is not None and item in known:
-                panels["labelled"] = known[item]
-            return boxed(image, self.config.classes, panels) if panels else image
-
-        return image_of
 
     def _gallery(self, out: Path, suggested: Round, predictions: str | Path | None = None) -> None:
         # imported here: drawing and statistics would cost every other command a second

@@ -144,9 +144,9 @@ def images_of(source: Source) -> list[str]:
 def paid(source: Source, task: Task[Any], item: str) -> Labelled:
     """The label that lies on disk, with what giving it would have cost; labels to test by are not part of any cost."""
     raw = source.truth[item]
-    target = task.load(raw)
+    task.load(raw)
     # outlines of the 500 masks of a test set at full size would take longer to count than a training
-    return Labelled(item, raw, {} if source.roles.get(item) == "test" else task.cost(target))
+    return Labelled(item, raw, {} if source.roles.get(item) == "test" else task.kind.cost(task.raw(raw)))
 
 
 def labels_of(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:

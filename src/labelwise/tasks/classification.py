@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.kind import Kind
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data.random_views import CROP_FLIP
-from labelwise.errors import ConfigError, DataError, unknown
+from labelwise.errors import ConfigError, UnmetNeed
+from labelwise.kinds.classes import Classes
+from labelwise.signals.plain import Probs
+
+if TYPE_CHECKING:
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.source import Source
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class Classification(Task[int]):
     """
 
     name: ClassVar[str] = "classification"
+    kind: ClassVar[Kind] = Classes()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=InputSpec)
@@ -51,29 +61,16 @@ class Classification(Task[int]):
 
     def load(self, raw: Json) -> int:
         """Index of a class given by its name, or by its index as an integer."""
-        if isinstance(raw, str):
-            if raw in self.classes:
-                return self.classes.index(raw)
-            raise unknown("class", raw, self.classes, error=DataError)
-        if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < len(self.classes):
-            raise DataError(
-                f"{raw!r:.80} is no class: give a name ({', '.join(self.classes)}) or 0 to {len(self.classes) - 1}"
-            )
-        return raw
+        self.kind.check(raw, self.classes, None)
+        return self.classes.index(raw) if isinstance(raw, str) else int(raw)
 
     def dump(self, target: int) -> Json:
         """Name of the class."""
         return self.classes[target]
 
-    def merge(self, targets: Sequence[int]) -> int:
-        """The one label; an image has no regions in this task.
-
-        Raises:
-            DataError: two labels that differ.
-        """
-        if len(set(targets)) != 1:
-            raise DataError(f"an image has {len(set(targets))} different classes where one is allowed")
-        return targets[0]
+    def objects(self, target: int) -> list[int]:
+        """The class."""
+        return [target]
 
     def batch(
         self, images: Tensor, targets: Sequence[int] | None, *, train: bool, rng: torch.Generator | None = None
@@ -114,6 +111,22 @@ class Classification(Task[int]):
         """The most likely class with its probability."""
         score_B, class_B = outputs.probs_UC.max(1)
         return [Prediction(c, s) for c, s in zip(class_B.tolist(), score_B.tolist(), strict=True)]
+
+    def guesses(self, learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, Json]]:
+        """The most likely class of each image with its probability.
+
+        Raises:
+            UnmetNeed: the learner gives no probabilities.
+        """
+        if learner.weights is None:
+            return
+        if not Probs().fields <= learner.provides:
+            raise UnmetNeed("the learner gives no probabilities that could be offered: leave the predictions out")
+        table = learner.collect(Examples(source, tuple(ids)), frozenset({Probs()}))
+        for item, probs_C in zip(table.ids, table[Probs()], strict=True):
+            best = int(probs_C.argmax())
+            if math.isfinite(probs_C[best]):  # a model that diverged predicts nothing
+                yield item, {"class": self.classes[best], "score": round(float(probs_C[best]), 6)}
 
     def metrics(self) -> Metrics:
         """Accuracy and what accuracy hides."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.kind import Kind
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.targets import Boxes
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
-from labelwise.errors import ConfigError, DataError, unknown
+from labelwise.errors import ConfigError, UnmetNeed
+from labelwise.kinds.boxes import Boxes as BoxesOfImages
 from labelwise.models.detectors import Detections, Detector, Keep
+from labelwise.signals.units import Units
+
+if TYPE_CHECKING:
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.source import Source
 
 #: fields that every detection carries, whoever asks
 ALWAYS = frozenset({"boxes", "scores", "labels"})
@@ -54,11 +61,12 @@ class Detection(Task[Boxes]):
         >>> task = Detection(("cell", "platelet"))
         >>> raw = {"size": [640, 480], "objects": [{"class": "cell", "box": [64, 48, 128, 96]}]}
         >>> boxes = task.load(raw)
-        >>> boxes.class_G.tolist(), task.dump(boxes) == raw, task.cost(boxes)
+        >>> boxes.class_G.tolist(), task.dump(boxes) == raw, task.kind.cost(raw)
         ([0], True, {'images': 1.0, 'boxes': 1.0})
     """
 
     name: ClassVar[str] = "detection"
+    kind: ClassVar[Kind] = BoxesOfImages()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "unit_embedding"}) | ALWAYS
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=lambda: InputSpec((256, 320)))
@@ -92,32 +100,17 @@ class Detection(Task[Boxes]):
         """
         if isinstance(raw, Boxes):
             return raw
-        if not isinstance(raw, Mapping) or not isinstance(raw.get("objects"), list | tuple):
-            raise DataError(f'{raw!r:.80} is no label of boxes: give {{"size": [width, height], "objects": [...]}}')
-        size = _size(raw.get("size"))
-        things = [self._object(thing, number) for number, thing in enumerate(raw["objects"])]
+        self.kind.check(raw, self.classes, None)
+        things, index_of = raw["objects"], {name: number for number, name in enumerate(self.classes)}
+        scores = [thing.get("score") for thing in things]
         boxes = Boxes.of_pixels(
-            [corners for corners, _, _ in things],
-            [number for _, number, _ in things],
-            size=size,
-            ignore=[ignored for _, _, ignored in things],
-            scores=_scores(raw["objects"]),
+            [thing["box"] for thing in things],
+            [index_of[thing["class"]] for thing in things],
+            size=(raw["size"][0], raw["size"][1]),
+            ignore=[bool(thing.get("crowd") or thing.get("difficult")) for thing in things],
+            scores=None if None in scores or not scores else scores,
         )
         return replace(boxes, raw=raw)
-
-    def _object(self, thing: Any, number: int) -> tuple[list[float], int, bool]:
-        if not isinstance(thing, Mapping) or "class" not in thing or "box" not in thing:
-            raise DataError(f"object {number} is {thing!r:.80}: give its class and its box")
-        if thing["class"] not in self.classes:
-            raise unknown("class", str(thing["class"]), self.classes, error=DataError)
-        box = list(thing["box"]) if isinstance(thing["box"], list | tuple) else []
-        if len(box) != 4 or not all(_finite(value) for value in box):
-            raise DataError(
-                f"the box of object {number} is {thing['box']!r:.80}: give four finite numbers x1, y1, x2, y2"
-            )
-        if box[0] > box[2] or box[1] > box[3]:
-            raise DataError(f"the box of object {number} is {box}: x1 <= x2 and y1 <= y2 are needed, swap its corners")
-        return box, self.classes.index(thing["class"]), bool(thing.get("crowd") or thing.get("difficult"))
 
     def dump(self, target: Boxes) -> Json:
         """The raw form in pixels; to the digit what it was loaded from."""
@@ -135,26 +128,9 @@ class Detection(Task[Boxes]):
             things.append(thing)
         return {"size": list(target.size), "objects": things}
 
-    def merge(self, targets: Sequence[Boxes]) -> Boxes:
-        """The objects of all regions of an image together.
-
-        Raises:
-            DataError: regions of images of different sizes.
-        """
-        if len(targets) == 1:
-            return targets[0]
-        try:
-            return Boxes.join(targets)
-        except ValueError as error:
-            raise DataError(str(error)) from error
-
     def objects(self, target: Boxes) -> list[int]:
         """Class index of each object, ignored ones too: people have drawn them."""
         return [int(number) for number in target.class_G.tolist()]
-
-    def cost(self, target: Boxes) -> dict[str, float]:
-        """One image and its boxes."""
-        return {"images": 1.0, "boxes": float(len(target))}
 
     def collate(self, targets: Sequence[Boxes]) -> tuple[Boxes, ...]:
         """As they are: images differ in how many objects they hold."""
@@ -236,6 +212,34 @@ class Detection(Task[Boxes]):
             found.append(Prediction(boxes, float(scores_G.max()) if len(scores_G) else 0.0))
         return found
 
+    def guesses(self, learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, Json]]:
+        """The boxes of each image that the model is confident of, with their scores.
+
+        Raises:
+            UnmetNeed: the learner finds no boxes.
+        """
+        signals = {name: Units(name) for name in ("boxes", "scores", "labels")}
+        if learner.weights is None:
+            return
+        if not all(signal.fields <= learner.provides for signal in signals.values()):
+            raise UnmetNeed("the learner finds no boxes that could be offered to people: leave the predictions out")
+        table = learner.collect(Examples(source, tuple(ids)), frozenset(signals.values()))
+        columns = {name: table.ragged(signal) for name, signal in signals.items()}
+        for row, item in enumerate(table.ids):
+            start, stop = columns["boxes"][1][row : row + 2]
+            width, height = source.size(item)
+            parts = [columns[name][0][start:stop].tolist() for name in ("boxes", "scores", "labels")]
+            things = [
+                {
+                    "class": self.classes[int(label)],
+                    "box": [round(side * value, 2) for side, value in zip((width, height) * 2, box, strict=True)],
+                    "score": round(score, 6),
+                }
+                for box, score, label in zip(*parts, strict=True)
+                if score >= self.confident
+            ]
+            yield item, {"size": [width, height], "objects": things}
+
     def metrics(self) -> Metrics:
         """Average precision as COCO and as PASCAL VOC have it."""
         from labelwise.tasks.detection_metrics import DetectionMetrics
@@ -272,27 +276,3 @@ class Detection(Task[Boxes]):
         from labelwise.models.torchvision_detectors import build_detector
 
         return build_detector(name, len(self.classes), self.input, weights=weights)
-
-
-def _size(size: Any) -> tuple[int, int]:
-    pair = list(size) if isinstance(size, list | tuple) else []
-    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in pair):
-        raise DataError(f"the size of the image is {size!r:.60}: give [width, height] in whole pixels")
-    return pair[0], pair[1]
-
-
-def _scores(things: Sequence[Mapping[str, Any]]) -> list[float] | None:
-    """Scores of predicted boxes; None for annotations."""
-    scores = [thing.get("score") for thing in things]
-    if all(score is None for score in scores):
-        return None
-    for number, score in enumerate(scores):
-        if score is None or not _finite(score) or not 0 <= score <= 1:
-            raise DataError(
-                f"the score of object {number} is {score!r:.40}: give every object one from 0 to 1, or none"
-            )
-    return [float(score) for score in scores if score is not None]
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.record import IGNORE
 from labelwise.contracts.targets import Mask, nearest
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
 from labelwise.data.mask_labels import raw_of
-from labelwise.errors import ConfigError, DataError
-from labelwise.formats.index_png import text_mask
-from labelwise.kinds.clicks import polygon_clicks
+from labelwise.errors import ConfigError, DataError, UnmetNeed
+from labelwise.kinds.masks import Masks, check_values, raw_mask
 from labelwise.models.segmenters import said_of
+from labelwise.signals.pixels import PixelUncertainty
+from labelwise.signals.units import Units
 
-#: clicks by what a mask holds: outlines take a tenth of a second, and every run of a study counts the same labels
-_CLICKS: dict[str, int] = {}
+if TYPE_CHECKING:
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.source import Source
+
+#: images whose probabilities are in memory at once
+_CHUNK = 4
 #: what the loss of a second head weighs, as torchvision's networks were trained
 AUX_WEIGHT = 0.5
 
@@ -52,11 +59,12 @@ class Segmentation(Task[Mask]):
     Example:
         >>> task = Segmentation(("road", "sky"))
         >>> mask = Mask(torch.tensor([[1, 1, 255], [0, 0, 0]], dtype=torch.uint8), size=(3, 2))
-        >>> task.load(task.dump(mask)) == mask, task.objects(mask), task.cost(mask)["pixels"]
-        (True, [0, 1], 5.0)
+        >>> task.load(task.dump(mask)) == mask, task.kind.objects(task.dump(mask), task.classes)
+        (True, ['road', 'sky'])
     """
 
     name: ClassVar[str] = "segmentation"
+    kind: ClassVar[Masks] = Masks()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "map_embedding"})
     #: probabilities of all pixels and the maps of a full-size network are in memory at once
     inference_pixels: ClassVar[int] = 1 << 19
@@ -84,35 +92,11 @@ class Segmentation(Task[Mask]):
             DataError: something that is no label, leaves the image, or holds values that are no class.
         """
         if isinstance(raw, Mask):
-            return self._checked(raw)
-        if not isinstance(raw, Mapping) or not isinstance(raw.get("png"), str):
-            raise DataError(
-                f'{raw!r:.80} is no label of pixels: give {{"size": [width, height], "png": base64 text of a PNG}}'
-            )
-        size, at = _pair(raw.get("size"), "size of the image", 1), _pair(raw.get("at", (0, 0)), "place of the mask", 0)
-        indices_HW = torch.from_numpy(text_mask(raw["png"]))
-        height, width = indices_HW.shape
-        if "at" not in raw and (width, height) != size:
-            raise DataError(
-                f"the mask has {width} x {height} pixels and its image {size[0]} x {size[1]}: give one of the same "
-                'size, or say where it lies ("at": [x, y])'
-            )
-        try:
-            return self._checked(Mask(indices_HW, size, at))
-        except ValueError as error:
-            raise DataError(f"{error}: move it, or cut it off") from error
-
-    def _checked(self, mask: Mask) -> Mask:
-        counts = mask.classes_HW.flatten().bincount(minlength=IGNORE + 1)
-        counts[IGNORE] = 0
-        strange = torch.nonzero(counts[len(self.classes) :]).flatten()
-        if len(strange):
-            value = int(strange[0]) + len(self.classes)
-            raise DataError(
-                f"the mask holds the value {value} in {int(counts[value])} pixel(s), and there are {len(self.classes)} "
-                f"classes: allowed are 0 to {len(self.classes) - 1}, and {IGNORE} for pixels without a class"
-            )
-        return mask
+            check_values(raw.classes_HW.cpu().numpy(), len(self.classes))
+            return raw
+        indices_HW = torch.from_numpy(self.kind.checked(raw, self.classes))
+        x, y = raw.get("at", (0, 0))
+        return Mask(indices_HW, (raw["size"][0], raw["size"][1]), (x, y))
 
     def dump(self, target: Mask) -> Json:
         """The raw form, without loss."""
@@ -135,10 +119,6 @@ class Segmentation(Task[Mask]):
         """Index of each class that occurs, once."""
         counts = target.classes_HW.flatten().bincount(minlength=IGNORE + 1)[:IGNORE]
         return [int(value) for value in counts.nonzero().flatten()]
-
-    def cost(self, target: Mask) -> dict[str, float]:
-        """One image, its pixels with a class, and an estimate of the clicks that draw them as polygons."""
-        return {"images": 1.0, "pixels": float(target.pixels), "clicks": float(_clicks(target))}
 
     def collate(self, targets: Sequence[Mask]) -> Tensor:
         """uint8 (B, H, W) at the size of the input, each pixel that of the nearest one of the mask."""
@@ -223,6 +203,57 @@ class Segmentation(Task[Mask]):
         pairs = zip(classes_BHW, score_B.tolist(), strict=True)
         return [Prediction(Mask(classes_HW, (width, height)), score) for classes_HW, score in pairs]
 
+    def guesses(self, learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, Json]]:
+        """The most likely class of every pixel at the size of each image; of a region that of its pixels alone.
+
+        Probabilities are enlarged bilinearly before the most likely class is taken, as for the metrics.
+
+        Raises:
+            UnmetNeed: the learner says nothing of pixels.
+
+        Cost:
+            The probabilities of four images in memory.
+        """
+        signal = Units("probs")
+        if learner.weights is None:
+            return
+        if not signal.fields | {"map_embedding"} <= learner.provides:
+            raise UnmetNeed(
+                "the learner says nothing of pixels that could be offered to people: leave the predictions out"
+            )
+        items: dict[str, list[str]] = {}
+        for item in ids:
+            items.setdefault(source.within(item)[0], []).append(item)
+        images = tuple(items)
+        for start in range(0, len(images), _CHUNK):
+            table = learner.collect(Examples(source, images[start : start + _CHUNK]), frozenset({signal}))
+            probs_UC, offsets = table.ragged(signal)
+            for row, image in enumerate(table.ids):
+                size = source.size(image)
+                mask_HW = self._enlarged(probs_UC[offsets[row] : offsets[row + 1]], size)
+                for item in items[image]:
+                    if source.within(item)[1] is None:
+                        yield item, raw_mask(mask_HW, size)
+                        continue
+                    inside, (x, y) = source.outline(item)
+                    window_HW = mask_HW[y : y + inside.shape[0], x : x + inside.shape[1]]
+                    yield item, raw_mask(np.where(inside, window_HW, IGNORE).astype(np.uint8), size, (x, y))
+
+    def _enlarged(self, probs_UC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """uint8 (H, W) of an image of ``size`` (width, height), from probabilities at the size of the input."""
+        probs_CHW = torch.as_tensor(probs_UC).view(*self.input.size, -1).permute(2, 0, 1)
+        large = F.interpolate(probs_CHW[None], size[::-1], mode="bilinear", align_corners=False)
+        mask_HW: np.ndarray = large[0].argmax(0).to(torch.uint8).numpy()
+        return mask_HW
+
+    def doubts(self, learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        """The entropy of each pixel, at the size of the model's input."""
+        signal = PixelUncertainty()
+        if learner.weights is not None and signal.fields <= learner.provides:
+            table = learner.collect(Examples(source, tuple(ids)), frozenset({signal}))
+            for row, item in enumerate(table.ids):
+                yield item, table[signal][row].reshape(self.input.size)
+
     def metrics(self) -> Metrics:
         """Intersection over union, over the whole set."""
         from labelwise.tasks.segmentation_metrics import SegmentationMetrics
@@ -265,20 +296,6 @@ def rows_of_pixels(maps_BCHW: Tensor) -> Tensor:
     return maps_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def _clicks(mask: Mask) -> int:
-    if (key := repr(mask)) not in _CLICKS:
-        _CLICKS[key] = polygon_clicks(mask.classes_HW.cpu().numpy())
-    return _CLICKS[key]
-
-
 def _cross_entropy(logits_BCHW: Tensor, masks_BHW: Tensor) -> tuple[Tensor, Tensor]:
     losses_BHW = F.cross_entropy(logits_BCHW, masks_BHW.long(), ignore_index=IGNORE, reduction="none")
     return losses_BHW.sum((1, 2)), (masks_BHW != IGNORE).sum((1, 2)).to(losses_BHW.dtype)
-
-
-def _pair(value: Any, what: str, least: int) -> tuple[int, int]:
-    pair = list(value) if isinstance(value, list | tuple) else []
-    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in pair):
-        names = "width, height" if least else "x, y"
-        raise DataError(f"the {what} is {value!r:.60}: give [{names}] in whole pixels from {least}")
-    return pair[0], pair[1]
