@@ -124,7 +124,6 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
         LabelwiseError: something that stops the project from working at all.
     """
     from labelwise.assemble import check_names, make_strategy
-    from labelwise.campaign.setting import class_counts
     from labelwise.project.images import open_images
 
     check_names(project.config)
@@ -146,7 +145,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     for item in found.still:
         found.unreadable.pop(item, None)
     if project.config.classes:
-        found.classes = class_counts(project.task, [pool.target(p) for p in pool.labelled])
+        found.classes = project.task.kind.counts(map(pool.target, pool.labelled), project.config.classes)
     if project.formats:
         found.resized = _resized(project, [item for item in chosen if item not in found.unreadable])
     project.campaign().offer.check([strategy])

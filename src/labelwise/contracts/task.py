@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import torch
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.kind import Kind
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from labelwise.contracts.kind import Kind
     from labelwise.contracts.learner import Learner
     from labelwise.contracts.source import Source
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from labelwise.assemble import make_strategy, make_task
 from labelwise.campaign.fits import Fits
 from labelwise.campaign.mistakes import check_map, mistakes
-from labelwise.campaign.setting import class_counts
 from labelwise.contracts.oracle import Pick
 from labelwise.drawing.boxes import SIDE
 from labelwise.errors import LabelwiseError
@@ -65,7 +64,7 @@ def _state(project: Project, picks: dict[int, list[Pick]]) -> ProjectState:
 
 def _counts(project: Project, task: Task[Any] | None) -> dict[str, int]:
     pool = project.pool
-    return {} if task is None else class_counts(task, (task.load(pool.target(p)) for p in pool.labelled))
+    return {} if task is None else task.kind.counts(map(pool.target, pool.labelled), task.classes)
 
 
 def _mistakes(project: Project) -> tuple[Mistakes | None, str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from labelwise.assemble import cut_into_regions
 from labelwise.campaign.events import Event, Labelled, added
-from labelwise.campaign.setting import class_counts
 from labelwise.contracts.learner import Progress, silent
 from labelwise.data.brightness import look
 from labelwise.data.held_out import with_noise, with_reference
@@ -161,7 +160,7 @@ def labels_of(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:
 def describe_pool(source: Source, task: Task[Any]) -> dict[str, Any]:
     """Size, classes (of images or objects) and duplicates of the pool."""
     pool = [item for item in images_of(source) if source.roles.get(item, "pool") == "pool"]
-    counts = class_counts(task, (task.load(source.truth[item]) for item in pool if item in source.truth))
+    counts = task.kind.counts((task.raw(source.truth[item]) for item in pool if item in source.truth), task.classes)
     contents = [content for content in source.content(pool) if content]
     duplicates = 1 - len(set(contents)) / len(contents) if contents else 0.0
     return {
