@@ -98,6 +98,20 @@ def test_every_shape_of_labelme_is_read(tmp_path):
     assert head.notes == ("1 circle(s) taken as outlines of 64 corners", "1 linestrip(s) left out")
 
 
+def test_what_labelme_itself_wrote_is_read():
+    """``a.json`` was saved by labelme 5.5.0."""
+    _, [record] = read(Path(__file__).parent / "data" / "labelme" / "a.json")
+    sky, car, cat = record.objects
+    assert (record.image, car, cat) == ("images/a.jpg", Seen("car", Box(1.5, 2, 30, 40)), Seen("cat"))
+    assert (sky.outline.at, record.extra) == ((5, 6), {"x": 1})
+    np.testing.assert_array_equal(sky.outline.read(), COVER)
+
+
+def test_what_users_wrote_into_names_is_no_template(tmp_path):
+    head, _ = read(put(tmp_path, shape(kind="{n} {x}")))
+    assert head.notes == ("1 {n} {x}(s) left out",)
+
+
 def test_x_anylabeling_adds_scores_points_of_subjects_and_turned_boxes(tmp_path):
     head, [record] = read(samples(tmp_path)[1])
     person, ship = record.objects
@@ -105,6 +119,8 @@ def test_x_anylabeling_adds_scores_points_of_subjects_and_turned_boxes(tmp_path)
     assert person.points == Points(((3, 4, 2), (5, 6, 1)), ("nose", "tail")), "difficult points are hidden ones"
     assert ship.box.rotation == 45
     assert ((ship.box.x1 + ship.box.x2) / 2, (ship.box.y1 + ship.box.y2) / 2) == pytest.approx((12.5, 7.5))
+    [oriented] = read(put(tmp_path, shape("ship", ((10, 0), (20, 10), (15, 15), (5, 5)), "oriented_rectangle")))[1]
+    assert oriented.objects[0].box == ship.box, "as labelme calls it"
     assert (ship.box.x2 - ship.box.x1, ship.box.y2 - ship.box.y1) == pytest.approx(
         (10 * math.sqrt(2), 5 * math.sqrt(2))
     )
@@ -345,7 +361,9 @@ def test_labels_come_back_as_they_were_written(tmp_path):
         (tmp_path / "from" / record.image).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "from" / record.image).write_bytes(record.image.encode())
     how = Writing("labelled", "boxes", lambda image: str(tmp_path / "from" / image), "copy")
-    assert FORM.write(tmp_path / "set", Head(classes=("car", "bus")), everything(), how) == []
+    assert FORM.write(tmp_path / "set", Head(classes=("car", "bus")), everything(), how) == [
+        "1 turned box(es) written as oriented_rectangle, which older labelme and X-AnyLabeling do not open"
+    ]
     found = {record.image: record for record in read(tmp_path / "set", "data")[1]}
     first, empty, masked = (found[record.image] for record in everything())
     before = everything()

@@ -58,4 +58,4 @@ def lines(counts: Counter[str]) -> tuple[str, ...]:
         >>> lines(Counter({"{n} relation(s) left out": 1200, "{n} ellipse(s)": 0}))
         ('1,200 relation(s) left out',)
     """
-    return tuple(line.format(n=f"{count:,}") for line, count in counts.items() if count)
+    return tuple(line.replace("{n}", f"{count:,}", 1) for line, count in counts.items() if count)

@@ -14,6 +14,7 @@ from labelwise.contracts.format import Writing
 from labelwise.contracts.record import Box, Head, Mask, Polygon, Record, Seen
 from labelwise.errors import FormatError
 from labelwise.formats.files import write_whole
+from labelwise.formats.fitting import lines
 from labelwise.formats.json_file import dump_json
 from labelwise.formats.label_studio_results import OWN as META
 from labelwise.formats.label_studio_results import origin_word, place_of
@@ -54,10 +55,10 @@ def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> li
         tasks.append({"data": made.data(), **made.said(results, rank=(row + 1) / len(listed))})
     write_whole(path, dump_json(tasks, str(path)))
     write_whole(path.with_suffix(".xml"), interface([*used], [*classes]).encode())
-    lines = [line.format(n=f"{count:,}") for line, count in left.items() if count]
+    said = list(lines(left))
     if how.use == "labelled" and how.images != "list":
-        lines.append("pictures are named by their address, not copied: the server fetches them there")
-    return [*lines, f"{path.with_suffix('.xml').name!r} is the labelling interface that the tasks fit"]
+        said.append("pictures are named by their address, not copied: the server fetches them there")
+    return [*said, f"{path.with_suffix('.xml').name!r} is the labelling interface that the tasks fit"]
 
 
 def interface(controls: Iterable[str], classes: Iterable[str]) -> str:

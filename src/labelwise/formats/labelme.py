@@ -31,6 +31,7 @@ _READ = frozenset(
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "rectangle": ("boxes",),
     "rotation": ("boxes",),
+    "oriented_rectangle": ("boxes",),
     "polygon": ("masks", "boxes"),
     "mask": ("masks", "boxes"),
     "circle": ("masks", "boxes"),
@@ -40,7 +41,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Labelme(Format):
-    """Reads files of labelme and X-AnyLabeling, and writes sets that both open.
+    """Reads files of labelme and X-AnyLabeling, and writes sets for labelme.
 
     A file is written when somebody saves, so that one without shapes is an empty picture. Flags that are set are
     classes of the picture. ``imageData``, the picture itself, is not looked at.
@@ -263,6 +264,9 @@ def _file_of(record: Record, image: str, head: Head, counts: Counter[str]) -> di
                 f"{record.where}: the size of {record.image!r:.80} is not known, and shapes are in pixels"
             )
         counts["{n} object(s) marked as crowd: the mark is left out"] += seen.crowd
+        counts[
+            "{n} turned box(es) written as oriented_rectangle, which older labelme and X-AnyLabeling do not open"
+        ] += seen.box is not None and bool(seen.box.rotation)
         shapes += shapes_of(seen, label, group)
     if not all(math.isfinite(value) for shape in shapes for point in shape["points"] for value in point):
         raise FormatError(f"{record.where}: an object has a number that is not finite, which cannot be written")

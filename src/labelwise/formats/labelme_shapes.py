@@ -25,6 +25,8 @@ Corner = tuple[float, float]
 
 #: corners of the outline that a circle becomes
 _CORNERS = 64
+#: turned rectangles of X-AnyLabeling and of labelme
+_TURNED = ("rotation", "oriented_rectangle")
 #: pixels by which a drawn rectangle may be askew
 _ASKEW = 0.01
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -99,7 +101,7 @@ def _places(
     kind: str, corners: Sequence[Corner], shape: Mapping[str, Any], where: str, counts: Counter[str]
 ) -> dict[str, Any] | None:
     """The fields that place an object; None for a shape that is left out, which is counted."""
-    if kind in ("rectangle", "rotation"):
+    if kind in ("rectangle", *_TURNED):
         if len(corners) not in (2, 4):
             raise FormatError(f"{where}: a {kind} has {len(corners)} points; give two corners, or four")
         return _rectangle(corners)
@@ -297,7 +299,7 @@ def _written_box(box: Box, label: str) -> dict[str, Any]:
         [x + u * w * cosine - v * h * sine, y + u * w * sine + v * h * cosine]
         for u, v in ((-1, -1), (1, -1), (1, 1), (-1, 1))
     ]
-    return {"label": label, "points": points, "shape_type": "rotation", "direction": angle}
+    return {"label": label, "points": points, "shape_type": _TURNED[1]}
 
 
 def _written_mask(mask: Mask) -> dict[str, Any]:
