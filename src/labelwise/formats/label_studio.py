@@ -158,7 +158,7 @@ def _sniff_json(head: str, listed: tuple[str, ...]) -> Sniff:
     if '"annotation_id"' in head and '"annotator"' in head:
         return Sniff(0.95, "the short export of Label Studio (annotation_id, annotator)", listed or ("classes",))
     if head.startswith("[") and _PLACES.search(head):
-        return Sniff(0.85, "addresses of Label Studio's pictures", listed or ("classes",))
+        return Sniff(0.96, "addresses of Label Studio's pictures", listed or ("classes",))
     if tasks and head.startswith("["):
         return Sniff(0.7, "a list of tasks with data and annotations", listed)
     return Sniff(0.0, "no tasks with data and annotations")

@@ -181,7 +181,7 @@ class _Place:
         base = posixpath.basename(path)
         inner = within.partition("/")[2]  # below a folder of labels
         for name in (beside, joined, posixpath.join(within, base), posixpath.join(inner, base), base):
-            if (self.root / name).is_file():
+            if os.path.isfile(self.root / name):  # noqa: PTH113  (no error for names that are too long)
                 return posixpath.normpath(name)
         return beside
 
