@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from labelwise.config import (
     FeaturesConfig,
@@ -21,7 +21,8 @@ from labelwise.config import (
     parse,
 )
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.learner import Examples, Learner, Phase, Producer, Progress, silent
+from labelwise.contracts.learner import Examples, Learner, Phase, Producer
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
@@ -38,7 +39,7 @@ from labelwise.strategies import STRATEGIES
 from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:
-    from labelwise.contracts.source import Source, ValueRange
+    from labelwise.contracts.source import Source
     from labelwise.contracts.task import Task
 
 LEARNERS = ("features", "torch")
@@ -98,17 +99,6 @@ def cut_into_regions(
         raise ConfigError(f"regions are asked for in segmentation only, and the task is {task}: leave 'regions' out")
     how = Superpixels(config.method, config.count, config.compactness, config.std)
     return Regions(source, how, folder=folder, annotate=config.annotate, progress=progress)
-
-
-C = TypeVar("C", ProjectConfig, RecipeConfig, SizesConfig)
-
-
-def with_range(config: C, value_range: ValueRange | None) -> C:
-    """A configuration that says from which values pictures of more than 8 bits are read; None leaves it as it is."""
-    if value_range is None or config.input.range == value_range:
-        return config
-    found = parse(type(config.input), config.input.model_dump() | {"range": value_range}, where="input")
-    return config.model_copy(update={"input": found})
 
 
 def make_features(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import pydantic
 import yaml
 
-from labelwise.contracts.source import checked_range
+from labelwise.contracts.source import ValueRange, checked_range
 from labelwise.errors import ConfigError, StateError, brief, unknown
 
 #: raised whenever older code could misread what newer code writes
@@ -241,11 +241,14 @@ class ProjectConfig(Config):
         description="folder, .npz, .csv, torchvision:NAME or package.module:name; relative to this file"
     )
     root: str | None = pydantic.Field(None, description="where a torchvision data set lies")
-    labels: Literal[
-        "auto", "folders", "none", "coco", "voc", "yolo", "masks", "voc_masks", "cityscapes", "coco_masks"
-    ] = pydantic.Field(
-        "auto", description="where labels come from: folder names, or boxes or masks in one of these formats"
+    labels: str = pydantic.Field(
+        "auto", description="where labels come from: auto, folders (their names), none, or a format by name"
     )
+    names: str | None = pydantic.Field(None, description="file that says which class a number is, where labels count")
+    untouched: Literal["empty", "unanswered"] = pydantic.Field(
+        "unanswered", description="images without objects, where a file cannot tell looked at from never opened"
+    )
+    drop_twins: bool = pydantic.Field(False, description="leave out of the pool what is held out byte for byte")
     task: str = "classification"
     classes: tuple[str, ...] = ()
     input: InputConfig = InputConfig()
@@ -480,3 +483,15 @@ def with_flags(config: C, **flags: Any) -> C:
     """The configuration with command-line flags over it; None leaves a value as it is."""
     given = {key: value for key, value in flags.items() if value is not None}
     return parse(type(config), config.model_dump() | given, where="the command line") if given else config
+
+
+#: configurations that say how pictures are read
+Reads = TypeVar("Reads", ProjectConfig, RecipeConfig, SizesConfig)
+
+
+def with_range(config: Reads, value_range: ValueRange | None) -> Reads:
+    """A configuration that says from which values pictures of more than 8 bits are read; None leaves it as it is."""
+    if value_range is None or config.input.range == value_range:
+        return config
+    found = parse(type(config.input), config.input.model_dump() | {"range": value_range}, where="input")
+    return config.model_copy(update={"input": found})

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from labelwise.config import RecipeConfig
-    from labelwise.contracts.learner import Progress
     from labelwise.contracts.oracle import Round
+    from labelwise.contracts.progress import Progress
     from labelwise.data.arrays import ArraySource
     from labelwise.project.project import Project
     from labelwise.report.summary import Row, Summary

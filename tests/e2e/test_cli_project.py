@@ -148,7 +148,7 @@ def test_export_shortcut_and_its_errors(project: dict[str, str], tmp_path: Path)
     assert found["exported"] == ["a.csv", "b.html"]
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 4
     done = as_json("export", "c.txt", "--format", "json")
-    assert done == {"exported": ["c.txt"], "picks": 3}
+    assert done == {"exported": ["c.txt"], "picks": 3, "left_out": []}
     assert len(json.loads((tmp_path / "c.txt").read_text())["items"]) == 3
     assert "did you mean 'html'" in refused("export", "d.txt", "--format", "htm")
     assert "cannot write" in refused("export", "/proc/nowhere/d.json")
@@ -236,10 +236,10 @@ def test_odd_file_names_survive_every_format(truth: dict[str, str], tmp_path: Pa
     assert all(line.isprintable() for line in shown.splitlines())
     with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    labelled = [[*rows[0], "label"], *([*row, "a"] for row in rows[1:] if any(n in row[0] for n in names[:4]))]
+    labelled = [rows[0], *([row[0], "a", *row[2:]] for row in rows[1:] if any(n in row[0] for n in names[:4]))]
     with (tmp_path / "filled.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(labelled)
-    assert as_json("import", "filled.csv")["labelled"] == 4, "the exported CSV with a column of labels"
+    assert as_json("import", "filled.csv")["labelled"] == 4, "the exported CSV, its labels filled in"
     picks = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
     for item in picks["items"]:
         item["label"] = "b" if item["id"] in names[4:] else ""

@@ -78,7 +78,7 @@ def test_the_loop(truth, tmp_path):
     assert not {"zero.png", "cut.png", "bomb.png"} & set(ids), "broken images are never asked"
 
     run("export", "picks.csv", "picks.json", "gallery.html")
-    assert (tmp_path / "picks.csv").read_bytes().startswith(b"name,entropy_value\r\n")
+    assert (tmp_path / "picks.csv").read_bytes().startswith(b"id,label,rank,score,strategy,predicted\r\n")
     page = (tmp_path / "gallery.html").read_text()
     assert page.count("data:image/jpeg") >= 20
     assert "http://" not in page.replace("http://www.w3.org", "")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from labelwise.data import ImageFolder, open_source
-from labelwise.data.boxes import BoxFolder
+from labelwise.data.labelled import LabelledFolder
 from labelwise.data.open import open_in
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.boxes import BoxLabels
@@ -39,8 +39,9 @@ def _coco(path, labels, classes=("cat", "dog")):
 def test_coco_beside_its_images(tmp_path):
     _images(tmp_path / "images", "a.png", "b.png", "c.png")
     _coco(tmp_path / "annotations.json", _labels("a.png") | {"b.png": {"size": [8, 6], "objects": []}})
-    source = open_source(tmp_path)
-    assert isinstance(source, BoxFolder)
+    assert set(open_source(tmp_path).truth) == {"a.png"}, "b.png may never have been opened"
+    source = open_source(tmp_path, untouched="empty")
+    assert isinstance(source, LabelledFolder)
     assert source.ids == ("a.png", "b.png", "c.png")
     assert source.root == tmp_path / "images"
     assert source.classes == ("cat", "dog")
@@ -81,7 +82,7 @@ def test_a_file_with_images_only_is_unlabelled(tmp_path):
     _coco(tmp_path / "instances.json", {"a.png": {"size": [8, 6], "objects": []}})
     source = open_in(tmp_path, "instances.json")
     assert source.truth == {}
-    assert any("no box at all" in note for note in source.notes())
+    assert any("may never have been opened" in note for note in source.notes())
     assert open_in(tmp_path, "instances.json", ids=source.ids).path("a.png") == source.path("a.png")
 
 
@@ -111,7 +112,7 @@ def test_yolo_folders_are_roles(tmp_path):
     (tmp_path / "data.yaml").write_text("names: [cat]\ntrain: images/train\nval: images/test\n")
     assert open_source(tmp_path).roles == {"test/c.png": "validation"}
     _images(tmp_path, "images/train/a.jpg")
-    with pytest.raises(DataError, match="share the labels"):
+    with pytest.raises(DataError, match="would both lie at"):
         open_source(tmp_path)
 
 
@@ -137,9 +138,11 @@ def test_other_json_files_are_nobodys_boxes(tmp_path):
 
 def test_what_does_not_fit(tmp_path):
     _images(tmp_path / "images", "a.png", "x/b.png", "y/b.png")
-    _coco(tmp_path / "annotations.json", _labels("a.png", "z.png"))
-    with pytest.raises(FormatError, match=r"annotations\.json', image 2: there is no image 'z.png'"):
+    _coco(tmp_path / "annotations.json", _labels("z.png", "zz.png", "a.png"))
+    with pytest.raises(FormatError, match=r"annotations\.json', image 1: 'z\.png' is none of the 3 images"):
         open_source(tmp_path)
+    _coco(tmp_path / "annotations.json", _labels("a.png", "z.png"))
+    assert "1 listed image(s) are not there: 'z.png'" in open_source(tmp_path).notes()
     _coco(tmp_path / "annotations.json", _labels("b.png"))
     with pytest.raises(FormatError, match=r"image 1: 'b\.png' may be 'x/b\.png' or"):
         open_source(tmp_path)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from labelwise.campaign.setting import class_counts, unreadable
-from labelwise.contracts.learner import Examples, Progress
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.oracle import Pick, Round
+from labelwise.contracts.progress import Progress
 from labelwise.contracts.query import Budget, Query, Rows, Selection
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable, read_targets
 from labelwise.contracts.strategy import Collected, Needs, Step, Strategy, run_steps

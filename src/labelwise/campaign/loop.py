@@ -15,8 +15,8 @@ from labelwise.campaign.plan import Offer, unite
 from labelwise.campaign.pool import Pool
 from labelwise.campaign.records import RoundRecord
 from labelwise.campaign.setting import Setting, class_counts, labelled
-from labelwise.contracts.learner import Progress, silent
 from labelwise.contracts.oracle import Answer, Oracle, Pick, Round
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.query import Budget
 from labelwise.contracts.strategy import Strategy
 from labelwise.errors import DataError, NonFiniteScore, StateError

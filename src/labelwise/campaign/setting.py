@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from labelwise.contracts.oracle import Answer
 from labelwise.errors import DataError
 
 if TYPE_CHECKING:
+    from labelwise.contracts.kind import Kind
     from labelwise.contracts.learner import Learner, Producer
     from labelwise.contracts.source import Source
     from labelwise.contracts.task import Task
@@ -61,12 +62,23 @@ def labelled(task: Task[Any], pool: Pool, answer: Answer) -> Labelled:
         PoolError: an unknown item.
     """
     raw = task.dump(task.load(answer.target))
-    cost = task.kind.cost(raw)
+    return answered(task.kind, pool, replace(answer, target=raw), task.classes)
+
+
+def answered(kind: Kind, pool: Pool, answer: Answer, classes: tuple[str, ...]) -> Labelled:
+    """An answer as the event that keeps it, with what it cost.
+
+    Raises:
+        DataError: the label is none.
+        PoolError: an unknown item.
+    """
+    kind.check(answer.target, classes, None)
+    cost = kind.cost(answer.target)
     if answer.id in pool and pool.items[pool.position(answer.id)].region is not None:
         # a region is no image, and is paid for as one region
         cost = {"regions": 1.0} | {unit: value for unit, value in cost.items() if unit != "images"}
     # what the oracle says of the cost goes before what can be counted
-    return Labelled(answer.id, raw, {**cost, **answer.cost})
+    return Labelled(answer.id, answer.target, {**cost, **answer.cost})
 
 
 def unreadable(source: Source, item: str) -> str:

@@ -15,7 +15,7 @@ from labelwise.cli import console, options
 from labelwise.cli.progress import Stages
 
 if TYPE_CHECKING:
-    from labelwise.contracts.learner import Progress
+    from labelwise.contracts.progress import Progress
     from labelwise.project.project import Project
 
 #: images that are decoded unless all are asked for, and problems that are named
@@ -145,8 +145,8 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     for item in found.still:
         found.unreadable.pop(item, None)
     if project.config.classes:
-        found.classes = project.task.kind.counts(map(pool.target, pool.labelled), project.config.classes)
-    if project.formats:
+        found.classes = project.kind.counts(map(pool.target, pool.labelled), project.config.classes)
+    if project.kind.drawn:
         found.resized = _resized(project, [item for item in chosen if item not in found.unreadable])
     project.campaign().offer.check([strategy])
     found.warnings = _warnings(project, found)

@@ -66,7 +66,8 @@ def demo(
         say(f"4. people answer: {console.counted(labels, 'label')} imported from {out / 'labels-so-far.csv'}")
         found = project.suggest(ASKED)
         say(f"5. the next batch: {found.strategy} chose {len(found)} images, with a model of {labels} labels")
-        gallery = project.export(out / "picks.html", suggested=found)
+        gallery = out / "picks.html"
+        project.export(gallery, asked=found)
     assert written.summary is not None
     verdicts = [closing(written.summary, name) for name in JUDGED]
     seconds = time.monotonic() - began

@@ -103,6 +103,7 @@ def evaluate(
 def _of_project(folder: Path | None, progress: Stages) -> tuple[Source, FeatureSource, dict[str, list[str]]]:
     """The labels of a project."""
     from labelwise.data.views import View
+    from labelwise.project.learning import Learning
 
     opened = options.open_project(folder, progress)
     pool = opened.pool
@@ -118,7 +119,7 @@ def _of_project(folder: Path | None, progress: Stages) -> tuple[Source, FeatureS
         truth=truth,
         roles=dict.fromkeys(tests, "test"),
     )
-    return source, opened.features, {"labels of the project": labelled}
+    return source, Learning(opened).features, {"labels of the project": labelled}
 
 
 def _show(rows: Sequence[dict[str, Any]], how: Evaluation, *, json: bool) -> None:

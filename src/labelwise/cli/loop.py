@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +15,8 @@ from labelwise.errors import ConfigError
 
 if TYPE_CHECKING:
     from labelwise.contracts.oracle import Round
-    from labelwise.project.project import Imported, Kind, Project
+    from labelwise.project.answers import Imported
+    from labelwise.project.project import Project
 
 #: picks shown in the terminal
 SHOWN = 20
@@ -57,8 +58,8 @@ def suggest(
         typer.Option(
             "--predictions",
             metavar="FILE",
-            help="What your own model says: .npz of probs and/or embeddings; for boxes COCO results, or a folder of "
-            "YOLO .txt. Nothing is trained.",
+            help="What your own model says: .npz of probs and/or embeddings, COCO results, YOLO .txt, and what else "
+            "[bold]labelwise list formats[/] shows. Nothing is trained.",
             show_default=False,
         ),
     ] = None,
@@ -72,12 +73,17 @@ def suggest(
             "--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False
         ),
     ] = None,
+    format_: options.FormatName = None,
+    names: options.NameList = None,
+    images: options.ImageList = None,
+    ignore_unknown: options.IgnoreUnknown = False,
     project: options.ProjectFolder = None,
     seed: options.Seed = None,
     json: options.Json = False,
 ) -> None:
     """What to label next. While a round is open: its unanswered picks once more."""
     amount, chosen = _amount(number), options.settings(set_)
+    wishes = options.wishes(format_, names, images, None, ignore_unknown=ignore_unknown)
     with Stages() as stages:
         opened = options.open_project(project, stages, seed=seed)
         _refuse(opened, export, amount)
@@ -87,10 +93,17 @@ def suggest(
             strategy=strategy,
             options=chosen,
             predictions=predictions,
+            wishes=wishes,
             fit=not no_fit,
             more=more,
         )
-        written = [opened.export(path, suggested=found, predictions=predictions) for path in export or ()]
+        written = list(export or ())
+        left_out = [
+            line
+            for path in written
+            for line in opened.export(path, asked=found, predictions=predictions, wishes=wishes)
+        ]
+        found = replace(found, notes=(*found.notes, *left_out))
     if json:
         console.print_json(_shown(found) | {"exported": written})
     else:
@@ -100,10 +113,10 @@ def suggest(
 def _refuse(project: Project, export: Sequence[Path] | None, amount: int | Literal["all"] | None) -> None:
     """What would fail after a round was opened, or be passed over while one is open, fails now."""
     from labelwise.contracts.query import Budget
-    from labelwise.project.project import kind_of
+    from labelwise.project.giving import check_target
 
     for path in export or ():
-        kind_of(path)
+        check_target(project, path, None, "asked")
     if isinstance(amount, int):
         Budget(amount)
 
@@ -141,7 +154,7 @@ def export(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Ending in .csv, .json or .html; several at once. A folder for voc, yolo and masks.",
+            help="The ending says the format: .csv, .json, .html (a gallery); several at once. For a folder --format.",
             show_default=False,
         ),
     ],
@@ -149,72 +162,69 @@ def export(
         str | None,
         typer.Option(
             "--format",
-            metavar="csv|json|html|coco|voc|yolo|masks",
-            help="Where the ending does not say.",
+            metavar="NAME|html",
+            help="Where the ending does not say; see [bold]labelwise list formats[/].",
             show_default=False,
         ),
     ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
-            "--predictions", metavar="FILE", help="Your own model's boxes, as a start for people.", show_default=False
+            "--predictions", metavar="FILE", help="Your own model's labels, as a start for people.", show_default=False
         ),
     ] = None,
     labelled: Annotated[
-        bool, options.flag("--labelled", help="All labels so far instead, in the same formats.")
+        bool, options.flag("--labelled", help="All labels so far instead, as a set that trains as it is.")
     ] = False,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            metavar="link|copy|list",
+            help="With --labelled: images beside the labels as links or copies, or only named. [dim]default: list[/]",
+            show_default=False,
+        ),
+    ] = None,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
-    """Write the open round's unanswered picks for people: scores as CSV, JSON to fill in, a gallery as HTML.
+    """Write the open round's unanswered picks for people: a table, a file for a tool, a gallery to look at.
 
-    Boxes: the JSON is a COCO file; --format voc or yolo writes a folder. Masks: the JSON is a COCO file; --format masks
-    writes a folder of PNG files. Each starts from what the model would draw.
+    Each starts from what the model would say. With --labelled: everything that has a label, with its split.
     """
-    from labelwise.errors import unknown
-    from labelwise.project.project import KINDS, kind_of
-
-    kinds = {kind: kind for kind in KINDS}
-    if format_ is not None and format_ not in kinds:
-        raise unknown("format", format_, kinds)
-    wanted = [(path, kinds[format_] if format_ else kind_of(path)) for path in files]
     if labelled and predictions is not None:
         raise ConfigError("--labelled writes what people have said, --predictions what a model says: leave one out")
+    if images is not None and (not labelled or images not in ("link", "copy", "list")):
+        raise ConfigError("--images goes with --labelled, and is link, copy or list")
     with Stages() as stages:
         opened = options.open_project(project, stages)
         if labelled:
-            _export_labels(opened, wanted, json=json)
+            _export_labels(opened, files, format_, images or "list", json=json)
             return
-        written = [opened.export(path, kind, predictions=predictions) for path, kind in wanted]
+        left = {path: opened.export(path, format_, predictions=predictions) for path in files}
     if json:
-        console.print_json({"exported": written, "picks": len(opened.pool.pending)})
+        lines = [line for lines in left.values() for line in lines]
+        console.print_json({"exported": files, "picks": len(opened.pool.pending), "left_out": lines})
         return
-    for path in written:
+    for path, lines in left.items():
         console.out(f"wrote {path} ({console.counted(len(opened.pool.pending), 'pick')})")
-    fill = next((path for path, kind in wanted if kind not in ("csv", "html")), None)
-    usual = "answers.json" if opened.formats else "answers.csv"
-    told = {
-        "boxes": "boxes as COCO JSON, or a folder of VOC or YOLO labels",
-        "masks": "masks as a folder of PNG files, or as COCO JSON",
-        "classes": "a CSV with the columns id and label, or the JSON that export writes, filled in",
-    }
-    kind = "boxes" if opened.boxes else "masks" if opened.masks else "classes"
-    what = ("masks saved in its folder masks" if fill.suffix == "" else "the filled-in file") if fill else told[kind]
-    console.next_steps([(f"labelwise import {fill or usual}", f"take the labels back: {what}")], project)
+        console.notes(lines)
+    steps = [step for step in opened.next_steps() if step.startswith("labelwise import")]
+    filled = next((path for path in files if path.suffix.lower() not in (".html", ".htm")), None)
+    back = f"labelwise import {filled}" if filled else steps[0]
+    console.next_steps([(back, "take the labels back, filled in")], project)
 
 
-def _export_labels(opened: Project, wanted: list[tuple[Path, Kind]], *, json: bool) -> None:
-    left = {path: opened.export_labels(path, kind) for path, kind in wanted}
-    count = len(opened.pool.labelled)
+def _export_labels(opened: Project, files: list[Path], format_: str | None, images: Any, *, json: bool) -> None:
+    left = {path: opened.export_labels(path, format_, images=images) for path in files}
+    count = len(opened.labels(("pool", "validation", "test")))
     if json:
-        console.print_json(
-            {"exported": list(left), "labels": count, "left_out": [line for lines in left.values() for line in lines]}
-        )
+        lines = [line for lines in left.values() for line in lines]
+        console.print_json({"exported": list(left), "labels": count, "left_out": lines})
         return
     for path, lines in left.items():
         console.out(f"wrote {path} ({console.counted(count, 'label')})")
-        for line in lines:
-            console.out(line)
+        console.notes(lines)
 
 
 def import_(
@@ -222,8 +232,8 @@ def import_(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV with columns id and label, or the JSON of export. Boxes: COCO JSON, or a folder of VOC or YOLO. "
-            "Masks: a folder of PNG files, or COCO JSON.",
+            help="What people or a tool gave back: a CSV with columns id and label, the JSON of export filled in, "
+            "COCO, VOC, YOLO, Label Studio, CVAT, labelme, masks: see [bold]labelwise list formats[/].",
             show_default=False,
         ),
     ],
@@ -233,15 +243,11 @@ def import_(
             "--classes", metavar="A,B,C", help="All classes, where the project has none yet.", show_default=False
         ),
     ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="coco|voc|yolo|masks",
-            help="Of boxes or masks, where it cannot be seen.",
-            show_default=False,
-        ),
-    ] = None,
+    format_: options.FormatName = None,
+    names: options.NameList = None,
+    images: options.ImageList = None,
+    untouched: options.Untouched = None,
+    ignore_unknown: options.IgnoreUnknown = False,
     yes: Annotated[
         bool, options.flag("--yes", "-y", help="Take the classes found in the file without asking.")
     ] = False,
@@ -249,17 +255,12 @@ def import_(
     json: options.Json = False,
 ) -> None:
     """Take labels back: all of the file or nothing. Rows may be empty, skipped, or correct earlier labels."""
-    from labelwise.errors import unknown
-    from labelwise.project.project import BOXES, MASKS
-
-    kinds = {kind: kind for kind in (*BOXES, *MASKS)}
-    if format_ is not None and format_ not in kinds:
-        raise unknown("format", format_, kinds)
+    wishes = options.wishes(format_, names, images, untouched, ignore_unknown=ignore_unknown)
     with Stages() as stages:
         opened = options.open_project(project, stages)
         done = opened.import_labels(
             file,
-            kind=kinds[format_] if format_ else None,
+            wishes=wishes,
             classes=options.names(classes),
             confirm=lambda found: yes or _confirm(found, file),
         )
@@ -292,8 +293,9 @@ def _print_import(done: Imported, counts: dict[str, int], project: Path | None) 
     if done.empty:
         said.append(f"{done.empty:,} of the labelled without any object")
     if done.unanswered:
-        said.append(f"{console.counted(done.unanswered, 'row')} without an answer")
-    console.out(f"imported: {', '.join(said)}")
+        said.append(f"{done.unanswered:,} without an answer")
+    console.out(f"imported as {done.format}: {', '.join(said)}")
+    console.notes(done.notes)
     if done.classes:
         console.out(f"classes: {', '.join(done.classes)}")
     console.out(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelwise.errors import ConfigError, StateError
+from labelwise.errors import ConfigError, StateError, unknown
 
 if TYPE_CHECKING:
-    from labelwise.contracts.learner import Progress
+    from labelwise.contracts.progress import Progress
+    from labelwise.exchange.incoming import Wishes
     from labelwise.project.project import Project
 
 
@@ -77,6 +78,41 @@ BackboneName = Annotated[
 ImageSize = Annotated[
     int | None, typer.Option("--size", metavar="PIXELS", help="Side of a torch learner's input.", show_default=False)
 ]
+FormatName = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Where it cannot be seen; see [bold]labelwise list formats[/].",
+        show_default=False,
+    ),
+]
+NameList = Annotated[
+    Path | None,
+    typer.Option(
+        "--names",
+        metavar="FILE",
+        help="Which class a number is, where a file counts instead of naming: data.yaml, classes.txt or a COCO file.",
+        show_default=False,
+    ),
+]
+ImageList = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", metavar="FILE", help="Which image a number is, likewise: a COCO file.", show_default=False
+    ),
+]
+Untouched = Annotated[
+    str | None,
+    typer.Option(
+        "--untouched",
+        metavar="empty|unanswered",
+        help="Images without objects, where the file cannot tell looked at from never opened. "
+        "[dim]default: unanswered[/]",
+        show_default=False,
+    ),
+]
+IgnoreUnknown = Annotated[bool, flag("--ignore-unknown", help="Leave out images that the project does not have.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", metavar="DIR", help="Where a torchvision data set lies.", show_default=False),
@@ -106,6 +142,37 @@ def settings(values: Sequence[str] | None) -> dict[str, Any]:
 def names(text: str | None) -> tuple[str, ...]:
     """Names out of ``a,b,c``."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def wishes(
+    format_: str | None,
+    names_file: Path | None,
+    images_file: Path | None,
+    untouched: str | None,
+    *,
+    ignore_unknown: bool,
+) -> Wishes:
+    """What the flags say about reading a file.
+
+    Raises:
+        ConfigError: an unknown format or word.
+        FormatError: a list that is none.
+    """
+    from labelwise.exchange.incoming import Wishes
+    from labelwise.exchange.lists import read_images, read_names
+    from labelwise.exchange.sniffing import named
+
+    if untouched not in (None, "empty", "unanswered"):
+        raise unknown("value of --untouched", str(untouched), ("empty", "unanswered"))
+    if format_ is not None:
+        named(format_)
+    return Wishes(
+        format_,
+        None if names_file is None else read_names(names_file),
+        None if images_file is None else read_images(images_file),
+        "empty" if untouched == "empty" else "unanswered",
+        ignore_unknown,
+    )
 
 
 def open_project(folder: Path | None, progress: Progress, *, seed: int | None = None) -> Project:

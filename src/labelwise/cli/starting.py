@@ -32,8 +32,8 @@ def init(
         str,
         typer.Argument(
             metavar="IMAGES",
-            help="A folder (flat, nested, one folder per class, or with boxes or masks as published sets have them), "
-            "an .npz, a .csv, a COCO .json, or torchvision:NAME.",
+            help="A folder (flat, nested, one folder per class, or a labelled set of any format), a file that lists "
+            "images (CSV, COCO, Label Studio, ...), an .npz, or torchvision:NAME.",
             show_default=False,
         ),
     ],
@@ -54,8 +54,7 @@ def init(
         typer.Option(
             "--labels",
             metavar="auto|folders|none|FORMAT",
-            help="Where labels come from: folder names; boxes as coco, voc, yolo; masks as masks, voc_masks, "
-            "cityscapes, coco_masks.",
+            help="Where labels come from: folder names, or a format of [bold]labelwise list formats[/].",
             show_default=False,
         ),
     ] = None,
@@ -74,6 +73,11 @@ def init(
     size: options.ImageSize = None,
     strategy: options.StrategyName = None,
     set_: options.Settings = None,
+    names: options.NameList = None,
+    untouched: options.Untouched = None,
+    drop_twins: Annotated[
+        bool, options.flag("--drop-twins", help="Leave out of the pool what is held out too, byte for byte.")
+    ] = False,
     data_root: options.DataRoot = None,
     seed: options.Seed = None,
     json: options.Json = False,
@@ -82,7 +86,15 @@ def init(
 
     Nothing is copied or changed: the project is the file labelwise.yaml and a folder .labelwise.
     """
-    given = _given(labels=labels, task=task, seed=seed, root=None if data_root is None else str(data_root.resolve()))
+    given = _given(
+        labels=labels,
+        task=task,
+        seed=seed,
+        root=None if data_root is None else str(data_root.resolve()),
+        names=None if names is None else str(names.resolve()),
+        untouched=untouched,
+        drop_twins=drop_twins or None,
+    )
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     given |= _strategy(strategy, options.settings(set_))
     from labelwise.project.images import CONFIG_NAME, STATE_NAME, with_task
@@ -141,10 +153,11 @@ def _found(made: Project, known: int) -> dict[str, Any]:
 def _left_out(made: Project) -> list[str]:
     """Files in the data that were not taken, and what is odd about labels that lie there."""
     from labelwise.data.brightness import look
+    from labelwise.data.twins import said, twins
     from labelwise.project.images import open_images
 
     source = open_images(made.config, made.folder)
-    return [*source.notes(), *look(source, source.value_range).notes()]
+    return [*source.notes(), *look(source, source.value_range).notes(), *said(source, twins(source))]
 
 
 def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> None:
@@ -162,7 +175,12 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
     roles = [f"{found[name]:,} for {name}" for name in ("reference", "validation", "test") if found[name]]
     console.out(", ".join([*states, *roles]))
     console.notes(found["notes"])
-    if not found["unlabelled"] and made.config.labels == "auto" and not made.formats and made.source.root is not None:
+    if (
+        not found["unlabelled"]
+        and made.config.labels == "auto"
+        and not made.kind.drawn
+        and made.source.root is not None
+    ):
         console.notes([_ALL_LABELLED])
     console.next_steps(_next(found, made), project)
 

@@ -83,6 +83,10 @@ class Kind(ABC):
     fewest: ClassVar[int] = 1
     #: raw labels are large: of data sets they are made when asked for, each time
     heavy: ClassVar[bool] = False
+    #: whether there is something to draw into a picture
+    drawn: ClassVar[bool] = True
+    #: commands that make sense while picks wait for an answer, without the program's name
+    steps: ClassVar[tuple[str, ...]] = ("export picks.json picks.html", "import picks.json")
     #: names of the formats that a file's ending means when labels of this kind are written, the usual one first
     written: ClassVar[tuple[str, ...]] = ()
 

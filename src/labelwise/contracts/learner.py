@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from labelwise.contracts.progress import Progress, silent
 from labelwise.errors import UnmetNeed
 from labelwise.rng import digest
 
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
     from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable
     from labelwise.contracts.source import Role, Source
     from labelwise.contracts.task import Field, Losses, Task
-
-#: called with (what is going on, done, total) on long work
-Progress = Callable[[str, int, int], None]
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)

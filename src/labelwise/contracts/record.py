@@ -45,6 +45,10 @@ class Where:
     def __str__(self) -> str:
         return f"{self.file!r}" if self.row is None else f"{self.file!r}, {self.unit} {self.row}"
 
+    def beside(self, other: Where) -> str:
+        """As text beside another place: without the file where both are in one."""
+        return f"{self.unit} {self.row}" if self.file == other.file and self.row is not None else str(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -72,6 +72,8 @@ class Source(ABC):
     truth: Mapping[str, Any] = {}
     #: name of the kind of label that ``truth`` holds; None where nothing says so
     kind: str | None = None
+    #: name of the format that the labels were read from; None where they come from elsewhere
+    format: str | None = None
     #: number of an image -> id, and number of a class -> name, where the data number them (COCO)
     numbers: Mapping[int | str, str] = {}
     categories: Mapping[int, str] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -11,12 +11,15 @@ import torch
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
+from labelwise.errors import UnmetNeed
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from labelwise.contracts.kind import Naming
     from labelwise.contracts.learner import Learner
+    from labelwise.contracts.record import Record
     from labelwise.contracts.source import Source
 
 Target = TypeVar("Target")
@@ -233,6 +236,20 @@ class Task(ABC, Generic[Target]):
     def doubts(self, learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         """How unsure a model is of each pixel, (H, W) float, of whole images; nothing where the unit is no pixel."""
         return iter(())
+
+    def imported(self, found: Iterable[tuple[str, Record]], naming: Naming, ids: Sequence[str]) -> Learner:
+        """A learner that says what a file of predictions says; nothing is trained.
+
+        Args:
+            found: id of an item and what the file says of it, drawn once.
+            naming: the classes of the file in the project's words.
+            ids: of all items of the project; those without a prediction are left out of the round.
+
+        Raises:
+            UnmetNeed: predictions that this task has no use for.
+            FormatError: a row that breaks its form, with file and row.
+        """
+        raise UnmetNeed(f"{self.name} has no use for predictions from a file: train a model instead")
 
     @abstractmethod
     def default_model(self) -> nn.Module:

@@ -7,40 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labelwise.data.arrays import ArraySource, EncodedSource, read_npz
-    from labelwise.data.boxes import BoxFolder, open_boxes, open_coco_file
     from labelwise.data.dataset import DatasetSource, from_dataset
     from labelwise.data.folder import ImageFolder
     from labelwise.data.held_out import with_noise, with_reference
     from labelwise.data.imagenet_lt import ListedImages
     from labelwise.data.images import decode
     from labelwise.data.imbalance import imbalanced
-    from labelwise.data.labels import apply_csv, open_listing, read_label_csv
-    from labelwise.data.mask_sets import open_masks
-    from labelwise.data.masks import MaskFolder
+    from labelwise.data.labelled import LabelledFolder, open_labelled
+    from labelwise.data.labels import apply_csv
     from labelwise.data.open import open_source
     from labelwise.data.torchvision_sets import open_torchvision
     from labelwise.data.views import View, split, subset, with_labels
 
 __all__ = [
     "ArraySource",
-    "BoxFolder",
     "DatasetSource",
     "EncodedSource",
     "ImageFolder",
+    "LabelledFolder",
     "ListedImages",
-    "MaskFolder",
     "View",
     "apply_csv",
     "decode",
     "from_dataset",
     "imbalanced",
-    "open_boxes",
-    "open_coco_file",
-    "open_listing",
-    "open_masks",
+    "open_labelled",
     "open_source",
     "open_torchvision",
-    "read_label_csv",
     "read_npz",
     "split",
     "subset",
@@ -54,22 +47,17 @@ _HOME = {
     "ArraySource": "arrays",
     "EncodedSource": "arrays",
     "read_npz": "arrays",
-    "BoxFolder": "boxes",
-    "open_boxes": "boxes",
-    "open_coco_file": "boxes",
     "DatasetSource": "dataset",
     "from_dataset": "dataset",
     "ImageFolder": "folder",
+    "LabelledFolder": "labelled",
+    "open_labelled": "labelled",
     "ListedImages": "imagenet_lt",
     "with_noise": "held_out",
     "with_reference": "held_out",
     "imbalanced": "imbalance",
     "decode": "images",
     "apply_csv": "labels",
-    "open_listing": "labels",
-    "read_label_csv": "labels",
-    "MaskFolder": "masks",
-    "open_masks": "mask_sets",
     "open_source": "open",
     "open_torchvision": "torchvision_sets",
     "View": "views",

@@ -17,7 +17,7 @@ from labelwise.data.folder import ImageFolder
 from labelwise.errors import DataError, FormatError, unknown
 from labelwise.exchange.incoming import Incoming, Known, Wishes
 from labelwise.formats.scan import scan_folder
-from labelwise.formats.splits import WORDS, role_of
+from labelwise.formats.splits import role_of
 from labelwise.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: endings of files that hold labels, lists and classes: they are not told as left out
 _TEXTS = frozenset({".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data", ".csv", ".md"})
+#: words for splits that a message offers
+_SPLITS = ("train", "val", "validation", "test", "reference")
 #: names that a message lists, and the share of listed pictures that may be missing
 _SHOWN, _MISSING = 3, 0.5
 
@@ -146,7 +148,7 @@ class _Made(Mapping[str, Any]):
 
 
 @dataclass
-class _Set:
+class Gathered:
     """What is gathered of a data set while its records are drawn."""
 
     truth: dict[str, Any] = field(default_factory=dict)
@@ -187,7 +189,7 @@ def open_labelled(path: Path, form: Format, kind: Kind, how: Opening | None = No
     measured = ImageFolder(root, labels="none", roles="none", ids=("-",)) if source is None else source
     known = Known(kind, ids, how.classes, Path(os.path.abspath(root)), measured.size)  # noqa: PTH100
     incoming = Incoming(path, form, "data", known, Wishes(names=how.names, untouched=how.untouched), reading)
-    found = _gathered(incoming, kind)
+    found = gathered(incoming, kind)
     if source is None:
         source = _of_listed(root, found, incoming)
     _check_missing(incoming, len(found.first), str(root))
@@ -195,26 +197,29 @@ def open_labelled(path: Path, form: Format, kind: Kind, how: Opening | None = No
     return source
 
 
-def _of_listed(root: Path, found: _Set, incoming: Incoming) -> LabelledFolder:
-    if not found.first:
-        name = next(iter(incoming.unknown), None)
-        first = (
-            "it lists no image" if name is None else f"none of its {len(incoming.unknown):,} files exists, the first "
-        )
-        more = "" if name is None else f"would be {os.path.join(root, name)!r:.150}"  # noqa: PTH118
-        raise FormatError(
-            f"{str(incoming.path)!r}: {first}{more}; give the folder that the paths are relative to (--data-root)"
-        )
-    return LabelledFolder(root, ids=sorted(found.first))
+def _of_listed(root: Path, found: Gathered, incoming: Incoming) -> LabelledFolder:
+    if found.first:
+        return LabelledFolder(root, ids=sorted(found.first))
+    if not incoming.unknown:
+        raise FormatError(f"{str(incoming.path)!r} lists no image: it needs one entry for each")
+    name, where = next(iter(incoming.unknown.items()))
+    reason = incoming.matcher.why_not(name)
+    if "leaves the data root" in reason:
+        raise FormatError(f"{where}: {reason}")
+    place = os.path.join(root, name)  # noqa: PTH118
+    raise FormatError(
+        f"{str(incoming.path)!r}: none of its {len(incoming.unknown):,} files exists, the first would be "
+        f"{place!r:.150}; give the folder that the paths are relative to (--data-root)"
+    )
 
 
-def _gathered(incoming: Incoming, kind: Kind) -> _Set:
+def gathered(incoming: Incoming, kind: Kind) -> Gathered:
     """Draws all records; of kinds whose labels are large the records are kept instead of the labels."""
-    found = _Set()
+    found = Gathered()
     for item, record in incoming:
         before = found.first.setdefault(item, record.where)
         if record.split is not None:
-            found.splits[item] = _one(found.splits.get(item), record.split, item, "split", record.where, before)
+            found.splits[item] = _split(found.splits.get(item), record, item, before)
         if record.group is not None:
             found.groups[item] = record.group
         if record.number is not None and found.numbers.setdefault(record.number, item) != item:
@@ -238,16 +243,27 @@ def _gathered(incoming: Incoming, kind: Kind) -> _Set:
     return found
 
 
-def _one(old: str | None, new: str, item: str, what: str, where: Where, before: Where) -> str:
-    if old is not None and old != new:
+def _split(old: str | None, record: Record, item: str, before: Where) -> str:
+    """The word for the split of a picture.
+
+    Raises:
+        FormatError: it names no split, or another one than before.
+    """
+    word = str(record.split)
+    if word.strip() and role_of(word) is None:
+        raise unknown(f"split in {record.where}", word, _SPLITS, error=FormatError)
+    if old is not None and old != word:
         raise FormatError(
-            f"{where}: {item!r:.80} has the {what} {new!r:.40} here and {old!r:.40} in {before}; keep one"
+            f"{record.where}: {item!r:.80} has the split {word!r:.40} here and {old!r:.40} in "
+            f"{before.beside(record.where)}; keep one"
         )
-    return new
+    return word
 
 
 def _twice(item: str, where: Where, before: Where, new: str = "another label", old: str = "one") -> FormatError:
-    return FormatError(f"{where}: {item!r:.80} has {new} here and {old} in {before}; keep one of the two")
+    return FormatError(
+        f"{where}: {item!r:.80} has {new:.60} here and {old:.60} in {before.beside(where)}; keep one of the two"
+    )
 
 
 def _check_missing(incoming: Incoming, found: int, root: str) -> None:
@@ -256,22 +272,23 @@ def _check_missing(incoming: Incoming, found: int, root: str) -> None:
     if not gone or gone <= _MISSING * (gone + found):
         return
     name, where = next(iter(incoming.unknown.items()))
+    more = f" (nor are {gone - 1:,} others of {gone + found:,})" if gone > 1 else ""
     raise FormatError(
-        f"{where}: there is no image {name!r:.80} below {root!r:.100}, nor {gone - 1:,} other(s) of {gone + found:,}: "
-        "add them, or name their folder (--data-root)"
+        f"{where}: {incoming.matcher.why_not(name)} below {root!r:.100}{more}: add what is missing, or name the folder "
+        "(--data-root)"
     )
 
 
-def _describe(source: LabelledFolder, found: _Set, incoming: Incoming, kind: Kind) -> None:
+def _describe(source: LabelledFolder, found: Gathered, incoming: Incoming, kind: Kind) -> None:
     """Gives a source what was read for it."""
     head = incoming.head
-    source.kind = kind.name
+    source.kind, source.format = kind.name, incoming.format.name
     source.classes = incoming.named.found() or None
     source.palette = head.palette if head.palette and len(head.palette) == len(source.classes or ()) else None
     naming = replace(incoming.naming, classes=source.classes or ())
     source.truth = _Made(dict(sorted(found.drawn.items())), kind, naming, incoming.known) if kind.heavy else found.truth
     source._drawn = found.drawn
-    source.roles = _roles(found.splits, incoming)
+    source.roles = roles_of(found.splits)
     source.groups = found.groups
     source.numbers = {number: item for number, item in found.numbers.items() if number not in found.doubled}
     source.categories = head.numbers
@@ -283,20 +300,10 @@ def _describe(source: LabelledFolder, found: _Set, incoming: Incoming, kind: Kin
     source.add_notes([*incoming.notes(), *missing, *(lists if head.missing else ()), *tally])
 
 
-def _roles(splits: Mapping[str, str], incoming: Incoming) -> dict[str, Role]:
-    """Roles out of words.
-
-    Raises:
-        FormatError: a word that names no split.
-    """
-    roles: dict[str, Role] = {}
-    for item, word in splits.items():
-        role = role_of(word) if word.strip() else "pool"
-        if role is None:
-            raise unknown(f"split of {item!r:.80} in {str(incoming.path)!r:.80}", word, WORDS, error=FormatError)
-        if role != "pool":
-            roles[item] = role
-    return roles
+def roles_of(splits: Mapping[str, str]) -> dict[str, Role]:
+    """Roles outside the pool."""
+    roles = ((item, role_of(word) if word.strip() else None) for item, word in splits.items())
+    return {item: role for item, role in roles if role is not None and role != "pool"}
 
 
 def _some(names: Sequence[str]) -> str:

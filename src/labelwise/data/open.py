@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from labelwise.contracts.source import Source
 from labelwise.data.arrays import read_npz
-from labelwise.data.boxes import kinds_of, open_boxes, open_coco_file
 from labelwise.data.dataset import DatasetSource, from_dataset
 from labelwise.data.folder import ImageFolder
 from labelwise.data.imagenet_lt import ListedImages, is_image_list
-from labelwise.data.labels import open_listing
-from labelwise.data.mask_sets import mask_kinds_of, open_coco_masks, open_masks
+from labelwise.data.labelled import Opening, open_labelled
 from labelwise.data.torchvision_sets import open_torchvision
 from labelwise.errors import ConfigError, DataError, unknown
+from labelwise.exchange.lists import read_names
+from labelwise.exchange.sniffing import SURE, Choice, choose, named, sniffed
+from labelwise.kinds import KINDS, kind_of
 from labelwise.registry import import_object
 
 T = TypeVar("T")
 
-#: formats of boxes that a folder may hold, and layouts of masks
-BOXES = ("coco", "voc", "yolo")
-MASKS = ("masks", "voc_masks", "cityscapes", "coco_masks")
-
-#: what a format of boxes means where masks are wanted
-_MASKS_OF = {"coco": "coco_masks", "voc": "voc_masks"}
+#: what labels may be, beside the name of a format
+_FOLDERS = ("folders", "none")
+#: from here on what looks like labels is told, although nobody reads it
+DOUBTFUL = 0.2
 
 _ALLOWED = (
     "give a folder of images, an .npz, .csv or COCO .json file, torchvision:NAME (for example "
@@ -73,70 +73,86 @@ def open_source(
         return _of_reference(text, root, options)
     if (path := Path(text)).suffix.lower() == ".txt" and is_image_list(path):
         return _call(ListedImages, (text, path.parent if root is None else root), options, text)
-    if path.suffix.lower() in (".csv", ".tsv", ".txt") and not path.is_dir():
-        return _call(open_listing, (text,), {"root": root, **options}, text)
-    if path.suffix.lower() == ".json" and path.is_file():
-        return _call(
-            open_coco_masks if task == "segmentation" else open_coco_file, (text,), {"root": root, **options}, text
-        )
-    if root is not None:
-        text = str(Path(root) / text)
-    if Path(text).suffix.lower() == ".npz" and not Path(text).is_dir():
-        return _call(read_npz, (text,), options, text)
-    if Path(text).is_file():
-        raise DataError(f"{text!r} is a file that holds no set of images: {_ALLOWED}")
-    if not Path(text).exists():
-        raise DataError(f"{text!r} does not exist: {_ALLOWED}")
-    return _of_folder(text, task, options)
+    if root is not None and not path.is_file():
+        path, root = Path(root) / text, None
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        return _call(read_npz, (str(path),), options, text)
+    if not path.exists():
+        raise DataError(f"{str(path)!r} does not exist: {_ALLOWED}")
+    return _of_path(path, task, None if root is None else Path(root), options)
 
 
 def task_of(spec: str, *, labels: str = "auto") -> str | None:
-    """The task that the labels beside the images speak of: detection, segmentation, or None where there are neither.
+    """The task that the labels beside the images speak of; None where none lie there.
 
-    Looks at names of files, and into JSON files. COCO files mean boxes here, although they may hold masks, too.
+    Looks at names of files, and into the first kilobytes of some.
 
     Raises:
-        ConfigError: the data hold boxes and masks.
+        ConfigError: the data hold labels of several kinds.
     """
     path = Path(spec)
-    if labels != "auto":
-        return "detection" if labels in BOXES else "segmentation" if labels in MASKS else None
-    if not path.is_dir():
-        return "detection" if path.is_file() and path.suffix.lower() == ".json" else None
-    boxes, masks = kinds_of(path), mask_kinds_of(path)
-    if boxes and masks:
-        raise ConfigError(
-            f"{spec!r} holds boxes ({' and '.join(boxes)}) and masks ({' and '.join(masks)}): say --task detection or "
-            "--task segmentation (task: ... in a file)"
-        )
-    return "detection" if boxes else "segmentation" if masks else None
+    if labels in _FOLDERS or not path.exists() or path.suffix.lower() == ".npz":
+        return None
+    if labels == "auto":
+        choice = choose(path, "data")
+        kinds = () if choice is None else choice.kinds
+    else:
+        form = named(labels)
+        kinds = form.sniff(path, "data").kinds or tuple(sorted(form.kinds))
+    return KINDS.create(kinds[0]).task if kinds else None
 
 
-def _of_folder(text: str, task: str | None, options: dict[str, Any]) -> Source:
-    """Boxes or masks that lie in the folder, unless the caller says that there are none or asks for folder names."""
+def _of_path(path: Path, task: str | None, root: Path | None, options: Mapping[str, Any]) -> Source:
+    """A folder or file: labels of the format that is surest, else of folder names."""
+    allowed = {"labels", "roles", *(one.name for one in fields(Opening))}
+    if strange := sorted(options.keys() - allowed):
+        raise unknown(f"option of {str(path)!r}", strange[0], allowed)
     labels = options.get("labels", "auto")
-    if task == "segmentation":
-        labels = _MASKS_OF.get(labels, labels)
-    kinds = _kinds(Path(text), task) if labels == "auto" else [labels] if labels in (*BOXES, *MASKS) else []
-    if len(kinds) > 1:
-        raise DataError(
-            f"{text!r} holds labels in several formats ({' and '.join(kinds)}): say which, as in labels: {kinds[0]}"
-        )
-    if not kinds:
-        # folders may be dates or cameras; of boxes and masks their names are no labels
-        own = {"labels": "none"} if task in ("detection", "segmentation") and labels == "auto" else {}
-        return _call(ImageFolder, (text,), {**options, **own}, text)
-    rest = {key: value for key, value in options.items() if key != "labels"}
-    return _call(open_masks if kinds[0] in MASKS else open_boxes, (text, kinds[0]), rest, text)
+    kind = None if task is None else kind_of(task)
+    wanted = None if kind is None else kind.name
+    choice = None
+    if labels == "auto":
+        # labels of another kind than the task's are opened too: whoever asked is told, and does not lose them
+        choice = choose(path, "data", kind=wanted) or choose(path, "data")
+    elif labels not in _FOLDERS:
+        choice = Choice(named(labels))
+    if choice is not None:
+        kinds = choice.kinds if wanted not in choice.kinds else (wanted,)
+        how = Opening(**{key: value for key, value in options.items() if key not in ("labels", "roles")})
+        source = open_labelled(path, choice.format, KINDS.create(str(kinds[0])), replace(how, root=root or how.root))
+        source.add_notes(_also(choice))
+        return source
+    if path.is_file():
+        raise DataError(f"{str(path)!r} is a file that holds no set of images{_nearest(path)}: {_ALLOWED}")
+    # folders may be dates or cameras; of boxes and masks their names are no labels
+    own = {"labels": "none"} if labels == "auto" and wanted not in (None, "classes") else {}
+    known = {key: value for key, value in options.items() if key in ("labels", "roles", "ids")}
+    folder = _call(ImageFolder, (str(path),), {**known, **own}, str(path))
+    if labels == "auto" and options.get("ids") is None:
+        folder.add_notes(_perhaps(path))
+    return folder
 
 
-def _kinds(folder: Path, task: str | None) -> list[str]:
-    """Formats of labels in a folder that fit the task; all of them for a task of images."""
-    boxes = kinds_of(folder)
-    masks = [] if task == "detection" else mask_kinds_of(folder)
-    if task == "segmentation":
-        return [*masks] or (["coco_masks"] if "coco" in boxes else [])
-    return [*boxes, *masks]
+def _also(choice: Choice) -> list[str]:
+    names = [one.name for one in choice.others]
+    return (
+        [f"labels are read as {choice.format.name}; {' and '.join(names)} lie(s) there too and is not read"]
+        if names
+        else []
+    )
+
+
+def _perhaps(path: Path) -> list[str]:
+    """Files that look like labels, and not enough so to be read."""
+    near = [(sniff, one) for sniff, one in sniffed(path, "data") if DOUBTFUL <= sniff.sure < SURE]
+    return [
+        f"labels of {one.name} may lie there ({sniff.why}), not read: --labels {one.name}" for sniff, one in near[:1]
+    ]
+
+
+def _nearest(path: Path) -> str:
+    near = [f"{one.name}: {sniff.why}" for sniff, one in sniffed(path, "data")[:2]]
+    return f" ({'; '.join(near)})" if near else ""
 
 
 def _of_reference(text: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> Source:
@@ -182,6 +198,8 @@ def open_in(
     labels: str = "auto",
     download: bool = False,
     task: str | None = None,
+    names: str | None = None,
+    **more: Any,
 ) -> Source:
     """The source that a configuration in folder ``base`` names.
 
@@ -194,6 +212,8 @@ def open_in(
             ``open_source``.
         download: whether torchvision may fetch a set that is not there.
         task: what the labels are wanted for.
+        names: file that says which class a number is, where the labels count.
+        more: further options of :class:`labelwise.data.labelled.Opening`.
 
     Raises:
         ConfigError: for something that names no source.
@@ -206,13 +226,13 @@ def open_in(
     if ":" in spec and not (base / spec).exists() and not _is_drive(spec):
         return open_source(spec)
     path = base / spec
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return open_source(path, root=where or path.parent)
-    if path.suffix.lower() == ".json" and path.is_file():
-        return open_source(path, root=where, task=task, ids=ids)
-    if path.is_dir():
-        return open_source(path, task=task, ids=ids, labels=labels)
-    return open_source(path)
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        return open_source(path)
+    if path.is_file() and path.suffix.lower() == ".txt" and is_image_list(path):
+        return open_source(path, root=where)
+    known = {} if ids is None else {"ids": ids}
+    how = {} if names is None else {"names": read_names(base / names)}
+    return open_source(path, root=where if path.is_file() else None, task=task, labels=labels, **known, **how, **more)
 
 
 def expanded(path: str) -> str:

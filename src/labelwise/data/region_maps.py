@@ -19,7 +19,7 @@ from labelwise.errors import DataError
 from labelwise.formats.files import write_whole
 
 if TYPE_CHECKING:
-    from labelwise.contracts.learner import Progress
+    from labelwise.contracts.progress import Progress
 
 #: maps kept in memory, in bytes
 KEPT_BYTES = 256 << 20

@@ -20,7 +20,7 @@ from labelwise.kinds.clicks import polygon_clicks
 from labelwise.rng import digest
 
 if TYPE_CHECKING:
-    from labelwise.contracts.learner import Progress
+    from labelwise.contracts.progress import Progress
 
 
 class Regions(View):

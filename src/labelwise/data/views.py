@@ -69,7 +69,8 @@ class View(Source):
     ) -> None:
         self.source = source
         self.root = source.root
-        self.kind, self.numbers, self.categories = source.kind, source.numbers, source.categories
+        self.kind, self.format = source.kind, source.format
+        self.numbers, self.categories = source.numbers, source.categories
         self.palette = source.palette if classes is None else None
         self.value_range = source.value_range
         self.ids = source.ids if ids is None else tuple(sorted(ids))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from labelwise.contracts.format import Format, Hints, Reads
 from labelwise.contracts.kind import Kind, Naming
-from labelwise.contracts.record import Head, Record, Where
+from labelwise.contracts.record import Head, Mask, Record, Where
 from labelwise.errors import DataError, FormatError
 from labelwise.exchange.classes import BACKGROUNDS, ClassMap
 from labelwise.exchange.matching import Match, Matcher
@@ -55,6 +55,7 @@ class Known:
         numbers: gives number -> id, and category number -> name, of the data set that the pictures came from; asked
             only where a file counts instead of naming.
         regions: ids of regions, ``IMAGE#NUMBER``.
+        outline: pixels of a region in its bounding box, and (x, y) of that in the picture.
         progress: told (stage, done, total).
     """
 
@@ -65,6 +66,7 @@ class Known:
     size_of: Callable[[str], tuple[int, int]] | None = None
     numbers: Callable[[], tuple[Mapping[int | str, str], Mapping[int, str]]] = lambda: ({}, {})
     regions: Collection[str] = frozenset()
+    outline: Callable[[str], tuple[Any, tuple[int, int]]] | None = None
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None
 
     def size(self, item: str) -> tuple[int, int] | None:
@@ -149,7 +151,8 @@ class Incoming:
             if match is None:
                 self.unknown.setdefault(_called(record), record.where)
                 continue
-            yield self._item(self.matcher.count(match), record), record
+            image = self.matcher.count(match)
+            yield (image, record) if record.region is None else self._of_region(image, record)
 
     def _match(self, record: Record) -> Match | None:
         if record.image is not None:
@@ -169,16 +172,21 @@ class Incoming:
             self._counted = True
             self.matcher.numbers, self.named.origin = self.known.numbers()
 
-    def _item(self, image: str, record: Record) -> str:
-        if record.region is None:
-            return image
-        if (item := f"{image}#{record.region}") not in self.known.regions:
+    def _of_region(self, image: str, record: Record) -> tuple[str, Record]:
+        """The item of a region, and its record with the place that the project knows."""
+        item = f"{image}#{record.region}"
+        if item not in self.known.regions or self.known.outline is None:
             last = sum(one.startswith(f"{image}#") for one in self.known.regions)
             raise FormatError(
                 f"{record.where}: {image!r:.80} has no region {record.region!r:.20}: "
                 + (f"its regions are 1 to {last}" if last else "the project asks for whole images")
             )
-        return item
+        inside, at = self.known.outline(item)
+        size = (inside.shape[1], inside.shape[0])
+        pixels = record.pixels
+        if pixels is not None and pixels.size == size and size != self.known.size(image):
+            pixels = replace(pixels, at=at)
+        return item, replace(record, outline=Mask(size, lambda: inside, at), pixels=pixels)
 
     def rows(self) -> Iterator[Row]:
         """Labels and skips; what is not answered is counted.
@@ -204,6 +212,12 @@ class Incoming:
         if record.state == "empty" and not self.head.says_empty and self.wishes.untouched == "unanswered":
             return "bare"
         return record.state
+
+    def _state(self, raw: Any) -> str:
+        kind = self.known.kind
+        if raw is None:
+            return "other"
+        return "unanswered" if kind.blank(raw) else "empty" if kind.empty(raw) else "answered"
 
     def label(self, item: str, record: Record) -> Any:
         """The raw label of a record; None where it says nothing of this kind.
@@ -231,7 +245,8 @@ class Incoming:
         name, where = next(iter(self.unknown.items()))
         more = f" (and {len(self.unknown) - 1:,} more)" if len(self.unknown) > 1 else ""
         why = self.matcher.why_not(name) if where and not name.startswith("number ") else self._no_list(name)
-        raise FormatError(f"{where}: {why}{more}. Nothing was taken; --ignore-unknown leaves them out")
+        stop = "" if f"{why}{more}".endswith("?") else "."
+        raise FormatError(f"{where}: {why}{more}{stop} Nothing was taken; --ignore-unknown leaves them out")
 
     def _no_list(self, name: str) -> str:
         if self.wishes.images or self.head.images or self.matcher.numbers:

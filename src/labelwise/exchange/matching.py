@@ -130,14 +130,17 @@ class Matcher:
     def why_not(self, name: str, *, bare: bool = False) -> str:
         """Why a name is no picture of the project, with the nearest ones."""
         plain = next(iter(_spellings(name)), "")
+        outside = plain.startswith("/") and self._inside(plain) is None and self._is_here(plain)
+        if _leaves(plain) or outside:
+            return f"path {name!r:.80} leaves the data root: write paths below it"
         fits = self._index(bare or not _is_picture(plain)).get(posixpath.basename(plain), [])
         if len(fits) > 1 and not posixpath.dirname(plain):
             return f"{name!r:.80} may be {fits[0]!r:.60} or {fits[1]!r:.60}: write the path below the data root"
         if fits and posixpath.dirname(plain):
-            return f"{name!r:.80} is no image of this project: {fits[0]!r:.80} lies in another folder"
+            return f"{name!r:.80} is none of the {len(self._known):,} images: {fits[0]!r:.80} lies in another folder"
         near = nearest_ids(plain, self._known)
         hint = f"; did you mean {' or '.join(f'{item!r:.60}' for item in near)}?" if near else ""
-        return f"{name!r:.80} is no image of this project{hint}"
+        return f"{name!r:.80} is none of the {len(self._known):,} images{hint}"
 
     # ---- paths ------------------------------------------------------------------------------------------------------
 

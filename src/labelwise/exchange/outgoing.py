@@ -43,7 +43,7 @@ def format_for(path: str, use: Writes, kind: Kind, name: str | None = None) -> F
     endings = sorted({one.ending for one in allowed.values() if one.ending})
     folders = sorted(one.name for one in allowed.values() if not one.ending)
     raise ConfigError(
-        f"cannot tell the format of {path!r:.100} by its ending: use {', '.join([*endings, '.html'])}"
+        f"cannot tell the format of {path!r:.100} by its ending: use {', '.join(endings)} or .html"
         + (f", or say --format {' or '.join(folders)} for a folder" if folders else "")
     )
 

@@ -25,7 +25,8 @@ from labelwise.formats.indices_npy import read_indices
 from labelwise.learners.heads import LinearProtocol
 
 if TYPE_CHECKING:
-    from labelwise.contracts.learner import Phase, Progress
+    from labelwise.contracts.learner import Phase
+    from labelwise.contracts.progress import Progress
     from labelwise.contracts.source import Source
     from labelwise.learners.features import FeatureSource
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from labelwise.contracts.learner import Examples, Progress, silent
+from labelwise.contracts.learner import Examples
+from labelwise.contracts.progress import Progress, silent
 from labelwise.errors import DataError
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import inverse_norms

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD, InputSpec
-from labelwise.contracts.learner import Examples, LearnerData, Phase, Progress, silent
+from labelwise.contracts.learner import Examples, LearnerData, Phase
+from labelwise.contracts.progress import Progress, silent
 from labelwise.data.loader import PreparedImages, batches, blocks
 from labelwise.data.random_views import CROP_FLIP
 from labelwise.errors import ConfigError

@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 
-from labelwise.contracts.learner import Progress, silent
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.query import Query, Selection
 from labelwise.contracts.strategy import Collected, Step, Strategy, run_steps
 from labelwise.direct.arrays import Arrays

@@ -25,7 +25,7 @@ from labelwise.errors import FormatError
 from labelwise.formats import coco_file
 from labelwise.formats.boxes import BoxLabels, sides, tally
 from labelwise.formats.coco_file import CocoFile, open_file
-from labelwise.formats.coco_folder import choose_files, glance, split_word
+from labelwise.formats.coco_folder import FOLDERS, choose_files, glance, split_word
 from labelwise.formats.coco_head import head_of
 from labelwise.formats.coco_shapes import decode_counts, read_bbox
 from labelwise.formats.coco_writing import write_file, write_set
@@ -84,7 +84,7 @@ class Coco(Format):
         words = [split_word(file.path, path) if several else None for file in files]
         head = replace(head, root=hints.root or (self.root(path) if use == "data" else None))
         head = replace(head, notes=(*head.notes, *notes))
-        return head, _drawn(files, words, use, hints)
+        return head, _drawn(files, words, use, hints, head.root)
 
     def root(self, path: Path) -> Path:
         """Of a folder, ``images`` in it, or itself; of a file, the folder near it that holds its first image."""
@@ -129,14 +129,38 @@ def _files(path: Path, hints: Hints, notes: list[str]) -> list[Path]:
     return list(chosen.files)
 
 
-def _drawn(files: list[CocoFile], words: list[str | None], use: Reads, hints: Hints) -> Iterator[Record]:
+def _drawn(
+    files: list[CocoFile], words: list[str | None], use: Reads, hints: Hints, root: Path | None
+) -> Iterator[Record]:
     total, done = sum(len(file.images) for file in files), 0
     for file, word in zip(files, words, strict=True):
+        folder = None if root is None else _folder_of(file.path, root)
         for record in file.records(use, hints.kind, word):
-            yield record
+            yield record if root is None or folder is None else _placed(record, root, folder)
             done += 1
             if done % 1000 == 0 or done == total:
                 hints.progress("reading labels", done, total)
+
+
+def _folder_of(file: Path, root: Path) -> str | None:
+    """The folder below the root that a file speaks of: the one it lies in, or one whose name stands in its own."""
+    near = file.absolute().parent
+    if near != root.absolute() and near.is_relative_to(root.absolute()) and near.name.lower() not in FOLDERS:
+        return near.relative_to(root.absolute()).as_posix()
+    try:
+        with os.scandir(root) as entries:
+            named = [entry.name for entry in entries if entry.is_dir() and entry.name in file.stem]
+    except OSError:
+        return None
+    return max(named, key=len, default=None)
+
+
+def _placed(record: Record, root: Path, folder: str) -> Record:
+    """With its folder, where the file names none: train2017/1.jpg and val2017/1.jpg are both called 1.jpg there."""
+    name = record.image
+    if name is None or "/" in name or "\\" in name or not _is_file(root / folder / name):
+        return record
+    return replace(record, image=f"{folder}/{name}")
 
 
 def _first_name(path: Path) -> str | None:

@@ -15,7 +15,7 @@ from labelwise.formats.splits import role_of
 #: JSON files of a folder that are looked into
 _MOST = 40
 #: folders of labels, at the top or in that of a split
-_FOLDERS = frozenset({"annotations", "annotation", "labels"})
+FOLDERS = frozenset({"annotations", "annotation", "labels"})
 #: what the files of a set are called by those who publish them or by tools
 _USUAL = re.compile(r"(instances|person_keypoints|annotations|_annotations|result|labels|coco).*", re.IGNORECASE)
 #: files of the same images that hold no objects with outlines or boxes of their own
@@ -137,7 +137,7 @@ def _candidates(folder: Path) -> list[Path]:
         for name in _names(place):
             if name.lower().endswith(".json"):
                 files.append(place / name)
-            elif near and (name.lower() in _FOLDERS or (place == folder and role_of(name) is not None)):
+            elif near and (name.lower() in FOLDERS or (place == folder and role_of(name) is not None)):
                 places.append(place / name)
     usual = sorted(path for path in files if _USUAL.fullmatch(path.stem))
     return sorted({*usual[:_MOST], *sorted(files)[:_MOST]})

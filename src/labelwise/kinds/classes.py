@@ -29,6 +29,7 @@ class Classes(Kind):
     noun: ClassVar[str] = "class"
     task: ClassVar[str] = "classification"
     fewest: ClassVar[int] = 2
+    drawn: ClassVar[bool] = False
     written: ClassVar[tuple[str, ...]] = ("csv", "json")
 
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:

@@ -54,6 +54,7 @@ class Masks(Kind):
     task: ClassVar[str] = "segmentation"
     fewest: ClassVar[int] = 2
     heavy: ClassVar[bool] = True
+    steps: ClassVar[tuple[str, ...]] = ("export asked --format masks", "import asked")
     written: ClassVar[tuple[str, ...]] = ("coco",)
 
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelwise.contracts.head import LinearHead
-from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Producer, Progress, silent
+from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Producer
 from labelwise.contracts.passes import Dropout, Passes
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.signal import Draw, Signal, SignalRole, SignalTable
 from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import PreparedImages, batches, blocks, default_workers

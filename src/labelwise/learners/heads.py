@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from labelwise.contracts.head import LinearHead
-from labelwise.contracts.learner import Progress, silent
+from labelwise.contracts.progress import Progress, silent
 from labelwise.errors import ConfigError, DataError
 from labelwise.rng import torch_generator
 from labelwise.selection.arrays import ArrayLike, as_matrix

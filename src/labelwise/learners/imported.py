@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Progress, silent
+from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData
 from labelwise.contracts.passes import Passes
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable
 from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import blocks

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from labelwise.contracts.learner import Examples, LearnerData, Progress, silent
+from labelwise.contracts.learner import Examples, LearnerData
 from labelwise.contracts.passes import Passes
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.signal import (
     Draw,
     Plain,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from labelwise.contracts.learner import Progress, silent
+from labelwise.contracts.progress import Progress, silent
 from labelwise.errors import ConfigError, DataError
 from labelwise.learners.heads import Labels, inverse_norms
 from labelwise.rng import torch_generator

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelwise.contracts.learner import Examples, LearnerData, Phase, Progress, silent
+from labelwise.contracts.learner import Examples, LearnerData, Phase
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.task import Task
 from labelwise.errors import ConfigError, DataError
 from labelwise.learners.backbones import Backbone, Network

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labelwise.contracts.learner import Examples, Progress
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.passes import Passes
+from labelwise.contracts.progress import Progress
 from labelwise.contracts.signal import Probe, Signal, SignalTable
 from labelwise.contracts.targets import nearest
 from labelwise.contracts.task import Batch, Outputs

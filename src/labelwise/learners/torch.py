@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from labelwise.contracts.head import LinearHead
-from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Phase, Progress, silent
+from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Phase
 from labelwise.contracts.passes import Dropout, Members, Views
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable, read_targets
 from labelwise.contracts.task import Field, Task
 from labelwise.errors import DataError, UnmetNeed

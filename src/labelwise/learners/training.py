@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labelwise.contracts.learner import Auxiliary, Examples, LearnerData, Objective, Phase, Progress, silent
+from labelwise.contracts.learner import Auxiliary, Examples, LearnerData, Objective, Phase
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.task import Batch, Losses, Task, batch_loss, image_losses
 from labelwise.data.loader import Loaded, PreparedImages, batches, default_workers
 from labelwise.errors import ConfigError, DataError

@@ -1,90 +1,80 @@
-"""What to label next in a project: a round that is open comes first, then whatever the strategy needs."""
+"""What to label next: a round is chosen, written down and given out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labelwise.assemble import make_strategy
-from labelwise.config import StrategyConfig
+from labelwise.campaign.events import added
 from labelwise.contracts.oracle import Pick, Round
-from labelwise.contracts.query import Budget
-from labelwise.contracts.strategy import Strategy
 from labelwise.errors import StateError
-from labelwise.models.provenance import what_weights_saw
-from labelwise.project.images import regions_to_add
-from labelwise.project.training import last_fit, trained
-from labelwise.strategies import COLD_START
+from labelwise.exchange.incoming import Wishes
+from labelwise.project.images import CONFIG_NAME
 
 if TYPE_CHECKING:
-    from labelwise.campaign.fits import Fitted
-    from labelwise.campaign.loop import Campaign
+    from labelwise.contracts.strategy import Strategy
     from labelwise.project.project import Project
 
-#: images that cannot be read are named one by one up to so many
+#: images left out that are named before the rest is counted
 _NAMED = 10
 
 
-def suggest(
-    project: Project, amount: int | Literal["all"], chosen: Strategy, *, predictions: Path | None, fit: bool, more: bool
-) -> Round:
-    """The next picks, written down; the unanswered ones of a round that is open already, unless ``more`` is wanted.
+@dataclass(frozen=True)
+class Asking:
+    """How a round is chosen.
 
     Args:
-        project: held by the caller while it changes.
-        amount: how many; ``all`` ranks everything and asks nobody.
-        chosen: chooses, unless it needs labels and there is none.
-        predictions: what somebody else's model says.
+        budget: how many; ``all`` ranks everything and asks nobody.
+        strategy: a name or a ``Strategy``; None: the project's own.
+        options: of a strategy given by name.
+        predictions: somebody else's predictions; no model is trained then.
+        wishes: how to read them.
         fit: train first if labels are newer than the weights.
         more: open another round although one is open.
     """
-    if len(project.pool.pending) and not more and amount != "all":
+
+    budget: int | Literal["all"] = 100
+    strategy: str | Strategy | None = None
+    options: Mapping[str, Any] | None = None
+    predictions: Path | None = None
+    wishes: Wishes = field(default_factory=Wishes)
+    fit: bool = True
+    more: bool = False
+
+
+def suggest(project: Project, how: Asking) -> Round:
+    """What to label next; see :meth:`Project.suggest`."""
+    # what chooses loads torch; the round that is open does not
+    from labelwise.contracts.query import Budget
+    from labelwise.project.learning import Learning
+
+    if len(project.pool.pending) and not how.more and how.budget != "all":
         return open_round(project)
     if project.config.regions is not None or project.pool.has_regions:
-        project.add(regions_to_add(project.source, project.pool))
+        join_regions(project)
     if not len(project.pool.candidates):
         raise StateError(
             "no image is left to ask: all are labelled, asked or skipped. Add images and run 'labelwise init' again, "
             "or drop open picks with 'labelwise cancel'"
         )
-    budget = None if amount == "all" else Budget(amount, _unit(project))
-    if budget is not None and budget.counts_items:
-        budget.items(len(project.pool.candidates))
-    campaign = project.campaign(predictions)
-    fitted: Fitted | None = None
-    notes: list[str] = []
-    if predictions is None:
-        chosen, fitted, notes = _ready(project, campaign, chosen, fit)
-        notes += _spoilt(project)
-    found = campaign.choose(chosen, None) if budget is None else campaign.suggest(chosen, budget, fitted=fitted)
-    left_out = [] if budget is None else _left_out(found)
+    learning = Learning(project)
+    chosen = learning.strategy(how.strategy, how.options)
+    size = None if how.budget == "all" else Budget(how.budget, _unit(project))
+    if size is not None and size.counts_items:
+        size.items(len(project.pool.candidates))
+    fitted, notes = None, list[str]()
+    if how.predictions is None:
+        campaign = learning.campaign()
+        chosen, fitted, notes = learning.ready(campaign, chosen, how.fit)
+        notes += learning.spoilt()
+    else:
+        learner, notes = learning.imported(how.predictions, how.wishes)
+        campaign = learning.campaign(learner)
+    found = campaign.choose(chosen, None) if size is None else campaign.suggest(chosen, size, fitted=fitted)
+    left_out = [] if size is None else _left_out(found)
     return replace(found, classes=project.config.classes, notes=(*notes, *found.notes, *left_out))
-
-
-def open_round(project: Project) -> Round:
-    """The picks that wait for an answer; there are some."""
-    pool, path = project.pool, project.source.path
-    waiting = {pool.ids[p] for p in pool.pending}
-    queries = [query for query in pool.queries() if query.id in waiting]
-    picks = tuple(Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in queries)
-    last = queries[-1]
-    note = (
-        f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels for "
-        "them, ask for more with --more, or drop them with 'labelwise cancel'"
-    )
-    return Round(last.round, picks, last.strategy, classes=project.config.classes, notes=(note,), open=True)
-
-
-def strategy_of(project: Project, strategy: str | Strategy | None, options: Mapping[str, Any] | None) -> Strategy:
-    """A strategy by name, as it is, or the project's own."""
-    if isinstance(strategy, Strategy):
-        return strategy
-    if strategy is None and not options:
-        return make_strategy(project.config.strategy)
-    name = strategy or project.config.strategy.name
-    return make_strategy(StrategyConfig(name=name, options=dict(options or {})))
 
 
 def _unit(project: Project) -> str:
@@ -93,33 +83,46 @@ def _unit(project: Project) -> str:
     return "images" if regions is None or not len(project.pool.labelled) else regions.unit
 
 
-def _ready(
-    project: Project, campaign: Campaign, chosen: Strategy, fit: bool
-) -> tuple[Strategy, Fitted | None, list[str]]:
-    """Trains or loads what the strategy needs; without labels a strategy that needs them gives way."""
-    if not len(campaign.pool.labelled):
-        if chosen.cold:
-            return chosen, None, []
-        cold = make_strategy(StrategyConfig(name=COLD_START))
-        note = f"there is no label yet, and {chosen.name!r} needs a trained model: {cold.name!r} chose instead"
-        return cold, None, [note]
-    campaign.offer.check([chosen])
-    if not fit:
-        last_fit(campaign, chosen)
-        return chosen, None, []
-    return chosen, trained(campaign, chosen), []
+def noun_of(project: Project, picks: Sequence[Pick]) -> Literal["image", "region"]:
+    """What these picks are."""
+    return "region" if picks and all(project.source.within(pick.id)[1] for pick in picks) else "image"
 
 
-def _spoilt(project: Project) -> list[str]:
-    """Says it where the weights in use were trained with the labels of these very images."""
-    config = project.config
-    saw = what_weights_saw(
-        config.features, config.learner, data=config.images, classes=config.classes, base=project.folder
+def open_round(project: Project) -> Round:
+    """The unanswered picks of the round that is open."""
+    pool = project.pool
+    waiting = {pool.ids[p] for p in pool.pending}
+    queries = [query for query in pool.queries() if query.id in waiting]
+    path = project.source.path
+    picks = tuple(Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in queries)
+    last = queries[-1]
+    note = (
+        f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels "
+        "for them, ask for more with --more, or drop them with 'labelwise cancel'"
     )
-    return [] if saw.warning is None else [saw.warning]
+    return Round(last.round, picks, last.strategy, classes=project.config.classes, notes=(note,), open=True)
+
+
+def join_regions(project: Project) -> None:
+    """Adds the regions of images that have none yet.
+
+    Raises:
+        StateError: regions are known that were cut otherwise.
+    """
+    source, pool = project.source, project.pool
+    ids = set(source.ids)
+    known = (item for item in pool.items if item.region is not None)
+    if stray := next((i for i in known if i.id not in ids or source.within(i.id)[1] != i.region), None):
+        raise StateError(
+            f"{stray.id!r} was cut by other settings than {CONFIG_NAME} has now: put 'regions' back as it was"
+        )
+    new = [added(source, item) for item in source.ids if item not in pool]
+    if new:
+        project.store.append(new)
+        project.forget()
 
 
 def _left_out(found: Round) -> list[str]:
-    left_out = [*found.unreadable.items()]
-    shown = [f"left out {item!r}: {why.removeprefix(f'{item!r}: ')}" for item, why in left_out[:_NAMED]]
-    return [*shown, f"and {len(left_out) - _NAMED} more unreadable images"] if len(left_out) > _NAMED else shown
+    shown = [f"left out {item!r}: {why.removeprefix(f'{item!r}: ')}" for item, why in found.unreadable.items()]
+    more = len(shown) - _NAMED
+    return shown if more <= 0 else [*shown[:_NAMED], f"and {more} more unreadable images"]

@@ -1,4 +1,4 @@
-"""A network trained on a project's images without their labels, kept as a backbone of the project."""
+"""A network trained on a project's images without their labels, and what its features are worth there."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ import numpy as np
 from labelwise.assemble import make_task
 from labelwise.config import PretrainConfig, parse
 from labelwise.contracts.learner import Examples
+from labelwise.contracts.task import Task
 from labelwise.errors import ConfigError
 from labelwise.learners.backbones import Network, backbone
-from labelwise.learners.pretraining import Pretrained, Pretraining, knn_accuracy
-from labelwise.learners.pretraining import pretrain as pretrained
+from labelwise.learners.pretraining import Pretrained, Pretraining, knn_accuracy, pretrain
+from labelwise.project.learning import UNKNOWN
 
 if TYPE_CHECKING:
-    from labelwise.contracts.task import Task
     from labelwise.project.project import Project
 
 
-def pretrain(project: Project, *, name: str | None, size: int | None, **settings: Any) -> Pretrained:
-    """As ``Project.pretrain``."""
+def pretrained(project: Project, name: str | None, size: int | None, settings: dict[str, Any]) -> Pretrained:
+    """Trains; see :meth:`Project.pretrain`."""
+    config = project.config
     given = {key: value for key, value in settings.items() if value is not None}
-    config = parse(PretrainConfig, project.config.pretrain.model_dump() | given, where="pretrain")
-    how = Pretraining(**config.model_dump())
-    spec = project.config.input if size is None else project.config.input.model_copy(update={"size": size})
-    task = make_task(project.config.task, project.config.classes or ("unknown", "unknown too"), spec)
+    wanted = parse(PretrainConfig, config.pretrain.model_dump() | given, where="pretrain")
+    how = Pretraining(**wanted.model_dump())
+    spec = config.input if size is None else config.input.model_copy(update={"size": size})
+    task = make_task(config.task, config.classes or UNKNOWN, spec)
     if name is None:
         name = f"{how.objective}-{how.learner(task).model}".replace(":", "-").replace("/", "-")
     if not re.fullmatch(r"[\w.+-]+", name):
         raise ConfigError(f"{name!r} cannot name a file: use letters, digits, '_', '-' and '.'")
     file = project.folder / "pretrained" / f"{name}.safetensors"
-    done = pretrained(task, _pool(project), file, how, seed=project.config.seed, progress=project.progress)
+    done = pretrain(task, _pool(project), file, how, seed=config.seed, progress=project.progress)
     return replace(done, knn=_neighbours(project, how, task, done.file))
 
 
@@ -48,7 +49,11 @@ def _neighbours(project: Project, how: Pretraining, task: Task[Any], file: Path)
     pool = project.pool
     asking = np.concatenate([pool.with_role("test"), pool.with_role("validation")])
     known, asked = (
-        Examples(project.source, tuple(pool.ids[p] for p in where), tuple(task.load(pool.target(p)) for p in where))
+        Examples(
+            project.source,
+            tuple(pool.ids[p] for p in where),
+            tuple(task.load(pool.target(p)) for p in where),
+        )
         for where in (pool.labelled, asking)
     )
     if not len(known) or not len(asked):

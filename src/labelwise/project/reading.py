@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from labelwise.assemble import with_range
-from labelwise.config import ProjectConfig, parse, read_yaml, write_yaml
+from labelwise.config import ProjectConfig, parse, read_yaml, with_range, write_yaml
 from labelwise.contracts.source import Source
 from labelwise.data.brightness import look
 from labelwise.errors import StateError

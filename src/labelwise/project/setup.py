@@ -1,29 +1,24 @@
-"""How a project begins, and how it is found again."""
+"""Projects are made, found and opened."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from labelwise.assemble import check_kind, make_strategy, make_task
 from labelwise.campaign.store import Store
 from labelwise.config import ProjectConfig, parse, write_yaml
-from labelwise.contracts.learner import Progress, silent
+from labelwise.contracts.kind import Kind
+from labelwise.contracts.progress import Progress, silent
+from labelwise.contracts.source import Source
 from labelwise.data.views import View
-from labelwise.errors import StateError
-from labelwise.project.images import (
-    CONFIG_NAME,
-    STATE_NAME,
-    as_written,
-    checked,
-    open_images,
-    registration,
-    same_classes,
-    with_task,
-)
+from labelwise.errors import ConfigError, DataError, StateError
+from labelwise.kinds import KINDS, kind_of, kind_of_labels
+from labelwise.project.classes import check as check_classes
+from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images, registration, relative, with_task
 from labelwise.project.project import Project
 from labelwise.project.reading import in_one_range
 
@@ -39,19 +34,21 @@ def init(
     """Makes a project from a folder of images, or of a project that is there already, adds its new images.
 
     Args:
-        images: a folder (flat, nested, or one folder per class), an .npz, a CSV, or ``torchvision:NAME``.
+        images: a folder (flat, nested, one folder per class, or a labelled set of any format), a file that lists
+            images with their labels, an .npz, or ``torchvision:NAME``.
         project: where ``labelwise.yaml`` and ``.labelwise`` go.
-        classes: names of the classes; else they come from folder names or from the first import.
+        classes: names of the classes; else they come from the data or from the first import.
         progress: told on long work.
         config: any further key of ``labelwise.yaml``; without ``task`` labels beside the images say what it is.
 
     Raises:
-        ConfigError: boxes and masks lie beside the images, and no task is named.
+        ConfigError: labels of several kinds lie beside the images, and no task is named; labels of another kind than
+            the task's, or other classes.
         DataError: no such folder, or no image in it; nothing is made.
         StateError: there is another project already, or the folder cannot be written.
     """
     folder = Path(project)
-    resolved = as_written(str(images), folder)
+    resolved = relative(str(images), folder)
     if (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists():
         existing = Project(folder, progress=progress)
         if existing.config.images != resolved:
@@ -64,22 +61,38 @@ def init(
         return existing
     values = {"images": resolved, "classes": tuple(classes), **with_task(images, config)}
     settings = parse(ProjectConfig, values, where="init")
+    settings, source = _opened(settings, folder, classes)
+    if settings.classes:
+        if (kind := kind_of(settings.task)) is not None:
+            check_classes(kind, settings.classes)
+        check_kind(source, settings.task)
+        _check_classes(source, settings)
+        # made once: a mask is decoded each time it is asked for
+        source = View(source, truth=dict(_checked(source, settings, progress)))
+    check_strategy(settings)
+    _register(settings, folder, source)
+    return Project(folder, progress=progress)
+
+
+def _opened(settings: ProjectConfig, folder: Path, classes: Sequence[str]) -> tuple[ProjectConfig, Source]:
+    """The images, and the settings with what they say: where labels come from, and the classes."""
     source = open_images(settings, folder)
-    boxed = any(isinstance(label, Mapping) for label in source.truth.values())
-    if settings.labels == "auto" and classes and not boxed and not set(classes) & set(source.classes or classes):
+    folders = settings.labels == "auto" and source.kind == "classes" and source.format is None
+    if folders and classes and not set(classes) & set(source.classes or classes):
         # folders of dates or cameras, not of classes
         settings = settings.model_copy(update={"labels": "none"})
         source = open_images(settings, folder)
     settings, source = in_one_range(settings, source)
+    if settings.labels == "auto" and source.format is not None:
+        # what was found once is not looked for again: files that join the folder change nothing
+        settings = settings.model_copy(update={"labels": source.format})
     if not settings.classes and source.classes:
         settings = settings.model_copy(update={"classes": tuple(source.classes)})
-    if settings.classes:
-        task = make_task(settings.task, settings.classes, settings.input)
-        check_kind(source, task)
-        same_classes(source, settings)
-        # read once: a mask is decoded each time it is asked for
-        source = View(source, truth=dict(checked(source.truth, task, progress)))
-    make_strategy(settings.strategy)
+    return settings, source
+
+
+def _register(settings: ProjectConfig, folder: Path, source: Source) -> None:
+    """Writes configuration and events, unless the folder holds the state of other images."""
     store = Store(folder / STATE_NAME, create=True)
     with store.lock():
         registered = store.pool().ids
@@ -97,7 +110,59 @@ def init(
                 f"cannot write {folder / CONFIG_NAME}: {error.strerror}. Choose a writable --project folder"
             ) from error
     store.close()
-    return Project(folder, progress=progress)
+
+
+def check_strategy(settings: ProjectConfig) -> None:
+    """Refuses a strategy that cannot be made, before anything is written."""
+    if "strategy" in settings.model_fields_set:
+        from labelwise.assemble import make_strategy
+
+        make_strategy(settings.strategy)
+
+
+def check_kind(source: Source, task: str) -> None:
+    """Refuses labels of another kind than a task's.
+
+    Raises:
+        ConfigError: says what the labels are, and what to do.
+    """
+    kind, wanted = kind_in(source), kind_of(task)
+    if kind is None or wanted is None or kind.name == wanted.name or not source.truth:
+        return
+    raise ConfigError(
+        f"the labels that lie with the images are {kind.name}, and the task is {task}: say --task {kind.task} (task: "
+        f"{kind.task} in a file), or --labels none where a project should leave them out"
+    )
+
+
+def kind_in(source: Source) -> Kind | None:
+    """The kind of the labels of a source; None where there are none."""
+    return KINDS.create(source.kind) if source.kind is not None else kind_of_labels(source.truth)
+
+
+def _check_classes(source: Source, settings: ProjectConfig) -> None:
+    """Refuses labels whose classes the project does not have.
+
+    Raises:
+        ConfigError: says which.
+    """
+    strange = [name for name in source.classes or () if name not in settings.classes]
+    if strange and source.truth and source.format is not None:
+        raise ConfigError(
+            f"the labels come with the class {strange[0]!r}, and the project has {', '.join(settings.classes[:12])}: "
+            "leave --classes out, or bring the class list beside the labels and the project into line"
+        )
+
+
+def _checked(source: Source, settings: ProjectConfig, progress: Progress) -> Iterator[tuple[str, Any]]:
+    """Labels that have the form of their kind."""
+    kind = kind_of(settings.task)
+    for done, (item, label) in enumerate(source.truth.items(), 1):
+        if kind is not None:
+            with _naming(item):
+                kind.check(label, settings.classes, None)
+        progress("reading labels", done, len(source.truth))
+        yield item, label
 
 
 def _same_settings(config: ProjectConfig, given: Mapping[str, Any]) -> None:
@@ -118,6 +183,14 @@ def _short(value: Any) -> str:
     elif isinstance(value, tuple):
         value = ", ".join(map(str, value)) or "none"
     return str(value)
+
+
+@contextlib.contextmanager
+def _naming(item: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"label of {item!r}: {error}") from None
 
 
 def find_project(start: Path | None = None) -> Path:

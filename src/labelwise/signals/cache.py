@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelwise.contracts.learner import Examples, LearnerData, Producer, Progress, silent
+from labelwise.contracts.learner import Examples, LearnerData, Producer
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable
 from labelwise.errors import StateError
 from labelwise.processes import from_main, is_main

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.assemble import check_kind, make_strategy, with_range
+from labelwise.assemble import check_kind, make_strategy
 from labelwise.campaign.mistakes import check_map
 from labelwise.campaign.plan import Offer
 from labelwise.campaign.records import RunRecord, Study, write_study
-from labelwise.config import RecipeConfig, parse
-from labelwise.contracts.learner import Progress, silent
+from labelwise.config import RecipeConfig, parse, with_range
+from labelwise.contracts.progress import Progress, silent
 from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError

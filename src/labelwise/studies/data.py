@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwise.assemble import cut_into_regions
 from labelwise.campaign.events import Event, Labelled, added
-from labelwise.contracts.learner import Progress, silent
+from labelwise.contracts.progress import Progress, silent
 from labelwise.data.brightness import look
 from labelwise.data.held_out import with_noise, with_reference
 from labelwise.data.imbalance import imbalanced

@@ -15,8 +15,9 @@ from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord
 from labelwise.campaign.setting import Setting
 from labelwise.campaign.store import Store
 from labelwise.config import RecipeConfig, StrategyConfig
-from labelwise.contracts.learner import Examples, Progress, silent
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.oracle import HeldBack
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.query import Budget
 from labelwise.learners.pretraining import Pretraining, pretrain
 from labelwise.rng import digest

@@ -1,0 +1,190 @@
+"""A project's models: trained on its labels or read from a file of predictions, and what they say of images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.campaign.fits import Fitted
+from labelwise.campaign.loop import Campaign
+from labelwise.campaign.setting import Setting
+from labelwise.config import StrategyConfig
+from labelwise.contracts.learner import Learner, Producer
+from labelwise.contracts.strategy import Strategy
+from labelwise.contracts.task import Task
+from labelwise.errors import ConfigError, FormatError, StateError
+from labelwise.exchange.incoming import Incoming, Wishes
+from labelwise.exchange.sniffing import required
+from labelwise.learners.features import WhenRead
+from labelwise.models.provenance import what_weights_saw
+from labelwise.project.images import CONFIG_NAME
+from labelwise.signals.cache import SignalCache
+from labelwise.strategies import COLD_START
+
+if TYPE_CHECKING:
+    from labelwise.project.project import Project
+
+#: in place of classes before the first label: any two names do, no strategy sees them
+UNKNOWN = ("unknown", "unknown too")
+
+
+@dataclass
+class Learning:
+    """The training side of one project; made anew by each command that needs one.
+
+    Args:
+        project: whose labels and images they are.
+    """
+
+    project: Project
+
+    def task(self, classes: tuple[str, ...] = ()) -> Task[Any]:
+        """The task with these classes, or the project's."""
+        config = self.project.config
+        return make_task(config.task, classes or config.classes or UNKNOWN, config.input)
+
+    @property
+    def named_task(self) -> Task[Any]:
+        """The task.
+
+        Raises:
+            ConfigError: the classes are not known yet.
+        """
+        if not self.project.config.classes:
+            raise ConfigError(
+                f"this project does not know its classes yet: import labels, or add 'classes: [...]' to {CONFIG_NAME}"
+            )
+        return self.task()
+
+    @cached_property
+    def features(self) -> Any:
+        """The frozen feature source."""
+        project = self.project
+        cache = SignalCache(project.state / "signals" / "features")
+        folder = project.state / "backbone"
+        return make_features(project.config.features, project.source, cache, folder=folder, base=project.folder)
+
+    def campaign(self, learner: Learner | None = None) -> Campaign:
+        """The loop over this project, on its own learner or on another."""
+        project, config = self.project, self.project.config
+        frozen: Producer = WhenRead(lambda: self.features)
+        if learner is None:
+            task = self.task()
+            own = self.features if config.learner.kind == "features" else None
+            learner = make_learner(config.learner, task, own, base=project.folder)
+        else:
+            task = learner.task
+            frozen = learner if "embedding" in learner.provides else frozen
+        cache = SignalCache(project.state / "signals" / "task")
+        setting = Setting(
+            project.source, task, learner, cache, fits=project.state / "fits", frozen=frozen, seed=config.seed
+        )
+        return Campaign(project.store, setting, progress=project.progress)
+
+    # ---- predictions of somebody else's model -----------------------------------------------------------------------
+
+    def imported(self, path: Path, wishes: Wishes) -> tuple[Learner, list[str]]:
+        """What a file says of the project's images, as a learner that is not trained; and notes.
+
+        Raises:
+            FormatError: unknown images or classes, a broken row.
+            UnmetNeed: predictions that this task has no use for.
+        """
+        project = self.project
+        choice = required(path, "predictions", kind=project.kind.name, name=wishes.format)
+        known = project.known(project.config.classes)
+        incoming = Incoming(path, choice.format, "predictions", known, wishes)
+        learner = self.task(incoming.naming.classes).imported(incoming, incoming.naming, project.pool.ids)
+        incoming.refuse_unknown()
+        self._same_width(learner, path)
+        return learner, incoming.notes()
+
+    def _same_width(self, learner: Learner, path: Path) -> None:
+        """Embeddings of two models do not mix: later files must have the width of the first."""
+        width = getattr(learner, "embedding_width", None)
+        if width is None:
+            return
+        note = self.project.state / "imported.json"
+        known = _noted(note).get("embedding_width", width)
+        if known != width:
+            raise FormatError(
+                f"{str(path)!r}: embeddings have {width} features, the cached ones have {known}: use one model for all"
+            )
+        note.write_text(json.dumps({"embedding_width": width}))
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    def strategy(self, wanted: str | Strategy | None = None, options: Mapping[str, Any] | None = None) -> Strategy:
+        """A strategy by name with options, or the project's own."""
+        config = self.project.config.strategy
+        if isinstance(wanted, Strategy):
+            return wanted
+        if wanted is None and not options:
+            return make_strategy(config)
+        return make_strategy(StrategyConfig(name=wanted or config.name, options=dict(options or {})))
+
+    def ready(self, campaign: Campaign, chosen: Strategy, fit: bool) -> tuple[Strategy, Fitted | None, list[str]]:
+        """Trains or loads what the strategy needs; without labels a strategy that needs them gives way."""
+        if not len(campaign.pool.labelled):
+            if chosen.cold:
+                return chosen, None, []
+            cold = make_strategy(StrategyConfig(name=COLD_START))
+            note = f"there is no label yet, and {chosen.name!r} needs a trained model: {cold.name!r} chose instead"
+            return cold, None, [note]
+        campaign.offer.check([chosen])
+        if not fit:
+            self.last_fit(campaign, chosen)
+            return chosen, None, []
+        return chosen, self.fit(campaign, chosen), []
+
+    def fit(self, campaign: Campaign, strategy: Strategy) -> Fitted:
+        """Trains on all labels, unless exactly this was trained before; older weights are deleted."""
+        fitted = campaign.fit(strategy)
+        campaign.fits.prune({record.fit_key for record in self.project.records()} | {fitted.key})
+        return fitted
+
+    def last_fit(self, campaign: Campaign, strategy: Strategy) -> None:
+        """Takes the weights into use that were trained last.
+
+        Raises:
+            StateError: nothing was trained, and the strategy needs it.
+        """
+        if not campaign.load_newest(strategy) and not strategy.cold:
+            raise StateError("nothing has been trained yet: run 'labelwise fit' first")
+
+    def spoilt(self) -> list[str]:
+        """Says it where the weights in use were trained with the labels of these very images."""
+        config = self.project.config
+        seen = what_weights_saw(
+            config.features, config.learner, data=config.images, classes=config.classes, base=self.project.folder
+        )
+        return [] if seen.warning is None else [seen.warning]
+
+    def predictor(self, predictions: Path | None = None, wishes: Wishes | None = None) -> Learner | None:
+        """The model trained last, or what a file says; None where nothing was trained."""
+        if predictions is not None:
+            return self.campaign(self.imported(predictions, wishes or Wishes())[0]).setting.learner
+        campaign = self.campaign()
+        if campaign.fits.newest() is None:
+            return None
+        self.last_fit(campaign, self.strategy())
+        return campaign.setting.learner
+
+    def guesses(self, images: Sequence[str], predictions: Path | None, wishes: Wishes | None) -> dict[str, Any]:
+        """Raw labels, with scores, that the model trained last or a file gives to these images; {} without a model."""
+        learner = self.predictor(predictions, wishes)
+        return {} if learner is None else dict(learner.task.guesses(learner, self.project.source, images))
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """What was noted about imported predictions; {} where nothing readable stands."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
