@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from labelwise.contracts.format import Hints, Writing
 from labelwise.contracts.oracle import Answer, Oracle, Round
-from labelwise.formats.labels_table import check_answers, read_labels
-from labelwise.formats.picks_json import read_picks, write_picks
-from labelwise.formats.scores_csv import write_scores
+from labelwise.contracts.record import Head, Record, Where
+from labelwise.exchange.incoming import Incoming, Known
+from labelwise.exchange.outgoing import format_for, marks
+from labelwise.exchange.sniffing import named, required
+from labelwise.kinds.classes import Classes
 
+_CLASSES = Classes()
 PICKS = "picks.json"
 SCORES = "picks.csv"
 
@@ -52,23 +56,32 @@ class Folder(Oracle):
         place = self.folder / f"{asked.number or 0:03d}"
         place.mkdir(parents=True, exist_ok=True)
         if not (place / PICKS).exists():
-            write_scores(place / SCORES, asked.picks)
-            write_picks(place / PICKS, asked)
+            for name in (SCORES, PICKS):  # the second says that both are there
+                form = format_for(name, "asked", _CLASSES)
+                form.write(place / name, Head(asked.classes), _records(asked), Writing("asked", _CLASSES.name))
         until = time.monotonic() + self.wait
         while True:
             answers = self._read(place, asked)
-            if len(answers) == len(asked) or time.monotonic() >= until:
+            if len(answers) == len(asked.picks) or time.monotonic() >= until:
                 return answers
             time.sleep(self.poll)
 
     def _read(self, place: Path, asked: Round) -> list[Answer]:
-        waiting = {pick.id for pick in asked}
         # a file may also hold answers that were taken before: the round names only what is still open
-        known = {pick.id for pick in read_picks(place / PICKS)}
+        _, picks = named("json").read(place / PICKS, "answers", Hints(_CLASSES.name, asked.classes))
+        known = Known(_CLASSES, frozenset(str(record.image) for record in picks), asked.classes)
         found: dict[str, Answer] = {}
         for path in sorted(place.iterdir()):
             if path.name in (PICKS, SCORES) or path.suffix.lower() not in (".csv", ".json"):
                 continue
-            table = read_labels(path, classes=asked.classes)
-            found.update({a.id: a for a in check_answers(table, known, asked.classes, root=None)})
-        return [answer for item, answer in found.items() if item in waiting]
+            incoming = Incoming(path, required(path, "answers", kind=_CLASSES.name).format, "answers", known)
+            rows = list(incoming.rows())
+            incoming.refuse_unknown()
+            found |= {row.item: Answer(row.item, row.raw, row.cost, row.record.reason) for row in rows}
+        wanted = {pick.id for pick in asked.picks}
+        return [answer for item, answer in found.items() if item in wanted]
+
+
+def _records(asked: Round) -> Iterator[Record]:
+    for pick in asked.picks:
+        yield Record(Where(pick.id), pick.id, state="untouched", extra=marks(pick, asked.strategy, asked.number))

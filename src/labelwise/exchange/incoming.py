@@ -93,6 +93,12 @@ class Row:
     record: Record
     raw: Any = None
 
+    @property
+    def cost(self) -> dict[str, float]:
+        """What the answer cost, as the file says."""
+        seconds = self.record.seconds
+        return {**self.record.cost, **({} if seconds is None else {"seconds": seconds})}
+
 
 @dataclass
 class Incoming:

@@ -84,15 +84,6 @@ class Going:
             image, region = self.source.within(pick.id)
             raw = guesses.get(pick.id)
             guessed = None if raw is None else self.kind.to_record(image, raw, self.classes)
-            marks: dict[str, Any] = {"answered": False, "path": pick.path, "rank": pick.rank}
-            more = {
-                "strategy_score": None if pick.score is None else float(pick.score),
-                "strategy": strategy,
-                "predicted": pick.predicted,
-                "probability": None if pick.probability is None else float(pick.probability),
-                "round": round_,
-            }
-            marks |= {key: value for key, value in more.items() if value is not None}
             record = guessed or Record(Where(image))
             yield replace(
                 record,
@@ -101,7 +92,7 @@ class Going:
                 outline=None if region is None else self._outline(pick.id),
                 size=self._size(image),
                 state="untouched",
-                extra={**record.extra, **marks},
+                extra={**record.extra, **marks(pick, strategy, round_)},
             )
 
     def labelled(self, labels: Mapping[str, Any], roles: Mapping[str, Role]) -> Iterator[Record]:
@@ -130,3 +121,18 @@ class Going:
 def region_number(item: str) -> str:
     """The part of a region's id that names it in its picture."""
     return item.rpartition("#")[2]
+
+
+def marks(pick: Pick, strategy: str, round_: int | None) -> dict[str, Any]:
+    """What is known of a pick, under the names that formats write."""
+    known: dict[str, Any] = {
+        "answered": False,
+        "path": pick.path,
+        "rank": pick.rank,
+        "strategy_score": None if pick.score is None else float(pick.score),
+        "strategy": strategy,
+        "predicted": pick.predicted,
+        "probability": None if pick.probability is None else float(pick.probability),
+        "round": round_,
+    }
+    return {key: value for key, value in known.items() if value is not None}

@@ -164,10 +164,8 @@ def _differing(found: _Gathered) -> list[str]:
 
 def _answers(project: Project, row: Row) -> Iterator[Answer]:
     """What a row answers: its item, or the regions of it that wait."""
-    record = row.record
-    cost = {**record.cost, **({} if record.seconds is None else {"seconds": record.seconds})}
     if row.raw is None:
-        yield Answer(row.item, None, cost, record.reason)
+        yield Answer(row.item, None, row.cost, row.record.reason)
         return
     waiting = project.waiting_regions().get(row.item, ())
     outlines = {region: project.source.outline(region) for region in waiting}
@@ -176,7 +174,7 @@ def _answers(project: Project, row: Row) -> Iterator[Answer]:
         for region, raw in parts.items():
             yield Answer(region, raw)
     else:
-        yield Answer(row.item, row.raw, cost)
+        yield Answer(row.item, row.raw, row.cost)
 
 
 def _events(
