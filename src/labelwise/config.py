@@ -287,8 +287,16 @@ class ReferenceConfig(Config):
 class DataConfig(Config):
     """The labelled data of a simulated study."""
 
-    source: str = pydantic.Field(description="folder, .npz, .csv, torchvision:NAME or package.module:name")
+    source: str = pydantic.Field(
+        description="folder, file of a labelled set, .npz, torchvision:NAME or package.module:name"
+    )
     root: str | None = None
+    labels: str = pydantic.Field("auto", description="auto, folders (their names), or a format by name")
+    names: str | None = pydantic.Field(None, description="file that says which class a number is, where labels count")
+    untouched: Literal["empty", "unanswered"] = pydantic.Field(
+        "unanswered", description="images without objects, where a file cannot tell looked at from never opened"
+    )
+    drop_twins: bool = pydantic.Field(False, description="leave out of the pool what is held out byte for byte")
     download: bool = False
     subset: int | None = pydantic.Field(None, ge=2, description="only this many pool items, drawn at random by seed 0")
     test_subset: int | None = pydantic.Field(None, ge=2)

@@ -78,6 +78,9 @@ def compare(
     backbone: options.BackboneName = None,
     size: options.ImageSize = None,
     data_root: options.DataRoot = None,
+    names: options.NameList = None,
+    untouched: options.Untouched = None,
+    drop_twins: options.DropTwins = False,
     download: Download = False,
     no_full: NoFull = False,
     workers: Workers = 1,
@@ -98,8 +101,14 @@ def compare(
         flags["strategies"] = studies.strategies(strategy or (), options.settings(set_))
     if no_full:
         flags["full"] = False
-    data: dict[str, Any] = {"test_share": test_share, "root": None if data_root is None else str(data_root.resolve())}
-    data |= {"download": True} if download else {}
+    data: dict[str, Any] = {
+        "test_share": test_share,
+        "root": None if data_root is None else str(data_root.resolve()),
+        "names": None if names is None else str(names.resolve()),
+        "untouched": untouched,
+        "drop_twins": drop_twins or None,
+        "download": download or None,
+    }
     flags["data"] = {key: value for key, value in data.items() if value is not None}
     flags |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     plan = find(target, flags)
@@ -133,10 +142,11 @@ def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
 
 
 def _say_how_read(source: Source) -> None:
-    """From which values deep pictures are read, and what is left out of pictures with pages."""
+    """What was left out or guessed when the data were opened, and from which values deep pictures are read."""
     from labelwise.data.brightness import look
+    from labelwise.data.twins import said, twins
 
-    for note in look(source, source.value_range).notes():
+    for note in (*source.notes(), *look(source, source.value_range).notes(), *said(source, twins(source))):
         console.err(f"note: {note}")
 
 

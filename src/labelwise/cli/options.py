@@ -113,9 +113,12 @@ Untouched = Annotated[
     ),
 ]
 IgnoreUnknown = Annotated[bool, flag("--ignore-unknown", help="Leave out images that the project does not have.")]
+DropTwins = Annotated[bool, flag("--drop-twins", help="Leave out of the pool what is held out too, byte for byte.")]
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data-root", metavar="DIR", help="Where a torchvision data set lies.", show_default=False),
+    typer.Option(
+        "--data-root", metavar="DIR", help="Where a torchvision set, or the images of a list, lie.", show_default=False
+    ),
 ]
 
 

@@ -75,9 +75,7 @@ def init(
     set_: options.Settings = None,
     names: options.NameList = None,
     untouched: options.Untouched = None,
-    drop_twins: Annotated[
-        bool, options.flag("--drop-twins", help="Leave out of the pool what is held out too, byte for byte.")
-    ] = False,
+    drop_twins: options.DropTwins = False,
     data_root: options.DataRoot = None,
     seed: options.Seed = None,
     json: options.Json = False,

@@ -165,6 +165,7 @@ def _leaks(summary: Summary) -> list[_Line]:
         _said(study, "early_stopping", "No early stopping on the test set"),
         _said(study, "initial_set", "How the initial set was drawn"),
         _said(study, "classes_from", "Number of classes and priors not taken from hidden labels"),
+        _twins(study),
         (
             "Exactly the asked number of distinct, unlabelled items per round",
             "warned" if bad else "enforced",
@@ -173,6 +174,15 @@ def _leaks(summary: Summary) -> list[_Line]:
         ("Ties broken by seed, not by order", "enforced", _text(study.settings.get("ties", tested))),
         ("Selection does not depend on the order of the pool", "enforced", tested),
     ]
+
+
+def _twins(study: Study) -> _Line:
+    """Whether images that are measured on stand in the pool as well."""
+    found, tests = study.pool.get("twins"), study.pool.get("test", 0)
+    if found is None:
+        return ("No test image is also in the pool", "warned", "not known: an older study")
+    what = f"{found:,} of {tests:,} held-out images are also in the pool, byte for byte: duplicates that are memory"
+    return ("No test image is also in the pool", "warned" if found else "enforced", what if found else "compared")
 
 
 def _measured(summary: Summary) -> list[_Line]:

@@ -15,6 +15,7 @@ from labelwise.data.held_out import with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in
 from labelwise.data.remembered import Remembered
+from labelwise.data.twins import twins, without_twins
 from labelwise.data.views import View, split, subset
 from labelwise.errors import DataError
 from labelwise.rng import generator
@@ -39,7 +40,8 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
     data = recipe.data
     if source is None:
         task = getattr(recipe, "task", None)
-        source = open_in(base, data.source, root=data.root, download=data.download, task=task)
+        how: dict[str, Any] = {"labels": data.labels, "names": data.names, "untouched": data.untouched}
+        source = open_in(base, data.source, root=data.root, download=data.download, task=task, **how)
     given = recipe.input.range or source.value_range
     source = source.in_range(given if given is not None else look(source).value_range)
     if not source.truth:
@@ -52,6 +54,8 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
         source = split(source, data.test_share, 0)
     if data.reference is not None:
         source = with_reference(source, data.reference.size, data.reference.seed)
+    if data.drop_twins:
+        source = without_twins(source)
     if not _drawn_by_run(data):
         source = thinned(source, data, 0)
     if data.test_subset is not None:
@@ -169,5 +173,6 @@ def describe_pool(source: Source, task: Task[Any]) -> dict[str, Any]:
         "classes": list(source.classes or ()),
         "class_counts": counts,
         "duplicates": round(duplicates, 4),
+        "twins": len(twins(source)),
         "source": repr(source),
     }

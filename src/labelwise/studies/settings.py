@@ -13,6 +13,7 @@ import torch
 
 import labelwise
 from labelwise.config import write_yaml
+from labelwise.data.twins import said, twins
 from labelwise.models.provenance import TrainedOn, what_weights_saw
 from labelwise.studies.data import unmatched_classes
 
@@ -107,7 +108,7 @@ def study_warnings(recipe: RecipeConfig, source: Source) -> list[str]:
             "the epoch that each training keeps was chosen by the labels of the test images (learner.best.by: test): "
             "accuracies are too good, and with warm starts a curve cannot fall"
         )
-    return found + unmatched_classes(source)
+    return [*found, *unmatched_classes(source), *said(source, twins(source))]
 
 
 def environment() -> dict[str, Any]:
