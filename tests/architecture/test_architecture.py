@@ -91,7 +91,7 @@ FLOORS = (
     {"assemble"},
     {"studies"},
     {"few_labels", "project", "recipes"},
-    {"demo"},
+    {"demo", "testing"},
     {"cli"},
     {"__main__"},
 )

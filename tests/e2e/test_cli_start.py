@@ -172,7 +172,7 @@ def test_ctrl_c_ends_in_one_line(tmp_path: Path) -> None:
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", ["strategies", "tasks", "recipes", "signals", "models"])
+@pytest.mark.parametrize("kind", ["strategies", "tasks", "recipes", "signals", "models", "formats"])
 def test_lists(kind: str) -> None:
     runner = CliRunner()
     rows = json.loads(runner.invoke(app, ["list", kind, "--json"]).stdout)
@@ -184,6 +184,7 @@ def test_lists(kind: str) -> None:
         "recipes": "digits",
         "signals": "probs",
         "models": "lenet",
+        "formats": "tensorflow_csv",
     }
     assert expected[kind] in names
     shown = runner.invoke(app, ["list", kind])

@@ -26,13 +26,14 @@ def samples(folder):
         "picks.csv": "id,label,rank,score,strategy,predicted\r\na.png,cat,0,1.5,margin,dog\r\nb.png,,1,0.5,margin,\r\n",
         "excel.csv": "sep=;\r\nName;Class;Seconds\r\na.png;cat;3,5\r\nb.png;skip;\r\n",
         "kaggle.csv": ",id_code,diagnosis\n0,000c1434d8d7,2\n1,001639a390f0,4\n2,0024cdab0c1e,2\n",
+        "scores.csv": "image,prediction,confidence\na.jpg,cat,0.75\nb.jpg,dog,0.5\n",
         "two.csv": "a.jpg,cat\nb.jpg,dog\n",
         "unicode.tsv": "\ufeffBild\tKlasse\nKäfer.jpg\tkäfer\nb.jpg\tameise\n",
     }
     for name, text in texts.items():
         (folder / name).write_bytes(text.encode())
     (folder / "excel.txt").write_bytes("filename\tlabel\r\na.jpg\tcat\r\nb.jpg\tdog\r\n".encode("utf-16"))
-    return [folder / name for name in (*texts, "excel.txt")]
+    return [*(folder / name for name in texts), folder / "excel.txt"]
 
 
 def put(tmp_path, text, name="t.csv"):
@@ -300,7 +301,7 @@ def test_root_is_the_folder_of_the_pictures(tmp_path):
 
 def test_sniff(tmp_path):
     for path in samples(tmp_path / "s"):
-        assert CSV.sniff(path, "answers").sure >= 0.8, path.name
+        assert CSV.sniff(path, "predictions" if path.stem == "scores" else "answers").sure >= 0.8, path.name
     for text, use in [
         ("id,entropy_value\na.png,0.5\n", "answers"),
         ("filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,9,9,cat,1,1,2,2\n", "data"),

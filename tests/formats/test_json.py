@@ -168,10 +168,15 @@ def test_sniff(tmp_path):
         {},
         {"labels": [0], "scores": [0.5], "bboxes": [[1, 2, 3, 4]]},
         "text",
+        {"name": "something", "version": 3},
+        {"IMG_1": "cat"},
     ]
     for value in others:
         path.write_text(json.dumps(value))
         assert FORM.sniff(path, "answers").sure < 0.5, value
+    for value in ({"0": "cat", "1": "dog"}, {"IMG_1": "cat", "IMG_2": "cat"}):
+        path.write_text(json.dumps(value))
+        assert FORM.sniff(path, "answers").sure >= 0.5, value
     path.write_bytes(b"\x89PNG\r\n\x1a\n\0")
     assert FORM.sniff(path, "data").sure == 0
     assert FORM.sniff(tmp_path, "data").sure == 0

@@ -24,7 +24,9 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="strategies, models, backbones, tasks, recipes or signals.", show_default=False
+            metavar="KIND",
+            help="strategies, models, backbones, tasks, recipes, signals or formats.",
+            show_default=False,
         ),
     ] = "strategies",
     match: Annotated[
@@ -33,7 +35,7 @@ def list_(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List strategies, models, backbones, tasks, recipes or signals."""
+    """List strategies, models, backbones, tasks, recipes, signals or formats."""
     kinds: Mapping[str, Callable[[], list[Row]]] = {
         "strategies": _strategies,
         "models": _models,
@@ -41,6 +43,7 @@ def list_(
         "tasks": _tasks,
         "recipes": _recipes,
         "signals": _signals,
+        "formats": _formats,
     }
     if kind not in kinds:
         raise unknown("kind of list", kind, kinds)
@@ -105,6 +108,20 @@ def _signals() -> list[Row]:
         cls = SIGNALS.get(name)
         kind = "draw" if issubclass(cls, Draw) else "probe" if issubclass(cls, Probe) else "plain"
         rows.append({"name": name, "kind": kind, "about": _summary(cls)})
+    return rows
+
+
+def _formats() -> list[Row]:
+    """What each file format is read and written for, and which kinds of label it holds."""
+    from labelwise.formats import FORMATS
+
+    rows = []
+    for name in FORMATS.names():
+        cls = FORMATS.get(name)
+        reads = [use for use in ("data", "answers", "predictions") if use in cls.reads]
+        writes = [use for use in ("asked", "labelled", "predictions") if use in cls.writes]
+        row = {"name": name, "kinds": sorted(cls.kinds), "reads": reads, "writes": writes}
+        rows.append(row | {"ending": cls.ending or ("folder" if writes else ""), "about": cls.title})
     return rows
 
 
@@ -192,6 +209,8 @@ def _cell(row: Row, key: str) -> str:
     value = row[key]
     if isinstance(value, bool):
         return key if value else ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     if isinstance(value, dict):
         return ", ".join(f"{name}={_plain(default)}" for name, default in value.items())
     if key == "name" and row.get("aliases"):

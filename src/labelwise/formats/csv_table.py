@@ -72,6 +72,8 @@ class Csv(Format):
             return Sniff(0.1, _short(error, path))
         if CORNERS & set(columns.names):
             return Sniff(0.2, "it has columns of boxes")
+        if "annotationid" in columns.names:
+            return Sniff(0.4, "an export of Label Studio", ("classes",))
         if "pixelvalue" in columns.names:
             return Sniff(0.1, "a list of classes, not of images")
         if use == "predictions":

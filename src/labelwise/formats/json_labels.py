@@ -13,7 +13,18 @@ from labelwise.contracts.record import Head, Record, Where
 from labelwise.errors import FormatError
 from labelwise.formats.answer_rows import COSTS, PICKED, Rows, called, class_of, text
 from labelwise.formats.beside import folder_of, placed
-from labelwise.formats.columns import ANSWERS, GROUPS, IMAGES, LABELS, OWN, SPLITS, is_picture, listed, normal
+from labelwise.formats.columns import (
+    ANSWERS,
+    GROUPS,
+    IMAGES,
+    LABELS,
+    OWN,
+    SPLITS,
+    is_picture,
+    listed,
+    normal,
+    whole_numbers,
+)
 from labelwise.formats.files import write_whole
 from labelwise.formats.json_file import dump_json, read_json, start_of_json
 from labelwise.formats.picks_json import FORMAT, check_version, write_picks
@@ -131,8 +142,12 @@ def _sniff_mapping(start: Mapping[str, Any], kinds: tuple[str, ...]) -> Sniff:
     if any(isinstance(value, dict | list) for value in firsts.values()):
         return Sniff(0.1, "its values are no classes")
     if all(value is None or isinstance(value, str | int) for value in firsts.values()):
-        pictures = sum(map(is_picture, firsts)) > len(firsts) / 2
-        return Sniff(0.9 if pictures else 0.5, "a mapping from names to texts", kinds)
+        if sum(map(is_picture, firsts)) > len(firsts) / 2:
+            return Sniff(0.9, "a mapping from images to texts", kinds)
+        # names without an ending: classes come again, and descriptions do not
+        values = [value for value in firsts.values() if value not in (None, "")]
+        again = len(set(values)) < len(values) or whole_numbers(list(firsts))
+        return Sniff(0.55 if again else 0.4, "a mapping from names to texts", kinds)
     return Sniff(0.1, "its values are no classes")
 
 

@@ -95,6 +95,8 @@ class _Table:
         """Why this is no such table; "" where it is one."""
         if _LABELS & set(self.columns.names):
             return "it has a column of labels"
+        if "annotationid" in self.columns.names:
+            return "an export of Label Studio"
         if not self.columns.header:
             return "no header that names classes"
         return "" if len(self.at) > 1 else "no columns of 0 and 1"
