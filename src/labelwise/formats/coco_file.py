@@ -55,7 +55,17 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
+class Image:
+    """An image of a file.
+
+    Args:
+        id: as annotations name it.
+        row: counted from 1.
+        name: ``file_name``.
+        size: (width, height); None where the file gives none.
+        extra: what else the file says of it.
+    """
+
     id: Id
     row: int
     name: str
@@ -84,7 +94,7 @@ class CocoFile:
     rest: Mapping[str, Any]
     marked: bool
     odd: Counter[str] = field(default_factory=Counter)
-    _images: list[_Image] = field(default_factory=list)
+    _images: list[Image] = field(default_factory=list)
     #: image -> its annotations with their rows
     _objects: dict[Id, list[tuple[int, dict[str, Any]]]] = field(default_factory=dict)
 
@@ -146,7 +156,7 @@ def open_file(path: Path) -> CocoFile:
     if missing:
         raise FormatError(f"{shown} is no COCO instances file: it has no list {' or '.join(map(repr, missing))}")
     categories = read_categories(data["categories"], shown)
-    images = _images(data.pop("images"), shown)
+    images = read_images(data.pop("images"), shown)
     objects, used = _objects(data.pop("annotations"), {image.id for image in images}, categories, path)
     marked = any("answered" in image.extra for image in images)
     names = {image.id: image.name for image in images}
@@ -192,8 +202,13 @@ def read_categories(entries: Sequence[Any], shown: str) -> dict[Id, Category]:
     return dict(sorted(found.items(), key=lambda pair: (isinstance(pair[0], str), pair[0])))
 
 
-def _images(entries: Sequence[Any], shown: str) -> list[_Image]:
-    found: list[_Image] = []
+def read_images(entries: Sequence[Any], shown: str) -> list[Image]:
+    """The images of a file, in its order.
+
+    Raises:
+        FormatError: one without id or name, or one of them twice; a size that is none.
+    """
+    found: list[Image] = []
     ids: set[Id] = set()
     names: set[str] = set()
     for row, entry in enumerate(entries, 1):
@@ -210,7 +225,7 @@ def _images(entries: Sequence[Any], shown: str) -> list[_Image]:
         names.add(name)
         size = read_size(entry, f"{where} ({name!r:.80})")
         extra = {k: value for k, value in entry.items() if k not in ("file_name", "width", "height")}
-        found.append(_Image(own, row, name, size, extra | {"id": own}))
+        found.append(Image(own, row, name, size, extra | {"id": own}))
     return found
 
 
@@ -275,7 +290,7 @@ def _objects(
 def listed(categories: Mapping[Id, Category]) -> str:
     """Some categories, for messages."""
     more = f", ... ({len(categories)} in all)" if len(categories) > _SHOWN else ""
-    return ", ".join(f"{own} {one.name!s:.20}" for own, one in list(categories.items())[:_SHOWN]) + more
+    return ", ".join(f"{own!s:.20} {one.name:.20}" for own, one in list(categories.items())[:_SHOWN]) + more
 
 
 def place(path: Path, row: int, annotation: Mapping[str, Any]) -> str:
@@ -392,7 +407,7 @@ def _flag(annotation: Mapping[str, Any], name: str, where: str) -> bool:
 # ---- one image ------------------------------------------------------------------------------------------------------
 
 
-def _record(path: Path, image: _Image, objects: tuple[Seen, ...], told: Told, split: str | None) -> Record:
+def _record(path: Path, image: Image, objects: tuple[Seen, ...], told: Told, split: str | None) -> Record:
     extra, own, group = dict(told.extra), told.extra.get("split"), told.extra.get("group")
     if isinstance(own, str) and role_of(own) is not None:
         split = own

@@ -60,7 +60,20 @@ def read_json(path: str | os.PathLike[str], *, pairs: Callable[[list[tuple[str, 
         beyond 600 MB, any file beyond the memory that is free. Time: about 2 s for 100 MB.
     """
     shown = repr(os.fspath(path))
-    data = _bytes(path, shown)
+    return parse_json(_bytes(path, shown), shown, pairs=pairs)
+
+
+def parse_json(data: bytes, shown: str, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The value in the text of a JSON file, or of a string that holds JSON of its own; as :func:`read_json`.
+
+    Args:
+        data: UTF-8.
+        shown: what messages call it.
+        pairs: see there.
+
+    Raises:
+        FormatError: see there.
+    """
     _check_size(_survey(data), len(data), shown)
     text = _text(data, shown)
     del data  # a copy of what may be half a gigabyte
