@@ -184,8 +184,11 @@ def test_folders_of_tools(tmp_path):
     _, _, roboflow, studio, cvat, _ = samples(tmp_path)
     head, records = read(roboflow)
     assert head.classes == ("cat", "dog")
-    assert {record.image.partition("_")[0]: record.split for record in records} == {
-        "train": "train", "valid": "valid", "test": "test"}  # fmt: skip
+    assert [(record.image.partition("_")[0], record.split) for record in records] == [
+        ("test/test", "test"),
+        ("train/train", "train"),
+        ("valid/valid", "valid"),
+    ]
     assert [record.aka for record in records] == [("test.jpg",), ("train.jpg",), ("valid.jpg",)]
     assert Coco().root(studio) == head_root(studio) == studio / "images"
     assert Coco().root(studio / "result.json") == studio
