@@ -1,4 +1,4 @@
-"""The real detection sets, unpacked once per test run into a folder that goes away with it."""
+"""The real sets, unpacked once per test run into a folder that goes away with it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _unpacked(archive: str) -> Path:
 
 
 def unpacked(name: str) -> Path:
-    """The folder of a set: ``coco_mini`` or ``BCCD``."""
-    archives = {"coco_mini": "coco_mini_half.tar.gz", "BCCD": "bccd_voc.tar.gz"}
+    """The folder of a set: ``coco_mini``, ``BCCD`` or ``camvid``."""
+    archives = {"coco_mini": "coco_mini_half.tar.gz", "BCCD": "bccd_voc.tar.gz"} | {"camvid": "camvid11_240x180.tar"}
     data = os.environ.get("LABELWISE_DATA")
     if not data or not (Path(data) / archives[name]).exists():
         pytest.skip("LABELWISE_DATA names no folder with this set")

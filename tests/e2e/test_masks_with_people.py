@@ -15,13 +15,14 @@ import painted
 from commands import as_json, refused, run
 from labelwise.contracts.record import IGNORE
 from labelwise.data.mask_labels import mask_of
+from labelwise.formats.class_colours import colours
 from labelwise.formats.coco import read_coco
 from labelwise.formats.coco_masks import decode_segmentation, write_coco_masks
 from labelwise.formats.index_png import read_stored
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
-from labelwise.formats.voc_masks import colours, write_voc_masks
 from labelwise.project.setup import open_project
+from masks_on_disk import write_voc_masks
 
 NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
 CLASSES = ",".join(painted.CLASSES)

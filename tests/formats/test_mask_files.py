@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,9 @@ from PIL import Image
 
 from labelwise.contracts.record import IGNORE
 from labelwise.errors import FormatError
-from labelwise.formats.cityscapes import BY_ID, BY_TRAIN_ID, write_cityscapes
 from labelwise.formats.cityscapes import NAMES as CITY
+from labelwise.formats.cityscapes import coding_of_file
+from labelwise.formats.class_colours import colours
 from labelwise.formats.coco import decode_counts, read_coco
 from labelwise.formats.coco_masks import (
     Painter,
@@ -24,9 +27,10 @@ from labelwise.formats.coco_masks import (
     write_coco_masks,
 )
 from labelwise.formats.index_png import IGNORE_COLOUR, StoredMask, encode_mask, read_integers, read_stored
-from labelwise.formats.mask_coding import MaskCoding, find_coding, read_classes
+from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
-from labelwise.formats.voc_masks import colours, write_voc_masks
+from labelwise.formats.mask_lists import find_coding, read_classes
+from masks_on_disk import write_cityscapes, write_voc_masks
 
 CLASSES = ("road", "car", "sky")
 
@@ -69,12 +73,12 @@ def test_a_folder_of_indices(tmp_path, palette):
 
 
 def test_voc(tmp_path):
-    write_voc_masks(tmp_path, _masks().items(), MaskCoding(CLASSES), {"train": ["tiny.jpg"]})
+    write_voc_masks(tmp_path, _masks().items(), MaskCoding(CLASSES), {"val": ["tiny.jpg"]})
     coding = find_coding(tmp_path)
     assert (coding.classes, coding.palette) == (CLASSES, colours(3))
     for name, mask in _masks().items():
         np.testing.assert_array_equal(coding.read((tmp_path / "SegmentationClass" / name).with_suffix(".png")), mask)
-    assert (tmp_path / "ImageSets/Segmentation/train.txt").read_text() == "tiny\n"
+    assert (tmp_path / "ImageSets/Segmentation/val.txt").read_text() == "tiny\n"
 
 
 def test_cityscapes(tmp_path):
@@ -85,7 +89,7 @@ def test_cityscapes(tmp_path):
     for n, name in enumerate(classes):
         back[CITY.index(name)] = n
     for n, mask in enumerate(names.values()):
-        found = BY_TRAIN_ID.read(tmp_path / f"gtFine/val/bonn/bonn_{n}_gtFine_labelTrainIds.png")
+        found = coding_of_file(Path("a")).read(tmp_path / f"gtFine/val/bonn/bonn_{n}_gtFine_labelTrainIds.png")
         np.testing.assert_array_equal(back[found], mask)
     with pytest.raises(FormatError, match="has no class 'tree'"):
         write_cityscapes(tmp_path, names.items(), ("tree",))
@@ -95,8 +99,8 @@ def test_cityscapes(tmp_path):
 
 def test_label_ids_and_train_ids_of_cityscapes_agree():
     assert len(CITY) == 19
-    assert [BY_ID.values[n] for n in (0, 1, 13, 18)] == [7, 8, 26, 33]
-    assert BY_TRAIN_ID.values == tuple(range(19))
+    assert [coding_of_file(Path("a_gtFine_labelIds.png")).values[n] for n in (0, 1, 13, 18)] == [7, 8, 26, 33]
+    assert coding_of_file(Path("a")).values == tuple(range(19))
 
 
 @pytest.mark.parametrize("polygons", [False, True])

@@ -16,14 +16,15 @@ from labelwise.data.open import task_of
 from labelwise.errors import ConfigError, DataError, FormatError
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.cityscapes import NAMES as CITY
-from labelwise.formats.cityscapes import write_cityscapes
+from labelwise.formats.class_colours import colours
 from labelwise.formats.coco import write_coco
 from labelwise.formats.coco_masks import write_coco_masks
 from labelwise.formats.index_png import IGNORE_COLOUR
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import write_masks
-from labelwise.formats.voc_masks import NAMES, colours, write_voc_masks
+from labelwise.formats.voc_masks import NAMES
 from labelwise.recipes import find
+from masks_on_disk import write_cityscapes, write_voc_masks
 from unpacked import unpacked
 
 WIDTH, HEIGHT = 9, 7

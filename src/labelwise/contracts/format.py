@@ -42,6 +42,7 @@ class Hints:
         names: number of a class -> name, where the user gave a list.
         images: number of a picture -> name, where the user gave a list.
         root: the folder of the pictures, where the user named it; also what absolute paths are relative to.
+        palette: colour of each of the project's classes, where its data say so.
         progress: told (stage, done, total) on long reading.
     """
 
@@ -51,6 +52,7 @@ class Hints:
     images: Mapping[int | str, str] | None = None
     root: Path | None = None
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+    palette: tuple[tuple[int, int, int], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from pathlib import PurePath
 import numpy as np
 
 from labelwise.contracts.source import Source, ValueRange
-from labelwise.data.headers import Header, read_header
 from labelwise.data.images import numbers
 from labelwise.errors import DataError
+from labelwise.formats.headers import Header, read_header
 from labelwise.rng import generator
 
 #: headers that are read, evenly spaced over the set

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from labelwise.contracts.source import ValueRange
-from labelwise.data import headers
-from labelwise.data.headers import Depth, Encoded, Refused, failing_in_one_line, opened, read_header
+from labelwise.formats import headers
+from labelwise.formats.headers import Depth, Encoded, Refused, failing_in_one_line, opened, read_header
 
 #: pixels that are converted at once
 _STRIP = 1 << 20

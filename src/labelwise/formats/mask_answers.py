@@ -25,8 +25,9 @@ from labelwise.formats.detections import KnownImages
 from labelwise.formats.index_png import mask_text
 from labelwise.formats.json_file import read_json
 from labelwise.formats.labels_table import LabelTable, read_labels
-from labelwise.formats.mask_coding import CLASS_FILES, MaskCoding, find_coding
+from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_folder import MASKS
+from labelwise.formats.mask_lists import CLASS_FILES, find_coding
 from labelwise.formats.scan import scan_folder
 from labelwise.formats.voc_masks import MASKS as VOC_MASKS
 

@@ -9,23 +9,15 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from labelwise.contracts.record import IGNORE
 from labelwise.errors import ConfigError, FormatError
-from labelwise.formats.delimited import read_text
 from labelwise.formats.index_png import IGNORE_COLOUR, Colour, StoredMask, read_stored
 
-#: files that list the classes of a folder of masks, one a line
-CLASS_FILES = ("classes.txt", "class_names.txt", "labels.txt")
-#: a file of this name says colours as well: ``name:r,g,b:parts:actions``
-COLOUR_FILE = "labelmap.txt"
-#: classes of these names mean that a pixel has none
-NO_CLASS = frozenset({"unlabelled", "unlabeled", "void", "ignore", "ignored", "__ignore__"})
-#: the first line of lists whose second line is class 0: this one was counted as -1
-_FIRST_IGNORED = "__ignore__"
+#: pixels that are looked up at once
+_BAND = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,7 @@ class MaskCoding:
             unless this says otherwise.
         palette: colour of each class; needed to read masks that hold colours.
         void: further colours that mean no class.
+        said: what people should know of it, one line each.
 
     Raises:
         FormatError: more classes than a byte can tell apart, or colours for some of them only.
@@ -52,6 +45,7 @@ class MaskCoding:
     codes: Mapping[int, int] = field(default_factory=dict)
     palette: tuple[Colour, ...] | None = None
     void: tuple[Colour, ...] = (IGNORE_COLOUR,)
+    said: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.classes) > IGNORE:
@@ -79,6 +73,10 @@ class MaskCoding:
         """The stored value of each class; the lowest, where several mean the same."""
         return tuple(int(np.flatnonzero(self._table == n)[0]) for n in range(len(self.classes)))
 
+    def has_colour(self, colour: Colour) -> bool:
+        """Whether a class has this colour."""
+        return self._colours.get(colour, IGNORE) != IGNORE
+
     def read(self, path: str | os.PathLike[str]) -> np.ndarray:
         """uint8 class indices (H, W) of a mask file.
 
@@ -97,21 +95,48 @@ class MaskCoding:
         """
         if stored.values is None:
             return self._of_colours(stored, shown)
-        table = self._table
-        if stored.palette is not None and self._colours:
-            table = self._renumbered(stored, shown)
-        indices_HW = table[stored.values]
-        if (indices_HW < 0).any():
-            self._refuse_value(stored.values[indices_HW < 0], shown)
-        found_HW: np.ndarray = indices_HW.astype(np.uint8)
-        return found_HW
+        counts = histogram(stored.values)
+        used = np.flatnonzero(counts).tolist()
+        table = self._of_greys(used, shown) if stored.palette is None else self._renumbered(stored.palette, used, shown)
+        strange = np.flatnonzero((counts > 0) & (table < 0))
+        if len(strange):
+            self._refuse_value(int(strange[0]), int(counts[strange[0]]), len(strange) - 1, shown)
+        indices_HW: np.ndarray = table.astype(np.uint8)[stored.values]
+        return indices_HW
 
-    def _renumbered(self, stored: StoredMask, shown: str) -> np.ndarray:
-        assert stored.palette is not None
-        assert stored.values is not None
+    def _of_greys(self, values: Sequence[int], shown: str) -> np.ndarray:
+        """The table of a picture in grey levels: they are values, unless they can only be colours of classes.
+
+        Raises:
+            FormatError: they may be both, and mean different classes.
+        """
+        table = self._table
+        by_colour = {value: self._colours.get((value,) * 3, IGNORE) for value in values}
+        if IGNORE in by_colour.values() or all(table[value] == index for value, index in by_colour.items()):
+            return table
+        other = next(
+            (value for value in values if value != IGNORE and table[value] not in (-1, by_colour[value])), None
+        )
+        if other is not None and all(table[value] >= 0 for value in values):
+            raise FormatError(
+                f"{shown!r}: the grey level {other} stands for {self.classes[table[other]]!r:.40} as a number and for "
+                f"{self.classes[by_colour[other]]!r:.40} as a colour; give the classes other colours, or save colours"
+            )
+        table = table.copy()
+        for value, index in by_colour.items():
+            table[value] = index
+        return table
+
+    def _renumbered(self, palette: Sequence[Colour], values: Sequence[int], shown: str) -> np.ndarray:
+        """The table of a palette image, whose numbers may not be the classes while its colours are."""
         table = self._table.copy()
-        for value in np.flatnonzero(np.bincount(stored.values.ravel(), minlength=256)).tolist():
-            colour = stored.palette[value] if value < len(stored.palette) else None
+        colour_of = {value: palette[value] if value < len(palette) else None for value in values}
+        if not self._colours:
+            levels = {value: colour[0] for value, colour in colour_of.items() if colour and len(set(colour)) == 1}
+            if len(levels) == len(values) and any(level != value for value, level in levels.items()):
+                self._check_levels(levels, shown)
+            return table
+        for value, colour in colour_of.items():
             index = int(table[value])
             own = IGNORE_COLOUR if index == IGNORE else self.palette[index] if self.palette and index >= 0 else None
             if colour == own or (index == IGNORE and colour not in self._colours):
@@ -124,6 +149,15 @@ class MaskCoding:
             table[value] = self._colours[colour]
         return table
 
+    def _check_levels(self, levels: Mapping[int, int], shown: str) -> None:
+        """Refuses a palette of greys that would be classes, too, and other ones: some programs save greys like that."""
+        if all(0 <= self._table[level] != IGNORE for level in levels.values()):
+            value, level = next((value, level) for value, level in levels.items() if value != level)
+            raise FormatError(
+                f"{shown!r} is a palette image whose number {value} is shown as grey {level}, and both stand for a "
+                "class: save class indices as grey values, without a palette"
+            )
+
     def _of_colours(self, stored: StoredMask, shown: str) -> np.ndarray:
         if not self._colours:
             raise FormatError(
@@ -131,21 +165,35 @@ class MaskCoding:
                 f"class indices as grey values (0 to {len(self.classes) - 1}, 255 to ignore)"
             )
         assert stored.colours is not None
-        flat = stored.colours.astype(np.int64) @ np.array([65536, 256, 1])
-        found, inverse = np.unique(flat, return_inverse=True)
-        known = {(r << 16) + (g << 8) + b: index for (r, g, b), index in self._colours.items()}
-        indices = np.array([known.get(code, -1) for code in found.tolist()])
-        if (indices < 0).any():
-            colour, count = int(found[indices < 0][0]), int((flat == found[indices < 0][0]).sum())
-            raise FormatError(
-                f"{shown!r}: {count:,} pixel(s) have the colour #{colour:06x}, which no class has; allowed are "
-                f"{self._listed_colours()}. (Edges that were smoothed give such colours: save without anti-aliasing)"
-            )
-        return indices[inverse].reshape(flat.shape).astype(np.uint8)
+        indices_HW = np.empty(stored.colours.shape[:2], np.uint8)
+        strange = np.zeros(1 << 24, bool)
+        for rows in _bands(stored.colours):
+            colours = stored.colours[rows].astype(np.uint32)
+            codes = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+            found = self._by_colour[codes]
+            strange[codes[found < 0]] = True
+            indices_HW[rows] = found
+        if strange.any():
+            self._refuse_colour(stored.colours, int(strange.argmax()), shown)
+        return indices_HW
 
-    def _refuse_value(self, strange: np.ndarray, shown: str) -> None:
-        value = int(strange.flat[0])
-        count, others = int((strange == value).sum()), len(np.unique(strange)) - 1
+    @cached_property
+    def _by_colour(self) -> np.ndarray:
+        """int16 (2**24), class index of each colour, -1 where it means nothing."""
+        table = np.full(1 << 24, -1, np.int16)
+        for (red, green, blue), index in self._colours.items():
+            table[red << 16 | green << 8 | blue] = index
+        return table
+
+    def _refuse_colour(self, colours: np.ndarray, code: int, shown: str) -> None:
+        colour = (code >> 16, code >> 8 & 255, code & 255)
+        count = sum(int((colours[rows] == np.array(colour, np.uint8)).all(-1).sum()) for rows in _bands(colours))
+        raise FormatError(
+            f"{shown!r}: {count:,} pixel(s) have the colour {_hex(colour)}, which no class has; allowed are "
+            f"{self._listed_colours()}. (Edges that were smoothed give such colours: save without anti-aliasing)"
+        )
+
+    def _refuse_value(self, value: int, count: int, others: int, shown: str) -> None:
         more = f" and {others} further value(s) that mean nothing" if others else ""
         raise FormatError(
             f"{shown!r}: {count:,} pixel(s) have the value {value}{more}; allowed are {self._listed_values()}"
@@ -163,6 +211,20 @@ class MaskCoding:
         return ", ".join(named[:8]) + (f", ... ({len(named)} in all)" if len(named) > 8 else "")
 
 
+def histogram(values_HW: np.ndarray) -> np.ndarray:
+    """int64 (256): how many pixels have each value; without a copy of all pixels in wider numbers."""
+    counts = np.zeros(256, np.int64)
+    for rows in _bands(values_HW):
+        counts += np.bincount(values_HW[rows].ravel(), minlength=256)
+    return counts
+
+
+def _bands(pixels: np.ndarray) -> list[slice]:
+    """Rows of a picture, some million pixels at a time."""
+    step = max(1, _BAND // max(1, pixels.shape[1]))
+    return [slice(start, start + step) for start in range(0, pixels.shape[0], step)]
+
+
 def _runs(values: Sequence[int]) -> str:
     """Ascending numbers in words: 0 to 2, 7."""
     runs: list[list[int]] = []
@@ -178,77 +240,6 @@ def _hex(colour: Colour | None) -> str:
     return "of nothing" if colour is None else "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def find_coding(folder: Path) -> MaskCoding | None:
-    """What a folder says about its classes: ``labelmap.txt``, or a list of names; None where there is neither.
-
-    Raises:
-        FormatError: such a file is empty, names a class twice, or has a broken line; with the row.
-    """
-    if (folder / COLOUR_FILE).is_file():
-        return read_labelmap(folder / COLOUR_FILE)
-    found = next((folder / name for name in CLASS_FILES if (folder / name).is_file()), None)
-    return None if found is None else read_classes(found)
-
-
-def read_classes(path: Path) -> MaskCoding:
-    """Class names, one a line, the first standing as 0; a class called unlabelled, void or ignore is none.
-
-    Raises:
-        FormatError: no name, or one twice; with the row.
-    """
-    lines = [line.strip() for line in read_text(path).splitlines()]
-    while lines and not lines[-1]:
-        lines.pop()
-    if lines and lines[0] == _FIRST_IGNORED:  # written for -1: the next line is class 0
-        lines = lines[1:]
-    return coding_of(lines, str(path))
-
-
-def coding_of(names: Sequence[str], shown: str, colours: Sequence[Colour] | None = None) -> MaskCoding:
-    """The coding in which the n-th name stands as n; names such as unlabelled and void mean no class.
-
-    Raises:
-        FormatError: no name, an empty one, or one twice; with the row.
-    """
-    for row, name in enumerate(names, 1):
-        if not name:
-            raise FormatError(f"{shown!r}, row {row}: the line is empty; give one class name a line")
-        if name in names[: row - 1]:
-            raise FormatError(f"{shown!r}, row {row}: class {name!r} stands there twice; rename one of the two")
-    if len(names) > IGNORE + 1:
-        raise FormatError(f"{shown!r} names {len(names)} classes: a mask of one byte a pixel has room for {IGNORE}")
-    kept = [row for row, name in enumerate(names) if name.lower() not in NO_CLASS]
-    if not kept:
-        raise FormatError(f"{shown!r} names no class: give one name a line, the first for the value 0")
-    codes = {row: kept.index(row) if row in kept else IGNORE for row in range(len(names))}
-    if colours is None:
-        return MaskCoding(tuple(names[row] for row in kept), codes)
-    void = [colours[row] for row in range(len(names)) if row not in kept]
-    palette = tuple(colours[row] for row in kept)
-    return MaskCoding(tuple(names[row] for row in kept), codes, palette, (IGNORE_COLOUR, *void))
-
-
-def read_labelmap(path: Path) -> MaskCoding:
-    """Names and colours, lines ``name:r,g,b:parts:actions``; what starts with ``#`` is a remark.
-
-    Raises:
-        FormatError: a line without three numbers from 0 to 255, with the row; as :func:`read_classes`.
-    """
-    names: list[str] = []
-    colours: list[Colour] = []
-    for row, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, _, rest = line.partition(":")
-        numbers = rest.partition(":")[0].split(",")
-        if len(numbers) != 3 or not all(part.strip().isdecimal() and int(part) < 256 for part in numbers):
-            raise FormatError(f"{str(path)!r}, row {row}: {line!r:.60} is no name:r,g,b; give three numbers to 255")
-        red, green, blue = map(int, numbers)
-        names.append(name.strip())
-        colours.append((red, green, blue))
-    return coding_of(names, str(path), colours)
-
-
 def unnamed(values: Iterable[int], shown: str) -> MaskCoding:
     """A coding for masks of which nothing but their values is known: classes are called by their number.
 
@@ -259,7 +250,7 @@ def unnamed(values: Iterable[int], shown: str) -> MaskCoding:
     if found in ([], [0]):
         raise FormatError(
             f"{shown!r}: its masks hold nothing but {' and '.join(map(str, sorted(values))) or 'no pixel'}, and 255 "
-            f"means no class: write classes as 0, 1, ..., and list their names in {CLASS_FILES[0]}"
+            "means no class: write classes as 0, 1, ..., and list their names in classes.txt"
         )
     return MaskCoding(_numbered(found[-1] + 1))
 
@@ -282,7 +273,7 @@ def check_names(found: Sequence[str], wanted: Sequence[str]) -> None:
     if not fits:
         raise ConfigError(
             f"the masks come with the classes {_some(found)}, and the project has {_some(wanted)}: leave --classes "
-            f"out, or bring {CLASS_FILES[0]} beside the masks and the project into line"
+            f"out, or bring classes.txt beside the masks and the project into line"
         )
 
 

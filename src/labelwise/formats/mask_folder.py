@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from labelwise.errors import FormatError
+from labelwise.formats.class_colours import colours
 from labelwise.formats.files import write_whole
 from labelwise.formats.index_png import encode_mask
-from labelwise.formats.mask_coding import CLASS_FILES, NO_CLASS, MaskCoding
+from labelwise.formats.mask_coding import MaskCoding
+from labelwise.formats.mask_lists import CLASS_FILES, NO_CLASS
 from labelwise.formats.voc import stem
-from labelwise.formats.voc_masks import colours
 
 MASKS = "masks"
 

@@ -158,7 +158,7 @@ class _Tree:
     def called(self, above: str, plain: Iterable[str]) -> list[str]:
         """The folders right below another whose plain names are among these."""
         wanted = set(plain)
-        return sorted(folder for folder in self.children.get(above, ()) if _plain(folder) in wanted)
+        return sorted(folder for folder in self.children.get(above, ()) if plain_name(folder) in wanted)
 
     def stems(self, folder: str, *, deep: bool) -> frozenset[str]:
         """Paths without ending, relative to a folder; the files in it alone, or all below it."""
@@ -170,7 +170,8 @@ class _Tree:
         return self._stems[key]
 
 
-def _plain(folder: str) -> str:
+def plain_name(folder: str) -> str:
+    """The last part of a path as it is compared: without case and marks."""
     return _MARKS.sub("", posixpath.basename(folder).casefold())
 
 
@@ -181,7 +182,7 @@ def _mask_folders(root: Path, tree: _Tree) -> dict[str, tuple[list[str], bool]]:
     for folder in tree.folders():
         if folder.startswith(f"{inside}/"):
             continue
-        plain = _plain(folder)
+        plain = plain_name(folder)
         for words, of_objects in ((MASK_WORDS, False), (OBJECT_WORDS, True)):
             if images := _images_of(root, tree, folder, plain, words):
                 found[folder] = images, of_objects
@@ -198,9 +199,9 @@ def _images_of(root: Path, tree: _Tree, folder: str, plain: str, words: Sequence
         return []
     forms = {form for rest in rests for word in IMAGE_WORDS for form in (rest + word, word + rest)}
     if images := [image for image in tree.called(above, forms) if image != folder]:
-        return sorted(images, key=lambda image: _plain(image) not in IMAGE_WORDS)
+        return sorted(images, key=lambda image: plain_name(image) not in IMAGE_WORDS)
     images = tree.called(above, rests - {""})
-    if any(role_of(_plain(image)) is not None for image in images) or _weakly(root, tree, folder, images):
+    if any(role_of(plain_name(image)) is not None for image in images) or _weakly(root, tree, folder, images):
         return images
     if "" not in rests:
         return []
@@ -237,11 +238,21 @@ def _wanted(images: Sequence[str], below: str) -> Iterator[str]:
     """
     folder, base = posixpath.split(posixpath.splitext(below)[0])
     parts = [part for part in folder.split("/") if part]
-    plainer = [part for part in parts if _plain(part) not in (*MASK_WORDS, *OBJECT_WORDS)]
+    plainer = [part for part in parts if plain_name(part) not in (*MASK_WORDS, *OBJECT_WORDS)]
     for here in ("/".join(parts), *(["/".join(plainer)] if plainer != parts else [])):
         for image in images:
             for name in _names(base, alone=True):
                 yield "/".join(part for part in (image, here, name) if part)
+
+
+def without_sign(base: str) -> list[str]:
+    """What the name of a mask is without what says that it is one.
+
+    Example:
+        >>> without_sign("a_mask"), without_sign("mask_7"), without_sign("mask")
+        (['a'], ['7'], [])
+    """
+    return [match["front"] or match["back"]] if (match := _SIGNED.match(base)) else []
 
 
 def _names(base: str, *, alone: bool) -> Iterator[str]:
