@@ -383,7 +383,9 @@ def test_masks_that_say_nothing(pairs):
     (pairs / "classes.txt").unlink()
     for file in (pairs / "masks").rglob("*.png"):
         mask(file, np.full((HEIGHT, WIDTH), 255))
-    assert "hold nothing but 0 and 255" in refused(pairs, classes=("a", "b", "c"))
+    assert "hold nothing but 255: write classes as 0, 1" in refused(pairs)
+    head, _ = read(pairs, classes=("a", "b", "c"))
+    assert any("no pixel is labelled" in note for note in head.notes)
     for file in (pairs / "masks").rglob("*.png"):
         mask(file, np.zeros((HEIGHT, WIDTH)))
     assert "hold nothing but 0: write classes as 0, 1" in refused(pairs)

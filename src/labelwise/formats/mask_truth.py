@@ -66,8 +66,14 @@ class Values:
 
     @property
     def black_and_white(self) -> bool:
-        """Whether no mask holds anything but 0 and 255, and 255 is not shown as "no class"."""
-        return self.binary > 0 and not self.other and not self.border and self.coloured is None
+        """Whether the masks hold 0 and 255 and nothing else, and 255 is not shown as "no class"."""
+        only = self.used == {0, IGNORE} and self.binary > 0 and not self.other
+        return only and not self.border and self.coloured is None
+
+    @property
+    def open(self) -> bool:
+        """Whether further masks may still tell what 255 means."""
+        return self.used <= {0, IGNORE} and not self.border and self.coloured is None
 
 
 def values_of(files: Iterable[Path], seen: Values | None = None) -> Values:
@@ -110,11 +116,11 @@ def coding_of_set(
     seen = values_of(files[:_SAMPLE])
     known = listed or (MaskCoding(tuple(names)) if names else None)
     white = known is not None and known.has_colour(_WHITE)  # then 255 is that class, whatever the set
-    if known is None or (seen.black_and_white and not white):
+    if known is None or (seen.open and not white):
         for done in range(_SAMPLE, len(files), _SAMPLE):
             seen = values_of(files[done : done + _SAMPLE], seen)
             progress("reading masks", min(done + _SAMPLE, len(files)), len(files))
-            if known is not None and not seen.black_and_white:
+            if known is not None and not seen.open:
                 break
     said = list(known.said) if known is not None else []
     if listed is None and names:
@@ -125,6 +131,8 @@ def coding_of_set(
     if known is None:
         known = _unnamed(seen, shown)
         said.append("classes are called by their number: list their names in classes.txt beside the masks, one a line")
+    elif seen.used == {IGNORE} and not white:
+        said.append("the masks hold nothing but 255, which means no class: no pixel is labelled")
     elif seen.binary and seen.other and not seen.border and not white:
         said.append(
             f"of the masks that were looked at {seen.binary:,} hold nothing but 0 and 255, and others hold further "

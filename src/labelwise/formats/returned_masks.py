@@ -278,12 +278,10 @@ def _black_and_white(folder: Path, files: Sequence[Path], coding: MaskCoding, as
     """
     seen = values_of(files[:_SAMPLE])
     for start in range(_SAMPLE, len(files), _SAMPLE):
-        if not seen.black_and_white:
+        if not seen.open:
             break
         seen = values_of(files[start : start + _SAMPLE], seen)
     if not seen.black_and_white or coding.has_colour((255, 255, 255)) or coding.codes.get(IGNORE, IGNORE) != IGNORE:
-        return []
-    if 0 not in seen.used:  # nothing was drawn at all
         return []
     if asked is None and len(coding.classes) == 2:
         raise FormatError(
