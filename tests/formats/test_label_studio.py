@@ -339,10 +339,16 @@ def test_regions_that_are_no_masks_are_no_empty_masks(tmp_path):
     path.write_text(json.dumps(tasks))
     head, [first, second] = read(path, kind="masks")
     assert [seen.outline is not None for seen in first.objects] == [True]
-    assert "1 region(s) and choice(s) left out: the labels wanted are masks" in head.notes
+    assert (second.state, second.objects) == ("untouched", ())
+    assert head.notes == (
+        "2 object(s) left out: the labels wanted are masks",
+        "1 image(s) hold other shapes and no masks: taken as not answered",
+    )
+    path.write_text(json.dumps(tasks[1:]))
+    head, [alone] = read(path, kind="masks")
     naming = Naming(ClassMap(head, ("car", "bus")), ("car", "bus"), head)
     with pytest.raises(FormatError, match="it has a box and no mask"):
-        KINDS.create("masks").from_record(second, naming, (200, 100))
+        KINDS.create("masks").from_record(alone, naming, (200, 100))
 
 
 # ---- which picture --------------------------------------------------------------------------------------------------

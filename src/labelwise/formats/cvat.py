@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from labelwise.errors import FormatError
 from labelwise.formats import cvat_write
 from labelwise.formats.boxes import sides
 from labelwise.formats.cvat_shapes import seen_of
-from labelwise.formats.fitting import fitting, lines, upright
+from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import start_of
 from labelwise.formats.xml_tree import Element, stream_xml
 
@@ -93,7 +93,7 @@ class Cvat(Format):
                 case "meta":
                     labels = _Labels.of(element)
                 case "image":
-                    record = _record(element, Where(shown, "image", len(records) + 1), hints.kind, counts)
+                    record = _record(element, Where(shown, "image", len(records) + 1), counts)
                     records.append(_state(record, labels.use, accepts, counts))
                 case "track":
                     raise FormatError(
@@ -104,6 +104,7 @@ class Cvat(Format):
                     raise FormatError(
                         f"{shown!r}, line {element.line}: <{element.tag[:40]}> is nothing that CVAT writes"
                     )
+        found = fitted(records, hints.kind, counts)
         head = Head(
             classes=labels.classes,
             skeleton=labels.skeleton,
@@ -111,7 +112,7 @@ class Cvat(Format):
             overlap="last",
             notes=lines(counts),
         )
-        return head, iter(records)
+        return head, iter(found)
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
         """One file that CVAT imports as "CVAT 1.1" into a task of the same pictures.
@@ -183,15 +184,14 @@ def _quoted(text: str, name: str) -> str:
     return found[1] if found else ""
 
 
-def _record(element: Element, where: Where, kind: str | None, counts: Counter[str]) -> Record:
+def _record(element: Element, where: Where, counts: Counter[str]) -> Record:
     told = element.attributes
     name = told.get("name", "")
     if not name:
         raise FormatError(f"{where} (line {element.line}): it has no name; give the path of the picture")
     size = _size(told, f"{where} ({name!r:.80})")
     found = [seen_of(child, size, f"{where} ({name!r:.80})", counts) for child in _by_layer(element.children)]
-    objects = fitting((one for one in found if one is not None), kind, counts)
-    upright(objects, kind, counts)
+    objects = tuple(one for one in found if one is not None)
     return Record(
         where=where,
         image=name.replace("\\", "/"),
@@ -229,12 +229,6 @@ def _state(record: Record, written_for: str, accepts: bool, counts: Counter[str]
     elif record.objects and all(map(_is_guess, record.objects)) and not accepts:
         counts["{n} image(s) hold only what a model drew (source auto) and nobody changed: taken as not answered"] += 1
         state = "untouched"
-    return record if state == record.state else _as(record, state)
-
-
-def _as(record: Record, state: State) -> Record:
-    from dataclasses import replace
-
     return replace(record, state=state)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
 
-from labelwise.contracts.record import Seen
+from labelwise.contracts.record import Record, Seen
 
 
 def fits(seen: Seen, kind: str | None) -> bool:
@@ -23,32 +24,42 @@ def fits(seen: Seen, kind: str | None) -> bool:
     return True
 
 
-def fitting(objects: Iterable[Seen], kind: str | None, counts: Counter[str]) -> tuple[Seen, ...]:
-    """The objects of an annotation that say something of a kind of label; the others are counted.
+def fitted(records: Sequence[Record], kind: str | None, counts: Counter[str]) -> list[Record]:
+    """Records with the objects that say something of a kind of label; the others are counted.
 
-    Classes of the whole picture go where shapes are wanted. Shapes of which none fits stay as they are: they are no
-    empty picture, and the kind of label says what is missing.
+    Pictures without an object that fits were looked at, and are empty, where there is nothing but words about the whole
+    picture; where other shapes were drawn nobody has said anything of this kind, and they are not answered. A file in
+    which nothing fits stays as it is: the kind of label says what is missing.
 
     Args:
-        objects: of one picture.
+        records: of a whole file.
         kind: that is wanted; None: any.
         counts: takes note of what is left out, by a line that ``{n}`` stands in.
     """
-    given = tuple(objects)
-    if kind in (None, "classes"):
-        return given
-    shaped = tuple(one for one in given if not fits(one, "classes"))
-    kept = tuple(one for one in shaped if fits(one, kind)) or shaped
-    if len(kept) < len(given):
-        counts[f"{{n}} object(s) left out: the labels wanted are {kind}"] += len(given) - len(kept)
-    return kept
-
-
-def upright(objects: Iterable[Seen], kind: str | None, counts: Counter[str]) -> None:
-    """Counts turned boxes where boxes are wanted, which are upright here."""
+    if kind in (None, "classes") or not any(fits(one, kind) for record in records for one in record.objects):
+        found = list(records)
+    else:
+        found = [_of_kind(record, kind, counts) for record in records]
     if kind in (None, "boxes"):
-        turned = sum(one.box is not None and bool(one.box.rotation) for one in objects)
-        counts["{n} turned box(es): boxes are upright here, so the one around each is taken"] += turned
+        counts["{n} turned box(es): boxes are upright here, so the one around each is taken"] += sum(
+            one.box is not None and bool(one.box.rotation) for record in found for one in record.objects
+        )
+    return found
+
+
+def _of_kind(record: Record, kind: str | None, counts: Counter[str]) -> Record:
+    kept = tuple(one for one in record.objects if fits(one, kind))
+    if len(kept) == len(record.objects):
+        return record
+    counts[f"{{n}} object(s) left out: the labels wanted are {kind}"] += len(record.objects) - len(kept)
+    state = record.state
+    if state == "answered" and not kept:
+        if all(fits(one, "classes") for one in record.objects):
+            state = "empty"
+        else:
+            state = "untouched"
+            counts[f"{{n}} image(s) hold other shapes and no {kind}: taken as not answered"] += 1
+    return replace(record, objects=kept, state=state)
 
 
 def lines(counts: Counter[str]) -> tuple[str, ...]:

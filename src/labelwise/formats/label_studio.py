@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
-from labelwise.contracts.record import Head, Record, Seen
+from labelwise.contracts.record import Head, Record
 from labelwise.errors import FormatError
 from labelwise.formats import label_studio_write
-from labelwise.formats.fitting import fits, lines, upright
+from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import start_of
 from labelwise.formats.json_file import START, read_json
 from labelwise.formats.label_studio_results import Said
@@ -78,14 +78,14 @@ class LabelStudio(Format):
             FormatError: no such export, or a task that breaks its form; with file and row.
         """
         shown = os.fspath(path)
-        tasks, found = self._tasks(path, hints)
+        tasks, rows = self._tasks(path, hints)
         told: list[tuple[Record, Said | None]] = []
-        for row, task in found:
+        for row, task in rows:
             told += [tasks.predictions(row, task)] if use == "predictions" else tasks.answers(row, task)
         control = self._control({name for _, said in told if said for name in said.choices}, told, hints, shown)
-        placed = any(fits(one, hints.kind) for _, said in told if said for one in said.objects)
-        records = [_of_kind(record, said, _Wanted(hints.kind, control, placed), tasks.counts) for record, said in told]
-        return Head(overlap="last", notes=lines(tasks.counts)), iter(records)
+        records = [_with_choices(record, said, hints.kind, control, tasks.counts) for record, said in told]
+        found = fitted(records, hints.kind, tasks.counts)
+        return Head(overlap="last", notes=lines(tasks.counts)), iter(found)
 
     def _tasks(self, path: Path, hints: Hints) -> tuple[Tasks, list[tuple[int, Mapping[str, Any]]]]:
         shown = os.fspath(path)
@@ -169,7 +169,7 @@ def _sniff_table(head: str, kinds: tuple[str, ...]) -> Sniff:
     columns = {cell.strip(' "\r') for cell in re.split(r"[,;\t]", first)}
     known = columns & set(COLUMNS)
     if {"annotation_id", "annotator"} <= columns:
-        return Sniff(0.97, "columns of Label Studio (annotation_id, annotator)", kinds)
+        return Sniff(1.0, "columns of Label Studio (annotation_id, annotator)", kinds)
     if _PLACES.search(head) and known:
         return Sniff(0.96, "addresses of Label Studio's pictures, and its column " + min(known), kinds)
     return Sniff(0.0, "no column annotation_id")
@@ -184,40 +184,22 @@ def _one_annotation(data: dict[str, Any]) -> Any:
     return {**task, "annotations": [data]} if isinstance(task, dict) and "result" in data else data
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """Which objects are wanted.
+def _with_choices(
+    record: Record, said: Said | None, kind: str | None, control: str | None, counts: Counter[str]
+) -> Record:
+    """A record with the choices about the picture among its objects.
 
-    Args:
-        kind: of label; None: all.
-        control: whose choices are the class of a picture; None where it takes none, or all of them.
-        placed: the file has regions of this kind, so that a picture without one was looked at.
+    Where classes are wanted, those of one control, and nothing else.
     """
-
-    kind: str | None
-    control: str | None
-    placed: bool
-
-    def of(self, said: Said) -> tuple[Seen, ...]:
-        """The objects that are wanted of an annotation."""
-        chosen = [one for name, some in said.choices.items() if self.control in (None, name) for one in some]
-        if self.kind == "classes":
-            return tuple(chosen) if self.control is not None else ()
-        if self.kind is None or not self.placed:
-            # where nothing of the wanted kind is in the file, whoever reads on says what is there instead
-            return (*said.objects, *chosen)
-        # regions of which none fits are no empty picture: the kind of label says what is missing
-        return tuple(one for one in said.objects if fits(one, self.kind)) or said.objects
-
-
-def _of_kind(record: Record, said: Said | None, wanted: _Wanted, counts: Counter[str]) -> Record:
-    """A record with the objects that are wanted; the others are counted."""
     if said is None:
         return record
-    objects = wanted.of(said)
+    chosen = [one for name, some in said.choices.items() if control in (None, name) for one in some]
+    objects = (*said.objects, *chosen)
+    if kind == "classes":
+        objects = tuple(chosen) if control is not None else ()
     if left := len(said.objects) + sum(map(len, said.choices.values())) - len(objects):
-        counts[f"{{n}} region(s) and choice(s) left out: the labels wanted are {wanted.kind}"] += left
-    upright(objects, wanted.kind, counts)
+        what = "classes" if kind == "classes" else f"those of the control {control!r:.40}"
+        counts[f"{{n}} region(s) and choice(s) left out: the labels wanted are {what}"] += left
     state = "empty" if record.state == "answered" and not objects else record.state
     extra = {**record.extra, **({"said": dict(said.extra)} if said.extra else {})}
     placed = any(one.box or one.outline or one.points for one in objects)

@@ -16,7 +16,7 @@ from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.errors import FormatError, StateError
 from labelwise.formats.boxes import sides
 from labelwise.formats.files import write_whole
-from labelwise.formats.fitting import fitting, lines, upright
+from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import some_files
 from labelwise.formats.json_file import dump_json, read_json, start_of_json
 from labelwise.formats.labelme_shapes import objects_of, shapes_of
@@ -96,7 +96,8 @@ class Labelme(Format):
             raise FormatError(f"{os.fspath(path)!r:.200} holds no file of labelme: none has 'shapes' and 'imagePath'")
         if strange:
             counts[f"{{n}} JSON file(s) that are none of labelme left out: {', '.join(strange[:3])}"] += len(strange)
-        return Head(overlap="last", notes=lines(counts)), iter(records)
+        found = fitted(records, hints.kind, counts)
+        return Head(overlap="last", notes=lines(counts)), iter(found)
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
         """A folder with one file for each picture, and the picture beside it unless only lists are wanted.
@@ -201,8 +202,7 @@ def _record(data: Mapping[str, Any], file: Path, place: _Place, hints: Hints, co
         size = (width, height)
     shapes = objects_of(data["shapes"], f"{where}", counts)
     flags = _flags(data.get("flags"), hints, f"{where}", counts)
-    objects = fitting((*shapes, *flags) if hints.kind in (None, "classes") else shapes, hints.kind, counts)
-    upright(objects, hints.kind, counts)
+    objects = (*shapes, *flags)
     extra = {key: value for key, value in data.items() if key not in _READ and value not in (None, "", [], {})}
     return Record(
         where=where,
