@@ -99,7 +99,7 @@ def test_frames_of_another_camera_are_refused(tmp_path):
     for path in (tmp_path / "a.xml", tmp_path / "json", tmp_path / "tasks.json"):
         door = incoming(path, "boxes", ("car",), sizes, "/data/set")
         assert not list(door.rows())
-        with pytest.raises(FormatError, match="is no image of this project"):
+        with pytest.raises(FormatError, match="lies in another folder"):
             door.refuse_unknown()
 
 
