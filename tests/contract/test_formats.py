@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from labelwise.exchange.sniffing import choose
+from labelwise.exchange.sniffing import choose, sniffed
 from labelwise.formats import FORMATS
 from labelwise.testing.formats import SURE, check_format
 
 TESTS = Path(__file__).parents[1] / "formats"
 # sample modules may import each other
 sys.path.append(str(TESTS))
+#: as sure as a format may be of the file of another
+CLAIM = 0.8
 #: formats that read nothing
 WRITTEN = {name for name in FORMATS.names() if not FORMATS.get(name).reads}
 
@@ -56,3 +59,11 @@ def test_it_recognises_its_own_files_and_no_other_claims_them(name, tmp_path):
                 chosen = choose(path, use)
                 assert chosen is not None
                 assert chosen.format.name == name, f"{path.name} for {use}: {chosen}"
+                for sniff, other in sniffed(path, use):
+                    assert other.name == name or sniff.sure <= CLAIM, f"{path.name} for {use}: {other.name}, {sniff}"
+
+
+def test_asking_for_formats_needs_no_torch():
+    """Import and export of classes start at once."""
+    code = "import sys; from labelwise.formats import FORMATS; FORMATS.names(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,12 +15,14 @@ from labelwise.formats.ultralytics_json import UltralyticsJson
 
 sys.path.append(str(Path(__file__).parents[1] / "formats"))
 
-import test_results_format
+import test_coco_results_format
+import test_mmdet
+import test_ultralytics_json
 
 SAMPLES = {
-    CocoResults: test_results_format.results_samples,
-    MMDet: test_results_format.mmdet_samples,
-    UltralyticsJson: test_results_format.ultralytics_samples,
+    CocoResults: test_coco_results_format.samples,
+    MMDet: test_mmdet.samples,
+    UltralyticsJson: test_ultralytics_json.samples,
 }
 
 
