@@ -73,6 +73,11 @@ def brief(value: Any, most: int = 60) -> str:
         text = repr(value)
     except ValueError:  # Python writes out no number of more than 4,300 digits
         return "a number of thousands of digits"
+    return cut(text, most)
+
+
+def cut(text: str, most: int = 60) -> str:
+    """A text with three dots for what is beyond ``most`` characters."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

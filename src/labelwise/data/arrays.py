@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,8 +16,8 @@ import numpy as np
 from labelwise.contracts.source import Role, Source, ValueRange, checked_range
 from labelwise.data.folder import in_this_range
 from labelwise.data.images import decode
-from labelwise.errors import DataError, FormatError, unknown
-from labelwise.formats.npz import load_npz, names_of
+from labelwise.errors import DataError, FormatError, brief, cut, unknown
+from labelwise.formats.npz import MAX_NAMES, load_npz, names_of
 
 ROLES = ("pool", "reference", "validation", "test")
 
@@ -164,18 +164,18 @@ def read_labels(
     """
     names = tuple(str(name) for name in classes) if classes is not None else None
     if names is not None and len(set(names)) < len(names):
-        raise DataError(f"a class is named twice in {list(names)}: give each class a name of its own")
+        raise DataError(f"a class is named twice in {brief(list(names), 120)}: give each class a name of its own")
     if labels is None:
         return {}, names
     column = np.asarray(labels)
     if column.shape != (len(ids),):
         raise DataError(f"labels have shape {column.shape}, but there are {len(ids)} images: give one label per image")
     if column.dtype.kind in "iub":
-        return _from_numbers(ids, column.astype(np.int64), names)
-    if column.dtype.kind == "S":
-        column = np.char.decode(column, "utf-8")
-    if column.dtype.kind not in "UO":
-        raise DataError(f"labels have type {column.dtype}: give class names or whole numbers")
+        return _from_numbers(ids, _whole_numbers(column), names)
+    if column.dtype.kind in "SU":
+        column = _text(column)
+    if column.dtype.kind != "O":
+        raise DataError(f"labels have type {cut(str(column.dtype))}: give class names or whole numbers")
     pairs = zip(ids, column.tolist(), strict=True)
     truth = {item_id: str(label) for item_id, label in pairs if label not in ("", None)}
     if names is None:
@@ -184,6 +184,27 @@ def read_labels(
         if label not in names:
             raise unknown(f"class of image {item_id!r}", label, names, error=DataError)
     return truth, names
+
+
+def _text(column: np.ndarray) -> np.ndarray:
+    """Names as Python text."""
+    try:
+        names = [name.decode() if isinstance(name, bytes) else name for name in column.tolist()]
+        for name in names:
+            if not name.isascii():
+                name.encode()
+    except ValueError:  # bytes of another encoding, half a surrogate pair, a number beyond the last letter
+        raise DataError("labels are not UTF-8: save them with dtype str") from None
+    text = np.empty(len(names), dtype=object)
+    text[:] = names
+    return text
+
+
+def _whole_numbers(column: np.ndarray) -> np.ndarray:
+    """As int64; a number beyond it would come out negative, which means "not known"."""
+    if column.dtype == np.uint64 and len(column) and column.max() > np.iinfo(np.int64).max:
+        raise DataError(f"labels hold {column.max()}: give numbers of classes, from 0")
+    return column.astype(np.int64)
 
 
 def _from_numbers(
@@ -226,13 +247,13 @@ def _checked_encoded(encoded: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarr
         raise DataError(f"encoded images are {encoded.dtype} {encoded.shape}: give one row of uint8, files end to end")
     if offsets.dtype.kind not in "iu" or offsets.ndim != 1 or len(offsets) < 2:
         raise DataError(f"offsets are {offsets.dtype} {offsets.shape}: give N + 1 whole numbers")
-    offsets = offsets.astype(np.int64)
-    if offsets[0] != 0 or offsets[-1] != len(encoded) or bool((np.diff(offsets) < 0).any()):
+    beyond = bool((offsets < 0).any() or (offsets > len(encoded)).any())  # differences of such numbers may overflow
+    if beyond or offsets[0] != 0 or offsets[-1] != len(encoded) or bool((np.diff(offsets.astype("i8")) < 0).any()):
         raise DataError(
             f"offsets run from {offsets[0]} to {offsets[-1]} over {len(encoded)} bytes: they must start at 0, never "
             "fall, and end at the number of bytes"
         )
-    return encoded, offsets
+    return encoded, offsets.astype(np.int64)
 
 
 def _rows(names: Sequence[str], count: int) -> dict[str, int]:
@@ -241,7 +262,7 @@ def _rows(names: Sequence[str], count: int) -> dict[str, int]:
     row = {name: n for n, name in enumerate(names)}
     if len(row) < count:
         twice = next(name for n, name in enumerate(names) if row[name] != n)
-        raise DataError(f"id {twice!r} is given twice: ids must be unique")
+        raise DataError(f"id {brief(twice)} is given twice: ids must be unique")
     if "" in row:
         raise DataError("an id is empty: every image needs a name")
     return row
@@ -287,31 +308,38 @@ def read_npz(path: str | os.PathLike[str]) -> ArraySource | EncodedSource:
 
     ``classes`` (names in index order) serves all parts. Nothing is unpickled.
 
+    Memory: the arrays, under the limits of :func:`labelwise.formats.npz.load_npz`; at most 3,000,000 images. Arrays of
+    other names are not read.
+
     Raises:
         FormatError: for a file that is no such .npz, in one line.
     """
     arrays = load_npz(path)
-    parts: dict[str, dict[str, np.ndarray]] = {}
-    for key, array in arrays.items():
+    keys: dict[str, dict[str, str]] = {}  # part -> field -> name of the array
+    for key in arrays:
         front, _, back = key.rpartition("_")
         part, field = (front, back) if front in _PARTS else (back, front) if back in _PARTS and front else ("", key)
-        parts.setdefault(part, {})[{"x": "images", "y": "labels"}.get(field, field)] = array
-    classes = parts.get("", {}).pop("classes", None)
-    names = None if classes is None else names_of(classes, f"{os.fspath(path)!r}: classes")
-    filled = {part: found for part, found in parts.items() if _pixels_key(found) is not None}
+        keys.setdefault(part, {})[{"x": "images", "y": "labels"}.get(field, field)] = key
+    classes = keys.get("", {}).pop("classes", None)
+    names = None if classes is None else names_of(arrays[classes], f"{os.fspath(path)!r}: classes")
+    read = ("images", *_ENCODED, "offsets", "labels", "ids")
+    filled = {
+        part: {field: arrays[key] for field, key in found.items() if field in read}
+        for part, found in keys.items()
+        if _pixels_key(found) is not None
+    }
     if not filled:
         raise FormatError(
-            f"{os.fspath(path)!r} holds {', '.join(sorted(arrays)) or 'nothing'}: needed is images (or x), or jpeg "
+            f"{os.fspath(path)!r} holds {arrays.listed()}: needed is images (or x), or jpeg "
             "with offsets; labels (or y), ids and classes are optional, and train_ or test_ may stand in front"
         )
     try:
         return _join(filled, names)
-    except (DataError, KeyError) as error:
-        reason = f"{error} is missing beside the encoded images" if isinstance(error, KeyError) else str(error)
-        raise FormatError(f"{os.fspath(path)!r}: {reason}") from None
+    except DataError as error:
+        raise FormatError(f"{os.fspath(path)!r}: {error}") from None
 
 
-def _pixels_key(arrays: Mapping[str, np.ndarray]) -> str | None:
+def _pixels_key(arrays: Collection[str]) -> str | None:
     return next((key for key in ("images", *_ENCODED) if key in arrays), None)
 
 
@@ -325,13 +353,21 @@ def _join(parts: Mapping[str, Mapping[str, np.ndarray]], classes: Sequence[str] 
     pixels, labels, offsets = [], [], [np.zeros(1, np.int64)]
     for part, arrays in parts.items():
         pixels.append(arrays[_pixels_key(arrays) or ""])
-        if "images" not in keys:
+        if "images" in keys:
+            pixels[-1] = _checked_images(pixels[-1])
+        elif "offsets" in arrays:
             offsets.append(_checked_encoded(pixels[-1], arrays["offsets"])[1][1:] + offsets[-1][-1])
+        else:
+            raise DataError("'offsets' is missing beside the encoded images")
         count = len(pixels[-1]) if "images" in keys else len(offsets[-1])
+        if count > MAX_NAMES:
+            raise DataError(f"{count:,} images: at most {MAX_NAMES:,} are read from one file; split it")
         own = arrays.get("ids")
         ids += number_ids(count, f"{part}/" if part else "") if own is None else names_of(own, "ids")
         roles += [_PARTS[part]] * count
         labels.append(arrays.get("labels", np.full(count, -1)))
+        if labels[-1].ndim != 1:
+            raise DataError(f"labels have shape {labels[-1].shape}: give one label per image, in one row")
         if len(labels[-1]) != count:
             raise DataError(f"{len(labels[-1])} labels for {count} images: give one label per image")
     found = any("labels" in arrays for arrays in parts.values())
@@ -343,18 +379,21 @@ def _join(parts: Mapping[str, Mapping[str, np.ndarray]], classes: Sequence[str] 
 
 
 def _one_array(parts: Sequence[np.ndarray]) -> np.ndarray:
-    checked = [_checked_images(part) for part in parts]
-    if len({part.shape[1:] for part in checked}) > 1:
-        shapes = " and ".join(str(part.shape) for part in checked)
+    if len({part.shape[1:] for part in parts}) > 1:
+        shapes = " and ".join(str(part.shape) for part in parts)
         raise DataError(f"the parts hold images of different sizes, {shapes}: make them one size")
-    return checked[0] if len(checked) == 1 else np.concatenate(checked)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _one_column(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Labels of all parts; text where one part is text, with "" for the unlabelled."""
+    parts = [_text(part) if part.dtype.kind in "SU" else part for part in parts]
     numbers = [part.dtype.kind in "iub" for part in parts]
     if all(numbers):
-        return np.concatenate([part.astype(np.int64) for part in parts])
+        return np.concatenate([_whole_numbers(part) for part in parts])
+    for part, number in zip(parts, numbers, strict=True):
+        if not number and part.dtype.kind not in "UO":
+            raise DataError(f"labels have type {cut(str(part.dtype))}: give class names or whole numbers")
     if any(number and bool((part >= 0).any()) for part, number in zip(parts, numbers, strict=True)):
         raise DataError("labels are names in one part and numbers in another: use one kind")
     return np.concatenate([np.full(len(p), "") if number else p for p, number in zip(parts, numbers, strict=True)])

@@ -12,7 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from labelwise.errors import FormatError
+from labelwise.errors import FormatError, cut
+from labelwise.formats.npy_header import read_npy_header
 from labelwise.selection.arrays import as_tensor
 
 
@@ -22,6 +23,8 @@ def map_array(path: str | os.PathLike[str], name: str) -> Tensor:
     Args:
         path: ends in ``.npy`` or ``.safetensors``; ``FILE.safetensors#TENSOR`` names one tensor of several.
         name: the tensor to take where a file holds several and the path names none.
+
+    Memory: none; only numbers in the byte order of another machine are copied.
 
     Raises:
         FormatError: a file that is missing, damaged, of another format, or of several tensors none of which is meant.
@@ -37,11 +40,15 @@ def map_array(path: str | os.PathLike[str], name: str) -> Tensor:
     try:
         if ending == ".safetensors":
             return _safetensors(file, tensor or name, named=bool(tensor))
+        with Path(file).open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            header = read_npy_header(opened, size, shown, objects="save numbers, for example float32")
+        if header.dtype.kind not in "biufc":
+            raise FormatError(f"{shown} holds values of type {cut(str(header.dtype))}: save float32 numbers")
         return as_tensor(np.lib.format.open_memmap(file, mode="r"))
     except (ValueError, OSError, EOFError, SafetensorError) as error:
-        if "Python objects" in str(error):
-            raise FormatError(f"{shown} holds Python objects: save numbers, for example float32") from None
-        raise FormatError(f"{shown} cannot be read ({' '.join(str(error).split())}): write it again") from None
+        reason = " ".join(str(error).split())[:120]
+        raise FormatError(f"{shown} cannot be read ({reason}): write it again") from None
 
 
 def _parts(path: str) -> tuple[str, str]:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwise.errors import DataError, FormatError
+from labelwise.errors import DataError, FormatError, cut
 from labelwise.formats.files import write_whole
+from labelwise.formats.npy_header import read_npy_header
 
 _NAME = re.compile(r"(?P<stem>.*)_(?P<count>\d+)\.npy")
 _WRITE = "write it with numpy.save of a one-dimensional array of whole numbers"
@@ -99,17 +100,15 @@ def read_indices(
         order: the data's native order.
         allowed: ids that may be chosen; None: all of them.
 
+    Memory: some hundred bytes a position, of which there are at most as many as images.
+
     Raises:
         FormatError: no such file, pickled objects, another type or shape, another length than its name says, repeats,
             positions outside the data set, or images that are not ``allowed`` (test images, images that a view left
             out).
     """
     shown = repr(os.fspath(path))
-    array = _load(path, shown)
-    if array.ndim != 1:
-        raise FormatError(f"{shown} holds an array of shape {array.shape}: needed is one dimension; {_WRITE}")
-    if array.dtype.kind not in "iu":
-        raise FormatError(f"{shown} holds {array.dtype} where whole numbers are needed; {_WRITE}")
+    array = _load(path, shown, most=len(order))
     if (named := _NAME.fullmatch(Path(path).name)) is not None and int(named["count"]) != len(array):
         raise FormatError(
             f"{shown} holds {len(array)} positions, and its name says {named['count']}: rename it, or choose again"
@@ -134,17 +133,25 @@ def read_indices(
     return chosen
 
 
-def _load(path: str | os.PathLike[str], shown: str) -> np.ndarray:
+def _load(path: str | os.PathLike[str], shown: str, *, most: int) -> np.ndarray:
+    """The numbers of the file, not more than there are images."""
     try:
         with Path(path).open("rb") as file:
             if file.read(6) != b"\x93NUMPY":
                 raise FormatError(f"{shown} is no .npy file; {_WRITE}")
             file.seek(0)
-            array: np.ndarray = np.load(file, allow_pickle=False)
-            return array
+            header = read_npy_header(file, os.fstat(file.fileno()).st_size, shown, objects=_WRITE)
+            if len(header.shape) != 1:
+                raise FormatError(f"{shown} holds an array of shape {header.shape}: needed is one dimension; {_WRITE}")
+            if header.dtype.kind not in "iu":
+                raise FormatError(f"{shown} holds {cut(str(header.dtype))} where whole numbers are needed; {_WRITE}")
+            if header.shape[0] > most:
+                raise FormatError(
+                    f"{shown} holds {header.shape[0]:,} positions, and the data set has {most:,} images: it was made "
+                    "for another data set"
+                )
+            return np.fromfile(file, header.dtype, header.shape[0])
     except FileNotFoundError:
         raise FormatError(f"{shown} does not exist: check the path") from None
-    except (OSError, EOFError, ValueError, SyntaxError, MemoryError) as error:
-        if "allow_pickle" in str(error):
-            raise FormatError(f"{shown} holds pickled Python objects, which are never loaded; {_WRITE}") from None
-        raise FormatError(f"{shown} cannot be read ({' '.join(str(error).split())}): write it again") from None
+    except OSError as error:
+        raise FormatError(f"{shown} cannot be read ({error.strerror}): check it") from None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelwise.errors import FormatError
+from labelwise.errors import FormatError, brief, cut
 from labelwise.formats.files import write_whole
 from labelwise.formats.labels_table import nearest_ids
 from labelwise.formats.npz import load_npz, names_of
@@ -84,6 +84,8 @@ def read_predictions(path: str | os.PathLike[str], expected: Expected | None = N
     Returns:
         Rows in ascending order of the ids.
 
+    Memory: that of :func:`labelwise.formats.npz.load_npz`, and a copy; keys that mean nothing here are not read.
+
     Raises:
         FormatError: in one line, for missing or unknown keys and types; another number of rows than ids, of columns
             than classes, of features than expected; values that are negative, NaN or infinite; rows that do not sum to
@@ -92,10 +94,8 @@ def read_predictions(path: str | os.PathLike[str], expected: Expected | None = N
     expected = expected or Expected()
     shown = repr(os.fspath(path))
     arrays = load_npz(path)
-    if "ids" not in arrays or not {"probs", "embeddings"} & set(arrays):
-        raise FormatError(
-            f"{shown} holds {', '.join(sorted(arrays)) or 'nothing'}: needed are ids and probs or embeddings (or both)"
-        )
+    if "ids" not in arrays or not {"probs", "embeddings"} & arrays.keys():
+        raise FormatError(f"{shown} holds {arrays.listed()}: needed are ids and probs or embeddings (or both)")
     ids = names_of(arrays["ids"], f"{shown}: ids")
     order = _check_ids(ids, expected, shown)
     own = names_of(arrays["classes"], f"{shown}: classes") if "classes" in arrays else None
@@ -129,14 +129,14 @@ def _check_ids(ids: Sequence[str], expected: Expected, shown: str) -> list[int]:
     row = {item_id: n for n, item_id in enumerate(ids)}
     if len(row) < len(ids):
         twice = next(item_id for n, item_id in enumerate(ids) if row[item_id] != n)
-        raise FormatError(f"{shown}: id {twice!r} is given twice; keep one row per image")
+        raise FormatError(f"{shown}: id {brief(twice)} is given twice; keep one row per image")
     if expected.ids is not None:
         known = expected.ids if isinstance(expected.ids, (set, frozenset, dict)) else set(expected.ids)
         if strange := [item_id for item_id in ids if item_id not in known]:
             near = nearest_ids(strange[0], known)
             hint = f" (nearest: {near[0]!r})" if near else ""
             more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-            raise FormatError(f"{shown}: unknown id {strange[0]!r}{hint}{more}; ids are paths below the data root")
+            raise FormatError(f"{shown}: unknown id {brief(strange[0])}{hint}{more}; ids are paths below the data root")
         if not expected.subset and len(ids) < len(known):
             missing = min(item_id for item_id in known if item_id not in row)
             raise FormatError(
@@ -148,7 +148,9 @@ def _check_ids(ids: Sequence[str], expected: Expected, shown: str) -> list[int]:
 
 def _numbers(array: np.ndarray, ids: Sequence[str], what: str) -> np.ndarray:
     if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] == 0:
-        raise FormatError(f"{what} are {array.dtype} of shape {array.shape}: give numbers of shape (images, columns)")
+        raise FormatError(
+            f"{what} are {cut(str(array.dtype))} of shape {array.shape}: give numbers of shape (images, columns)"
+        )
     if len(array) != len(ids):
         raise FormatError(f"{what} have {len(array)} rows for {len(ids)} ids: give one row per id")
     if array.dtype.kind == "f" and not (finite_N := np.isfinite(array).all(axis=1)).all():
@@ -178,7 +180,8 @@ def _columns(own: Sequence[str] | None, wanted: Sequence[str] | None, width: int
     if sorted(own) != sorted(wanted) or len(set(own)) < width:
         strange = next((name for name in own if name not in wanted), own[0])
         raise FormatError(
-            f"{shown}: class {strange!r} does not fit; the project's classes are {', '.join(wanted[:20])}"
+            f"{shown}: class {brief(strange)} does not fit; the project's classes are "
+            f"{cut(', '.join(wanted[:20]), 120)}"
         )
     return [list(own).index(name) for name in wanted]
 
