@@ -164,7 +164,8 @@ def _open(file: BinaryIO, size_bytes: int) -> Image.Image:
     try:
         image = Image.open(file, formats=formats)
     except Image.DecompressionBombError as error:
-        raise Refused(_too_large(str(error))) from None
+        pixels = re.search(r"\d+", str(error))
+        raise Refused(_too_large(f"{int(pixels[0]):,} pixels" if pixels else str(error))) from None
     except UnidentifiedImageError:
         raise Refused(f"not an image that can be read; allowed: {', '.join(_formats())}") from None
     width, height = stored_size(image)

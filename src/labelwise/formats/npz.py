@@ -118,8 +118,8 @@ def _check_total(members: Sequence[zipfile.ZipInfo], size: int, shown: str) -> N
     if total > max(MAX_UNPACKED, MAX_RATIO * size):
         largest = max(members, key=lambda info: info.file_size).filename.removesuffix(".npy")
         raise FormatError(
-            f"{shown} unpacks from {size / 1e6:,.1f} MB to {total / 1e6:,.0f} MB (most of it is {cut(largest)}): at most "
-            f"{MAX_UNPACKED / 1e6:.0f} MB or {MAX_RATIO} times the file are; write it with numpy.savez, which packs nothing"
+            f"{shown} unpacks from {size / 1e6:,.1f} to {total / 1e6:,.0f} MB (most of it is {cut(largest)}): at most "
+            f"{MAX_UNPACKED / 1e6:.0f} MB or {MAX_RATIO} times the file are read: write it with numpy.savez, unpacked"
         )
 
 

@@ -23,6 +23,9 @@ from labelwise.formats.npz import load_npz, names_of
 #: how far a row of probabilities may be from summing to one
 TOLERANCE = 1e-3
 
+#: values that are summed at once
+_BLOCK = 1 << 22
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -105,7 +108,7 @@ def read_predictions(path: str | os.PathLike[str], expected: Expected | None = N
         columns = _columns(own, expected.classes, probs_NC.shape[1], shown)
         _check_probs(probs_NC, ids, expected.exclusive, shown)
         probs_NC = _arranged(probs_NC, order)
-        probs_NC = probs_NC if columns == sorted(columns) else probs_NC[:, columns]
+        probs_NC = probs_NC if columns is None or columns == sorted(columns) else probs_NC[:, columns]
     if "embeddings" in arrays:
         embeddings_ND = _numbers(arrays["embeddings"], ids, f"{shown}: embeddings")
         if expected.width is not None and embeddings_ND.shape[1] != expected.width:
@@ -168,15 +171,15 @@ def _arranged(array: np.ndarray, order: Sequence[int]) -> np.ndarray:
         return array.astype(np.float32, copy=False)
 
 
-def _columns(own: Sequence[str] | None, wanted: Sequence[str] | None, width: int, shown: str) -> list[int]:
-    """Which column of the file stands where in the result."""
+def _columns(own: Sequence[str] | None, wanted: Sequence[str] | None, width: int, shown: str) -> list[int] | None:
+    """Which column of the file stands where in the result; None where they stay."""
     for names, whose in ((own, "the file names"), (wanted, "the project has")):
         if names is not None and len(names) != width:
             raise FormatError(
                 f"{shown}: probs have {width} columns, {whose} {len(names)} classes: give one column each"
             )
     if own is None or wanted is None:
-        return list(range(width))
+        return None
     if sorted(own) != sorted(wanted) or len(set(own)) < width:
         strange = next((name for name in own if name not in wanted), own[0])
         raise FormatError(
@@ -196,7 +199,9 @@ def _check_probs(probs_NC: np.ndarray, ids: Sequence[str], exclusive: bool, show
         )
     if not exclusive:
         return
-    sum_N = probs_NC.sum(axis=1, dtype=np.float64)
+    rows = max(1, _BLOCK // probs_NC.shape[1])  # a sum in double precision copies what it sums
+    blocks = (probs_NC[start : start + rows] for start in range(0, len(probs_NC), rows))
+    sum_N = np.concatenate([block_BC.sum(axis=1, dtype=np.float64) for block_BC in blocks])
     wrong_N = np.abs(sum_N - 1) > TOLERANCE
     if wrong_N.any():
         n = int(np.argmax(wrong_N))
