@@ -274,7 +274,7 @@ def headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("reader", "ending", "rest"),
     [
         ("labelwise.formats.indices_npy:read_indices", "npy", [["a"] * 9]),
-        ("labelwise.formats.mapped:map_array", "npy", ["embeddings"]),
+        ("labelwise.direct.mapped:map_array", "npy", ["embeddings"]),
         ("labelwise.data.arrays:read_npz", "npz", []),
         ("labelwise.formats.predictions_npz:read_predictions", "npz", []),
     ],
