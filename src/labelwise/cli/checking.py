@@ -16,6 +16,7 @@ from labelwise.cli.progress import Stages
 
 if TYPE_CHECKING:
     from labelwise.contracts.progress import Progress
+    from labelwise.contracts.source import Source
     from labelwise.project.project import Project
 
 #: images that are decoded unless all are asked for, and problems that are named
@@ -149,8 +150,21 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     if project.kind.drawn:
         found.resized = _resized(project, [item for item in chosen if item not in found.unreadable])
     project.campaign().offer.check([strategy])
-    found.warnings = _warnings(project, found)
+    found.warnings = [*_warnings(project, found), *_how_read(now)]
     return found
+
+
+def _how_read(source: Source) -> list[str]:
+    """From which values deep pictures are read; without a range that is written down some are and some are not."""
+    from labelwise.data.brightness import look
+
+    seen = look(source, source.value_range)
+    if seen.deep and source.value_range is None:
+        return [
+            f"pictures of more than 8 bits ({seen.kinds()}), and no range of values: whole numbers of 16 bits are read "
+            "from 0 to 65,535, others not at all; run labelwise init again: it finds a range and writes it down"
+        ]
+    return seen.notes()
 
 
 def _decode(project: Project, items: Sequence[str], found: Found, progress: Progress) -> None:

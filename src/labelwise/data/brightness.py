@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
 import numpy as np
 
@@ -31,8 +30,8 @@ VALUES = 250_000
 BEYOND = 0.001
 
 #: endings of the formats that may hold more than 8 bits, or several pages
-_DEEP = {".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".j2k", ".jp2"}
-_PAGED = {".gif", ".webp", ".avif"}
+_DEEP = (".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".j2k", ".jp2")
+_LOOKED_AT = frozenset((*_DEEP, ".gif", ".webp", ".avif"))
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,6 @@ class Look:
         deep: pictures of more than 8 bits, counted by kind of number.
         paged: pictures with further pages or frames, of which the first is read.
         value_range: the range in use, or else the one that fits; None where no picture is deep or none can be read.
-        found: whether the range was found now rather than given.
         above: share of the values looked at that are beyond the range and become plain white.
         below: likewise plain black, below the lower end.
         dark: of the deep pictures decoded, those that use less than a twentieth of the range.
@@ -55,7 +53,6 @@ class Look:
     deep: Counter[str] = field(default_factory=Counter)
     paged: int = 0
     value_range: ValueRange | None = None
-    found: bool = False
     above: float = 0.0
     below: float = 0.0
     dark: int = 0
@@ -66,9 +63,8 @@ class Look:
         lines = []
         if self.deep and self.value_range is not None:
             low, high = (_text(value) for value in self.value_range)
-            kinds = " and ".join(f"{count:,} {what}" for what, count in self.deep.most_common())
             lines.append(
-                f"pictures of more than 8 bits ({kinds} of {self.headers:,} looked at): {low} becomes black and {high} "
+                f"pictures of more than 8 bits ({self.kinds()}): {low} becomes black and {high} "
                 f"white in all of them{self._beyond()}; set input: {{range: [low, high]}} where other values matter"
             )
         if self.dark:
@@ -82,6 +78,11 @@ class Look:
                 "is read; save pages as files of their own to have them all"
             )
         return lines
+
+    def kinds(self) -> str:
+        """The kinds of deep pictures, with how many of those looked at."""
+        found = " and ".join(f"{what}: {count:,}" for what, count in self.deep.most_common())
+        return f"{found} of {self.headers:,} looked at"
 
     def _beyond(self) -> str:
         shares = {"above": self.above, "below": self.below}
@@ -118,7 +119,6 @@ def look(source: Source, value_range: ValueRange | None = None) -> Look:
         deep=kinds,
         paged=paged,
         value_range=chosen,
-        found=value_range is None,
         above=sum(int((each > high).sum()) for each in values) / total,
         below=sum(int((each < low).sum()) for each in values) / total,
         dark=sum(_used(each, chosen) < 0.05 for each in values),
@@ -143,12 +143,12 @@ def _evenly(ids: Sequence[str], most: int, source: Source) -> list[str]:
     """Items that may be deep or have pages, evenly spaced over the set."""
     if not ids or source.encoded(ids[0]) is None:
         return []
-    # only where ids are paths do they have endings
-    named = isinstance(source.encoded(ids[0]), str)
-    whole = [item for item in ids if source.within(item)[1] is None]
-    likely = [item for item in whole if PurePath(item).suffix.lower() in _DEEP | _PAGED] if named else whole
+    if isinstance(source.encoded(ids[0]), str):  # only where ids are paths do they have endings
+        likely: Sequence[str] = [item for item in ids if item[item.rfind(".") :].lower() in _LOOKED_AT]
+    else:
+        likely = ids
     if len(likely) <= most:
-        return likely
+        return list(likely)
     return [likely[round(n * (len(likely) - 1) / (most - 1))] for n in range(most)]
 
 
@@ -219,10 +219,13 @@ def fitting(low: float, high: float, *, whole: bool) -> ValueRange:
     tops = ([] if whole else [1.0]) + [2.0**bits - 1 for bits in range(8, 33)]
     top = next((top for top in tops if low >= 0 and high <= top * (1 + slack)), None)
     span = high - low
-    if top is not None and (span >= top / 4 or span == 0):
+    largest = max(abs(low), abs(high), 1e-12)
+    if span <= 1e-12 * largest:  # one value
+        if top is not None:
+            return 0.0, top
+        span = largest
+    if top is not None and span >= top / 4:
         return 0.0, top
-    if span == 0:
-        span = abs(high) or 1.0
     margin = span / 10
     step = 10.0 ** (math.floor(math.log10(span)) - 2)
     lowest = max(0.0, low - margin) if low >= 0 else low - margin

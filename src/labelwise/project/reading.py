@@ -8,7 +8,10 @@ from pathlib import Path
 from labelwise.config import ProjectConfig, parse, read_yaml, with_range, write_yaml
 from labelwise.contracts.source import Source
 from labelwise.data.brightness import look
-from labelwise.errors import StateError
+from labelwise.errors import ConfigError, StateError
+
+#: the key of the settings that the range belongs to, and how far those below it are indented
+_INPUT = re.compile(r"^(?P<head>input:[ \t]*(#.*)?\n)(?P<indent>[ \t]+)", re.MULTILINE)
 
 
 def in_one_range(config: ProjectConfig, source: Source) -> tuple[ProjectConfig, Source]:
@@ -38,15 +41,15 @@ def keep_range(config: ProjectConfig, source: Source, path: Path) -> ProjectConf
     if found.input.range == config.input.range:
         return config
     text = path.read_text(encoding="utf-8")
-    line = f"  range: {found.model_dump(mode='json')['input']['range']}"
+    line = f"range: {found.model_dump(mode='json')['input']['range']}"
     if "input" not in read_yaml(path):
-        text = f"{text.rstrip()}\ninput:\n{line}\n"
+        text = f"{text.rstrip()}\ninput:\n  {line}\n"
     else:
-        text = re.sub(r"^input:[ \t]*(#.*)?$", lambda match: f"{match[0]}\n{line}", text, count=1, flags=re.MULTILINE)
+        text = _INPUT.sub(lambda match: f"{match['head']}{match['indent']}{line}\n{match['indent']}", text, count=1)
     draft = path.with_name(path.name + ".tmp")
     try:
         draft.write_text(text, encoding="utf-8")
-        if parse(ProjectConfig, read_yaml(draft), where=path.name) == found:
+        if _says(draft, found):
             draft.replace(path)
         else:  # written in a way that no line can be put into
             draft.unlink()
@@ -54,3 +57,10 @@ def keep_range(config: ProjectConfig, source: Source, path: Path) -> ProjectConf
     except OSError as error:
         raise StateError(f"cannot write {path}: {error.strerror}. Is it read-only?") from error
     return found
+
+
+def _says(path: Path, config: ProjectConfig) -> bool:
+    try:
+        return parse(ProjectConfig, read_yaml(path), where=path.name) == config
+    except ConfigError:
+        return False
