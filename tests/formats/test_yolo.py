@@ -468,6 +468,8 @@ def test_data_yaml_that_leads_to_pictures_elsewhere(tmp_path):
         ("0 1e999 0.5 0.1 0.1", "a value is 1e999"),
         ("0 0.5 0.5 -0.1 0.1", "negative"),
         ("0 320 240 50 50", "no fractions of the image's sides"),
+        ("0 1.2 0.5 0.1 0.1", "no fractions of the image's sides"),
+        ("0 0.5 0.5 0.1 2.1", "no fractions of the image's sides"),
         ("0 0.5 0.5 0.1 0.1 1.5", "confidence is 1.5"),
         ("0 0.1 0.2 0.3 0.2 0.3 9.5", "no fractions of the image's sides"),
         ("0 10 20 30 20 30 90 12 14", "no fractions of the image's sides"),
@@ -561,8 +563,9 @@ def test_polygons_and_turned_boxes(tmp_path):
     assert [thing.outline is not None for thing in things] == [True, True, False]
     assert head.notes == ("2 line(s) hold polygons: the box of each is its extent",)
     # corners a little outside are cut off later, as those of boxes are; none is refused
-    _, things = _lines(tmp_path / "c", ["-0.002 0.1 0.4 0.1 0.4 0.5 -0.002 0.5", "1.002 0.5 0.1 0.1"][:1])
+    _, things = _lines(tmp_path / "c", ["-0.002 0.1 0.4 0.1 0.4 0.5 -0.002 0.5", "1.002 0.5 0.1 0.1"])
     assert things[0].outline.parts[0][0] == -0.002
+    assert things[1].box.x2 == pytest.approx(1.052)
     with pytest.raises(FormatError, match=r"9 numbers behind the class, and 8 .*: with a confidence or without one"):
         _lines(tmp_path / "d", [TURNED, f"{TURNED} 0.5"])
 
@@ -752,13 +755,43 @@ def test_what_has_no_place_is_left_out_and_said(tmp_path):
     put(tmp_path / "pool", {"e.gif": (5, 5)})
     said = Yolo().write(tmp_path / "out", Head(("cat", "dog")), records, how(tmp_path / "pool", "link"))
     assert set(said[2:]) == {
-        "3 box(es) left out that YOLO txt has no place for: crowds, difficult ones, centres off the image",
+        "3 object(s) left out that YOLO txt has no place for: crowds, difficult ones, such off the image or unshaped",
         "1 polygon(s) written as their boxes, since others are boxes only",
         "1 object(s) written without their key points",
         "1 turned box(es) written as the upright box around them",
     }
     assert said[0] == "1 image(s) are of a kind that Ultralytics does not read: 1 .gif"
     assert len(read(tmp_path / "out")[1]["train/e.gif"].objects) == 3
+
+
+def test_what_would_cost_the_whole_image_is_cut_off_and_said(tmp_path):
+    boxes_of = {
+        "a.jpg": [[-4, 1, 12, 5]],
+        "b.jpg": [[7, 5, 10, 6]],
+        "c.jpg": [[9, 1, 11, 5]],
+        "d.jpg": [[7.9, 1, 8.2, 5]],
+    }
+    labels = {
+        name: {"size": [8, 6], "objects": [{"class": "cat", "box": box} for box in boxes]}
+        for name, boxes in boxes_of.items()
+    }
+    said = Yolo().write(tmp_path, Head(("cat",)), records_of(labels), how())
+    assert "2 object(s) cut off at the border: Ultralytics throws away images with larger ones" in said
+    assert any(note.startswith("1 object(s) left out") for note in said)
+    texts = {name: (tmp_path / f"labels/train/{name}.txt").read_text().split() for name in "abcd"}
+    assert texts["a"] == ["0", "0.5", "0.5", "1", "0.666667"]
+    assert texts["c"] == []
+    # its centre is off the image by less than Ultralytics minds: as it is
+    assert float(texts["d"][1]) > 1
+    for text in texts.values():
+        assert all(-0.01 <= float(value) <= 1.01 for value in text[1:])
+    points = {"class": "cat", "points": [[9, 3, 2], [1, 1, 1], [0, 0, 0]], "box": [0, 0, 8, 6]}
+    labels = {"a.jpg": {"size": [8, 6], "objects": [points]}}
+    said = Yolo().write(tmp_path / "points", Head(("cat",)), records_of(labels, "points"), how(kind="points"))
+    assert any("1 key point(s) moved to the border" in note for note in said)
+    assert (
+        tmp_path / "points/labels/train/a.txt"
+    ).read_text() == "0 0.5 0.5 1 1 1 0.5 2 0.125 0.166666666667 1 0 0 0\n"
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):

@@ -405,7 +405,8 @@ def _place(found: YoloSet, word: str, text: str) -> _Place | None:
         # one folder alone says too little: valid/images is not images
         telling = len(parts) - first > 1 or tail.lower().endswith(".txt") or role_of(tail) == role_of(word)
         if telling and (place := _inside(found.folder, found.folder / tail)) is not None:
-            return _Place(*place, f"{word}: {text!r:.80} is not there; {tail!r:.60} in the set was taken for it")
+            said = f"{word}: {text!r:.80} is not there; {tail!r:.60} in the set was taken for it"
+            return _Place(*place, "" if found.source.endswith(".data") else said)  # darknet runs one folder up
     return None
 
 

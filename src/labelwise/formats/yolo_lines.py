@@ -23,8 +23,8 @@ from typing import Any, Literal
 from labelwise.contracts.record import Box, Points, Polygon, Seen, Where
 from labelwise.errors import FormatError
 
-#: fractions may be this much too large, by rounding
-SLACK = 1e-5
+#: how far outside an object may lie: as far as Ultralytics lets it
+SLACK = 0.01
 #: how far the corners of a parallelogram may be off: six digits are written
 _SKEW = 5e-5
 #: how far key points may lie outside their box, in sides of the box, and the second corner of a polygon outside the box
@@ -457,8 +457,7 @@ def check_box(values: Sequence[float], where: str) -> tuple[float, float, float,
     x, y, width, height = values
     if width < 0 or height < 0:
         raise FormatError(f"{where}: width {width!r} or height {height!r} is negative; give sides of 0 or more")
-    centred = all(-SLACK <= value <= 1 + SLACK for value in (x, y))
-    if not centred or max(width, height) > 2:
+    if not all(_touches(middle - side / 2, middle + side / 2) for middle, side in ((x, width), (y, height))):
         raise FormatError(
             f"{where}: {x!r} {y!r} {width!r} {height!r} are no fractions of the image's sides (pixels?); divide x and "
             "width by the image's width, y and height by its height"
@@ -466,14 +465,19 @@ def check_box(values: Sequence[float], where: str) -> tuple[float, float, float,
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
+def _touches(low: float, high: float) -> bool:
+    """Whether an extent lies in the picture at least in part, as all that people draw does: pixels do not."""
+    return low <= 1 + SLACK and high >= -SLACK and high - low <= 2
+
+
 def check_polygon(values: Sequence[float], where: str) -> None:
-    """Corners in fractions; some may lie outside, as those of boxes may: the middle of them all may not.
+    """Corners in fractions; some may lie outside, as those of boxes may.
 
     Raises:
         FormatError: values that are no fractions.
     """
     for low, high in ((min(values[0::2]), max(values[0::2])), (min(values[1::2]), max(values[1::2]))):
-        if not -SLACK <= (low + high) / 2 <= 1 + SLACK or high - low > 2:
+        if not _touches(low, high):
             raise FormatError(
                 f"{where}: corners from {low!r:.30} to {high!r:.30} are no fractions of the image's sides (pixels?); "
                 "divide x by its width and y by its height"

@@ -19,7 +19,9 @@ from labelwise.formats.files import write_whole
 from labelwise.formats.pictures import check_apart, check_fresh, place_pictures
 from labelwise.formats.shapes import DIGITS, upright
 from labelwise.formats.splits import WORD_OF, role_of
+from labelwise.formats.written import name_of
 from labelwise.formats.yolo_layout import label_path
+from labelwise.formats.yolo_lines import SLACK
 
 #: what Ultralytics reads as pictures
 _READ = frozenset({".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff",
@@ -114,7 +116,7 @@ def write_asked(folder: Path, head: Head, records: Sequence[Record], how: Writin
 
 def _lines(head: Head, records: Sequence[Record], how: Writing) -> Lines:
     points = _key_points(records) if how.kind == "points" else 0
-    return Lines(head.classes, how.kind, _all_polygons(records), points)
+    return Lines(head, how.kind, _all_polygons(records), points)
 
 
 def _role(record: Record) -> Role:
@@ -212,7 +214,7 @@ class Lines:
     """Objects as lines; counts what has no place in them.
 
     Args:
-        classes: in index order.
+        head: classes in index order.
         kind: of label.
         polygons: whether corners are written.
         points: how many key points every object has.
@@ -220,7 +222,7 @@ class Lines:
         names: of the key points.
     """
 
-    classes: Sequence[str]
+    head: Head
     kind: str
     polygons: bool = False
     points: int = 0
@@ -228,7 +230,7 @@ class Lines:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._index = {name: index for index, name in enumerate(self.classes)}
+        self._index = {name: index for index, name in enumerate(self.head.classes)}
 
     def of(self, record: Record) -> str:
         """All objects of an image.
@@ -243,33 +245,51 @@ class Lines:
         return "".join(f"{text}\n" for seen in record.objects if (text := self._line(seen, record)))
 
     def _line(self, seen: Seen, record: Record) -> str:
-        if seen.cls not in self._index and not isinstance(seen.cls, int):
-            raise unknown("class", str(seen.cls), self.classes, error=FormatError)
-        index = seen.cls if isinstance(seen.cls, int) else self._index[str(seen.cls)]
-        box = _box_of(seen)
-        if box is None:
-            self.left["object(s) without a shape left out"] += 1
-            return ""
-        if box.rotation:
-            self.left["turned box(es) written as the upright box around them"] += 1
-            box = Box(*upright(box))
-        if seen.crowd or seen.difficult or not _is_inside(box, (1, 1) if record.fractions else _size(record)):
+        name = name_of(seen, self.head, record)
+        if name not in self._index:
+            raise unknown("class", name, self.head.classes, error=FormatError)
+        values = () if seen.crowd or seen.difficult else self._shape(seen, record)
+        if not values:
             self.left[_NO_PLACE] += 1
             return ""
-        values: Sequence[float] = ()
-        if self.polygons:
-            values = _polygon(seen, record)
-        elif _polygon(seen, record):
-            self.left["polygon(s) written as their boxes, since others are boxes only"] += 1
-        if not values:
-            values = fractions_of(box, (1, 1) if record.fractions else _size(record))
         if self.kind == "points":
             values = [*values, *self._points(seen, record)]
         elif seen.points is not None:
             self.left["object(s) written without their key points"] += 1
         if seen.score is not None and "answered" not in record.extra:
             self.left["score(s) left out: labels have no place for them"] += 1
-        return " ".join(map(plain, [index, *values]))
+        return " ".join(map(plain, [self._index[name], *values]))
+
+    def _shape(self, seen: Seen, record: Record) -> Sequence[float]:
+        """Corners, or centre and sides, in fractions that Ultralytics accepts; () for what lies outside altogether."""
+        if corners := _polygon(seen, record):
+            if self.polygons:
+                return self._cut(corners, corners)
+            self.left["polygon(s) written as their boxes, since others are boxes only"] += 1
+        box = _box_of(seen)
+        if box is None:
+            return ()
+        if box.rotation:
+            self.left["turned box(es) written as the upright box around them"] += 1
+            box = Box(*upright(box))
+        size = (1, 1) if record.fractions else _size(record)
+        values = fractions_of(box, size)
+        if all(map(_is_accepted, values)):
+            return values
+        within = self._cut(values, (box.x1 / size[0], box.y1 / size[1], box.x2 / size[0], box.y2 / size[1]))
+        return fractions_of(Box(*within), (1, 1)) if within else ()
+
+    def _cut(self, values: Sequence[float], corners: Sequence[float]) -> Sequence[float]:
+        """Corners cut off at the border, where as they are they would cost the whole image."""
+        x, y = corners[0::2], corners[1::2]
+        sides = (min(x), max(x), max(x) - min(x), min(y), max(y), max(y) - min(y))
+        if values is corners and all(map(_is_accepted, sides)):
+            return corners
+        cut = [min(max(value, 0.0), 1.0) for value in corners]
+        if min(cut[0::2]) >= max(cut[0::2]) or min(cut[1::2]) >= max(cut[1::2]):
+            return ()
+        self.left["object(s) cut off at the border: Ultralytics throws away images with larger ones"] += 1
+        return cut
 
     def _points(self, seen: Seen, record: Record) -> list[float]:
         """Key points in fractions with a flag each; zeros for an object without any."""
@@ -279,7 +299,11 @@ class Lines:
         size = (1, 1) if record.fractions else _size(record)
         values: list[float] = []
         for x, y, flag in found:
-            values += [round(x / size[0], 12), round(y / size[1], 12), flag] if flag else [0, 0, 0]
+            place = [round(x / size[0], 12), round(y / size[1], 12)]
+            if flag and not all(map(_is_accepted, place)):
+                self.left["key point(s) moved to the border: Ultralytics throws away images with such outside"] += 1
+                place = [min(max(value, 0.0), 1.0) for value in place]
+            values += [*place, flag] if flag else [0, 0, 0]
         return values or [0.0] * (3 * self.points)
 
     def said(self) -> list[str]:
@@ -287,7 +311,12 @@ class Lines:
         return [f"{count:,} {what}" for what, count in self.left.items() if count]
 
 
-_NO_PLACE = "box(es) left out that YOLO txt has no place for: crowds, difficult ones, centres off the image"
+_NO_PLACE = "object(s) left out that YOLO txt has no place for: crowds, difficult ones, such off the image or unshaped"
+
+
+def _is_accepted(fraction: float) -> bool:
+    """Whether Ultralytics takes a centre, side or point as it is."""
+    return -SLACK <= fraction <= 1 + SLACK
 
 
 def _box_of(seen: Seen) -> Box | None:
@@ -300,10 +329,6 @@ def _box_of(seen: Seen) -> Box | None:
     elif seen.points is not None:
         values = [value for x, y, flag in seen.points.points if flag for value in (x, y)]
     return Box(min(values[0::2]), min(values[1::2]), max(values[0::2]), max(values[1::2])) if values else None
-
-
-def _is_inside(box: Box, size: tuple[int, int]) -> bool:
-    return 0 <= box.x1 + box.x2 <= 2 * size[0] and 0 <= box.y1 + box.y2 <= 2 * size[1]
 
 
 def fractions_of(box: Box, size: tuple[int, int]) -> list[float]:
