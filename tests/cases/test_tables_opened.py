@@ -86,7 +86,7 @@ def test_a_column_that_names_no_split_is_said(tmp_path):
 
 
 def test_an_unknown_word_is_refused(tmp_path):
-    with pytest.raises(FormatError, match="unknown split in .*row 3 'somewhere'"):
+    with pytest.raises(FormatError, match=r"unknown split in .*row 3 'somewhere'"):
         opened(tmp_path, "path,label,split\na.jpg,cat,train\nb.jpg,dog,somewhere\n", "a.jpg", "b.jpg")
 
 
