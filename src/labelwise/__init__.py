@@ -12,6 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Answer": "contracts.oracle",
     "Batch": "contracts.task",
     "Budget": "contracts.query",
     "Campaign": "campaign.loop",
@@ -28,12 +29,14 @@ _HOME = {
     "Oracle": "contracts.oracle",
     "Outputs": "contracts.task",
     "Phase": "contracts.learner",
+    "Pick": "contracts.oracle",
     "Picks": "direct.select",
     "Plain": "contracts.signal",
     "Pool": "campaign.pool",
     "Probe": "contracts.signal",
     "Project": "project.project",
     "Query": "contracts.query",
+    "Round": "contracts.oracle",
     "Selection": "contracts.query",
     "Source": "contracts.source",
     "Step": "contracts.strategy",

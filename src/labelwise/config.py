@@ -12,7 +12,8 @@ import pydantic
 import yaml
 
 from labelwise.contracts.source import ValueRange, checked_range
-from labelwise.errors import ConfigError, StateError, brief, unknown
+from labelwise.errors import ConfigError, FormatError, StateError, brief, unknown
+from labelwise.formats.yaml_text import read_settings
 
 #: raised whenever older code could misread what newer code writes
 CONFIG_VERSION = 1
@@ -463,16 +464,12 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ConfigError: missing, unreadable, or not YAML; with the line.
     """
+    if not path.exists():
+        raise ConfigError(f"no configuration at {path}: check the path")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"no configuration at {path}: check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{path}{line}: not YAML ({getattr(error, 'problem', error)})") from error
+        return read_settings(path)
+    except FormatError as error:
+        raise ConfigError(str(error)) from None
 
 
 def write_yaml(config: Config, path: Path) -> None:

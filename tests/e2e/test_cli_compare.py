@@ -155,7 +155,7 @@ def test_refused_in_one_line_and_nothing_written(
         ("data: {sorce: x}", "did you mean 'source'"),
         ("name: x", "data"),
         ("- 1", "a mapping of keys is needed"),
-        ("data: [", "line 1: not YAML"),
+        ("data: [", "no valid YAML"),
         ("version: 99\ndata: {source: x}", "newer labelwise"),
         ("data: {source: x}\nseeds: [1, 1]", "a seed is listed twice"),
         ("data: {source: x}\nstrategies: []", "strategies"),

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import labelwise
+from commands import refused
 from labelwise.cli.app import BROKEN_PIPE, INTERRUPTED, app
 
 HEAVY = ("torch", "numpy", "sqlalchemy", "PIL", "matplotlib", "scipy", "sklearn", "timm")
@@ -107,7 +108,7 @@ def test_debug_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (OSError(28, "No space left on device", "/data/x"), 1, "the disk is full (/data/x)"),
         (PermissionError(13, "Permission denied", "/data/x"), 1, "Permission denied (/data/x)"),
         (MemoryError(), 1, "out of memory"),
-        (ZeroDivisionError("a\nb"), 1, "ZeroDivisionError: a. This is a bug"),
+        (ZeroDivisionError("a\nb"), 1, "ZeroDivisionError: a. This is code of your own"),
     ],
 )
 def test_every_ending_is_one_line(error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +121,12 @@ def test_every_ending_is_one_line(error: BaseException, code: int, words: str, m
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_only_what_arises_in_labelwise_is_called_a_bug_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = compile("raise ZeroDivisionError('a')", labelwise.__file__, "exec")
+    monkeypatch.setattr("labelwise.cli.options.open_project", lambda *args, **options: exec(code))
+    assert "ZeroDivisionError: a. This is a bug in labelwise" in refused("cancel")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -90,6 +90,8 @@ class Store:
         sa.event.listen(self._engine, "connect", _set_pragmas)
         with self._disk_errors():
             found = _version(path)
+            if found is None and not create:
+                raise self._damaged("it is empty, and labels and rounds were in it")
             if found is None:
                 folder.mkdir(parents=True, exist_ok=True)
                 found = self._make()
@@ -248,7 +250,9 @@ def _version(path: Path) -> str | None:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as database:
         try:
             row = database.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        except sqlite3.OperationalError:  # no such table, or a folder in which nothing can be opened
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):  # a folder in which nothing can be opened
+                raise
             return None
     return None if row is None else str(row[0])
 

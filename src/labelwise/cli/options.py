@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelwise.errors import ConfigError, StateError, unknown
+from labelwise.errors import ConfigError, FormatError, StateError, unknown
 
 if TYPE_CHECKING:
     from labelwise.contracts.progress import Progress
@@ -128,7 +128,7 @@ def settings(values: Sequence[str] | None) -> dict[str, Any]:
     Raises:
         typer.BadParameter: no ``=``, or a value that is not YAML.
     """
-    import yaml
+    from labelwise.formats.yaml_text import parse_settings
 
     found: dict[str, Any] = {}
     for value in values or ():
@@ -136,9 +136,9 @@ def settings(values: Sequence[str] | None) -> dict[str, Any]:
         if not key.strip() or not equals:
             raise typer.BadParameter(f"{value!r} is not KEY=VALUE, for example --set pool=all", param_hint="--set")
         try:
-            found[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise typer.BadParameter(f"{text!r} is no YAML value", param_hint="--set") from None
+            found[key.strip()] = parse_settings(text, f"--set {key.strip()}")
+        except FormatError as error:
+            raise typer.BadParameter(f"{error!s:.250}", param_hint="--set") from None
     return found
 
 
@@ -185,7 +185,6 @@ def open_project(folder: Path | None, progress: Progress, *, seed: int | None = 
         StateError: there is none.
     """
     from labelwise.cli import console
-    from labelwise.config import with_flags
     from labelwise.project.images import CONFIG_NAME
     from labelwise.project.project import Project
     from labelwise.project.setup import find_project
@@ -194,9 +193,7 @@ def open_project(folder: Path | None, progress: Progress, *, seed: int | None = 
         raise StateError(
             f"no {CONFIG_NAME} in {str(folder)!r}: make a project with 'labelwise init IMAGES --project {folder}'"
         )
-    project = Project(find_project() if folder is None else folder, progress=progress, say=console.err)
-    project.config = with_flags(project.config, seed=seed)
-    return project
+    return Project(find_project() if folder is None else folder, progress=progress, say=console.err, seed=seed)
 
 
 def with_learner(

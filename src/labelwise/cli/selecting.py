@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from labelwise.contracts.source import Source
     from labelwise.contracts.strategy import Strategy
     from labelwise.few_labels.frozen import FrozenImages
-    from labelwise.few_labels.selector import Chosen
+    from labelwise.few_labels.selector import Subset
     from labelwise.learners.features import FeatureSource
 
 
@@ -212,7 +212,7 @@ def _numbers(text: str) -> list[int]:
         ) from None
 
 
-def _row(name: str, strategy: Strategy, total: int, chosen: Chosen, file: Path) -> dict[str, Any]:
+def _row(name: str, strategy: Strategy, total: int, chosen: Subset, file: Path) -> dict[str, Any]:
     from labelwise.few_labels.selector import counting_of
 
     return {

@@ -185,7 +185,8 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
 
 def _next(found: Mapping[str, Any], made: Project) -> list[tuple[str, str]]:
     if not found["unlabelled"] and not found["pending"]:
-        where = shlex.quote(str(made.folder / made.config.images))
+        place = made.folder / made.config.images  # or a name, as of a data set of torchvision
+        where = shlex.quote(str(place) if place.exists() else made.config.images)
         return [(f"labelwise compare {where}", "which method would have saved labels here")]
     left = found["unlabelled"]
     count = 100 if left >= 500 else min(max(10, left // 5), left)

@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     from labelwise.config import SizesConfig
     from labelwise.contracts.source import Source
     from labelwise.few_labels.frozen import FrozenImages
-    from labelwise.few_labels.selector import Chosen
+    from labelwise.few_labels.selector import Subset
     from labelwise.models.provenance import TrainedOn
 
 _IN_WORDS = {"linear": "linear head", "knn": "nearest neighbour"}
 
 
 @dataclass(frozen=True)
-class Picked:
-    """A selection with the run it belongs to.
+class RunSubset:
+    """A subset with the run that chose it.
 
     Args:
         strategy: its label, oracles marked.
         seed: of the run.
         size: labels.
         rows_L: rows of the pool's features.
-        chosen: the selection itself.
+        chosen: the subset itself.
     """
 
     strategy: str
     seed: int
     size: int
     rows_L: Tensor
-    chosen: Chosen
+    chosen: Subset
 
 
 class Measured(NamedTuple):
@@ -60,7 +60,7 @@ class Measured(NamedTuple):
         key: digest of all that decides the metrics.
     """
 
-    picked: Picked
+    picked: RunSubset
     metrics: Mapping[str, float]
     key: str
 

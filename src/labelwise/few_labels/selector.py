@@ -46,8 +46,8 @@ FIRST = {"accu_kmeans": "kmeans", "k_center": "random"}
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The selection of one size.
+class Subset:
+    """The images of one size, chosen to be labelled.
 
     Args:
         ids: in the order chosen; the labels that a size goes on from come first.
@@ -119,7 +119,7 @@ class Selector:
         if self.preset not in PRESETS:
             raise unknown("preset", self.preset, PRESETS)
 
-    def choose(self, strategy: Strategy, sizes: Sequence[int], *, before: Sequence[str] = ()) -> list[Chosen]:
+    def choose(self, strategy: Strategy, sizes: Sequence[int], *, before: Sequence[str] = ()) -> list[Subset]:
         """One selection for each size: exactly as many images, none twice.
 
         Args:
@@ -133,12 +133,12 @@ class Selector:
             DataError: labels are needed and not known.
         """
         self.check(strategy, sizes, before=before)
-        found: list[Chosen] = []
+        found: list[Subset] = []
         for size in sizes:
             found.append(self.one(strategy, size, before=found[-1].ids if found else before))
         return found
 
-    def one(self, strategy: Strategy, size: int, *, before: Sequence[str] = ()) -> Chosen:
+    def one(self, strategy: Strategy, size: int, *, before: Sequence[str] = ()) -> Subset:
         """The selection of one size, after that of the size before it; see ``choose``."""
         started = time.perf_counter()
         one_shot = strategy.name in ONE_SHOT
@@ -151,7 +151,7 @@ class Selector:
         seconds = time.perf_counter() - started
         ids = tuple(self.images.ids[row] for row in rows_L.tolist())
         nested = set(before) <= set(ids) if before else None
-        return Chosen(ids, nested, self.images.coverage(rows_L), seconds, selection.notes)
+        return Subset(ids, nested, self.images.coverage(rows_L), seconds, selection.notes)
 
     def check(self, strategy: Strategy, sizes: Sequence[int], *, before: Sequence[str] = ()) -> None:
         """Refuses what cannot be chosen, before anything takes long; errors as for ``choose``."""

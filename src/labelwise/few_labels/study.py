@@ -24,8 +24,8 @@ from labelwise.contracts.progress import Progress, silent
 from labelwise.errors import ConfigError, DataError
 from labelwise.few_labels.frozen import FrozenImages, frozen_images
 from labelwise.few_labels.protocols import knn, labels_of, linear
-from labelwise.few_labels.records import Measured, Picked, Records
-from labelwise.few_labels.selector import FIRST, Chosen, Selector
+from labelwise.few_labels.records import Measured, Records, RunSubset
+from labelwise.few_labels.selector import FIRST, Selector, Subset
 from labelwise.formats.indices_npy import dataset_name, read_indices, write_indices
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import Labels, LinearProtocol
@@ -109,7 +109,7 @@ class SizesStudy:
 
     # ---- choosing ---------------------------------------------------------------------------------------------------
 
-    def _choose(self, config: StrategyConfig, seed: int) -> Iterable[Picked]:
+    def _choose(self, config: StrategyConfig, seed: int) -> Iterable[RunSubset]:
         """Every size of one run, read where it was chosen before."""
         strategy = make_strategy(config)
         selector = Selector(self.images, seed, self.recipe.preset, progress=self.progress)
@@ -125,7 +125,7 @@ class SizesStudy:
                 self._keep(folder, config.name, chosen, key)
             self.on_chosen(label, seed, size, known)
             before = chosen.ids
-            yield Picked(label, seed, size, self.images.rows_of(chosen.ids), chosen)
+            yield RunSubset(label, seed, size, self.images.rows_of(chosen.ids), chosen)
 
     def _key(self, config: StrategyConfig, seed: int, sizes: Sequence[int]) -> str:
         """Of all that decides a selection: it follows from those of the sizes before."""
@@ -133,17 +133,17 @@ class SizesStudy:
             config.identity, seed, list(sizes), self.recipe.preset, self._data, FIRST.get(config.name, "")
         )  # fmt: skip
 
-    def _kept(self, folder: Path, name: str, size: int, key: str) -> Chosen | None:
+    def _kept(self, folder: Path, name: str, size: int, key: str) -> Subset | None:
         facts = folder / f"{name}_{self.dataset}_{size}.json"
         with contextlib.suppress(OSError, ValueError):
             found = json.loads(facts.read_text(encoding="utf-8"))
             if found.pop("key") == key:
                 ids = read_indices(facts.with_suffix(".npy"), self._order, allowed=self.images.ids)
                 coverage = math.nan if found["coverage"] is None else found["coverage"]
-                return Chosen(tuple(ids), found["nested"], coverage, found["seconds"], tuple(found["notes"]))
+                return Subset(tuple(ids), found["nested"], coverage, found["seconds"], tuple(found["notes"]))
         return None
 
-    def _keep(self, folder: Path, name: str, chosen: Chosen, key: str) -> None:
+    def _keep(self, folder: Path, name: str, chosen: Subset, key: str) -> None:
         """The index file first: what stands beside it says that it is whole."""
         file = write_indices(folder, chosen.ids, self._order, name=name, dataset=self.dataset)
         facts = {
@@ -154,7 +154,7 @@ class SizesStudy:
 
     # ---- measuring --------------------------------------------------------------------------------------------------
 
-    def _measure(self, evaluator: str, picked: Sequence[Picked]) -> dict[str, dict[str, float]]:
+    def _measure(self, evaluator: str, picked: Sequence[RunSubset]) -> dict[str, dict[str, float]]:
         """Metrics by selection; those that are lacking are found together, size by size, and kept."""
         store = self.folder / evaluator / "measured.json"
         known: dict[str, dict[str, float]] = {}
@@ -194,7 +194,7 @@ class SizesStudy:
         how = LinearProtocol(**self.recipe.head.model_dump())
         return linear(self.images, self.tests, sets, how=how, progress=self.progress)
 
-    def _study(self, evaluator: str, picked: Sequence[Picked], known: Mapping[str, dict[str, float]]) -> Study:
+    def _study(self, evaluator: str, picked: Sequence[RunSubset], known: Mapping[str, dict[str, float]]) -> Study:
         keys = [self._measure_key(evaluator, one.rows_L, one.seed) for one in picked]
         full = None
         if self.recipe.full:

@@ -20,6 +20,7 @@ from labelwise.contracts.task import Task
 from labelwise.errors import ConfigError, FormatError, StateError
 from labelwise.exchange.incoming import Incoming, Wishes
 from labelwise.exchange.sniffing import required
+from labelwise.formats.files import write_whole
 from labelwise.learners.features import WhenRead
 from labelwise.models.provenance import what_weights_saw
 from labelwise.project.images import CONFIG_NAME
@@ -110,12 +111,12 @@ class Learning:
         if width is None:
             return
         note = self.project.state / "imported.json"
-        known = _noted(note).get("embedding_width", width)
+        known = _noted(note).get("embedding_width") or width
         if known != width:
             raise FormatError(
                 f"{str(path)!r}: embeddings have {width} features, the cached ones have {known}: use one model for all"
             )
-        note.write_text(json.dumps({"embedding_width": width}))
+        write_whole(note, json.dumps({"embedding_width": width}).encode())
 
     # ---- training ---------------------------------------------------------------------------------------------------
 

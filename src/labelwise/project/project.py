@@ -13,7 +13,7 @@ from labelwise.campaign.events import Added, Cleared, Event
 from labelwise.campaign.pool import Pool
 from labelwise.campaign.records import RoundRecord
 from labelwise.campaign.store import Store
-from labelwise.config import ProjectConfig, parse, read_yaml
+from labelwise.config import ProjectConfig, parse, read_yaml, with_flags
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.oracle import Pick, Round
 from labelwise.contracts.progress import Progress, silent
@@ -43,6 +43,7 @@ class Project:
         folder: holds ``labelwise.yaml`` and ``.labelwise``.
         progress: told on long work.
         say: told in words what the project waits for.
+        seed: instead of the one in the file.
 
     Raises:
         StateError: no project there, or it cannot be opened.
@@ -51,10 +52,15 @@ class Project:
     folder: Path
     progress: Progress = silent
     say: Callable[[str], None] = field(default=lambda message: None)
+    seed: int | None = None
 
     def __post_init__(self) -> None:
-        self.config = parse(ProjectConfig, read_yaml(self.folder / CONFIG_NAME), where=CONFIG_NAME)
+        self.config = self._read_config()
         self.store = Store(self.state)
+
+    def _read_config(self) -> ProjectConfig:
+        config = parse(ProjectConfig, read_yaml(self.folder / CONFIG_NAME), where=CONFIG_NAME)
+        return with_flags(config, seed=self.seed)
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
@@ -153,9 +159,10 @@ class Project:
         """Holds the project while a command changes it; what was read before may be old."""
         with self.store.lock(waiting=self.say):
             self.forget()
-            # another process may have named the classes since
-            written = parse(ProjectConfig, read_yaml(self.folder / CONFIG_NAME), where=CONFIG_NAME)
-            self.config = self.config.model_copy(update={"classes": written.classes})
+            if (config := self._read_config()) != self.config:  # another process has named the classes, say
+                self.config = config
+                self.__dict__.pop("source", None)
+                self.__dict__.pop("kind", None)
             yield
             self.forget()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 
 from labelwise.campaign.store import Store
-from labelwise.config import ProjectConfig, parse, write_yaml
+from labelwise.config import ProjectConfig, parse, read_yaml, write_yaml
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.source import Source
@@ -48,20 +48,16 @@ def init(
         StateError: there is another project already, or the folder cannot be written.
     """
     folder = Path(project)
-    resolved = relative(str(images), folder)
-    if (folder / CONFIG_NAME).exists() and (folder / STATE_NAME / "state.db").exists():
-        existing = Project(folder, progress=progress)
-        if existing.config.images != resolved:
-            raise StateError(
-                f"{folder / CONFIG_NAME} is about {existing.config.images!r} already: choose another --project folder"
-            )
-        _same_settings(existing.config, {"classes": existing.config.classes and tuple(classes), **config})
-        existing.name_classes(classes)
-        existing.add_new_images()
-        return existing
-    values = {"images": resolved, "classes": tuple(classes), **with_task(images, config)}
-    settings = parse(ProjectConfig, values, where="init")
-    settings, source = _opened(settings, folder, classes)
+    file, resolved = folder / CONFIG_NAME, relative(str(images), folder)
+    if file.exists() and (folder / STATE_NAME / "state.db").exists():
+        return _joined(folder, resolved, classes, config, progress)
+    kept = parse(ProjectConfig, read_yaml(file), where=CONFIG_NAME) if file.exists() else None
+    if kept is not None:  # the settings came without the state, as out of version control
+        _same_project(kept, folder, resolved, classes, config)
+        settings, source = _opened(kept, folder, ())
+    else:
+        values = {"images": resolved, "classes": tuple(classes), **with_task(images, config)}
+        settings, source = _opened(parse(ProjectConfig, values, where="init"), folder, classes)
     if settings.classes:
         if (kind := kind_of(settings.task)) is not None:
             check_classes(kind, settings.classes)
@@ -70,8 +66,20 @@ def init(
         # made once: a mask is decoded each time it is asked for
         source = View(source, truth=dict(_checked(source, settings, progress)))
     check_strategy(settings)
-    _register(settings, folder, source)
-    return Project(folder, progress=progress)
+    if _register(settings, folder, source, kept):
+        return Project(folder, progress=progress)
+    return _joined(folder, resolved, classes, config, progress)
+
+
+def _joined(
+    folder: Path, resolved: str, classes: Sequence[str], config: Mapping[str, Any], progress: Progress
+) -> Project:
+    """The project that is there already, with its new images."""
+    existing = Project(folder, progress=progress)
+    _same_project(existing.config, folder, resolved, classes, config)
+    existing.name_classes(classes)
+    existing.add_new_images()
+    return existing
 
 
 def _opened(settings: ProjectConfig, folder: Path, classes: Sequence[str]) -> tuple[ProjectConfig, Source]:
@@ -91,25 +99,33 @@ def _opened(settings: ProjectConfig, folder: Path, classes: Sequence[str]) -> tu
     return settings, source
 
 
-def _register(settings: ProjectConfig, folder: Path, source: Source) -> None:
-    """Writes configuration and events, unless the folder holds the state of other images."""
+def _register(settings: ProjectConfig, folder: Path, source: Source, kept: ProjectConfig | None) -> bool:
+    """Writes configuration and events, unless the folder holds the state of other images.
+
+    Returns:
+        False where another command has made the project meanwhile.
+    """
+    file = folder / CONFIG_NAME
     store = Store(folder / STATE_NAME, create=True)
-    with store.lock():
+    with contextlib.closing(store), store.lock():
         registered = store.pool().ids
-        if not registered:
-            store.append(list(registration(source)))
-        elif registered != tuple(source.ids):
+        if registered and file.exists():
+            return False
+        if registered and registered != tuple(source.ids):
             raise StateError(
                 f"{folder / STATE_NAME} holds the state of other images, and its {CONFIG_NAME} is missing: put that "
                 "back, or choose another --project folder"
             )
-        try:
-            write_yaml(settings, folder / CONFIG_NAME)
-        except OSError as error:
-            raise StateError(
-                f"cannot write {folder / CONFIG_NAME}: {error.strerror}. Choose a writable --project folder"
-            ) from error
-    store.close()
+        if not registered:
+            store.append(list(registration(source)))
+        if settings != kept:
+            try:
+                write_yaml(settings, file)
+            except OSError as error:
+                raise StateError(
+                    f"cannot write {file}: {error.strerror}. Choose a writable --project folder"
+                ) from error
+    return True
 
 
 def check_strategy(settings: ProjectConfig) -> None:
@@ -163,6 +179,15 @@ def _checked(source: Source, settings: ProjectConfig, progress: Progress) -> Ite
                 kind.check(label, settings.classes, None)
         progress("reading labels", done, len(source.truth))
         yield item, label
+
+
+def _same_project(
+    config: ProjectConfig, folder: Path, resolved: str, classes: Sequence[str], given: Mapping[str, Any]
+) -> None:
+    """Refuses other images and other settings than those of a project that is there already: its file decides."""
+    if config.images != resolved:
+        raise StateError(f"{folder / CONFIG_NAME} is about {config.images!r} already: choose another --project folder")
+    _same_settings(config, {"classes": config.classes and tuple(classes), **given})
 
 
 def _same_settings(config: ProjectConfig, given: Mapping[str, Any]) -> None:

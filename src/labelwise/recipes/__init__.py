@@ -81,9 +81,9 @@ def shipped_plan(name: str, flags: Mapping[str, Any] | None = None) -> Plan:
 
 
 def _shipped_values(name: str) -> dict[str, Any]:
-    import yaml
+    from labelwise.formats.yaml_text import parse_settings
 
-    return {"name": name, **yaml.safe_load(shipped()[name].read_text(encoding="utf-8"))}
+    return {"name": name, **parse_settings(shipped()[name].read_text(encoding="utf-8"), f"recipe {name}")}
 
 
 def _resolved(values: dict[str, Any], base: Path, folder: Path | None, flags: Mapping[str, Any], *, where: str) -> Plan:
