@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelwise.errors import StateError
+from labelwise.errors import FormatError, StateError
+from labelwise.project.learning import Learning
 from labelwise.project.project import Project
 from labelwise.project.setup import init
 
@@ -34,10 +35,18 @@ def test_an_empty_state_is_damage_and_no_new_project(project, tmp_path):
     assert (project.state / "state.db").read_bytes() == b"", "nothing was made over it"
 
 
+class Imported:
+    """A learner of predictions with embeddings, as far as their width matters."""
+
+    def __init__(self, width: int) -> None:
+        self.embedding_width = width
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"embedding_width": null}', "\0"])
-def test_a_note_that_a_kill_cut_off_is_none(project, tmp_path, content):
-    file = tmp_path / "p.npz"
-    rows = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
-    np.savez(file, ids=np.array([f"{number}.png" for number in range(6)]), embeddings=rows)
+def test_a_note_that_a_kill_cut_off_is_none_and_is_written_anew(project, tmp_path, content):
     (project.state / "imported.json").write_text(content)
-    assert len(project.suggest(2, strategy="kmeans", predictions=file)) == 2
+    learning = Learning(project)
+    learning.same_width(Imported(3), tmp_path / "p.npz")
+    learning.same_width(Imported(3), tmp_path / "p.npz")
+    with pytest.raises(FormatError, match=r"embeddings have 4 features, the cached ones have 3"):
+        learning.same_width(Imported(4), tmp_path / "q.npz")

@@ -196,7 +196,6 @@ def open_in(
     root: str | None = None,
     ids: Sequence[str] | None = None,
     labels: str = "auto",
-    download: bool = False,
     task: str | None = None,
     names: str | None = None,
     **more: Any,
@@ -210,10 +209,10 @@ def open_in(
         ids: the images of a folder where they are known already; saves scanning it.
         labels: where the labels of a folder come from: ``auto``, ``folders``, ``none``, or a format as for
             ``open_source``.
-        download: whether torchvision may fetch a set that is not there.
         task: what the labels are wanted for.
         names: file that says which class a number is, where the labels count.
-        more: further options of :class:`labelwise.data.labelled.Opening`.
+        more: ``download``, whether torchvision may fetch a set that is not there, and options of
+            :class:`labelwise.data.labelled.Opening`.
 
     Raises:
         ConfigError: for something that names no source.
@@ -221,6 +220,7 @@ def open_in(
     """
     spec = expanded(spec) if spec.startswith(("$", "~")) else spec
     where = None if root is None else base / expanded(root)
+    download = more.pop("download", False)
     if spec.startswith("torchvision:"):
         return open_source(spec, root=where, download=download)
     if ":" in spec and not (base / spec).exists() and not _is_drive(spec):

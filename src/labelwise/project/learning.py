@@ -102,10 +102,10 @@ class Learning:
         incoming = Incoming(path, choice.format, "predictions", known, wishes)
         learner = self.task(incoming.naming.classes).imported(incoming, incoming.naming, project.pool.ids)
         incoming.refuse_unknown()
-        self._same_width(learner, path)
+        self.same_width(learner, path)
         return learner, incoming.notes()
 
-    def _same_width(self, learner: Learner, path: Path) -> None:
+    def same_width(self, learner: Learner, path: Path) -> None:
         """Embeddings of two models do not mix: later files must have the width of the first."""
         width = getattr(learner, "embedding_width", None)
         if width is None:
