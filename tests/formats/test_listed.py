@@ -23,6 +23,8 @@ def test_paths_as_written_and_of_other_machines():
     # the same folders have to be dropped from all lines
     assert listed.find("/content/set/3.jpg") == "3.jpg"
     assert listed.find("/content/other/3.jpg") is None
+    listed.begin()
+    assert listed.find("/content/other/3.jpg") == "3.jpg"
     assert listed.find("cam2/3.jpg") is None
 
 

@@ -37,6 +37,10 @@ class Listed:
         #: folders that lines drop; None while no line dropped any
         self._dropped: str | None = None
 
+    def begin(self) -> None:
+        """A list begins: its lines may drop other folders than those of the list before."""
+        self._dropped = None
+
     def find(self, line: str, folder: str = "") -> str | None:
         """The picture that a line names; None where there is none, or none without doubt.
 

@@ -427,6 +427,7 @@ def _inside(folder: Path, path: Path) -> tuple[str, bool] | None:
 
 def _of_list(found: YoloSet, path: str, listed: Listed, splits: Splits) -> Iterable[str]:
     folder = posixpath.dirname(path)
+    listed.begin()
     for line in bounded_text(found.folder / path, _LIST_BYTES).splitlines():
         if not line.strip():
             continue
