@@ -176,14 +176,20 @@ def test_a_set_with_masks_becomes_a_project(tmp_path):
     made = as_json("init", tmp_path / "data", "-p", tmp_path / "p")
     assert (made["task"], made["labelled"], made["unlabelled"]) == ("segmentation", 5, 7)
     assert made["classes"] == list(painted.CLASSES)
-    assert "7 image(s) without mask" in made["notes"]
+    assert "7 image(s) without label" in made["notes"]
     np.testing.assert_array_equal(_labels(tmp_path / "p")[NAMES[0]], _scene(NAMES[0])[1])
     assert "say --task segmentation" in refused(
         "init", tmp_path / "data", "-p", tmp_path / "q", "--task", "classification"
     )
-    for names in ("x,y,z,w", "square,ground,disc,cross"):
-        line = refused("init", tmp_path / "data", "-p", tmp_path / "q", "--classes", names)
-        assert "the masks come with the classes ground, cross, disc, square, and the project has" in line
+    line = refused("init", tmp_path / "data", "-p", tmp_path / "q", "--classes", "x,y,z,w")
+    assert "unknown class 'ground'; the project has x, y, z, w" in line
+    # in another order the same names are the same classes
+    order = ["square", "ground", "disc", "cross"]
+    made = as_json("init", tmp_path / "data", "-p", tmp_path / "q", "--classes", ",".join(order))
+    assert made["classes"] == order
+    table = np.full(256, IGNORE, np.uint8)
+    table[:4] = [order.index(name) for name in painted.CLASSES]
+    np.testing.assert_array_equal(_labels(tmp_path / "q")[NAMES[0]], table[_scene(NAMES[0])[1]])
     _quick(tmp_path / "p")
     as_json("fit", "-p", tmp_path / "p")
     assert len(as_json("suggest", "-n", 2, "-s", "margin", "-p", tmp_path / "p")["picks"]) == 2
@@ -313,7 +319,8 @@ def test_what_regions_refuse(regions):
         _save(regions / "bad" / name, mask)
         return refused("import", regions / "bad", "-p", regions)
 
-    assert f"{image!r} has no region 99: its regions are 1 to" in message(f"{image}#99.png", np.zeros((4, 4), np.uint8))
+    small = np.zeros((4, 4), np.uint8)
+    assert f"{image!r} has no region '99': its regions are 1 to" in message(f"{image}#99.png", small)
     assert "or of its box" in message(f"{item['id']}.png", np.zeros((3, 3), np.uint8))
     outside = np.zeros((painted.HEIGHT, painted.WIDTH), np.uint8)
     outside[0, 0] = IGNORE
@@ -328,8 +335,8 @@ def test_what_regions_refuse(regions):
     one[tuple(np.argwhere(boxes & ~asked)[0])] = 1
     assert ": 1 pixel(s) outside the asked regions of the image have a class" in message(image, one)
     (regions / "bad.csv").write_text(f"id,label\n{image},disc\n")
-    assert "row 2: " in (line := refused("import", regions / "bad.csv", "-p", regions))
-    assert "is a whole image, and one class is the answer for a region only" in line
+    assert "row 2, object 1: " in (line := refused("import", regions / "bad.csv", "-p", regions))
+    assert "it has neither polygon nor mask" in line
     (regions / "bad.csv").write_text(f'id,label\n"{item["id"]}",dics\n')
     assert "did you mean 'disc'" in refused("import", regions / "bad.csv", "-p", regions)
     assert _labels(regions).keys() == before.keys()
@@ -354,25 +361,25 @@ def test_masks_that_are_refused_leave_the_project_as_it_was(project):
         return line
 
     small = np.zeros((4, 4), np.uint8)
-    assert "the mask has 4 x 4 pixels, and 'a/001.png' has 32 x 24" in message("a/001.png", small)
+    assert "'a/001' was labelled at 4 x 4 pixels and has 32 x 24 as people see it" in message("a/001.png", small)
     assert "pixel(s) have the value 9; allowed are 0 to 3 (ground to square) and 255" in message(
         "a/001.png", np.full_like(good, 9)
     )
-    assert "'x' is none of the project's 12 images" in message("x.png", good)
+    assert "'x' is none of the 12 images" in message("x.png", good)
     assert "'000' may be 'a/000.png' or 'b/000.png'" in message("000.png", good)
-    assert "'a/000.png' has two masks" in message("a/000_mask.png", good)
+    assert "'a/000' has two masks" in message("a/000_mask.png", good)
     assert "have the colour #010203, which no class has" in message(
         "a/001.png", np.full((24, 32, 3), (1, 2, 3), np.uint8)
     )
-    assert "sixteen bits a pixel" in message("a/001.png", good.astype(np.uint16))
-    assert "cannot be read as PNG" in message("a/001.png", (bad / NAMES[0]).read_bytes()[:60])
-    assert "is no PNG: masks need a lossless format" in message("a/001.jpg", np.zeros((24, 32, 3), np.uint8))
+    assert "more than eight bits from 0 to 300" in message("a/001.png", np.where(good == 1, 300, 0).astype(np.uint16))
+    assert "cannot be read" in message("a/001.png", (bad / NAMES[0]).read_bytes()[:60])
+    assert "is no mask: masks need a lossless format" in message("a/001.jpg", np.zeros((24, 32, 3), np.uint8))
     (bad / "classes.txt").write_text("ground\ncross\ndisc\nsqare\n")
     _save(bad / NAMES[0], np.full_like(good, 3))
     assert "did you mean 'square'" in refused("import", bad, "-p", project)
-    assert "yolo is a format of boxes" in refused("import", bad, "--format", "yolo", "-p", project)
-    assert "is a single file" in refused("import", project / "images" / NAMES[0], "-p", project)
-    assert "is no folder" in refused("import", project / "nowhere", "--format", "masks", "-p", project)
+    assert "holds no file of labels" in refused("import", bad, "--format", "yolo", "-p", project)
+    assert "is no format that is read here" in refused("import", project / "images" / NAMES[0], "-p", project)
+    assert "does not exist" in refused("import", project / "nowhere", "--format", "masks", "-p", project)
 
 
 def test_coco_that_is_refused(project):
@@ -386,12 +393,12 @@ def test_coco_that_is_refused(project):
         return refused("import", project / "bad.json", "-p", project)
 
     square = [[0, 0, 5, 0, 5, 5]]
-    assert "image 1, annotation 5: a polygon has a corner at x = 40, outside the image" in message(
-        [[0, 0, 40, 0, 5, 5]]
-    )
+    assert "image 1, object 1: a polygon has a corner at x = 40, outside the image" in message([[0, 0, 40, 0, 5, 5]])
     assert "run lengths do not decode" in message({"size": [24, 32], "counts": "?"})
-    assert "the mask has 16 x 12 pixels, and 'a/000.png' has 32 x 24" in message(square, width=16, height=12)
-    assert "none of the project's 12 images" in message(square, file_name="z.png")
+    assert "'a/000.png' was labelled at 16 x 12 pixels and has 32 x 24 as people see it" in message(
+        square, width=16, height=12
+    )
+    assert "'z.png' is none of the 12 images" in message(square, file_name="z.png")
     text = (project / "bad.json").read_text().replace('"disc"', '"dics"').replace("z.png", NAMES[0])
     (project / "bad.json").write_text(text)
     assert "did you mean 'disc'" in refused("import", project / "bad.json", "-p", project)
@@ -400,9 +407,12 @@ def test_coco_that_is_refused(project):
 
 def test_formats_of_masks_are_for_masks(project, tmp_path_factory):
     run("suggest", "-n", 2, "-s", "random", "-p", project)
-    assert "voc is a format of boxes" in refused("export", project / "x", "--format", "voc", "-p", project)
+    assert "unknown format for asked masks 'voc'" in refused("export", project / "x", "--format", "voc", "-p", project)
     other = tmp_path_factory.mktemp("other")
     run("init", _draw(other / "images"), "-p", other, "--labels", "none", "--classes", "x,y", "--backbone", "pixels")
     run("suggest", "-n", 2, "-s", "random", "-p", other)
-    assert "masks is a format of masks" in refused("export", other / "x", "--format", "masks", "-p", other)
+    assert "unknown format for asked classes 'masks'" in refused(
+        "export", other / "x", "--format", "masks", "-p", other
+    )
+    (other / "x").mkdir()
     assert "masks is a format of masks" in refused("import", other / "x", "--format", "masks", "-p", other)

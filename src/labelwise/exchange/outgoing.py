@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labelwise.contracts.format import Format, Writes
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.oracle import Pick
-from labelwise.contracts.record import Head, Mask, Record, Where
+from labelwise.contracts.record import IGNORE, Head, Mask, Record, Where
 from labelwise.contracts.source import Role, Source
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.exchange.sniffing import named
 from labelwise.formats import FORMATS
 from labelwise.formats.splits import WORD_OF
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def writing(use: Writes, kind: str) -> list[Format]:
@@ -76,20 +79,22 @@ class Going:
 
         Args:
             picks: in the order chosen.
-            guesses: item -> raw label with scores; {} without a model.
+            guesses: image -> raw label with scores; {} without a model. Of a region its pixels are taken.
             strategy: what chose them.
             round_: number of the round.
         """
         for pick in picks:
             image, region = self.source.within(pick.id)
-            raw = guesses.get(pick.id)
+            raw = guesses.get(image)
             guessed = None if raw is None else self.kind.to_record(image, raw, self.classes)
             record = guessed or Record(Where(image))
+            outline = None if region is None else self._outline(pick.id)
             yield replace(
                 record,
                 image=image,
+                pixels=record.pixels if outline is None else _inside(record.pixels, outline),
                 region=region and region_number(pick.id),
-                outline=None if region is None else self._outline(pick.id),
+                outline=outline,
                 size=self._size(image),
                 state="untouched",
                 extra={**record.extra, **marks(pick, strategy, round_)},
@@ -116,6 +121,21 @@ class Going:
     def _outline(self, item: str) -> Mask:
         inside, at = self.source.outline(item)
         return Mask((inside.shape[1], inside.shape[0]), lambda: inside, at)
+
+
+def _inside(pixels: Mask | None, outline: Mask) -> Mask | None:
+    """The part of a mask of a whole picture that lies in a region, so that nothing else comes back."""
+    if pixels is None:
+        return None
+
+    def read() -> np.ndarray:
+        import numpy as np
+
+        (x, y), inside = outline.at, outline.read()
+        window = pixels.read()[y : y + inside.shape[0], x : x + inside.shape[1]]
+        return np.where(inside, window, IGNORE).astype(np.uint8)
+
+    return Mask(outline.size, read, outline.at)
 
 
 def region_number(item: str) -> str:
