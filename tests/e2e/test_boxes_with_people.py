@@ -168,20 +168,23 @@ def test_formats_of_boxes_are_for_boxes(tmp_path):
         Image.new("RGB", (8, 8)).save(tmp_path / "images" / name)
     run("init", tmp_path / "images", "-p", tmp_path, "--labels", "none", "--classes", "cat,dog", "--backbone", "pixels")
     run("suggest", "-n", 2, "-s", "random", "-p", tmp_path)
-    assert "coco is a format of boxes" in refused("export", tmp_path / "x.json", "--format", "coco", "-p", tmp_path)
+    assert "unknown format for asked classes 'voc'" in refused(
+        "export", tmp_path / "x", "--format", "voc", "-p", tmp_path
+    )
+    (tmp_path / "x").mkdir()
     assert "voc is a format of boxes" in refused("import", tmp_path / "x", "--format", "voc", "-p", tmp_path)
     assert "unknown format 'vco'" in refused("import", tmp_path / "x", "--format", "vco", "-p", tmp_path)
 
 
 def test_check_counts_objects_and_finds_boxes_drawn_on_another_size(project, tmp_path_factory):
-    size = {NAMES[0]: [40, 30], NAMES[1]: [80, 60]}
-    labels = {
-        name: {"size": wide, "objects": [{"class": "cell", "box": [1, 1, 9, 9]}] * 3} for name, wide in size.items()
-    }
-    # whose labels lie with the images: an import compares sizes by itself
+    labels = {name: {"size": [40, 30], "objects": [{"class": "cell", "box": [1, 1, 9, 9]}] * 3} for name in NAMES[:2]}
     write_coco(project / "images" / "annotations.json", BoxLabels(labels, ("cell", "clump")))
     labelled = tmp_path_factory.mktemp("labelled")
     run("init", project / "images", "-p", labelled, "--task", "detection")
+    # an import and init compare sizes by themselves; this one changed afterwards
+    file = project / "images" / NAMES[1]
+    with Image.open(file) as image:
+        image.resize((80, 60)).save(file)
     found = as_json("check", "-p", labelled)
     assert found["classes"] == {"cell": 6, "clump": 0}
     assert found["resized"] == [NAMES[1]]

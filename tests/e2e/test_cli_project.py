@@ -142,7 +142,7 @@ def test_suggest_takes_what_is_left_by_default_and_ends(project: dict[str, str])
 
 
 def test_export_shortcut_and_its_errors(project: dict[str, str], tmp_path: Path) -> None:
-    assert "use .csv, .json or .html" in refused("suggest", "-n", 3, "--export", "picks.pdf")
+    assert ".csv, .json, .xml or .html" in refused("suggest", "-n", 3, "--export", "picks.pdf")
     assert as_json("cancel") == {"dropped": 0}, "a file that cannot be written opens no round"
     found = as_json("suggest", "-n", 3, "--export", "a.csv", "--export", "b.html")
     assert found["exported"] == ["a.csv", "b.html"]

@@ -135,7 +135,7 @@ def test_a_file_with_one_bad_row_changes_nothing(truth, tmp_path):
         (("suggest", "-n", "5000"), "at most 63"),
         (("suggest", "--strategy", "margn"), "did you mean 'margin'"),
         (("suggest", "--strategy", "margin", "--set", "subpol=3"), "did you mean 'subpool'"),
-        (("export", "picks.pdf"), ".csv, .json or .html"),
+        (("export", "picks.pdf"), ".csv, .json, .xml or .html"),
         (("init", "nowhere", "--project", "q"), "does not exist"),
         (("init", "empty", "--project", "q"), "no images"),
         (("init", "images/d 00.png", "--project", "q"), "holds no set of images"),

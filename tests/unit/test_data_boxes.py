@@ -11,7 +11,7 @@ from PIL import Image
 from labelwise.data import ImageFolder, open_source
 from labelwise.data.labelled import LabelledFolder
 from labelwise.data.open import open_in
-from labelwise.errors import DataError, FormatError
+from labelwise.errors import ConfigError, DataError, FormatError
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
 from labelwise.formats.voc import write_voc
@@ -97,8 +97,9 @@ def test_voc_lists_are_roles(tmp_path):
     (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_text("a\nb\n")
     assert open_source(tmp_path).roles == {"c.jpg": "test"}
     (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_text("a\nz\n")
-    with pytest.raises(FormatError, match=r"trainval\.txt, line 2: there is no image 'z'"):
-        open_source(tmp_path)
+    assert any(
+        "1 name(s) in lists of the set are not there" in note and "z" in note for note in open_source(tmp_path).notes()
+    )
 
 
 def test_yolo_folders_are_roles(tmp_path):
@@ -120,7 +121,7 @@ def test_several_formats_have_to_be_told_apart(tmp_path):
     _images(tmp_path / "images", "a.png")
     _coco(tmp_path / "annotations.json", _labels("a.png"))
     write_voc(tmp_path, BoxLabels(_labels("a"), ("cat",)))
-    with pytest.raises(DataError, match="several formats"):
+    with pytest.raises(ConfigError, match=r"may be coco .* or voc"):
         open_source(tmp_path)
     assert open_source(tmp_path, labels="voc").classes == ("cat",)
     assert open_source(tmp_path, labels="coco").classes == ("cat", "dog")
@@ -148,24 +149,24 @@ def test_what_does_not_fit(tmp_path):
         open_source(tmp_path)
     text = (tmp_path / "annotations.json").read_text()
     (tmp_path / "annotations.json").write_text(text[:60])
-    with pytest.raises(FormatError, match="cut off"):
-        open_source(tmp_path)
+    with pytest.raises(DataError, match=r"no valid JSON|cut off"):
+        open_source(tmp_path, labels="coco")
     _coco(tmp_path / "annotations.json", _labels("a.png"))
-    _coco(tmp_path / "annotations" / "more.json", _labels("a.png"))
-    with pytest.raises(FormatError, match="annotated in another file too"):
+    other = {"a.png": {"size": [8, 6], "objects": [{**BOX, "box": [0, 0, 2, 2]}]}}
+    _coco(tmp_path / "annotations" / "more.json", other)
+    with pytest.raises(FormatError, match=r"'a\.png' has 1 box here and 1 box in"):
         open_source(tmp_path)
     (tmp_path / "list.json").write_text(json.dumps({}))
-    with pytest.raises(FormatError, match="no COCO instances file"):
+    with pytest.raises(DataError, match="holds no set of images"):
         open_source(tmp_path / "list.json")
     _coco(tmp_path / "far" / "off" / "list.json", _labels("q.png"))
-    with pytest.raises(DataError, match="lies neither beside it nor"):
+    with pytest.raises(DataError, match=r"none of its 1 files exists"):
         open_source(tmp_path / "far" / "off" / "list.json")
     write_voc(tmp_path / "voc", BoxLabels(_labels("a", "gone"), ("cat",)))
     _images(tmp_path / "voc" / "JPEGImages", "a.png")
-    with pytest.raises(FormatError, match=r"gone\.xml: there is no image 'gone'"):
-        open_source(tmp_path / "voc")
+    assert any("'gone'" in note for note in open_source(tmp_path / "voc").notes())
     _images(tmp_path / "voc" / "JPEGImages", "a.jpg")
-    with pytest.raises(DataError, match="differ in their ending only"):
+    with pytest.raises(DataError, match=r"'a' may be|differ in their ending"):
         open_source(tmp_path / "voc")
 
 
