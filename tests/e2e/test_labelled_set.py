@@ -150,5 +150,5 @@ def test_what_is_refused(tmp_path):
     assert "leave one out" in message
     boxes = _start(tmp_path / "two", "detection")
     _boxes(boxes)
-    assert "use coco or voc or yolo" in refused("export", "x.csv", "--labelled", "-p", boxes)
+    assert "voc or yolo for a folder" in refused("export", "x.csv", "--labelled", "-p", boxes)
     assert not any(Path(name).exists() for name in ("x", "x.csv", "x.html"))
