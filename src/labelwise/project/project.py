@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labelwise.campaign.events import Added, Cleared, Event
-from labelwise.campaign.pool import Pool
-from labelwise.campaign.records import RoundRecord
-from labelwise.campaign.store import Store
-from labelwise.config import ProjectConfig, parse, read_yaml, with_flags
-from labelwise.contracts.kind import Kind
+from labelwise.campaign.events import Added, Cleared
 from labelwise.contracts.oracle import Pick, Round
-from labelwise.contracts.progress import Progress, silent
-from labelwise.contracts.source import Role, Source
-from labelwise.data.remembered import Remembered
-from labelwise.errors import ConfigError, DataError, PoolError, StateError
-from labelwise.exchange.incoming import Known, Wishes
-from labelwise.kinds import kind_of
+from labelwise.errors import DataError, PoolError, StateError
+from labelwise.exchange.incoming import Wishes
 from labelwise.project import answers, asking, classes, giving
 from labelwise.project.answers import Imported
-from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images, registration
+from labelwise.project.images import CONFIG_NAME, open_images, registration
+from labelwise.project.opened import Opened
 from labelwise.project.reading import keep_range
 
 if TYPE_CHECKING:
@@ -36,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Project:
-    """One project on disk.
+class Project(Opened):
+    """What people do with a project, one method for each command.
 
     Args:
         folder: holds ``labelwise.yaml`` and ``.labelwise``.
@@ -48,54 +38,6 @@ class Project:
     Raises:
         StateError: no project there, or it cannot be opened.
     """
-
-    folder: Path
-    progress: Progress = silent
-    say: Callable[[str], None] = field(default=lambda message: None)
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        self.config = self._read_config()
-        self.store = Store(self.state)
-
-    def _read_config(self) -> ProjectConfig:
-        config = parse(ProjectConfig, read_yaml(self.folder / CONFIG_NAME), where=CONFIG_NAME)
-        return with_flags(config, seed=self.seed)
-
-    # ---- parts ------------------------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> Path:
-        """The ``.labelwise`` folder."""
-        return self.folder / STATE_NAME
-
-    @cached_property
-    def pool(self) -> Pool:
-        """The pool as it was when it was first asked for in this process."""
-        return self.store.pool()
-
-    @cached_property
-    def source(self) -> Source:
-        """The images, those the project knows of, and their regions where the project asks for regions."""
-        images = [item.id for item in self.pool.items if item.region is None]
-        opened = Remembered(open_images(self.config, self.folder, ids=images), self.store.content)
-        if self.config.regions is None:
-            return opened
-        from labelwise.assemble import cut_into_regions
-
-        maps = self.state / "regions"
-        return cut_into_regions(self.config.regions, opened, self.config.task, folder=maps, progress=self.progress)
-
-    @cached_property
-    def kind(self) -> Kind:
-        """The kind of label.
-
-        Raises:
-            ConfigError: the task has none.
-        """
-        if (kind := kind_of(self.config.task)) is None:
-            raise ConfigError(f"task {self.config.task!r} says of no kind of label that it is its own: set Task.kind")
-        return kind
 
     @property
     def task(self) -> Task[Any]:
@@ -114,69 +56,15 @@ class Project:
 
         return Learning(self).campaign()
 
-    def known(self, names: tuple[str, ...]) -> Known:
-        """What files are held against; with these classes."""
+    def image_of(self, item: str, side: int = giving.SIDE) -> Any:
+        """A small PIL image of an item; None for one that cannot be read."""
+        from PIL import Image
 
-        def numbers() -> tuple[Mapping[int | str, str], Mapping[int, str]]:
-            data = open_images(self.config, self.folder)
-            return data.numbers, data.categories
-
-        regions = frozenset(item.id for item in self.pool.items if item.region is not None)
-        ids = frozenset(self.pool.ids) - regions
-        source = self.source
-        outline = source.outline if regions else None
-        return Known(self.kind, ids, names, source.root, source.size, numbers, regions, outline, progress=self.progress)
-
-    def labels(self, roles: Sequence[Role] = ("pool",)) -> dict[str, Any]:
-        """Raw label of every labelled item of these roles."""
-        pool = self.pool
-        return {pool.ids[p]: pool.target(p) for role in roles for p in pool.with_role(role)}
-
-    def roles(self) -> dict[str, Role]:
-        """Role of every item outside the pool."""
-        pool = self.pool
-        others: tuple[Role, ...] = ("validation", "test", "reference")
-        return {pool.ids[p]: role for role in others for p in pool.with_role(role, labelled=False)}
-
-    def palette(self) -> tuple[tuple[int, int, int], ...] | None:
-        """Colours of the classes, as the data have them; looked up only where labels are pixels."""
-        return open_images(self.config, self.folder).palette if self.kind.heavy else None
-
-    def waiting_regions(self) -> dict[str, list[str]]:
-        """Image -> its regions that wait for an answer."""
-        waiting: dict[str, list[str]] = {}
-        for item in (self.pool.items[p] for p in self.pool.pending):
-            if item.region is not None:
-                waiting.setdefault(item.path, []).append(item.id)
-        return waiting
-
-    def forget(self) -> None:
-        """What was read of the state is read again when it is asked for."""
-        self.__dict__.pop("pool", None)
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Holds the project while a command changes it; what was read before may be old."""
-        with self.store.lock(waiting=self.say):
-            self.forget()
-            if (config := self._read_config()) != self.config:  # another process has named the classes, say
-                self.config = config
-                self.__dict__.pop("source", None)
-                self.__dict__.pop("kind", None)
-            yield
-            self.forget()
-
-    def write(self, events: Sequence[Event]) -> None:
-        """Appends events and applies them.
-
-        Raises:
-            PoolError: an event contradicts the state; nothing is written.
-        """
-        after = self.pool.copy()
-        for event in events:
-            after.apply(event)
-        self.store.append(events)
-        self.__dict__["pool"] = after
+        try:
+            array = self.source.thumbnail(item, side)
+        except DataError:
+            return None
+        return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
     # ---- the loop with people ---------------------------------------------------------------------------------------
 
@@ -202,7 +90,7 @@ class Project:
             UnmetNeed: the strategy needs what the learner cannot give; before anything is trained.
         """
         file = None if predictions is None else Path(predictions)
-        with self._changing():
+        with self.changing():
             return asking.suggest(self, asking.Asking(budget, strategy, predictions=file, **how))
 
     def noun_of(self, picks: Sequence[Pick]) -> Literal["image", "region"]:
@@ -255,16 +143,6 @@ class Project:
         """Writes every label so far as a set that trains as it is; see :func:`labelwise.project.giving.give_labels`."""
         return giving.give_labels(self, Path(path), format, images)
 
-    def image_of(self, item: str, side: int = giving.SIDE) -> Any:
-        """A small PIL image of an item; None for one that cannot be read."""
-        from PIL import Image
-
-        try:
-            array = self.source.thumbnail(item, side)
-        except DataError:
-            return None
-        return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
-
     def import_labels(
         self,
         path: str | Path,
@@ -285,12 +163,12 @@ class Project:
             ConfigError: the classes were not confirmed, or other ones are given than the project has.
             FormatError: an unknown image or class, or two labels for one image, with the row; nothing is imported.
         """
-        with self._changing():
+        with self.changing():
             return answers.take(self, Path(path), wishes=wishes or Wishes(), classes=classes, confirm=confirm)
 
     def cancel(self) -> int:
         """Drops all unanswered picks; returns how many."""
-        with self._changing():
+        with self.changing():
             ids = [self.pool.ids[p] for p in self.pool.pending]
             self.store.append([Cleared(item) for item in ids])
             return len(ids)
@@ -301,7 +179,7 @@ class Project:
         Raises:
             PoolError: one of them is not skipped.
         """
-        with self._changing():
+        with self.changing():
             skipped = {self.pool.ids[p] for p in self.pool.skipped}
             for item in ids:
                 if item not in skipped:
@@ -310,7 +188,7 @@ class Project:
 
     def add_new_images(self) -> int:
         """Registers images that joined the data since; returns how many."""
-        with self._changing():
+        with self.changing():
             source = open_images(self.config, self.folder)
             self.config = keep_range(self.config, source, self.folder / CONFIG_NAME)
             events = list(registration(source, known=self.pool))
@@ -324,7 +202,7 @@ class Project:
         Raises:
             ConfigError: it has others already, or these are none.
         """
-        with self._changing():
+        with self.changing():
             classes.give(self, names)
 
     # ---- the model --------------------------------------------------------------------------------------------------
@@ -333,7 +211,7 @@ class Project:
         """Trains on all labels, unless exactly this was trained before."""
         from labelwise.project.learning import Learning
 
-        with self._changing():
+        with self.changing():
             learning = Learning(self)
             campaign = learning.campaign()
             fitted = learning.fit(campaign, learning.strategy())
@@ -378,16 +256,6 @@ class Project:
         return pretrained(self, name, size, {"objective": objective, **settings})
 
     # ---- what it looks like -----------------------------------------------------------------------------------------
-
-    def records(self) -> list[RoundRecord]:
-        """The record of each round."""
-        return [RoundRecord.from_json(record) for record in self.store.rounds()]
-
-    def progress_counts(self) -> dict[str, int]:
-        """Items of the pool by state."""
-        pool = self.pool
-        states = (pool.labelled, pool.pending, pool.skipped, pool.candidates)
-        return dict(zip(("labelled", "pending", "skipped", "unlabelled"), map(len, states), strict=True))
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes one self-contained HTML page about this project.
