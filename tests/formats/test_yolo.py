@@ -270,6 +270,7 @@ def test_class_names_are_text(tmp_path):
         ("names: []", "empty"),
         ("names: [a, '']", "empty"),
         ("names: [a, [b]]", "a name is"),
+        ("names: [a, {}]", "a name is {}"),
         ("names: [a,\n b: {", "no valid YAML"),
         ("- 1", "no list called names"),
         ("", "no list called names"),

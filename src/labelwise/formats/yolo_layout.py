@@ -269,8 +269,8 @@ def names_of(settings: Mapping[str, Any], shown: str) -> tuple[str, ...]:
         names = [name for _, name in sorted(names.items(), key=lambda pair: int(pair[0]))]
     if not isinstance(names, list):
         raise FormatError(f"{shown}{_NO_NAMES}")
-    if odd := next((name for name in names if not isinstance(name, str)), None):
-        raise FormatError(f"{shown}: a name is {odd!r:.60}; give every class one word or text")
+    if odd := [name for name in names if not isinstance(name, str)]:
+        raise FormatError(f"{shown}: a name is {odd[0]!r:.60}; give every class one word or text")
     count = settings.get("nc")
     if isinstance(count, str) and count not in NOTHING and count.removesuffix(".0") != str(len(names)):
         raise FormatError(f"{shown}: nc is {count:.20}, and there are {len(names)} names; correct one of the two")
