@@ -77,8 +77,8 @@ class Yolo(Format):
             return _sniff_file(path, use)
         found = _glance(path)
         if not found.lines and not found.empty:
-            if found.listed and use != "predictions":
-                return Sniff(0.5, "a class list, and no file of labels yet", found.kinds)
+            if found.told and use != "predictions":
+                return Sniff(0.5, "a class list of YOLO, and no file of labels yet", found.kinds)
             return Sniff(0.0, "no .txt file of numbers")
         if use == "predictions" and found.lines and not found.behind:
             return Sniff(0.5, "lines of labels, without a confidence", found.kinds)
@@ -141,12 +141,22 @@ class Yolo(Format):
 
 @dataclass(frozen=True)
 class _Glance:
-    """What a few files of a folder look like: lines of labels, empty files, numbers behind the shape, a class list."""
+    """What a few files of a folder look like.
+
+    Args:
+        lines: there are lines of labels.
+        empty: there are empty files where labels stand.
+        behind: some lines have numbers behind a box.
+        listed: there is a class list.
+        told: it is one that only YOLO has.
+        kinds: of label, the likeliest first.
+    """
 
     lines: bool
     empty: bool
     behind: bool
     listed: bool
+    told: bool
     kinds: tuple[str, ...]
 
 
@@ -196,7 +206,8 @@ def _glance(folder: Path) -> _Glance:
     lists = some_files(folder, (".names", ".labels", ".txt"), 40)
     listed = "names" in settings or any(file.name in CLASS_FILES or file.suffix == ".names" for file in lists)
     behind = any(count > 4 for count in counts)
-    return _Glance(bool(counts), empty, behind, listed, _kinds(settings, counts))
+    told = "names" in settings or any(file.suffix in (".names", ".labels") for file in lists)
+    return _Glance(bool(counts), empty, behind, listed, told, _kinds(settings, counts))
 
 
 def _is_apart(text: Path) -> bool:

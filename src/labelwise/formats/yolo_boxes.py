@@ -14,7 +14,7 @@ from labelwise.errors import FormatError, unknown
 from labelwise.formats.boxes import BoxLabels, number, sides, tally
 from labelwise.formats.delimited import read_text
 from labelwise.formats.files import write_whole
-from labelwise.formats.yolo_layout import YAMLS, label_path
+from labelwise.formats.yolo_layout import YAMLS, checked, label_path
 from labelwise.formats.yolo_lines import check_box
 
 #: where the class list may stand
@@ -80,7 +80,7 @@ def read_classes(root: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
         for name in LISTS:
             if (place / name).is_file():
                 lines = read_text(place / name).splitlines()
-                return _checked([line.strip() for line in lines if line.strip()], repr(str(place / name))), {}
+                return checked([line.strip() for line in lines if line.strip()], repr(str(place / name))), {}
     raise FormatError(f"{str(root)!r} has no class list: add data.yaml (names: [...]) or classes.txt (a name a line)")
 
 
@@ -122,15 +122,7 @@ def _from_yaml(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
     if count != len(names):
         raise FormatError(f"{shown}: nc is {count!r:.20}, and there are {len(names)} names; correct one of the two")
     rest = {key: value for key, value in data.items() if key not in ("names", "nc")}
-    return _checked([str(name).strip() for name in names], shown), rest
-
-
-def _checked(names: Sequence[str], shown: str) -> tuple[str, ...]:
-    if not names or not all(names):
-        raise FormatError(f"{shown}: the class list is empty, or one of its names is; give every class a name")
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise FormatError(f"{shown}: class {twice!r} is listed twice; rename one of the two")
-    return tuple(names)
+    return checked([str(name).strip() for name in names], shown), rest
 
 
 # ---- lines ----------------------------------------------------------------------------------------------------------
