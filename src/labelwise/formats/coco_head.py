@@ -40,7 +40,7 @@ def head_of(files: Sequence[CocoFile], hints: Hints) -> Head:
         images=_agreeing((number, name) for file in files for number, name in file.images.items()),
         says_empty=any(file.marked for file in files),
         skeleton=_skeleton(kept, notes),
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
         extra=_extra(files),
     )
     return _of_masks(head, files, hints) if hints.kind == "masks" else head
