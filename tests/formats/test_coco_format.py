@@ -287,6 +287,8 @@ GROUPS = {
     "not the first": ([(1, "cat", "animals"), (2, "dog", "animals"), (3, "animals", "")], {1: "cat", 2: "dog"}),
     "groups of groups": ([(0, "life", "none"), (1, "cat", "animals"), (2, "dog", "animals"), (5, "animals", "life")],
                          {1: "cat", 2: "dog"}),
+    "a group first, called as a class": ([(5, "dog", ""), (1, "cat", "dog"), (2, "dog", "dog")], {1: "cat", 2: "dog"}),
+    "a group last, called as a class": ([(1, "cat", "dog"), (2, "dog", "dog"), (5, "dog", "")], {1: "cat", 2: "dog"}),
     "with blanks": ([(0, "animals ", "none"), (1, "cat", "animals"), (2, "dog", " animals")], {1: "cat", 2: "dog"}),
     "a class above itself": ([(1, "cat", "cat"), (2, "dog", "dog")], {1: "cat", 2: "dog"}),
     "no group at all": ([(1, "cat", "animals"), (2, "dog", "animals")], {1: "cat", 2: "dog"}),

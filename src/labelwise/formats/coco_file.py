@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -414,12 +415,11 @@ def _record(path: Path, image: Image, objects: tuple[Seen, ...], told: Told, spl
         del extra["split"]
     if isinstance(group, str) and group:
         del extra["group"]
-    true_name = extra["extra"].get("name") if isinstance(extra.get("extra"), Mapping) else None
     return Record(
         Where(str(path), "image", image.row),
         image.name,
         number=image.id,
-        aka=(true_name,) if isinstance(true_name, str) and true_name.strip() else (),
+        aka=_further_names(image),
         size=image.size,
         objects=objects,
         state=told.state or ("answered" if objects else "empty"),
@@ -430,3 +430,14 @@ def _record(path: Path, image: Image, objects: tuple[Seen, ...], told: Told, spl
         reason=told.reason,
         extra=extra,
     )
+
+
+def _further_names(image: Image) -> tuple[str, ...]:
+    """What else an image may be called: a path out of Label Studio's own folder, its name before Roboflow took it in."""
+    plain, names = image.name.replace("\\", "/"), []
+    if plain.startswith("../"):
+        names.append(re.sub(r"^(\.\./)+", "", plain))
+    true_name = image.extra["extra"].get("name") if isinstance(image.extra.get("extra"), Mapping) else None
+    if isinstance(true_name, str) and true_name.strip():
+        names.append(true_name)
+    return tuple(names)

@@ -59,8 +59,9 @@ def _without_groups(files: Sequence[CocoFile], notes: list[str]) -> list[Categor
     kept: list[Category] = []
     for file in files:
         for category in _one_of_a_name(file, notes):
-            grouped = category.plain in above and not used[category.plain]
-            if grouped and (any(used.values()) or _is_top(category)):
+            own_kind = category.above.strip() == category.plain  # "person" is a kind of "person" in COCO itself
+            grouped = category.plain in above and not used[category.plain] and not own_kind
+            if grouped and (any(used.values()) or (category.id == 0 and _is_lone(category))):
                 groups.setdefault(category.plain, category)
             else:
                 kept.append(category)
@@ -74,9 +75,9 @@ def _without_groups(files: Sequence[CocoFile], notes: list[str]) -> list[Categor
     return kept
 
 
-def _is_top(category: Category) -> bool:
-    """Whether a category without objects is the group that Roboflow puts above all others."""
-    return category.id == 0 and category.above.strip().lower() in ("", "none")
+def _is_lone(category: Category) -> bool:
+    """Whether a category is a kind of nothing, as the group is that Roboflow puts above all others (as number 0)."""
+    return category.above.strip().lower() in ("", "none")
 
 
 def _one_of_a_name(file: CocoFile, notes: list[str]) -> list[Category]:
@@ -84,17 +85,18 @@ def _one_of_a_name(file: CocoFile, notes: list[str]) -> list[Category]:
     by_name: dict[str, Category] = {}
     for row, category in enumerate(_in_file_order(file), 1):
         other = by_name.get(category.plain)
-        if other is None or not file.used[other.id]:
+        if other is None:
             by_name[category.plain] = category
-        elif file.used[category.id]:
+            continue
+        if file.used[other.id] and file.used[category.id]:
             raise FormatError(
                 f"{str(file.path)!r}, category {row}: name {category.name!r:.60} is given twice; rename one of the two"
             )
-        if other is not None:
-            notes.append(
-                f"{file.path.name!r:.60} lists {category.name!r:.40} twice, as {other.id} and {category.id}: the one "
-                "without objects is left out"
-            )
+        by_name[category.plain] = max(other, category, key=lambda one: (file.used[one.id], not _is_lone(one)))
+        notes.append(
+            f"{file.path.name!r:.60} lists {category.name!r:.40} twice, as {other.id} and {category.id}: the one "
+            "without objects is left out"
+        )
     kept = {category.id for category in by_name.values()}
     return [category for own, category in file.categories.items() if own in kept]
 
