@@ -433,7 +433,7 @@ def _record(path: Path, image: Image, objects: tuple[Seen, ...], told: Told, spl
 
 
 def _further_names(image: Image) -> tuple[str, ...]:
-    """What else an image may be called: a path out of Label Studio's own folder, its name before Roboflow took it in."""
+    """What else an image may be called: a path out of Label Studio's folder, its name before Roboflow took it in."""
     plain, names = image.name.replace("\\", "/"), []
     if plain.startswith("../"):
         names.append(re.sub(r"^(\.\./)+", "", plain))
