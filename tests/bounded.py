@@ -23,6 +23,8 @@ harms nobody else. The peak is the kernel's high-water mark of the process, whic
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import importlib
 import json
 import os
@@ -33,6 +35,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +61,7 @@ class Cost:
 
 
 def call(function: str, *arguments: Any, megabytes: float = MEGABYTES, seconds: float = SECONDS) -> Cost:
-    """``module:name`` called with arguments that JSON can hold, in a process of its own."""
+    """``module:name`` called with arguments that JSON can hold, in a process of its own; a last mapping names some."""
     return calls(function, [arguments], megabytes=megabytes, seconds=seconds)[0]
 
 
@@ -159,7 +162,10 @@ def _peak() -> float:
 
 
 def _forget_peak() -> None:
-    """Sets the high-water mark to what is held now."""
+    """Sets the high-water mark to what is held now, once what earlier calls left behind has gone back."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # only glibc keeps what was freed, and has this
+        ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -194,15 +200,22 @@ def _read(form: str, use: str, path: str) -> tuple[int, int]:
     return records, objects
 
 
+def _import_everything() -> None:
+    """What a command imports counts as the start: registries import all that is registered when they are asked."""
+    for module in ("labelwise.project.setup", "labelwise.assemble", "labelwise.exchange.sniffing"):
+        importlib.import_module(module)
+    for registry in ("strategies:STRATEGIES", "tasks:TASKS"):
+        module, name = registry.split(":")
+        getattr(importlib.import_module(f"labelwise.{module}"), name).names()
+
+
 def _main(result: str) -> None:
     order = json.load(sys.stdin)
     with open(result, "w", encoding="utf-8", buffering=1) as out:  # noqa: PTH123
         if "command" in order:
             from labelwise import __main__
 
-            # imports count as the start: of the libraries, of the command line, and of what makes and opens projects
-            for module in ("torch", "labelwise.cli.app", "labelwise.project.setup"):
-                importlib.import_module(module)
+            _import_everything()
             sys.argv = ["labelwise", *order["command"]]
             out.write(json.dumps(_measured(__main__.main)) + "\n")
         else:
@@ -213,7 +226,8 @@ def _main(result: str) -> None:
             else:
                 function = getattr(importlib.import_module(module), name)
             for arguments in order["arguments"]:
-                out.write(json.dumps(_measured(lambda given=arguments: function(*given))) + "\n")
+                named = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
+                out.write(json.dumps(_measured(partial(function, *arguments, **named))) + "\n")
 
 
 if __name__ == "__main__":

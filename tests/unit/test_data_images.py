@@ -1,5 +1,3 @@
-import io
-import struct
 import threading
 import warnings
 import zlib
@@ -8,25 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bounded
+import pictures
 from labelwise.contracts.picture import picture
-from labelwise.data.images import decode, read_size, to_array
+from labelwise.data.images import decode, numbers, read_size, to_array
 from labelwise.errors import DataError
-
-
-def encoded(image, kind="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+from labelwise.formats import headers
+from pictures import encoded
 
 
 def png_header(width, height):
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    rows = chunk(b"IDAT", zlib.compress(b"\0" * 100))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + rows + chunk(b"IEND", b"")
+    return pictures.png((width, height), zlib.compress(b"\0" * 100))
 
 
 def noise(height=20, width=30, channels=3, seed=0):
@@ -65,9 +55,8 @@ def test_grey_keeps_one_channel_unless_three_are_asked_for():
 def test_exif_orientation_is_applied(orientation, expected, max_side):
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:8, :16] = 255  # bright top left
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    found = decode(encoded(Image.fromarray(pixels), "JPEG", quality=95, exif=exif), max_side=max_side)
+    data = encoded(Image.fromarray(pixels), "JPEG", quality=95, exif=pictures.turned(orientation))
+    found = decode(data, max_side=max_side)
     bright = {"as is": (0, 0), "rot180": (-1, -1), "clockwise": (0, -1), "counter-clockwise": (-1, 0)}[expected]
     assert found.shape[:2] == ((16, 32) if orientation in (1, 3) else (32, 16))
     assert found[bright].min() > 200
@@ -233,10 +222,237 @@ def test_to_array_leaves_the_callers_image_alone():
     assert image.size == (40, 40)
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_the_size_of_a_png_is_read_without_its_pixels_and_with_its_orientation(tmp_path, turned):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (8, 4)).save(tmp_path / "a.png", **({"exif": exif} if turned else {}))
-    size = (4, 8) if turned else (8, 4)
-    assert read_size(tmp_path / "a.png") == size == decode(tmp_path / "a.png").shape[1::-1]
+# ---- one size everywhere --------------------------------------------------------------------------------------------
+
+
+def xmp(orientation):
+    text = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{}"/></x:xmpmeta>'
+    return text.format(orientation).encode()
+
+
+def with_late_exif(image, orientation):
+    """A PNG whose EXIF chunk follows its pixels, as exiftool writes it."""
+    data = encoded(image)
+    chunk = pictures.png_chunk(b"eXIf", pictures.turned(orientation).tobytes()[6:])
+    return data[:-12] + chunk + data[-12:]
+
+
+def with_xmp(image, orientation):
+    data = encoded(image)
+    chunk = pictures.png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp(orientation))
+    return data[:33] + chunk + data[33:]
+
+
+WAYS = {
+    "jpeg": lambda image, n: encoded(image, "JPEG", quality=95, exif=pictures.turned(n)),
+    "jpeg by xmp": lambda image, n: encoded(image, "JPEG", quality=95, xmp=xmp(n)),
+    "png": lambda image, n: encoded(image, exif=pictures.turned(n)),
+    "png, after its pixels": with_late_exif,
+    "png by xmp": with_xmp,
+    "webp": lambda image, n: encoded(image, "WEBP", lossless=True, exif=pictures.turned(n)),
+    "avif": lambda image, n: encoded(image, "AVIF", quality=95, exif=pictures.turned(n)),
+    "tiff": lambda image, n: encoded(image, "TIFF", exif=pictures.turned(n)),
+    "tiff, packed": lambda image, n: encoded(image, "TIFF", compression="tiff_lzw", exif=pictures.turned(n)),
+    "tiff, big-endian": lambda image, n: pictures.array_tiff(np.asarray(image), order=">", orientation=n),
+    "tiff, 16 bits": lambda image, n: pictures.array_tiff(
+        np.asarray(image.convert("L")).astype("u2") << 8, orientation=n
+    ),
+    "tiff, colours of 16 bits": lambda image, n: pictures.array_tiff(
+        np.asarray(image).astype("u2") << 8, orientation=n, packed=True
+    ),
+}
+
+
+def seen(pixels, orientation):
+    """As EXIF defines the eight orientations: which side of the picture the first row and the first column are."""
+    return {
+        1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1],
+        5: pixels.swapaxes(0, 1), 6: np.rot90(pixels, -1), 7: pixels[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(pixels),
+    }[orientation]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_and_pixels_are_turned_alike(tmp_path, way, orientation):
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:8, :16] = 255  # bright top left, grey top right: no two orientations look alike
+    pixels[:8, 16:] = 128
+    (tmp_path / "a").write_bytes(WAYS[way](Image.fromarray(pixels), orientation))
+    expected = seen(pixels, orientation)
+    for extra in ({}, {"max_side": 1000}, {"value_range": (0, 65_280)}):
+        found = decode(tmp_path / "a", channels=3, **extra)
+        assert found.shape == expected.shape
+        assert np.abs(found.astype(int) - expected)[2:-2, 2:-2].mean() < 12
+    assert read_size(tmp_path / "a") == found.shape[1::-1]
+    assert decode(tmp_path / "a", max_side=8).shape[:2] == ((8, 4) if orientation > 4 else (4, 8))
+
+
+def test_orientations_that_are_none_and_damaged_blocks(tmp_path):
+    for n in (0, 9, 65_535):
+        (tmp_path / "a").write_bytes(encoded(Image.new("RGB", (8, 4)), "JPEG", exif=pictures.turned(n)))
+        assert read_size(tmp_path / "a") == (8, 4) == decode(tmp_path / "a").shape[1::-1]
+    data = encoded(Image.new("RGB", (8, 4)), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xffgarbage")
+    (tmp_path / "a").write_bytes(data)
+    assert read_size(tmp_path / "a") == (8, 4)
+
+
+# ---- every kind of number -------------------------------------------------------------------------------------------
+
+DEEP = {
+    "u2": (0, 65_535), "i2": (-32_768, 32_767), "u4": (0, 2**32 - 1), "i4": (-(2**31), 2**31 - 1), "f4": (-1.5, 2.5),
+    "i1": (-128, 127),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DEEP)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_deep_tiffs_of_either_byte_order(kind, order, packed):
+    """Packed big-endian TIFFs of signed or float numbers come out of Pillow with their bytes swapped."""
+    low, high = DEEP[kind]
+    values = np.random.default_rng(0).uniform(low, high, (20, 30)).astype(kind)
+    data = pictures.array_tiff(values, order=order, packed=packed)
+    if (kind, order) == ("u4", ">"):
+        with pytest.raises(DataError, match="not an image that can be read"):
+            decode(data)
+        return
+    expected = np.rint((values.astype(float) - low) * (255 / (high - low)))
+    assert np.abs(decode(data, value_range=(low, high))[..., 0] - expected).max() <= 1
+    if kind != "u2":
+        with pytest.raises(DataError, match="which of them are black and white is not in the file"):
+            decode(data)
+    assert np.array_equal(np.sort(numbers(data, most=10_000)), np.sort(values.reshape(-1)))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["png", "tiff", "tiff, big-endian", "tiff, packed"])
+def test_colours_of_sixteen_bits_are_read_in_a_range(kind, channels):
+    """Pillow keeps the high byte of each colour: a camera of 12 bits would come out nearly black."""
+    if kind != "png" and channels < 3:
+        pytest.skip("grey is tested above; grey with alpha is no TIFF that Pillow reads")
+    values = np.random.default_rng(0).integers(0, 4096, (20, 30, channels)).astype(np.uint16)
+    if channels in (2, 4):
+        values[..., -1] = 65_535
+    make = {
+        "png": pictures.deep_png,
+        "tiff": pictures.array_tiff,
+        "tiff, big-endian": lambda v: pictures.array_tiff(v, order=">"),
+        "tiff, packed": lambda v: pictures.array_tiff(v, packed=True),
+    }[kind]
+    found = decode(make(values), value_range=(0, 4095), channels=3)
+    colour = values[..., :3] if channels > 2 else values[..., :1]
+    assert np.abs(found - np.rint(colour * (255 / 4095))).max() <= 1
+    assert decode(make(values)).max() <= 16, "the whole range where none is given"
+
+
+def test_alpha_of_sixteen_bits_is_laid_on_white_and_not_scaled():
+    values = np.zeros((1, 2, 4), np.uint16)
+    values[0, 1] = (4095, 0, 0, 65_535)
+    assert decode(pictures.deep_png(values), value_range=(0, 4095)).tolist() == [[[255, 255, 255], [255, 0, 0]]]
+    grey = np.array([[[0, 0], [2048, 65_535]]], np.uint16)
+    assert decode(pictures.deep_png(grey), value_range=(0, 4095), channels=1)[..., 0].tolist() == [[255, 128]]
+
+
+def test_colours_of_sixteen_bits_in_planes_are_refused():
+    """Pillow reads them as noise."""
+    values = np.random.default_rng(0).integers(0, 65_536, (3, 20, 30)).astype(np.uint16)
+    size = 20 * 30 * 2
+    tags = {
+        258: (16, 16, 16),
+        262: 2,
+        277: 3,
+        284: 2,
+        339: (1, 1, 1),
+        273: (8, 8 + size, 8 + 2 * size),
+        279: (size,) * 3,
+    }
+    with pytest.raises(DataError, match="separate planes") as error:
+        decode(pictures.tiff((30, 20), values.tobytes(), tags))
+    one_line(error)
+
+
+def test_twelve_bits_packed():
+    values = np.arange(0, 4080, 17).reshape(10, 24)
+    bits = "".join(f"{value:012b}" for value in values.reshape(-1))
+    data = pictures.tiff((24, 10), int(bits, 2).to_bytes(len(bits) // 8, "big"), {258: 12})
+    assert np.array_equal(decode(data)[..., 0], np.rint(values * (255 / 4095)))
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("largest", [1000, 4095, 65_535])
+def test_pgm_values_are_those_of_the_file(largest, text):
+    values = np.array([[0, 1, 500], [999, largest // 2, largest]])
+    body = " ".join(map(str, values.reshape(-1))).encode() if text else values.astype(">u2").tobytes()
+    data = f"P{2 if text else 5}\n3 2\n{largest}\n".encode() + body
+    assert np.array_equal(decode(data)[..., 0], np.rint(values * (255 / largest)))
+    assert decode(data, value_range=(0, 1000))[0].tolist() == [[0], [0], [128]]
+    assert numbers(data, most=100).tolist() == values.reshape(-1).tolist()
+    colour = np.stack([values] * 3, 2)
+    body = " ".join(map(str, colour.reshape(-1))).encode() if text else colour.astype(">u2").tobytes()
+    found = decode(f"P{3 if text else 6}\n3 2\n{largest}\n".encode() + body)
+    assert np.abs(found[..., 0] - values * (255 / largest)).max() <= 1
+
+
+def test_white_is_zero():
+    values = np.array([[0, 65_535, 16_384]], np.uint16)
+    assert decode(pictures.array_tiff(values, photometric=0))[..., 0].tolist() == [[255, 0, 191]]
+    assert decode(pictures.array_tiff(values, photometric=0), value_range=(0, 16_384))[..., 0].tolist() == [[255, 0, 0]]
+    assert decode(pictures.array_tiff((values >> 8).astype("u1"), photometric=0))[..., 0].tolist() == [[255, 0, 191]]
+
+
+def test_large_deep_pictures_are_converted_strip_by_strip():
+    values = np.random.default_rng(0).integers(0, 65_536, (1500, 1400)).astype(np.uint16)
+    expected = np.rint(values * (255 / 50_000)).clip(0, 255)
+    for data in (
+        encoded(values),
+        pictures.array_tiff(values.astype("f4")),
+        pictures.array_tiff(np.stack([values] * 3, 2)),
+        pictures.deep_png(np.stack([values] * 3, 2)),
+    ):
+        assert np.array_equal(decode(data, value_range=(0, 50_000))[..., 0], expected)
+
+
+# ---- what decoding costs --------------------------------------------------------------------------------------------
+
+SIDE = 2500
+
+
+def costly(image):
+    """Files of every format, as large as the picture."""
+    grey16 = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 200)
+    one_strip = {"compression": "tiff_lzw", "strip_size": 1 << 30}
+    return {
+        "a.png": encoded(image, compress_level=1),
+        "alpha.png": encoded(image.convert("RGBA"), compress_level=1),
+        "palette.png": encoded(image.quantize(16), compress_level=1),
+        "16.png": encoded(grey16, compress_level=1),
+        "16.tif": encoded(grey16, "TIFF"),
+        "colour16.tif": pictures.array_tiff(np.asarray(image).astype(np.uint16) * 16),
+        "turned.tif": encoded(image, "TIFF", exif=pictures.turned(6)),
+        "strip.tif": encoded(image, "TIFF", **one_strip),
+        "a.jpg": encoded(image, "JPEG", quality=60),
+        "turned.jpg": encoded(image, "JPEG", quality=60, exif=pictures.turned(5)),
+        "scans.jpg": encoded(image, "JPEG", quality=60, progressive=True, subsampling=0),
+        "cmyk.jpg": encoded(image.convert("CMYK"), "JPEG", quality=60),
+        "a.webp": encoded(image, "WEBP", quality=30, method=0),
+        "a.jp2": encoded(image, "JPEG2000", quality_mode="rates", quality_layers=[40]),
+        "16.jp2": encoded(grey16, "JPEG2000", quality_mode="rates", quality_layers=[40]),
+        "a.avif": encoded(image, "AVIF", quality=30, speed=10),
+        "a.gif": encoded(image.quantize(16), "GIF"),
+        "a.bmp": encoded(image, "BMP"),
+        "a.ppm": encoded(image, "PPM"),
+    }
+
+
+def test_no_format_takes_more_memory_than_was_reckoned(tmp_path):
+    image = Image.linear_gradient("L").resize((SIDE, SIDE)).convert("RGB")
+    files = costly(image)
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    orders = [[str(tmp_path / name), {"value_range": (0, 4095)}] for name in files]
+    costs = bounded.calls("labelwise.data.images:decode", orders)
+    for name, cost in zip(files, costs, strict=True):
+        with headers.opened(tmp_path / name) as (picture, file):
+            reckoned = headers.memory_needed(picture, file) / 1e6
+        assert cost.megabytes <= reckoned + 45, (name, reckoned)
+        assert cost.megabytes >= reckoned / 4, (name, reckoned, "reckoned far too high")

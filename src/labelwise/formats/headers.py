@@ -171,7 +171,7 @@ def _open(file: BinaryIO, size_bytes: int) -> Image.Image:
     width, height = stored_size(image)
     if width * height > MAX_PIXELS:
         raise Refused(_too_large(f"{width} x {height} pixels"))
-    if (needed := _pixels_unpacked(image) * _bytes_per_pixel(image, file)) > MAX_BYTES:
+    if (needed := memory_needed(image, file)) > MAX_BYTES:
         raise Refused(_too_large(f"{width} x {height} pixels need {needed / 1e9:.1f} GB"))
     _mend_tiles(image)
     return image
@@ -189,6 +189,11 @@ def _too_large(what: str) -> str:
         f"too large to decode ({what}); at most {MAX_PIXELS:,} pixels and {MAX_BYTES / 1e9:g} GB of memory are spent "
         "on a picture: make it smaller or leave it out"
     )
+
+
+def memory_needed(image: Image.Image, file: BinaryIO) -> float:
+    """Bytes that decoding a picture takes at its height, by its header."""
+    return _pixels_unpacked(image) * _bytes_per_pixel(image, file)
 
 
 def _pixels_unpacked(image: Image.Image) -> int:
