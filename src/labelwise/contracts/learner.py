@@ -218,6 +218,8 @@ class Learner(ABC):
     """
 
     task: Task[Any]
+    #: what people should know of what it was made of, one line each
+    notes: tuple[str, ...] = ()
     #: kinds of stochastic passes it can make
     passes: frozenset[type[Passes]] = frozenset()
     #: whether it can hand its model to a probe

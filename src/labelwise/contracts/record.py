@@ -126,6 +126,11 @@ class Seen:
     origin: Origin | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it speaks of the picture as a whole: it has no shape."""
+        return self.box is None and self.outline is None and self.points is None
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -193,6 +198,8 @@ class Head:
         missing: names in lists of the file (a split, say) that no picture was found for, with the list.
         says_empty: whether a picture without objects is one that somebody looked at; False where the file lists all
             pictures, looked at or not.
+        omits_empty: of predictions: pictures in which nothing was found are not named, so that one that is missing was
+            looked at all the same.
         overlap: which of several objects is seen at a pixel that they share: the smallest one (groups lie below all
             others; of equal ones the last), or the last one.
         bare: what pixels of no object are, where objects are painted: of the class ``background`` of a project that has
@@ -210,6 +217,7 @@ class Head:
     strangers: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     says_empty: bool = True
+    omits_empty: bool = False
     overlap: Literal["smallest", "last"] = "smallest"
     bare: Literal["background", "nothing"] = "background"
     palette: tuple[tuple[int, int, int], ...] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -237,13 +237,21 @@ class Task(ABC, Generic[Target]):
         """How unsure a model is of each pixel, (H, W) float, of whole images; nothing where the unit is no pixel."""
         return iter(())
 
-    def imported(self, found: Iterable[tuple[str, Record]], naming: Naming, ids: Sequence[str]) -> Learner:
+    def imported(
+        self,
+        found: Iterable[tuple[str, Record]],
+        naming: Naming,
+        ids: Sequence[str],
+        size_of: Callable[[str], tuple[int, int] | None] = lambda item: None,
+    ) -> Learner:
         """A learner that says what a file of predictions says; nothing is trained.
 
         Args:
             found: id of an item and what the file says of it, drawn once.
             naming: the classes of the file in the project's words.
             ids: of all items of the project; those without a prediction are left out of the round.
+            size_of: (width, height) of an image, for shapes in pixels where the file names no size; None where it
+                cannot be read.
 
         Raises:
             UnmetNeed: predictions that this task has no use for.

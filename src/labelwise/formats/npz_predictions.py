@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
-from labelwise.contracts.record import Head, Record, Seen, Where
+from labelwise.contracts.record import Head, Record, Seen
 from labelwise.errors import FormatError
 from labelwise.formats.answer_rows import called, region_of
 from labelwise.formats.columns import is_picture
+from labelwise.formats.quick_records import builder, quick_where
 
 if TYPE_CHECKING:
     from labelwise.formats.predictions_npz import Predictions
 
+_SEEN = builder(Seen, ("probs", "embedding"))
+_RECORD = builder(Record, ("where", "image", "bare", "objects", "region"))
 _KEYS = frozenset({"probs", "embeddings"})
 
 
@@ -95,13 +98,13 @@ class NpzPredictions(Format):
 
 
 def _records(file: str, found: Predictions) -> Iterator[Record]:
-    for n, item in enumerate(found.ids):
+    nothing = [None] * len(found.ids)
+    probs = nothing if found.probs_NC is None else found.probs_NC
+    vectors = nothing if found.embeddings_ND is None else found.embeddings_ND
+    for n, (item, row, vector) in enumerate(zip(found.ids, probs, vectors, strict=True), 1):
         image, region = region_of(item)
-        thing = Seen(
-            probs=None if found.probs_NC is None else found.probs_NC[n],
-            embedding=None if found.embeddings_ND is None else found.embeddings_ND[n],
-        )
-        yield Record(Where(file, "id", n + 1), image, bare=not is_picture(image), objects=(thing,), region=region)
+        where = quick_where(file, "id", n)
+        yield _RECORD(where, image, not is_picture(image), (_SEEN(row, vector),), region)
 
 
 def _in_order(values: object, classes: tuple[str, ...]) -> object:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +22,8 @@ from labelwise.formats.npz import load_npz, names_of
 
 #: how far a row of probabilities may be from summing to one
 TOLERANCE = 1e-3
-
-#: values that are summed at once
-_BLOCK = 1 << 22
+#: rows that are looked at together
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -156,11 +155,16 @@ def _numbers(array: np.ndarray, ids: Sequence[str], what: str) -> np.ndarray:
         )
     if len(array) != len(ids):
         raise FormatError(f"{what} have {len(array)} rows for {len(ids)} ids: give one row per id")
-    if array.dtype.kind == "f" and not (finite_N := np.isfinite(array).all(axis=1)).all():
+    if array.dtype.kind == "f" and not (finite_N := _by_row(array, lambda rows: np.isfinite(rows).all(axis=1))).all():
         n = int(np.argmin(finite_N))
         value = array[n][~np.isfinite(array[n])][0]
         raise FormatError(f"{what} of {ids[n]!r} (row {n}) hold {value}: only finite numbers are allowed")
     return array
+
+
+def _by_row(array: np.ndarray, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(N,) of an array of N rows, some rows at a time: what is computed of them stays in the processor's cache."""
+    return np.concatenate([reduce(array[start : start + _BLOCK]) for start in range(0, len(array), _BLOCK)])
 
 
 def _arranged(array: np.ndarray, order: Sequence[int]) -> np.ndarray:
@@ -190,7 +194,7 @@ def _columns(own: Sequence[str] | None, wanted: Sequence[str] | None, width: int
 
 
 def _check_probs(probs_NC: np.ndarray, ids: Sequence[str], exclusive: bool, shown: str) -> None:
-    low_N, high_N = probs_NC.min(axis=1), probs_NC.max(axis=1)
+    low_N, high_N = (_by_row(probs_NC, lambda rows: rows.min(axis=1)), _by_row(probs_NC, lambda rows: rows.max(axis=1)))
     if (low_N < 0).any() or (high_N > 1 + TOLERANCE).any():
         n = int(np.argmax((low_N < 0) | (high_N > 1 + TOLERANCE)))
         value = low_N[n] if low_N[n] < 0 else high_N[n]
@@ -199,9 +203,7 @@ def _check_probs(probs_NC: np.ndarray, ids: Sequence[str], exclusive: bool, show
         )
     if not exclusive:
         return
-    rows = max(1, _BLOCK // probs_NC.shape[1])  # a sum in double precision copies what it sums
-    blocks = (probs_NC[start : start + rows] for start in range(0, len(probs_NC), rows))
-    sum_N = np.concatenate([block_BC.sum(axis=1, dtype=np.float64) for block_BC in blocks])
+    sum_N = _by_row(probs_NC, lambda rows: rows.sum(axis=1, dtype=np.float64))
     wrong_N = np.abs(sum_N - 1) > TOLERANCE
     if wrong_N.any():
         n = int(np.argmax(wrong_N))

@@ -38,7 +38,7 @@ class Classes(Kind):
         Raises:
             FormatError: a picture of several classes.
         """
-        written = [seen for seen in record.objects if _whole(seen) and seen.cls is not None]
+        written = [seen for seen in record.objects if seen.whole and seen.cls is not None]
         found = {name: seen.score for seen in written if (name := naming.of(seen.cls))}
         names = list(found)
         if len(names) > 1:
@@ -91,7 +91,3 @@ class Classes(Kind):
     def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
         """The picture: there is nothing to draw in it."""
         return image
-
-
-def _whole(seen: Seen) -> bool:
-    return seen.box is None and seen.outline is None and seen.points is None

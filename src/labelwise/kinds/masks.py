@@ -72,7 +72,7 @@ class Masks(Kind):
         if record.pixels is not None:
             return self._of_pixels(record, record.pixels, naming, size)
         picture = shapes.agreed_size(record, size)
-        if record.outline is not None and record.objects and all(map(_shapeless, record.objects)):
+        if record.outline is not None and record.objects and all(seen.whole for seen in record.objects):
             window_HW, at = _filled(record, record.outline, naming), record.outline.at
         else:
             if size is None and picture[0] * picture[1] > MOST:
@@ -370,10 +370,6 @@ def _renamed(indices_HW: np.ndarray, table: np.ndarray, naming: Naming, where: s
 
 
 # ---- painting -------------------------------------------------------------------------------------------------------
-
-
-def _shapeless(seen: Seen) -> bool:
-    return seen.box is None and seen.outline is None and seen.points is None
 
 
 def _filled(record: Record, outline: Mask, naming: Naming) -> np.ndarray:

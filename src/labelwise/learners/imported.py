@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from labelwise.contracts.kind import Naming
 from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData
 from labelwise.contracts.passes import Passes
 from labelwise.contracts.progress import Progress, silent
+from labelwise.contracts.record import Record, Seen, Where
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable
 from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import blocks
-from labelwise.errors import DataError, UnmetNeed
+from labelwise.errors import DataError, FormatError, UnmetNeed
+from labelwise.learners.gathered import Places, Told, check_range, check_sums, matrix, ordered
 from labelwise.learners.inference import Collector
 from labelwise.rng import digest
 from labelwise.selection.arrays import as_tensor
@@ -48,6 +52,16 @@ class FromFile(Learner):
             twice = next(item for row, item in enumerate(ids) if self._row[item] != row)
             raise DataError(f"the predictions name {twice!r} twice: give one row for each id")
         self._weights = weights
+
+    @property
+    def embedding_width(self) -> int | None:
+        """Features of an embedding of an image; None where there are none."""
+        return None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The items that it says something of."""
+        return tuple(self._row)
 
     @property
     def headless(self) -> str:
@@ -168,6 +182,11 @@ class ImportedPredictions(FromFile):
         fields = {"probs", "per_image", "logits"} if self._probs is not None else set()
         return frozenset(fields | ({"embedding"} if self._embeddings is not None else set()))
 
+    @property
+    def embedding_width(self) -> int | None:
+        """Features of an embedding."""
+        return None if self._embeddings is None else self._embeddings.shape[1]
+
     def _outputs(self, rows: list[int]) -> Outputs:
         extra: dict[Field, torch.Tensor] = {}
         if self._embeddings is not None:
@@ -178,13 +197,105 @@ class ImportedPredictions(FromFile):
         return Outputs.of_images(probs_BC).with_extra({**extra, "logits": probs_BC.clamp_min(1e-12).log()})
 
 
+def of_pictures(task: Task[Any], told: Told, *, probs: bool) -> ImportedPredictions:
+    """A learner of what records say of whole images: ``Seen`` without a shape.
+
+    Args:
+        task: what was learnt; with the classes of the file, where the project has none.
+        told: the records.
+        probs: whether class probabilities of images are of use; embeddings always are.
+
+    Raises:
+        FormatError: an item twice, nothing said of one, numbers that do not fit; with file and row.
+        UnmetNeed: probabilities, or objects, where neither is of use.
+    """
+    where_of = Places()
+    row_of: dict[str, int] = {}
+    probs_of: list[Any] = []
+    embedding_of: list[Any] = []
+    for item, record in told.rows:
+        whole = [seen for seen in record.objects if seen.whole]
+        if len(whole) != 1:
+            raise _no_picture(task, record, len(whole), probs=probs)
+        if item in row_of:
+            before = where_of[row_of[item]]
+            raise FormatError(f"{record.where}: {item!r:.80} stands in {before} too; keep one row for each image")
+        row_of[item] = len(row_of)
+        where_of.append(record.where)
+        probs_of.append(_probs_of(whole[0], record.where, told.naming, len(task.classes)))
+        embedding_of.append(whole[0].embedding)
+    if not row_of:
+        raise FormatError("the predictions speak of no image of this project: is this a file for other images?")
+    ids = sorted(row_of)
+    order = [row_of[item] for item in ids]
+    wheres = where_of.take(order)
+    rows, vectors = [probs_of[row] for row in order], [embedding_of[row] for row in order]
+    spoken = any(row is not None for row in rows)
+    if spoken and not probs:
+        raise UnmetNeed(
+            f"{wheres[0].file!r:.100} holds class probabilities of images, and {task.name} is about {task.kind.name}: "
+            f"give predictions of {task.kind.name}, or embeddings only"
+        )
+    embeddings = matrix(vectors, wheres, "embeddings") if any(row is not None for row in vectors) else None
+    if not spoken and embeddings is None:
+        raise _no_picture(task, Record(wheres[0]), 0, probs=probs)
+    named = _named(task, told.naming, rows)
+    probs_NC = None
+    if spoken:
+        probs_NC = ordered(rows, wheres, told.naming, named.classes)
+        check_range(probs_NC, wheres)
+        check_sums(probs_NC, wheres)
+    learner = ImportedPredictions(named, ids, probs=probs_NC, embeddings=embeddings)
+    learner.notes = left_out(len(told.ids) - len(ids), len(told.ids))
+    return learner
+
+
+def _probs_of(seen: Seen, where: Where, naming: Naming, classes: int) -> Any:
+    """Probabilities of one image; of two classes the score of one says that of the other."""
+    if seen.probs is not None or seen.cls is None:
+        return seen.probs
+    if seen.score is None or classes != 2 or not 0 <= seen.score <= 1:
+        raise UnmetNeed(
+            f"{where}: the class {seen.cls!r:.40} and a score are too little, strategies need a probability of every "
+            "class: give one column for each"
+        )
+    name = naming.of(seen.cls)
+    return [seen.score if own == name else 1 - seen.score for own in naming.classes]
+
+
+def _named(task: Task[Any], naming: Naming, rows: Sequence[Any]) -> Task[Any]:
+    """The task with the classes that the file names, or counts, where the project has none."""
+    width = next((len(row) for row in rows if row is not None), len(task.classes))
+    names = naming.classes or tuple(f"class {n}" for n in range(width))
+    return task if task.classes == names else with_classes(task, names)
+
+
+def with_classes(task: Task[Any], classes: tuple[str, ...]) -> Task[Any]:
+    """The same task with other classes."""
+    return replace(task, classes=classes)  # type: ignore[type-var]
+
+
+def _no_picture(task: Task[Any], record: Record, count: int, *, probs: bool) -> Exception:
+    if count:
+        return FormatError(f"{record.where}: {count} predictions for one image; keep one")
+    wanted = f"a probability of each class, or an embedding{', of each image' if probs else ''}"
+    if not probs:
+        wanted = "an embedding of each image"
+    return UnmetNeed(f"{record.where}: nothing is said of the image as a whole, and {task.name} can use {wanted}")
+
+
+def left_out(bare: int, count: int) -> tuple[str, ...]:
+    """The line about items without a prediction."""
+    return (f"{bare:,} of {count:,} have no prediction: left out of this round",) if bare > 0 else ()
+
+
 def content(array: np.ndarray | None) -> str:
     """Digest of an array, read block by block: it may be mapped, and larger than memory."""
     if array is None:
         return ""
     found = hashlib.blake2b(f"{array.dtype}{array.shape}".encode(), digest_size=16)
     for block in blocks(len(array), BLOCK):
-        found.update(np.ascontiguousarray(array[block.start : block.stop]).tobytes())
+        found.update(np.ascontiguousarray(array[block.start : block.stop]).view(np.uint8).data)
     return found.hexdigest()
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from labelwise.contracts.record import Record, Seen, Where
 from labelwise.contracts.task import Field, Outputs, Task
-from labelwise.errors import DataError
+from labelwise.errors import DataError, FormatError
 from labelwise.formats.detections import FoundBoxes
-from labelwise.learners.imported import FromFile, content
+from labelwise.formats.shapes import extent, in_pixels
+from labelwise.learners.gathered import TOLERANCE, Places, Told, check_range, check_sums, matrix, ordered, sums
+from labelwise.learners.imported import FromFile, content, left_out, with_classes
 from labelwise.rng import digest
 
 
@@ -47,6 +52,11 @@ class ImportedDetections(FromFile):
         vectors = {name for name, array in given.items() if array is not None}
         return frozenset({"probs", "boxes", "scores", "labels"} | vectors)
 
+    @property
+    def embedding_width(self) -> int | None:
+        """Features of an embedding of an image."""
+        return None if self.found.embedding_ND is None else self.found.embedding_ND.shape[1]
+
     def _outputs(self, rows: list[int]) -> Outputs:
         found = self.found
         starts, ends = found.offsets[rows], found.offsets[np.asarray(rows, dtype=np.int64) + 1]
@@ -64,3 +74,155 @@ class ImportedDetections(FromFile):
             extra["embedding"] = torch.from_numpy(found.embedding_ND[rows])
         probs_UC = torch.from_numpy(found.probs_UC[units])
         return Outputs(len(rows), item_U, probs_UC, found.exclusive, scores_U, extra)
+
+
+def of_objects(task: Task[Any], told: Told) -> ImportedDetections:
+    """A learner of the objects with boxes and scores that records hold.
+
+    A detector that names no probabilities says with the score of a box yes or no to its class. Where each row of
+    probabilities sums to one, classes exclude each other (softmax; a last column may stand for the background); else
+    each is a yes or no of its own (sigmoid).
+
+    Args:
+        task: what was learnt.
+        told: the records; an object without shape may hold the embedding of its image. Images that are not named were
+            looked at where ``Head.omits_empty`` says so.
+
+    Raises:
+        FormatError: an image twice, an object without box or score, probabilities or embeddings on some rows only, of
+            different widths, or out of range; with file and row.
+    """
+    objects = _Objects(told)
+    for item, record in told.rows:
+        objects.add(item, record)
+    if not objects.images:
+        raise FormatError("the predictions speak of no image of this project: is this a file for other images?")
+    found = objects.found(told.naming.classes or tuple(sorted(set(objects.names))))
+    named = task if task.classes == found.classes else with_classes(task, found.classes)
+    learner = ImportedDetections(named, found)
+    learner.notes = (*found.notes, *left_out(len(told.ids) - len(found.ids), len(told.ids)))
+    return learner
+
+
+@dataclass
+class _Objects:
+    """Objects of all images, end to end.
+
+    Args:
+        told: the records that they come from.
+    """
+
+    told: Told
+    #: id -> where the image stands, and its embedding
+    images: dict[str, tuple[Where, Any]] = field(default_factory=dict)
+    items: list[str] = field(default_factory=list)
+    boxes: list[Sequence[float]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    probs: list[Any] = field(default_factory=list)
+    embeddings: list[Any] = field(default_factory=list)
+    wheres: Places = field(default_factory=Places)
+
+    def add(self, item: str, record: Record) -> None:
+        """What is said of one image.
+
+        Raises:
+            FormatError: see ``of_objects``.
+        """
+        if item in self.images:
+            where = self.images[item][0]
+            raise FormatError(f"{record.where}: {item!r:.80} stands in {where} too; keep one of the two")
+        vector = None
+        for seen in record.objects:
+            if seen.whole:
+                vector = seen.embedding
+            elif seen.box is None and seen.outline is None:
+                continue
+            elif name := self.told.naming.of(seen.cls):
+                self.items.append(item)
+                self.boxes.append(self._corners(item, seen, record))
+                self.scores.append(_score(seen, record.where))
+                self.names.append(name)
+                self.probs.append(seen.probs)
+                self.embeddings.append(seen.embedding)
+                self.wheres.append(record.where)
+        self.images[item] = (record.where, vector)
+
+    def _corners(self, item: str, seen: Seen, record: Record) -> list[float]:
+        """In fractions of the sides."""
+        turned = seen.box is not None and seen.box.rotation
+        size = (1, 1) if record.fractions and not turned else record.size or self.told.size_of(item)
+        if size is None:
+            raise FormatError(
+                f"{record.where}: the size of {item!r:.80} is not known: the file does not say it, and the image "
+                "cannot be read"
+            )
+        corners = extent(in_pixels(seen, size) if record.fractions and turned else seen, str(record.where))
+        assert corners is not None, "an object with box or outline has an extent"
+        return [value / side for value, side in zip(corners, (*size, *size), strict=True)]
+
+    def found(self, classes: tuple[str, ...]) -> FoundBoxes:
+        """All of it in the order of the ids, best first.
+
+        Raises:
+            FormatError: see ``of_objects``.
+        """
+        if not classes:
+            raise FormatError(
+                "the project does not know its classes yet, and the predictions name none: import labels first, or "
+                "name them with --classes a,b,c"
+            )
+        ids = sorted({*self.images, *(self.told.ids if self.told.naming.head.omits_empty else ())})
+        row_of, index_of = {item: row for row, item in enumerate(ids)}, {name: n for n, name in enumerate(classes)}
+        item_U = np.array([row_of[item] for item in self.items], dtype=np.int64)
+        scores_U = np.array(self.scores, dtype=np.float32)
+        labels_U = np.array([index_of[name] for name in self.names], dtype=np.int64)
+        order = np.lexsort((-scores_U, item_U))
+        probs_UC, exclusive = self._probs(scores_U, labels_U, classes)
+        spoken = any(row is not None for row in self.embeddings)
+        vectors_UD = matrix(self.embeddings, self.wheres, "embeddings")[order] if spoken else None
+        counts = np.bincount(item_U, minlength=len(ids))
+        bare = int((counts == 0).sum())
+        return FoundBoxes(
+            tuple(ids),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.array(self.boxes, dtype=np.float32).reshape(-1, 4)[order].clip(0, 1),
+            scores_U[order],
+            labels_U[order],
+            probs_UC[order],
+            exclusive,
+            vectors_UD,
+            self._images(ids),
+            classes,
+            (f"{bare:,} of {len(ids):,} images have no detection",) if bare else (),
+        )
+
+    def _probs(self, scores_U: np.ndarray, labels_U: np.ndarray, classes: tuple[str, ...]) -> tuple[np.ndarray, bool]:
+        """The file's, or a yes or no for the class of each detection, which is all that its score says."""
+        if not any(row is not None for row in self.probs):
+            probs_UC = np.zeros((len(scores_U), len(classes)), dtype=np.float32)
+            probs_UC[np.arange(len(scores_U)), labels_U] = scores_U
+            return probs_UC, False
+        probs_UC = ordered(self.probs, self.wheres, self.told.naming, classes, background=True)
+        check_range(probs_UC, self.wheres)
+        if probs_UC.shape[1] > len(classes):
+            check_sums(probs_UC, self.wheres)
+            return probs_UC, True
+        if (np.abs(sums(probs_UC) - 1) > TOLERANCE).any():
+            return probs_UC, False
+        return np.concatenate([probs_UC, np.zeros((len(probs_UC), 1), np.float32)], axis=1), True
+
+    def _images(self, ids: Sequence[str]) -> np.ndarray | None:
+        """Embeddings of the images."""
+        if not any(vector is not None for _, vector in self.images.values()):
+            return None
+        rows = [self.images.get(item, (Where(item), None)) for item in ids]
+        return matrix([vector for _, vector in rows], [where for where, _ in rows], "embeddings of images")
+
+
+def _score(seen: Seen, where: Where) -> float:
+    if seen.score is None:
+        raise FormatError(f"{where}: a box without a score; give the confidence of each (Ultralytics: save_conf=True)")
+    if not 0 <= seen.score <= 1:  # NaN too
+        raise FormatError(f"{where}: score is {seen.score!r:.40}; give a probability from 0 to 1")
+    return seen.score

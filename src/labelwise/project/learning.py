@@ -100,10 +100,10 @@ class Learning:
         choice = required(path, "predictions", kind=project.kind.name, name=wishes.format)
         known = project.known(project.config.classes)
         incoming = Incoming(path, choice.format, "predictions", known, wishes)
-        learner = self.task(incoming.naming.classes).imported(incoming, incoming.naming, project.pool.ids)
+        learner = self.task(incoming.naming.classes).imported(incoming, incoming.naming, project.pool.ids, known.size)
         incoming.refuse_unknown()
         self.same_width(learner, path)
-        return learner, incoming.notes()
+        return learner, [*incoming.notes(), *learner.notes]
 
     def same_width(self, learner: Learner, path: Path) -> None:
         """Embeddings of two models do not mix: later files must have the width of the first."""

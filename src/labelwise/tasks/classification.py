@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.kind import Kind
+from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Examples
+from labelwise.contracts.record import Record
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data.random_views import CROP_FLIP
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.kinds.classes import Classes
+from labelwise.learners.gathered import Told
+from labelwise.learners.imported import ImportedPredictions, of_pictures
 from labelwise.signals.plain import Probs
 
 if TYPE_CHECKING:
@@ -127,6 +130,21 @@ class Classification(Task[int]):
             best = int(probs_C.argmax())
             if math.isfinite(probs_C[best]):  # a model that diverged predicts nothing
                 yield item, {"class": self.classes[best], "score": round(float(probs_C[best]), 6)}
+
+    def imported(
+        self,
+        found: Iterable[tuple[str, Record]],
+        naming: Naming,
+        ids: Sequence[str],
+        size_of: Callable[[str], tuple[int, int] | None] = lambda item: None,
+    ) -> ImportedPredictions:
+        """A learner of class probabilities and embeddings of images.
+
+        Raises:
+            FormatError: numbers that do not fit, with file and row.
+            UnmetNeed: neither of them is there.
+        """
+        return of_pictures(self, Told(found, naming, ids), probs=True)
 
     def metrics(self) -> Metrics:
         """Accuracy and what accuracy hides."""

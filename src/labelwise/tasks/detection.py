@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.kind import Kind
+from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Examples
+from labelwise.contracts.record import Record
 from labelwise.contracts.targets import Boxes
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.kinds.boxes import Boxes as BoxesOfImages
+from labelwise.learners.gathered import Told
+from labelwise.learners.imported import FromFile, of_pictures
+from labelwise.learners.imported_detections import of_objects
 from labelwise.models.detectors import Detections, Detector, Keep
 from labelwise.signals.units import Units
 
@@ -239,6 +244,25 @@ class Detection(Task[Boxes]):
                 if score >= self.confident
             ]
             yield item, {"size": [width, height], "objects": things}
+
+    def imported(
+        self,
+        found: Iterable[tuple[str, Record]],
+        naming: Naming,
+        ids: Sequence[str],
+        size_of: Callable[[str], tuple[int, int] | None] = lambda item: None,
+    ) -> FromFile:
+        """A learner of boxes with scores, or of embeddings of images alone.
+
+        Raises:
+            FormatError: numbers that do not fit, with file and row.
+            UnmetNeed: there are class probabilities of whole images.
+        """
+        rows = iter(found)
+        first = next(rows, None)
+        told = Told(rows if first is None else chain((first,), rows), naming, ids, size_of)
+        plain = first is not None and bool(first[1].objects) and all(seen.whole for seen in first[1].objects)
+        return of_pictures(self, told, probs=False) if plain else of_objects(self, told)
 
     def metrics(self) -> Metrics:
         """Average precision as COCO and as PASCAL VOC have it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.kind import Naming
 from labelwise.contracts.learner import Examples
-from labelwise.contracts.record import IGNORE
+from labelwise.contracts.record import IGNORE, Record
 from labelwise.contracts.targets import Mask, nearest
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
 from labelwise.data.mask_labels import raw_of
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.kinds.masks import Masks, check_values, raw_mask
+from labelwise.learners.gathered import Told
+from labelwise.learners.imported import ImportedPredictions, of_pictures
 from labelwise.models.segmenters import said_of
 from labelwise.signals.pixels import PixelUncertainty
 from labelwise.signals.units import Units
@@ -253,6 +256,21 @@ class Segmentation(Task[Mask]):
             table = learner.collect(Examples(source, tuple(ids)), frozenset({signal}))
             for row, item in enumerate(table.ids):
                 yield item, table[signal][row].reshape(self.input.size)
+
+    def imported(
+        self,
+        found: Iterable[tuple[str, Record]],
+        naming: Naming,
+        ids: Sequence[str],
+        size_of: Callable[[str], tuple[int, int] | None] = lambda item: None,
+    ) -> ImportedPredictions:
+        """A learner of embeddings of images: masks of another model say nothing of how sure it is.
+
+        Raises:
+            FormatError: numbers that do not fit, with file and row.
+            UnmetNeed: there are no embeddings.
+        """
+        return of_pictures(self, Told(found, naming, ids), probs=False)
 
     def metrics(self) -> Metrics:
         """Intersection over union, over the whole set."""
