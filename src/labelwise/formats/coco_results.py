@@ -101,6 +101,7 @@ class CocoResults(Format):
             classes=classes,
             numbers={number: one.name for number, one in categories.items() if isinstance(number, int)},
             images={} if images is None else {image.id: image.name for image in images},
+            omits_empty=images is None,
             notes=_of_order(rows, classes, hints.classes),
         )
         return head, _Results(path, categories, hints.kind).records(rows, images)

@@ -116,6 +116,7 @@ class Yolo(Format):
             root=gathered.root,
             missing=tuple(gathered.missing),
             says_empty=use == "predictions" or not found.lists_all,
+            omits_empty=use == "predictions",
             skeleton=(found.points, ()) if found.points else None,
             notes=tuple(notes),
             extra={key: value for key, value in found.settings.items() if key not in ("names", "nc")},

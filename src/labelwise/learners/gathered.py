@@ -5,6 +5,7 @@ Shape letters: N rows, W columns, C classes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -130,7 +131,7 @@ def _check_row(row: Any, width: int, wheres: Sequence[Where], number: int, what:
     if isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype.kind in "fiu":
         return
     for value in row:
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > np.finfo(np.float64).max:
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.float_info.max:
             raise FormatError(f"{wheres[number]}: {what} hold {value!r:.40}; give finite numbers")
 
 
