@@ -13,6 +13,7 @@ import typer
 
 from labelwise.cli import console, options
 from labelwise.cli.progress import Stages
+from labelwise.errors import DataError
 
 if TYPE_CHECKING:
     from labelwise.contracts.progress import Progress
@@ -129,7 +130,11 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
 
     check_names(project.config)
     strategy = make_strategy(project.config.strategy)
-    now = open_images(project.config, project.folder)
+    spoilt: list[str] = []
+    try:
+        now: Source = open_images(project.config, project.folder)
+    except DataError as error:  # labels that lie with the images were fine when they joined the project
+        now, spoilt = project.source, [str(error)]
     pool = project.pool
     present = set(now.ids)
     images = [item.id for item in pool.items if item.region is None]
@@ -150,7 +155,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     if project.kind.drawn:
         found.resized = _resized(project, [item for item in chosen if item not in found.unreadable])
     project.campaign().offer.check([strategy])
-    found.warnings = [*_warnings(project, found), *_how_read(now)]
+    found.warnings = [*spoilt, *_warnings(project, found), *_how_read(now)]
     return found
 
 
