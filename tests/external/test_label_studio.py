@@ -67,7 +67,7 @@ def test_picks_go_out_in_their_order_and_come_back_as_answers(people, tmp_path):
     owner, other, files = people
     path = tmp_path / "asked.json"
     FORM.write(path, Head(classes=CLASSES), asked(), Writing("asked", "boxes", options={"prefix": session.address("")}))
-    project = owner.project("asked", path.with_suffix(".xml").read_text(), files / "pool")
+    project = owner.project("asked", path.with_suffix(".interface.xml").read_text(), files / "pool")
     tasks = json.loads(path.read_text())
     numbers = owner.tasks(project, tasks)
     assert all(owner.ask(task["data"]["image"]).startswith(b"\x89PNG") for task in tasks), "pictures are served"
@@ -108,7 +108,7 @@ def test_labels_that_are_imported_come_back_to_the_pixel(people, tmp_path):
     FORM.write(
         path, Head(classes=CLASSES), records, Writing("labelled", "boxes", options={"prefix": session.address("")})
     )
-    project = owner.project("labels", path.with_suffix(".xml").read_text(), files / "pool")
+    project = owner.project("labels", path.with_suffix(".interface.xml").read_text(), files / "pool")
     owner.tasks(project, json.loads(path.read_text()))
     _, back = read(tmp_path / "back.json", owner.export(project, "JSON"))
     assert [(one.image, one.state, one.split) for one in back] == [(one.image, one.state, one.split) for one in records]

@@ -559,7 +559,7 @@ def plain(record):
 
 def test_what_is_asked_comes_back_untouched_whatever_was_guessed(tmp_path):
     path = tmp_path / "asked.json"
-    marks = {"rank": 0, "strategy_score": 1.5, "path": "/x/a.png", "round": 3}
+    marks = {"answered": False, "rank": 0, "strategy_score": 1.5, "path": "/x/a.png", "round": 3}
     guess = Record(
         Where("x"),
         "a.png",
@@ -586,10 +586,10 @@ def test_what_is_asked_comes_back_untouched_whatever_was_guessed(tmp_path):
         **{"image": "/data/local-files/?d=a.png", "labelwise_id": "a.png", "labelwise_rank": 0},
         **{"labelwise_score": 1.5, "labelwise_path": "/x/a.png", "labelwise_round": 3},
     }
-    assert said == ["'asked.xml' is the labelling interface that the tasks fit"]
+    assert said == ["'asked.interface.xml' is the labelling interface that the tasks fit"]
     assert (
         '<RectangleLabels name="box" toName="image" canRotate="true">\n    <Label value="car"/>'
-        in (tmp_path / "asked.xml").read_text()
+        in (tmp_path / "asked.interface.xml").read_text()
     )
 
 

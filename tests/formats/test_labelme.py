@@ -310,10 +310,23 @@ def test_a_damaged_mask_is_refused_when_it_is_painted(tmp_path):
         record.objects[0].outline.read()
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "1", "P"])
+@pytest.mark.parametrize("mode", ["L", "1", "P"])
 def test_masks_of_any_depth(tmp_path, mode):
     _, [record] = read(put(tmp_path, shape(kind="mask", points=((5, 6), (7, 7)), mask=png(COVER * 255, mode))))
     np.testing.assert_array_equal(record.objects[0].outline.read(), COVER)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
+def test_masks_of_colours_are_refused_before_they_are_unpacked(tmp_path, mode):
+    mask = png(COVER * 255, mode) if mode != "I;16" else png16()
+    with pytest.raises(FormatError, match="shape 1: a mask is a PNG of colours or of"):
+        read(put(tmp_path, shape(kind="mask", points=((5, 6), (7, 7)), mask=mask)))
+
+
+def png16():
+    out = io.BytesIO()
+    Image.fromarray(COVER.astype(np.uint16)).save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()
 
 
 # ---- recognised -----------------------------------------------------------------------------------------------------

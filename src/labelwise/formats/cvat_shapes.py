@@ -22,6 +22,8 @@ from labelwise.formats.xml_tree import Element
 if TYPE_CHECKING:
     import numpy as np
 
+#: characters of run lengths of one mask; one of 20 million pixels with a fine outline takes some 0.1 million
+LONGEST = 8_000_000
 #: shapes that no kind of label has a place for
 LEFT_OUT = ("polyline", "cuboid", "ellipse")
 SHAPES = ("tag", "box", "polygon", "points", "skeleton", "mask", *LEFT_OUT)
@@ -152,7 +154,10 @@ def _mask(element: Element, size: tuple[int, int] | None, where: str) -> Mask:
     if x < 0 or y < 0 or width < 1 or height < 1 or not inside:
         picture = "" if size is None else f" of {size[0]} x {size[1]} pixels"
         raise FormatError(f"{where}: a mask of {width} x {height} pixels at {x}, {y} leaves its picture{picture}")
-    return Mask((width, height), partial(_paint, element.attributes.get("rle", ""), (width, height), where), (x, y))
+    text = element.attributes.get("rle", "")
+    if len(text) > LONGEST:
+        raise FormatError(f"{where}: a mask has {len(text):,} characters of run lengths; at most {LONGEST:,} are read")
+    return Mask((width, height), partial(_paint, text, (width, height), where), (x, y))
 
 
 def _paint(text: str, size: tuple[int, int], where: str) -> np.ndarray:
@@ -164,7 +169,7 @@ def _paint(text: str, size: tuple[int, int], where: str) -> np.ndarray:
         total = int(runs.sum()) if (runs >= 0).all() and (runs <= size[0] * size[1]).all() else -1
     except (ValueError, OverflowError):
         total = -1
-    if total != size[0] * size[1] or len(text) > 20 * size[0] * size[1] + 100:
+    if total != size[0] * size[1]:
         raise FormatError(f"{where}: 'rle' is {text!r:.40}; give run lengths of {size[0]} x {size[1]} pixels")
     covered: np.ndarray = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size[1], size[0])
     return covered

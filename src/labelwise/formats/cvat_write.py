@@ -18,7 +18,9 @@ from labelwise.formats.written import name_of, of_pixels
 from labelwise.formats.xml_tree import checked_text, quoted
 
 #: keys of picks that a frame has no place for, and that nobody misses there
-_MARKS = frozenset({"path", "rank", "strategy_score", "strategy", "predicted", "probability", "round"})
+_MARKS = frozenset(
+    {"path", "rank", "strategy_score", "strategy", "predicted", "probability", "round", "answered", "skipped", "reason"}
+)
 
 
 def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:

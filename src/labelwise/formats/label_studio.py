@@ -133,7 +133,7 @@ class LabelStudio(Format):
         return next(iter(names)) if len(names) == 1 else None
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
-        """Tasks as Label Studio imports them, and beside them the labelling interface that they fit (``.xml``).
+        """Tasks as Label Studio imports them; beside them, in ``.interface.xml``, the labelling interface they fit.
 
         What is asked goes out as predictions, the best to begin with first: ``score`` rises with the rank, which is the
         order of "Uncertainty sampling" there. Labels go out as annotations. Option ``prefix``: what stands before the
@@ -200,6 +200,8 @@ def _with_choices(
     if left := len(said.objects) + sum(map(len, said.choices.values())) - len(objects):
         what = "classes" if kind == "classes" else f"those of the control {control!r:.40}"
         counts[f"{{n}} region(s) and choice(s) left out: the labels wanted are {what}"] += left
+    if objects == record.objects and not said.extra and not (record.state == "answered" and not objects):
+        return record
     state = "empty" if record.state == "answered" and not objects else record.state
     extra = {**record.extra, **({"said": dict(said.extra)} if said.extra else {})}
     placed = any(one.box or one.outline or one.points for one in objects)

@@ -57,7 +57,7 @@ class _Region:
             crowd=self.own.get("crowd") is True,
             difficult=self.own.get("difficult") is True,
             origin=self.origin,
-            attributes={**self.attributes, **(kept if isinstance(kept, Mapping) else {})},
+            attributes={**self.attributes, **(kept if isinstance(kept, dict) else {})},
         )
 
 
@@ -99,12 +99,12 @@ def said(results: Any, where: str, counts: Counter[str]) -> Said:
     size: tuple[int, int] | None = None
     for row, result in enumerate(results, 1):
         here = f"{where}, result {row}"
-        if not isinstance(result, Mapping):
+        if not isinstance(result, dict):
             raise FormatError(f"{here} is {result!r:.60}; give an object with type and value")
         if result.get("type") == "relation":
             counts["{n} relation(s) between regions left out"] += 1
             continue
-        if not isinstance(result.get("value"), Mapping):
+        if not isinstance(result.get("value"), dict):
             raise FormatError(f"{here}: 'value' is {result.get('value')!r:.60}; give an object")
         size = _size(result, size, here)
         if _is_placed(result["value"]):
@@ -156,9 +156,9 @@ def _add(regions: dict[Any, _Region], result: Mapping[str, Any], where: str, cou
     parent = result.get("parentID")
     region.parent = parent if isinstance(parent, str) and parent else region.parent
     meta = result.get("meta")
-    if isinstance(meta, Mapping) and meta:
+    if isinstance(meta, dict) and meta:
         own = meta.get(OWN)
-        region.own = own if isinstance(own, Mapping) else region.own
+        region.own = own if isinstance(own, dict) else region.own
         region.attributes |= {"meta": rest} if (rest := {k: v for k, v in meta.items() if k != OWN}) else {}
 
 

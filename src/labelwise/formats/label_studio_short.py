@@ -92,7 +92,7 @@ class Short:
             for key, value in content.items():
                 if key in COLUMNS or key.startswith((OWN, "_data_")) or value in (None, ""):
                     continue
-                if isinstance(value, Mapping) and "choices" in value:
+                if isinstance(value, dict) and "choices" in value:
                     found.setdefault(key, set()).update(map(str, value["choices"] or ()))
                 elif isinstance(value, str) and not is_picture(value):
                     found.setdefault(key, set()).add(value)
@@ -102,7 +102,7 @@ class Short:
 
 
 def _is_regions(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) for one in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
 
 
 def _parts(content: Mapping[str, Any], control: str | None) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -114,7 +114,7 @@ def _parts(content: Mapping[str, Any], control: str | None) -> tuple[dict[str, A
             continue
         if _is_regions(value) and not key.startswith(OWN):
             results += [_region(key, one) for one in value]
-        elif isinstance(value, Mapping) and "choices" in value:
+        elif isinstance(value, dict) and "choices" in value:
             results.append({"from_name": key, "type": "choices", "value": value})
         elif key == control and value not in (None, ""):
             results.append({"from_name": key, "type": "choices", "value": {"choices": [value]}})

@@ -78,10 +78,10 @@ class Tasks:
         """What a model said of a task: the newest prediction."""
         where = self.where(row)
         given = _listed(task, ("predictions",), where, numbers=True)
-        base = self._picture(task, where, [one for one in given if isinstance(one, Mapping)])
+        base = self._picture(task, where, [one for one in given if isinstance(one, dict)])
         if not given:
             return base, None
-        if not all(isinstance(one, Mapping) for one in given):
+        if not all(isinstance(one, dict) for one in given):
             raise FormatError(
                 f"{where}: predictions are numbers only ({given!r:.40}), as exports have them: ask the server for "
                 "the tasks themselves (/api/tasks?fields=all), or give the file that the predictions came from"
@@ -97,7 +97,7 @@ class Tasks:
     def _picture(self, task: Mapping[str, Any], where: Where, annotations: Sequence[Any]) -> Record:
         """What a task says of its picture, before anybody has answered."""
         data = task.get("data")
-        if not isinstance(data, Mapping):
+        if not isinstance(data, dict):
             raise FormatError(f"{where}: 'data' is {data!r:.60}; give an object that names the picture")
         own = data.get(f"{OWN}id")
         if own is not None and (not isinstance(own, str) or not own):
@@ -110,7 +110,7 @@ class Tasks:
             state="untouched",
             split=_text(data, f"{OWN}split", where),
             group=_text(data, f"{OWN}group", where),
-            extra=dict(extra) if isinstance(extra, Mapping) else {},
+            extra=dict(extra) if isinstance(extra, dict) else {},
         )
 
     def _address(
@@ -159,8 +159,8 @@ def _with(base: Record, found: Said, **more: Any) -> Record:
 
 
 def _results(annotation: Any) -> Iterable[Mapping[str, Any]]:
-    listed = annotation.get("result") if isinstance(annotation, Mapping) else None
-    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    listed = annotation.get("result") if isinstance(annotation, dict) else None
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
 def _listed(task: Mapping[str, Any], keys: Sequence[str], where: Where, *, numbers: bool = False) -> list[Any]:
@@ -168,9 +168,7 @@ def _listed(task: Mapping[str, Any], keys: Sequence[str], where: Where, *, numbe
         value = task.get(key)
         if value is None:
             continue
-        if not isinstance(value, list) or not all(
-            isinstance(one, Mapping | int if numbers else Mapping) for one in value
-        ):
+        if not isinstance(value, list) or not all(isinstance(one, dict | int if numbers else dict) for one in value):
             raise FormatError(f"{where}: {key!r} is {value!r:.60}; give a list of objects")
         return value
     return []
@@ -197,16 +195,16 @@ def _time(annotation: Mapping[str, Any]) -> datetime:
 def _person(annotation: Mapping[str, Any]) -> str | None:
     """The e-mail address where the export has it, else the number."""
     who = annotation.get(f"{OWN}annotator") or annotation.get("completed_by")
-    if isinstance(who, Mapping):
+    if isinstance(who, dict):
         who = who.get("email") or who.get("id")
-    return None if who in (None, "") or isinstance(who, list | Mapping) else str(who)
+    return None if who in (None, "") or isinstance(who, list | dict) else str(who)
 
 
 def _origin(found: Said, annotation: Mapping[str, Any]) -> Origin | None:
     """Accepted where nothing was drawn, changed or taken away; corrected where something was."""
     known = [origin for origin in found.origins if origin is not None]
     guess = annotation.get("prediction")
-    offered = len(list(_results(guess))) if isinstance(guess, Mapping) else 0
+    offered = len(list(_results(guess))) if isinstance(guess, dict) else 0
     if not known:
         return None
     if set(known) == {"accepted"}:

@@ -54,11 +54,12 @@ def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> li
         classes |= dict.fromkeys(str(name) for result in results for name in made.names(result))
         tasks.append({"data": made.data(), **made.said(results, rank=(row + 1) / len(listed))})
     write_whole(path, dump_json(tasks, str(path)))
-    write_whole(path.with_suffix(".xml"), interface([*used], [*classes]).encode())
+    beside = path.with_suffix(".interface.xml")
+    write_whole(beside, interface([*used], [*classes]).encode())
     said = list(lines(left))
     if how.use == "labelled" and how.images != "list":
         said.append("pictures are named by their address, not copied: the server fetches them there")
-    return [*said, f"{path.with_suffix('.xml').name!r} is the labelling interface that the tasks fit"]
+    return [*said, f"{beside.name!r} is the labelling interface that the tasks fit"]
 
 
 def interface(controls: Iterable[str], classes: Iterable[str]) -> str:
@@ -101,7 +102,8 @@ class _Task:
         prefix = self.how.options.get("prefix", LOCAL)
         name = record.image if prefix.startswith("s3://") else quote(record.image, safe="/")
         found: dict[str, Any] = {"image": prefix + name, f"{OWN}id": record.image}
-        extra = dict(record.extra)
+        # whether somebody has answered is what annotations say
+        extra = {key: value for key, value in record.extra.items() if key not in ("answered", "skipped", "reason")}
         if self.how.use == "asked":
             found |= {f"{OWN}{name}": extra.pop(key) for key, name in _MARKS.items() if extra.get(key) is not None}
         found |= {f"{OWN}extra": extra} if extra else {}

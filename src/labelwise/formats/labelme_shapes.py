@@ -29,6 +29,8 @@ _CORNERS = 64
 _TURNED = ("rotation", "oriented_rectangle")
 #: pixels by which a drawn rectangle may be askew
 _ASKEW = 0.01
+#: kinds of PNG with one number for each pixel: grey, palette
+_ONE_NUMBER = (0, 3)
 _PNG = b"\x89PNG\r\n\x1a\n"
 #: keys of a shape that are read, or say nothing
 _READ = frozenset({"label", "points", "shape_type", "mask", "score", "difficult", "group_id", "direction"})
@@ -158,9 +160,11 @@ def _mask(text: Any, corners: Sequence[Corner], where: str) -> Mask:
             head = base64.b64decode(text[:64].encode("ascii"))
         except (binascii.Error, ValueError):
             head = b""
-    if not head.startswith(_PNG) or len(head) < 24:
+    if not head.startswith(_PNG) or len(head) < 26:
         raise FormatError(f"{where}: mask is {text!r:.40}; give the base64 text of a PNG")
-    width, height = struct.unpack(">II", head[16:24])
+    width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
+    if depth > 8 or colour not in _ONE_NUMBER:
+        raise FormatError(f"{where}: a mask is a PNG of colours or of {depth} bits; give one number a pixel, 8 bits")
     check_size((width, height), where)
     (x, y), (right, bottom) = corners
     if not (float(x).is_integer() and float(y).is_integer()) or abs(x) > 1e9 or abs(y) > 1e9:
@@ -178,10 +182,10 @@ def _paint(text: str, where: str) -> np.ndarray:
         png = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, ValueError):
         raise FormatError(f"{where}: mask is no base64 text; write the file again") from None
-    stored = decode_stored(png, f"{where}: the mask")
-    covered: np.ndarray = (
-        stored.values != 0 if stored.values is not None else (stored.colours != 0).any(axis=2)  # type: ignore[union-attr]
-    )
+    values = decode_stored(png, f"{where}: the mask").values
+    if values is None:
+        raise FormatError(f"{where}: the mask is a PNG of colours; give one number a pixel")
+    covered: np.ndarray = values != 0
     return covered
 
 
