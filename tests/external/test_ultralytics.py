@@ -20,7 +20,12 @@ from PIL import Image, ImageDraw
 from labelwise.contracts.format import Hints, Writing
 from labelwise.contracts.record import Box, Head, Points, Polygon, Record, Seen, Where
 from labelwise.errors import FormatError
+from labelwise.exchange.incoming import Incoming, Known, Wishes
+from labelwise.formats.coco_results import CocoResults
+from labelwise.formats.shapes import extent, in_pixels
+from labelwise.formats.ultralytics_json import UltralyticsJson
 from labelwise.formats.yolo import Yolo
+from labelwise.kinds import KINDS
 
 ENVIRONMENT = os.environ.get("LABELWISE_ULTRALYTICS", "")
 pytestmark = [
@@ -168,3 +173,69 @@ def test_sets_of_other_tasks_train_too(tmp_path, task):
             assert (seen.points is not None) == (task == "pose")
             assert (seen.outline is not None) == (task != "pose")
     assert head.classes == (CLASSES if task == "pose" else ())
+
+
+#: run by the environment's own Python: the results of a model for each picture of a folder
+RESULTS = """
+import json, sys
+from pathlib import Path
+from ultralytics import YOLO
+weights, folder, out = sys.argv[1:]
+model = YOLO(weights)
+found = [(str(path), model.predict(path, conf=1e-4, max_det=6, imgsz=64, verbose=False)[0])
+         for path in sorted(Path(folder).rglob("*.png"))]
+out = Path(out)
+for name, options in (("pixels", {}), ("fractions", {"normalize": True})):
+    by_image = {path: json.loads(result.to_json(**options)) for path, result in found}
+    (out / f"{name}.json").write_text(json.dumps(by_image))
+(out / "texts.json").write_text(json.dumps({path: result.to_json() for path, result in found}))
+(out / "folder").mkdir()
+for path, result in found:
+    (out / "folder" / f"{Path(path).stem}.json").write_text(result.to_json())
+"""
+
+
+def test_json_of_one_model_says_the_same_in_every_form(tmp_path):
+    """The class of every box is right, though the project orders its classes otherwise."""
+    weights = trained(tmp_path, "detect", "copy")
+    told = yolo(
+        tmp_path,
+        *("detect", "val", f"model={weights}", f"data={tmp_path}/set/data.yaml", "save_json=True", "conf=0.0001"),
+        *("workers=0", "name=val", "max_det=6"),
+    )
+    assert "0 corrupt" in told
+    script = tmp_path / "results.py"
+    script.write_text(RESULTS)
+    environment = os.environ | {"YOLO_CONFIG_DIR": str(tmp_path), "YOLO_OFFLINE": "true"}
+    pictures = tmp_path / "set" / "images" / "val"
+    program = [f"{ENVIRONMENT}/bin/python", str(script), str(weights), str(pictures), str(tmp_path)]
+    subprocess.run(program, check=True, env=environment, cwd="/", timeout=600)
+    # categories count from 1 here, and only a list says so
+    rows = tmp_path / "runs/val/predictions.json"
+    with pytest.raises(FormatError, match="no list says which is which"):
+        said(CocoResults(), rows, pictures)
+    expected = said(CocoResults(), rows, pictures, names=dict(enumerate(CLASSES, 1)))
+    assert {item for item, *_ in expected} == {"cam 0/8.png", "cam 1/9.png"}
+    assert {cls for _, cls, *_ in expected} <= set(CLASSES)
+    for name in ("pixels.json", "texts.json", "folder", "fractions.json"):
+        found = said(UltralyticsJson(), tmp_path / name, pictures)
+        assert [one[:2] for one in found[:1]] == [one[:2] for one in expected[:1]], name
+        # pictures are padded in other ways when a set is validated
+        assert found[0][2] == pytest.approx(expected[0][2], abs=0.05), name
+        assert found == said(UltralyticsJson(), tmp_path / "pixels.json", pictures), name
+
+
+def said(form, path: Path, root: Path, **wishes) -> list[tuple]:
+    """Picture, class, score and corners to a tenth of a pixel, the surest first."""
+    sizes = {path.relative_to(root).as_posix(): SIZE for path in root.rglob("*.png")}
+    kind = KINDS.create("boxes")
+    known = Known(kind, set(sizes), CLASSES[::-1], root, sizes.__getitem__)
+    incoming = Incoming(path, form, "predictions", known, Wishes(**wishes))
+    rows = []
+    for item, record in incoming:
+        for seen in record.objects:
+            plain = in_pixels(seen, SIZE) if record.fractions else seen
+            corners = tuple(round(value, 1) for value in extent(plain, "a box") or ())
+            rows.append((item, incoming.naming.of(seen.cls), round(seen.score or 0, 4), corners))
+    incoming.refuse_unknown()
+    return sorted(rows, key=lambda row: (-row[2], row))
