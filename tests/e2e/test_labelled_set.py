@@ -18,8 +18,8 @@ from labelwise.data.mask_labels import mask_of
 from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.coco import write_coco
 from labelwise.formats.mask_coding import MaskCoding
-from labelwise.formats.mask_folder import write_masks
 from labelwise.project.setup import open_project
+from masks_on_disk import write_png_masks
 
 NAMES = [f"a/{n}.png" for n in range(5)] + ['b/quo"te, comma.png']
 OPTIONS = {
@@ -58,7 +58,7 @@ def _boxes(project: Path) -> None:
 def _masks(project: Path) -> None:
     part = painted.paint(5)[1].copy()
     part[: painted.HEIGHT // 2] = IGNORE
-    write_masks(project / "in", [(NAMES[0], painted.paint(0)[1]), (NAMES[5], part)], MaskCoding(painted.CLASSES))
+    write_png_masks(project / "in", [(NAMES[0], painted.paint(0)[1]), (NAMES[5], part)], MaskCoding(painted.CLASSES))
     run("import", project / "in", "-p", project)
 
 
@@ -114,7 +114,7 @@ def test_regions_of_an_image_become_one_mask(tmp_path):
     config = yaml.safe_load((project / "labelwise.yaml").read_text())
     quick = {"input": {"size": list(painted.INPUT)}, "learner": {"kind": "torch", "phases": [{"epochs": 1}]}}
     (project / "labelwise.yaml").write_text(yaml.safe_dump({**config, **quick, "regions": {"count": 6}}))
-    write_masks(project / "first", [(NAMES[1], painted.paint(1)[1])], MaskCoding(painted.CLASSES))
+    write_png_masks(project / "first", [(NAMES[1], painted.paint(1)[1])], MaskCoding(painted.CLASSES))
     run("import", project / "first", "-p", project)
     run("suggest", "-n", 5, "-s", "random", "-p", project)
     run("export", project / "asked", "--format", "masks", "-p", project)

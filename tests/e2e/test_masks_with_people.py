@@ -18,11 +18,10 @@ from labelwise.data.mask_labels import mask_of
 from labelwise.formats.class_colours import colours
 from labelwise.formats.coco import read_coco
 from labelwise.formats.coco_masks import decode_segmentation, write_coco_masks
-from labelwise.formats.index_png import read_stored
 from labelwise.formats.mask_coding import MaskCoding
-from labelwise.formats.mask_folder import write_masks
+from labelwise.formats.mask_files import read_stored
 from labelwise.project.setup import open_project
-from masks_on_disk import write_voc_masks
+from masks_on_disk import write_png_masks, write_voc_masks
 
 NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
 CLASSES = ",".join(painted.CLASSES)
@@ -100,7 +99,7 @@ def test_a_folder_of_masks_there_and_back(project):
 
 def test_a_trained_model_suggests_masks_and_the_report_is_written(project):
     masks = [(name, _scene(name)[1]) for name in NAMES[:6]]
-    write_masks(project / "done", masks, MaskCoding(painted.CLASSES))
+    write_png_masks(project / "done", masks, MaskCoding(painted.CLASSES))
     assert as_json("import", project / "done", "-p", project)["labelled"] == 6
     found = as_json("suggest", "-n", 3, "-s", "entropy", "-p", project)
     assert len(found["picks"]) == 3
@@ -172,7 +171,7 @@ def test_a_background_that_the_project_does_not_have_is_what_nobody_drew(project
 
 def test_a_set_with_masks_becomes_a_project(tmp_path):
     _draw(tmp_path / "data" / "images")
-    write_masks(tmp_path / "data", [(name, _scene(name)[1]) for name in NAMES[:5]], MaskCoding(painted.CLASSES))
+    write_png_masks(tmp_path / "data", [(name, _scene(name)[1]) for name in NAMES[:5]], MaskCoding(painted.CLASSES))
     made = as_json("init", tmp_path / "data", "-p", tmp_path / "p")
     assert (made["task"], made["labelled"], made["unlabelled"]) == ("segmentation", 5, 7)
     assert made["classes"] == list(painted.CLASSES)
@@ -211,7 +210,7 @@ def test_a_project_learns_its_classes_from_the_first_masks(tmp_path):
 def regions(project) -> Path:
     """A project that has asked for six regions after two whole images."""
     _quick(project, regions={"count": 8})
-    write_masks(project / "done", [(name, _scene(name)[1]) for name in NAMES[:2]], MaskCoding(painted.CLASSES))
+    write_png_masks(project / "done", [(name, _scene(name)[1]) for name in NAMES[:2]], MaskCoding(painted.CLASSES))
     run("import", project / "done", "-p", project)
     run("suggest", "-n", 6, "-s", "entropy", "-p", project)
     run("export", project / "asked", "--format", "masks", "-p", project)

@@ -199,7 +199,11 @@ def test_splits_by_lists(pairs):
     assert [found[name].split for name in ("a.jpg", "b.png", "d.jpg")] == ["val", "Test", None]
     assert head.missing == ("z (in Test.txt)",)
     (pairs / "Test.txt").write_text("a\n")
-    assert "stands in Test.txt too" in refused(pairs)
+    head, found = read(pairs)
+    assert (found["a.jpg"].split, "1 image(s) are in two splits: taken for Test" in head.notes) == ("Test", True)
+    (pairs / "trainval.txt").write_text("a\nb\n")
+    head, found = read(pairs)
+    assert (found["a.jpg"].split, any("taken for training" in note for note in head.notes)) == (None, True)
 
 
 def test_names_with_blanks_in_lists(tmp_path):

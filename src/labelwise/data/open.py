@@ -18,7 +18,7 @@ from labelwise.data.labelled import Opening, open_labelled
 from labelwise.data.torchvision_sets import open_torchvision
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.exchange.lists import read_names
-from labelwise.exchange.sniffing import SURE, Choice, choose, named, sniffed
+from labelwise.exchange.sniffing import SURE, Choice, choose, kinds_said, named, sniffed
 from labelwise.kinds import KINDS, kind_of
 from labelwise.registry import import_object
 
@@ -97,8 +97,7 @@ def task_of(spec: str, *, labels: str = "auto") -> str | None:
         choice = choose(path, "data")
         kinds = () if choice is None else choice.kinds
     else:
-        form = named(labels)
-        kinds = form.sniff(path, "data").kinds or tuple(sorted(form.kinds))
+        kinds = kinds_said(labels, path)
     return KINDS.create(kinds[0]).task if kinds else None
 
 
@@ -117,7 +116,8 @@ def _of_path(path: Path, task: str | None, root: Path | None, options: Mapping[s
     elif labels not in _FOLDERS:
         choice = Choice(named(labels))
     if choice is not None:
-        kinds = choice.kinds if wanted not in choice.kinds else (wanted,)
+        said = choice.kinds if labels == "auto" else kinds_said(labels, path)
+        kinds = (wanted,) if wanted in choice.kinds or wanted in said else said
         how = Opening(**{key: value for key, value in options.items() if key not in ("labels", "roles")})
         source = open_labelled(path, choice.format, KINDS.create(str(kinds[0])), replace(how, root=root or how.root))
         source.add_notes(_also(choice))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from labelwise.formats import FORMATS
 SURE, AHEAD = 0.5, 0.05
 #: what people said before formats had a name each
 _OLD_NAMES = {"coco_masks": "coco", "png_masks": "masks"}
+#: kinds of label that such a name says, too
+_OLD_KINDS: Mapping[str, tuple[str, ...]] = {"coco_masks": ("masks",)}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ def named(name: str) -> Format:
         ConfigError: for an unknown one, nearest names given.
     """
     return FORMATS.create(_OLD_NAMES.get(name, name))
+
+
+def kinds_said(name: str, path: Path) -> tuple[str, ...]:
+    """The kinds of label that are meant where the user named a format for a path, the likeliest first."""
+    form = named(name)
+    return _OLD_KINDS.get(name) or form.sniff(path, "data").kinds or tuple(sorted(form.kinds))
 
 
 def reading(use: Reads, kind: str | None = None) -> list[Format]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import os
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -123,38 +121,6 @@ def _stored(image: Image.Image, name: str) -> StoredMask:
         grey = all(colour == (n, n, n) for n, colour in enumerate(palette))
         return StoredMask(values, None if grey else palette, mode=mode)
     return StoredMask(None, None, np.array(image.convert("RGB"), dtype=np.uint8), mode)
-
-
-def read_stored(path: str | os.PathLike[str]) -> StoredMask:
-    """What the pixels of a PNG file hold.
-
-    Raises:
-        FormatError: no such file, or as :func:`decode_stored`.
-    """
-    shown = repr(os.fspath(path))
-    try:
-        png = Path(path).read_bytes()
-    except OSError as error:
-        raise FormatError(f"{shown} cannot be read: {error.strerror}") from None
-    return decode_stored(png, shown)
-
-
-def read_integers(path: str | os.PathLike[str]) -> np.ndarray:
-    """int32 (H, W) of a PNG of whole numbers, eight or sixteen bits a pixel: numbers of instances.
-
-    Raises:
-        FormatError: no such file, no PNG, a damaged one, or one of colours.
-    """
-    shown = repr(os.fspath(path))
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            image.load()
-            numbers: np.ndarray = np.array(image).astype(np.int32)
-    except _DAMAGED as error:
-        raise FormatError(f"{shown} cannot be read as PNG: {' '.join(str(error).split())}") from error
-    if numbers.ndim != 2:
-        raise FormatError(f"{shown} is a PNG of mode {image.mode}, whose pixels are colours: give whole numbers")
-    return numbers
 
 
 def mask_text(indices_HW: np.ndarray) -> str:

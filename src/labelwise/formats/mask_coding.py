@@ -5,16 +5,15 @@ Shape letters: H x W pixels.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from labelwise.contracts.record import IGNORE
-from labelwise.errors import ConfigError, FormatError
-from labelwise.formats.index_png import IGNORE_COLOUR, Colour, StoredMask, read_stored
+from labelwise.errors import FormatError
+from labelwise.formats.index_png import IGNORE_COLOUR, Colour, StoredMask
 
 #: pixels that are looked up at once
 _BAND = 1 << 21
@@ -76,14 +75,6 @@ class MaskCoding:
     def has_colour(self, colour: Colour) -> bool:
         """Whether a class has this colour."""
         return self._colours.get(colour, IGNORE) != IGNORE
-
-    def read(self, path: str | os.PathLike[str]) -> np.ndarray:
-        """uint8 class indices (H, W) of a mask file.
-
-        Raises:
-            FormatError: no PNG of indices, a value or a colour that stands for no class; with the file.
-        """
-        return self.indices(read_stored(path), os.fspath(path))
 
     def indices(self, stored: StoredMask, shown: str) -> np.ndarray:
         """uint8 class indices (H, W) of what a mask file holds.
@@ -238,44 +229,3 @@ def _runs(values: Sequence[int]) -> str:
 
 def _hex(colour: Colour | None) -> str:
     return "of nothing" if colour is None else "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def unnamed(values: Iterable[int], shown: str) -> MaskCoding:
-    """A coding for masks of which nothing but their values is known: classes are called by their number.
-
-    Raises:
-        FormatError: nothing but 0 and 255, in which 255 might be a class.
-    """
-    found = sorted(set(values) - {IGNORE})
-    if found in ([], [0]):
-        raise FormatError(
-            f"{shown!r}: its masks hold nothing but {' and '.join(map(str, sorted(values))) or 'no pixel'}, and 255 "
-            "means no class: write classes as 0, 1, ..., and list their names in classes.txt"
-        )
-    return MaskCoding(_numbered(found[-1] + 1))
-
-
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(f"class {n}" for n in range(count))
-
-
-def check_names(found: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuses other names, or another order, than masks were read with: their pixels are indices into these.
-
-    Args:
-        found: names that come with the masks; those that are mere numbers may be replaced by any.
-        wanted: the project's.
-
-    Raises:
-        ConfigError: says which differ.
-    """
-    fits = len(found) <= len(wanted) if tuple(found) == _numbered(len(found)) else tuple(found) == tuple(wanted)
-    if not fits:
-        raise ConfigError(
-            f"the masks come with the classes {_some(found)}, and the project has {_some(wanted)}: leave --classes "
-            f"out, or bring classes.txt beside the masks and the project into line"
-        )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from labelwise.errors import FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.listed import Listed
 from labelwise.formats.mask_layout import IMAGE_WORDS, plain_name
+from labelwise.formats.set_splits import Splits
 from labelwise.formats.splits import role_of
 
-#: a list of this name holds those of two others
-_BOTH = "trainval"
 _BETWEEN = re.compile(r"[\s,;]+")
-
-
-@dataclass(frozen=True)
-class Splits:
-    """What is known of the splits of a set.
-
-    Args:
-        words: picture -> word for its split.
-        missing: names in lists that no picture has, with the list.
-        notes: what people should know, one line each.
-    """
-
-    words: Mapping[str, str] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def split_word(folder: str) -> str | None:
@@ -51,68 +33,57 @@ def split_word(folder: str) -> str | None:
 
 
 def splits_of(folder: Path, prefix: str, images: Sequence[str]) -> Splits:
-    """Splits by the folders of pictures, or else by lists ``train.txt``, ``val.txt``, ``test.txt`` beside them.
+    """Splits by lists ``train.txt``, ``val.txt``, ``test.txt``, or else by the folders of the images.
 
     Args:
         folder: the set.
-        prefix: what the pictures' names lack to be relative to the set, such as ``images/``.
+        prefix: what the images' names lack to be relative to the set, such as ``images/``.
         images: their names.
 
     Raises:
-        FormatError: a list that cannot be read, or a picture in two lists.
+        FormatError: a list that cannot be read.
     """
-    words: dict[str, str] = {}
-    known: dict[str, str | None] = {}
-    for image in images:
-        place = image.rpartition("/")[0]
-        if place not in known:
-            known[place] = next((word for part in place.split("/") if (word := split_word(part)) is not None), None)
-        if (word := known[place]) is not None:
-            words[image] = word
-    if words and len(words) == len(images) and all(role_of(word) != "pool" for word in set(words.values())):
-        found = ", ".join(sorted({f"{word!r:.40}" for word in words.values()}))
-        return Splits(notes=(f"all images lie in folders of held-back splits ({found}): they are taken for the pool",))
-    if words:
-        return Splits(words)
     lists = {file.stem: file for file in sorted(folder.glob("*.txt")) if role_of(file.stem) is not None}
-    return listed_splits(lists, prefix, images)
+    found = listed_splits(lists, prefix, images)
+    if not found.words:
+        places = {image.rpartition("/")[0] for image in images}
+        words = {place: next(filter(None, map(split_word, place.split("/"))), None) for place in places}
+        if all(words.values()) and words:
+            held = ", ".join(sorted(f"{word!r:.40}" for word in set(words.values())))
+            found.notes.append(f"all images lie in folders of held-back splits ({held}): they are taken for the pool")
+    return found
 
 
 def listed_splits(lists: Mapping[str, Path], prefix: str, images: Sequence[str]) -> Splits:
-    """Splits by lists; a line names a picture, with or without ending, perhaps with its mask behind.
+    """Splits by lists; a line names an image, with or without ending, perhaps with its mask behind.
 
     Args:
         lists: word for a split -> its list.
-        prefix: what the pictures' names lack to be relative to the set.
+        prefix: what the images' names lack to be relative to the set.
         images: their names.
 
     Raises:
-        FormatError: a list that cannot be read, or a picture in two lists.
+        FormatError: a list that cannot be read.
     """
     named = [prefix + image for image in images]
     finders = (Listed(named), Listed(named, bare=True))
-    words: dict[str, str] = {}
-    stands: dict[str, Path] = {}
-    missing: list[str] = []
+    found = Splits()
+    sets: dict[str, set[str]] = {}
     for word, file in lists.items():
-        if plain_name(word) == _BOTH or not file.is_file():
+        if not file.is_file():
             continue
-        for row, line in enumerate(read_text(file).splitlines(), 1):
-            if not line.strip():
-                continue
+        sets[word] = set()
+        for finder in finders:
+            finder.begin()
+        for line in filter(str.strip, read_text(file).splitlines()):
             spellings = ((finder, part) for part in _names(line) for finder in finders)
-            found = next((name for finder, part in spellings if (name := finder.find(part)) is not None), None)
-            if found is None:
-                missing.append(f"{_BETWEEN.split(line.strip())[0]:.80} (in {file.name})")
-                continue
-            item = found[len(prefix) :]
-            other = stands.setdefault(item, file)
-            if other != file and role_of(words[item]) != role_of(word):
-                raise FormatError(
-                    f"{str(file)!r:.120}, line {row}: {item!r:.80} stands in {other.name} too; keep it in one list"
-                )
-            words.setdefault(item, word)
-    return Splits(words, tuple(missing))
+            item = next((name for finder, part in spellings if (name := finder.find(part)) is not None), None)
+            if item is None:
+                found.missing.append(f"{_BETWEEN.split(line.strip())[0]:.80} (in {file.name})")
+            else:
+                sets[word].add(item[len(prefix) :])
+    found.decide(sets, images, split_word)
+    return found
 
 
 def _names(line: str) -> Iterator[str]:

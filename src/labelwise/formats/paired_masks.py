@@ -47,7 +47,7 @@ def read_paired(folder: Path, root: Path, hints: Hints) -> tuple[Head, Iterator[
         classes=coding.classes,
         root=root,
         strangers=frozenset(name.removeprefix(prefix) for name in hidden if name.startswith(prefix)),
-        missing=splits.missing,
+        missing=tuple(splits.missing),
         palette=coding.palette,
         notes=(*said, *sides.notes, *splits.notes, *_told(layout, pairs, prefix, strays), *unread),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from labelwise.contracts.source import Role
@@ -30,7 +30,12 @@ class Splits:
     notes: list[str] = field(default_factory=list)
     lists: set[str] = field(default_factory=set)
 
-    def decide(self, sets: dict[str, set[str]], names: Sequence[str]) -> None:
+    def decide(
+        self,
+        sets: dict[str, set[str]],
+        names: Sequence[str],
+        word_of: Callable[[str], str | None] | None = None,
+    ) -> None:
         """One word for each picture: what the lists say, or, where they tell nothing apart, what folders are called.
 
         What is trained on is not held out, and a test set keeps what it has against that of validation.
@@ -38,10 +43,11 @@ class Splits:
         Args:
             sets: word -> pictures that the lists and folders of the set name for it.
             names: all pictures.
+            word_of: the word for a split in the name of a folder; by default the folder is called by it alone.
         """
         self._combine(sets, names)
         if not self.words:
-            self.words = by_folder(names)
+            self.words = by_folder(names, word_of or folder_word)
 
     def _combine(self, sets: dict[str, set[str]], names: Sequence[str]) -> None:
         by_role = {role: [word for word in sets if role_of(word) == role] for role in _ROLES}
@@ -70,20 +76,21 @@ class Splits:
             )
 
 
-def by_folder(names: Sequence[str]) -> dict[str, str]:
+def by_folder(names: Sequence[str], word_of: Callable[[str], str | None]) -> dict[str, str]:
     """Folders called train, val, test, wherever they stand; nothing where none is for training."""
     of_folder: dict[str, str | None] = {}
     found: dict[str, str] = {}
     for name in names:
         folder = posixpath.dirname(name)
         if folder not in of_folder:
-            of_folder[folder] = next(filter(None, map(_word, folder.split("/"))), None)
+            of_folder[folder] = next(filter(None, map(word_of, folder.split("/"))), None)
         if (word := of_folder[folder]) is not None:
             found[name] = word
     return found if any(role_of(word) == "pool" for word in found.values()) else {}
 
 
-def _word(part: str) -> str | None:
+def folder_word(part: str) -> str | None:
+    """The word for a split that a folder is called by; None for other folders."""
     word = cvat_folder(part) or part
     return word if role_of(word) is not None else None
 

@@ -158,7 +158,7 @@ def _read_set(folder: Path, hints: Hints) -> tuple[Head, Iterator[Record]]:
     head = Head(
         classes=coding.classes,
         root=place,
-        missing=splits.missing,
+        missing=tuple(splits.missing),
         palette=coding.palette,
         notes=(*said, *sides.notes, *splits.notes, *left[:1]),
     )
