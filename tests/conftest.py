@@ -6,6 +6,8 @@ import os
 
 # before torch is imported: one thread each, so that two cores stay two cores and sums have one order
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# tables have one width, whatever terminal the tests run in
+os.environ["COLUMNS"] = "80"
 
 import hypothesis
 

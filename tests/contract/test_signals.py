@@ -142,7 +142,7 @@ def test_together_is_the_same_as_alone(kind):
 def _atol(signal: Signal) -> float:
     """BALD is the difference of two entropies of about 2, and a slope is a sum of terms of both signs, of which each
     may be about 1: where they cancel, 1e-5 is relative to those."""
-    cancels = getattr(signal, "measure", "") == "bald" or isinstance(signal, LossSlope)
+    cancels = getattr(signal, "measure", "") == "bald" or isinstance(signal, LossSlope | Descriptors)
     return 1e-6 if cancels else 1e-7
 
 

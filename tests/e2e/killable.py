@@ -25,9 +25,9 @@ import safetensors.torch  # noqa: F401
 import torch
 import torchmetrics.functional.classification  # noqa: F401
 
-import labelwise.campaign.loop
 import tiny
 from labelwise.campaign.events import Added, Item, Labelled
+from labelwise.campaign.fits import Fits
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.setting import Setting
 from labelwise.campaign.store import Store
@@ -109,7 +109,7 @@ def arm(folder: Path, state: Callable[[], str]) -> None:
 
     _around(Store, "append", point("before writing"), point("after writing"))
     _around(Training, "_learn", once_in("in training", 3), lambda: None)
-    _around(labelwise.campaign.loop, "_keep", point("trained, not kept"), lambda: None)
+    _around(Fits, "keep", point("trained, not kept"), lambda: None)
     for number in (1, 2):
         _around(Path, "replace", lambda: None, once_in(f"after file {number}", number))
     _around(_Kept, "add", point("before rows"), point("after rows"))

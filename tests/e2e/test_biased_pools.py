@@ -205,7 +205,8 @@ def test_classes_on_one_side_only_are_warned_of(tmp_path):
     source = _balanced()
     roles = {item: "reference" for item in source.ids[:100] if source.truth[item] != "3"}
     recipe = _recipe(data={"source": "x"}, pretrain=None, learner={"kind": "features"}, strategies=["random"])
-    lone = ArraySource(np.zeros((400, 4, 4), np.uint8), labels=np.arange(400) % 4, roles=roles)
+    images = np.random.default_rng(0).integers(0, 256, (400, 4, 4)).astype(np.uint8)  # no two alike
+    lone = ArraySource(images, labels=np.arange(400) % 4, roles=roles)
     opened = open_labelled(recipe, base=tmp_path, source=lone)
     study = Comparison(recipe, opened, tmp_path).study([])
     assert study.warnings == ["the pool has class 3, which the reference has not: failures of it cannot be seen"]

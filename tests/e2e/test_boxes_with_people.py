@@ -38,7 +38,8 @@ def _results(path: Path, names=NAMES, **more) -> Path:
         for k in range(1 + n % 3):
             box = [2 + k, 3, 10, 12 + k]
             rows.append({"file_name": name, "category_id": 1 + k % 2, "bbox": box, "score": 0.05 + 0.07 * n} | more)
-    path.write_text(json.dumps(rows))
+    named = [{"id": 1, "name": "cell"}, {"id": 2, "name": "clump"}]
+    path.write_text(json.dumps({"annotations": rows, "categories": named}))
     return path
 
 

@@ -150,7 +150,7 @@ def test_export_shortcut_and_its_errors(project: dict[str, str], tmp_path: Path)
     done = as_json("export", "c.txt", "--format", "json")
     assert done == {"exported": ["c.txt"], "picks": 3, "left_out": []}
     assert len(json.loads((tmp_path / "c.txt").read_text())["items"]) == 3
-    assert "did you mean 'html'" in refused("export", "d.txt", "--format", "htm")
+    assert "did you mean 'json'" in refused("export", "d.txt", "--format", "jsn")
     assert "cannot write" in refused("export", "/proc/nowhere/d.json")
     run("cancel")
     assert "no round is open" in refused("export", "d.json")

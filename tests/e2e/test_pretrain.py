@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from labelwise.cli.app import app
 from labelwise.models.weights import read_metadata, read_state
+from labelwise.project.learning import Learning
 from labelwise.project.setup import open_project
 
 QUICK = ("--objective", "simclr", "--epochs", "2", "--batch-size", "32", "--set", "flip=false", "--set", "hidden=16")
@@ -66,7 +67,7 @@ def test_pretrain_then_suggest_and_fit_with_it(project: Path):
     _set(project, features={"backbone": "pretrained:simclr-lenet", "dtype": "float16"})
     run("check")
     assert run("fit").stdout.startswith("trained on")
-    assert open_project(project).features.backbone.input.size == (16, 16)
+    assert Learning(open_project(project)).features.backbone.input.size == (16, 16)
     _set(
         project,
         learner={

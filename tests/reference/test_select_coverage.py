@@ -207,7 +207,7 @@ def test_where_nothing_is_left_to_gain_picks_are_any():
     picks, gains = greedy_coverage(rows, 2000, similarity=Gaussian(1.0), rng=generator())
     assert len(set(picks.tolist())) == 2000
     assert float(gains[0]) == pytest.approx(1.0, abs=1e-4)
-    assert float(gains[1:].sum()) < 1e-4
+    assert float(gains[1:].max()) < 1e-5, "nothing but rounding, which differs between processors"
 
 
 @pytest.mark.parametrize(

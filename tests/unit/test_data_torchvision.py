@@ -128,16 +128,16 @@ def test_stl10_adds_its_unlabelled_images(tmp_path, monkeypatch):
     folder = tmp_path / "stl10_binary"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for name, count in (("train", 3), ("test", 2), ("unlabelled", 4)):
+    for name, count in (("train", 3), ("test", 2), ("unlabeled", 4)):
         (folder / f"{name}_X.bin").write_bytes(rng.integers(0, 256, (count, 3, 96, 96)).astype(np.uint8).tobytes())
-        if name != "unlabelled":
+        if name != "unlabeled":
             (folder / f"{name}_y.bin").write_bytes(np.arange(1, count + 1, dtype=np.uint8).tobytes())
     (folder / "class_names.txt").write_text("\n".join(f"c{n}" for n in range(10)))
     source = open_torchvision("STL10", tmp_path, download=False)
-    assert [item_id for item_id in source.ids if item_id.startswith("unlabelled/")] == [
-        f"unlabelled/{n}" for n in range(4)
+    assert [item_id for item_id in source.ids if item_id.startswith("unlabeled/")] == [
+        f"unlabeled/{n}" for n in range(4)
     ]
-    assert "unlabelled/0" not in source.truth
+    assert "unlabeled/0" not in source.truth
     assert source.truth["test/1"] == "c1"
     assert len(open_torchvision("STL10", tmp_path, download=False, unlabelled=False).ids) == 5
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from labelwise.assemble import make_features, make_strategy
 from labelwise.campaign.records import Study, plain, write_study, write_whole
+from labelwise.config import with_range
 from labelwise.contracts.progress import Progress, silent
 from labelwise.errors import ConfigError, DataError
 from labelwise.few_labels.frozen import FrozenImages, frozen_images
@@ -35,7 +36,7 @@ from labelwise.signals.cache import SignalCache
 from labelwise.studies.settings import write_recipe
 
 if TYPE_CHECKING:
-    from labelwise.config import SizesConfig, StrategyConfig, with_range
+    from labelwise.config import SizesConfig, StrategyConfig
     from labelwise.contracts.source import Source
     from labelwise.learners.features import FeatureSource
 

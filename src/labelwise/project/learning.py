@@ -100,7 +100,12 @@ class Learning:
         choice = required(path, "predictions", kind=project.kind.name, name=wishes.format)
         known = project.known(project.config.classes)
         incoming = Incoming(path, choice.format, "predictions", known, wishes)
-        learner = self.task(incoming.naming.classes).imported(incoming, incoming.naming, project.pool.ids, known.size)
+        task = self.task(incoming.naming.classes)
+        try:
+            learner = task.imported(incoming, incoming.naming, project.pool.ids, known.size)
+        except FormatError:
+            incoming.refuse_unknown()  # where no name is known, that says more
+            raise
         incoming.refuse_unknown()
         self.same_width(learner, path)
         return learner, [*incoming.notes(), *learner.notes]
