@@ -257,19 +257,26 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     return Table(header, rows, tuple(number for number, _ in records), delimiter)
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str], *, most: int | None = None) -> str:
     """A file as text: UTF-8, with or without byte-order mark; line ends as they are.
 
+    Args:
+        path: the file.
+        most: bytes that such a file may have.
+
     Raises:
-        FormatError: for a file that is missing or is something else.
+        FormatError: for a file that is missing, larger, or something else.
     """
     shown = repr(os.fspath(path))
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as file:  # noqa: PTH123  (sets have a hundred thousand of them)
+            data = file.read() if most is None else file.read(most + 1)
     except FileNotFoundError:
         raise FormatError(f"{shown} does not exist: check the path") from None
     except OSError as error:
         raise FormatError(f"{shown} cannot be read: {error.strerror}") from None
+    if most is not None and len(data) > most:
+        raise FormatError(f"{shown} has more than {most:,} bytes, which no such file has")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:1000]:
         raise FormatError(f"{shown} is not UTF-8 text (UTF-16, or no text at all): save it as CSV UTF-8 and try again")
     try:

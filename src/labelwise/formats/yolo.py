@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
 from labelwise.contracts.record import Head, Points, Record, Where
 from labelwise.errors import DataError, FormatError
+from labelwise.formats.delimited import read_text
 from labelwise.formats.glance import some_files, start_of
 from labelwise.formats.pictures import check_apart
 from labelwise.formats.scan import ENDINGS, scan_folder
@@ -34,7 +35,7 @@ from labelwise.formats.yolo_layout import (
     CLASS_FILES,
     YAMLS,
     YoloSet,
-    bounded_text,
+    beside,
     image_of,
     label_path,
     open_set,
@@ -296,8 +297,7 @@ def _of_pictures(found: YoloSet, hints: Hints) -> _Gathered | None:
         return None
     names = [item if prefix == "." else f"{prefix}/{item}" for item in ids]
     texts = set(scan_folder(found.folder, _TEXTS).ids)
-    own = {name: text for name in names for text in (label_path(name), _beside(name)) if text in texts}
-    own |= {name: label_path(name) for name in own if label_path(name) in texts}
+    own = {name: text for name in names for text in (beside(name), label_path(name)) if text in texts}
     check_apart(own)
     splits = splits_of(found, names)
     taken = [
@@ -330,10 +330,6 @@ def _of_texts(found: YoloSet, hints: Hints, use: Reads) -> _Gathered:
     root = (hints.root or pictures_of(found.folder)) if use == "data" else None
     missing, notes = (splits.missing, splits.notes) if splits else ([], [])
     return _Gathered(found.folder, taken, root, missing, others, notes)
-
-
-def _beside(name: str) -> str:
-    return PurePosixPath(name).with_suffix(".txt").as_posix()
 
 
 def _sorted_out(found: YoloSet, texts: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -369,10 +365,10 @@ def _surveyed(found: YoloSet, texts: Sequence[_Text], hints: Hints, use: Reads) 
     survey = Survey(found.kpt_shape, found.task, hints.kind, predicted=use == "predictions")
     for done, text in enumerate(texts, 1):
         if text.file:
-            file = found.folder / text.file
-            for row, line in enumerate(bounded_text(file, MOST_BYTES).splitlines(), 1):
+            file = os.path.join(found.folder, text.file)  # noqa: PTH118
+            for row, line in enumerate(read_text(file, most=MOST_BYTES).splitlines(), 1):
                 if line.strip():
-                    survey.add(line, Where(str(file), "line", row))
+                    survey.add(line, Where(file, "line", row))
         if done % 1000 == 0:
             hints.progress("looking at labels", done, len(texts))
     return survey.reading()
@@ -388,7 +384,7 @@ def _records(
             yield Record(where, text.image, split=text.word, state="untouched", fractions=True)
             continue
         objects = []
-        for row, line in enumerate(bounded_text(gathered.folder / text.file, MOST_BYTES).splitlines(), 1):
+        for row, line in enumerate(read_text(shown, most=MOST_BYTES).splitlines(), 1):
             if not line.strip():
                 continue
             seen = read_object(line, reading, classes, str(Where(shown, "line", row)))

@@ -148,23 +148,8 @@ def read_settings(path: Path) -> Mapping[str, Any]:
 
 def read_data_file(path: Path) -> Mapping[str, str]:
     """``obj.data`` of darknet: lines ``key = value``."""
-    rows = (line.partition("=") for line in bounded_text(path, MOST_BYTES).splitlines())
+    rows = (line.partition("=") for line in read_text(path, most=MOST_BYTES).splitlines())
     return {key.strip(): value.strip() for key, equals, value in rows if equals}
-
-
-def bounded_text(path: Path, most: int) -> str:
-    """A text file of at most so many bytes.
-
-    Raises:
-        FormatError: larger, missing, or no text.
-    """
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise FormatError(f"{str(path)!r} cannot be read: {error.strerror}") from None
-    if size > most:
-        raise FormatError(f"{str(path)!r} has {size:,} bytes; at most {most:,} are read of such a file")
-    return read_text(path)
 
 
 def _kpt_shape(settings: Mapping[str, Any], file: Path | None) -> tuple[int, int] | None:
@@ -250,7 +235,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
     Raises:
         FormatError: no name, or one twice.
     """
-    lines = (line.strip() for line in bounded_text(path, MOST_BYTES).splitlines())
+    lines = (line.strip() for line in read_text(path, most=MOST_BYTES).splitlines())
     return checked([line for line in lines if line], repr(str(path)))
 
 
@@ -301,11 +286,8 @@ def label_path(name: str) -> str:
         >>> label_path("images/train/a.jpg"), label_path("train/images/a.b.png"), label_path("a.jpg")
         ('labels/train/a.txt', 'train/labels/a.b.txt', 'a.txt')
     """
-    path = PurePosixPath(name).with_suffix(".txt")
-    folders = list(path.parts[:-1])
-    if "images" in folders:
-        folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
-    return PurePosixPath(*folders, path.name).as_posix()
+    folder, stem = _split(name)
+    return f"{_renamed(folder, 'images', 'labels')}{stem}.txt"
 
 
 def image_of(text: str) -> str:
@@ -315,12 +297,32 @@ def image_of(text: str) -> str:
         >>> image_of("train/labels/a.b.txt"), image_of("obj_train_data/cam1/a.txt"), image_of("a.txt")
         ('train/images/a.b', 'cam1/a', 'a')
     """
-    folders = [*PurePosixPath(text).parts[:-1]]
-    if folders and cvat_folder(folders[0]):
-        folders = folders[1:]
-    if "labels" in folders:
-        folders[len(folders) - 1 - folders[::-1].index("labels")] = "images"
-    return PurePosixPath(*folders, PurePosixPath(text).stem).as_posix()
+    folder, stem = _split(text)
+    first, _, rest = folder.partition("/")
+    return f"{_renamed(rest if cvat_folder(first) else folder, 'labels', 'images')}{stem}"
+
+
+def beside(name: str) -> str:
+    """The text beside an image.
+
+    Example:
+        >>> beside("images/a.b.jpg")
+        'images/a.b.txt'
+    """
+    return "{}{}.txt".format(*_split(name))
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Folders with their slash, and the file name without its ending; by text, as a set has a hundred thousand."""
+    at = name.rfind("/") + 1
+    end = name.rfind(".", at + 1)
+    return name[:at], name[at : end if end > at else None]
+
+
+def _renamed(folder: str, old: str, new: str) -> str:
+    """The last folder called ``old`` called ``new``."""
+    at = f"/{folder}".rfind(f"/{old}/")
+    return folder if at < 0 else f"{folder[:at]}{new}{folder[at + len(old) :]}"
 
 
 # ---- splits ---------------------------------------------------------------------------------------------------------
@@ -428,7 +430,7 @@ def _inside(folder: Path, path: Path) -> tuple[str, bool] | None:
 def _of_list(found: YoloSet, path: str, listed: Listed, splits: Splits) -> Iterable[str]:
     folder = posixpath.dirname(path)
     listed.begin()
-    for line in bounded_text(found.folder / path, _LIST_BYTES).splitlines():
+    for line in read_text(found.folder / path, most=_LIST_BYTES).splitlines():
         if not line.strip():
             continue
         name = listed.find(line, folder)
