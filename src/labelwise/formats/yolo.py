@@ -43,7 +43,7 @@ from labelwise.formats.yolo_layout import (
     read_settings,
     splits_of,
 )
-from labelwise.formats.yolo_lines import Reading, Survey, check_box, read_object
+from labelwise.formats.yolo_lines import Line, Reading, Survey, check_box, read_object
 from labelwise.formats.yolo_writing import write_asked, write_labelled
 
 #: bytes of one file of labels: a picture has some thousand objects, or corners
@@ -366,9 +366,10 @@ def _surveyed(found: YoloSet, texts: Sequence[_Text], hints: Hints, use: Reads) 
     for done, text in enumerate(texts, 1):
         if text.file:
             file = os.path.join(found.folder, text.file)  # noqa: PTH118
-            for row, line in enumerate(read_text(file, most=MOST_BYTES).splitlines(), 1):
-                if line.strip():
-                    survey.add(line, Where(file, "line", row))
+            where = Line(file)
+            for where.row, line in enumerate(read_text(file, most=MOST_BYTES).splitlines(), 1):
+                if line and not line.isspace():
+                    survey.add(line, where)
         if done % 1000 == 0:
             hints.progress("looking at labels", done, len(texts))
     return survey.reading()
@@ -379,20 +380,20 @@ def _records(
 ) -> Iterator[Record]:
     for done, text in enumerate(gathered.texts, 1):
         shown = gathered.shown(text)
-        where = Where(shown, "line")
         if not text.file:
-            yield Record(where, text.image, split=text.word, state="untouched", fractions=True)
+            yield Record(Where(shown, "line"), text.image, split=text.word, state="untouched", fractions=True)
             continue
         objects = []
-        for row, line in enumerate(read_text(shown, most=MOST_BYTES).splitlines(), 1):
-            if not line.strip():
+        where = Line(shown)
+        for where.row, line in enumerate(read_text(shown, most=MOST_BYTES).splitlines(), 1):
+            if not line or line.isspace():
                 continue
-            seen = read_object(line, reading, classes, str(Where(shown, "line", row)))
+            seen = read_object(line, reading, classes, where)
             if names and seen.points is not None:
                 seen = replace(seen, points=Points(seen.points.points, names))
             objects.append(seen)
         yield Record(
-            where,
+            Where(shown, "line"),
             text.image,
             bare=text.bare,
             fractions=True,

@@ -42,6 +42,23 @@ _FAR = 16
 Shape = Literal["box", "polygon", "points"]
 
 
+class Line:
+    """Where a line stands, written out only for a message: a set has a million.
+
+    Args:
+        file: as messages call it.
+        row: counted from 1.
+    """
+
+    __slots__ = ("file", "row")
+
+    def __init__(self, file: str, row: int = 1) -> None:
+        self.file, self.row = file, row
+
+    def __str__(self) -> str:
+        return str(Where(self.file, "line", self.row))
+
+
 @dataclass(frozen=True)
 class Reading:
     """What the numbers of a set's lines mean.
@@ -112,7 +129,7 @@ class Survey:
         self.kpt_shape, self.task, self.kind, self.predicted = kpt_shape, task, kind, predicted
         self._counts: dict[int, _Count] = {}
 
-    def add(self, line: str, where: Where) -> None:
+    def add(self, line: str, where: Line) -> None:
         """Looks at one line; what is no number is left to the reader.
 
         Args:
@@ -341,7 +358,7 @@ def _is_like_points(values: Sequence[float], k: int, each: int) -> bool:
 # ---- one line -------------------------------------------------------------------------------------------------------
 
 
-def read_numbers(line: str, classes: int | None, where: str) -> tuple[int, list[float]]:
+def read_numbers(line: str, classes: int | None, where: Line | str) -> tuple[int, list[float]]:
     """Class index and the numbers behind it.
 
     Args:
@@ -376,7 +393,7 @@ def _hint(parts: Sequence[str]) -> str:
     return ""
 
 
-def read_object(line: str, reading: Reading, classes: int | None, where: str) -> Seen:
+def read_object(line: str, reading: Reading, classes: int | None, where: Line | str) -> Seen:
     """One object, its shapes in fractions of the picture's sides.
 
     Raises:
@@ -417,13 +434,13 @@ def _split(values: list[float], reading: Reading) -> tuple[list[float], dict[str
     return values[: -len(names)], dict(zip(names, values[-len(names) :], strict=True))
 
 
-def _probability(value: float, where: str) -> float:
+def _probability(value: float, where: Line | str) -> float:
     if not 0 <= value <= 1:
         raise FormatError(f"{where}: the confidence is {value!r:.30}; give a probability from 0 to 1")
     return value
 
 
-def _points(values: Sequence[float], reading: Reading, where: str) -> tuple[Points, list[float]]:
+def _points(values: Sequence[float], reading: Reading, where: Line | str) -> tuple[Points, list[float]]:
     """Key points, and the confidences that those of a model have where people write a flag."""
     assert reading.points is not None, "the reading has key points"
     each = reading.points[1]
@@ -448,7 +465,7 @@ def _points(values: Sequence[float], reading: Reading, where: str) -> tuple[Poin
     return Points(tuple(found)), scores
 
 
-def check_box(values: Sequence[float], where: str) -> tuple[float, float, float, float]:
+def check_box(values: Sequence[float], where: Line | str) -> tuple[float, float, float, float]:
     """Corners in fractions, from centre and sides in fractions.
 
     Raises:
@@ -470,7 +487,7 @@ def _touches(low: float, high: float) -> bool:
     return low <= 1 + SLACK and high >= -SLACK and high - low <= 2
 
 
-def check_polygon(values: Sequence[float], where: str) -> None:
+def check_polygon(values: Sequence[float], where: Line | str) -> None:
     """Corners in fractions; some may lie outside, as those of boxes may.
 
     Raises:
