@@ -132,7 +132,7 @@ def test_embeddings_of_a_file_serve_methods_that_read_them(project):
 
 def test_files_for_other_images_or_classes_are_refused(project):
     wrong = _results(project / "results.json", names=["z.png"])
-    assert "none of the project's 12 images" in refused("suggest", "--predictions", wrong, "-p", project)
+    assert "'z.png' is none of the 12 images" in refused("suggest", "--predictions", wrong, "-p", project)
     wrong = _results(project / "results.json", category_id=3)
     assert "category_id 3 is none of 1 cell, 2 clump" in refused("suggest", "--predictions", wrong, "-p", project)
     np.savez(project / "p.npz", ids=np.array(NAMES), probs=np.full((12, 2), 0.5))
