@@ -88,6 +88,10 @@ def _console(file: TextIO, width: int | None = None) -> Console:
     return Plain(file=file, width=width, highlight=False)
 
 
+#: characters of a name that is never broken
+_NAME = 30
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> RenderableType:
     """A plain table; no cell is cut.
 
@@ -101,10 +105,14 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequenc
     from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    for head in heads:
-        made.add_column(escape(head), justify="right" if head in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(escape(visible(cell)) for cell in row))
+    cells = [[visible(cell) for cell in row] for row in rows]
+    # names stand in the first column: whoever looks for one finds it in one piece
+    whole = max((len(row[0]) for row in cells if row and len(row[0]) <= _NAME), default=0)
+    for place, head in enumerate(heads):
+        justify: Any = "right" if head in right else "left"
+        made.add_column(escape(head), justify=justify, overflow="fold", min_width=None if place else whole)
+    for row in cells:
+        made.add_row(*map(escape, row))
     return made
 
 
