@@ -104,6 +104,12 @@ def required(path: Path, use: Reads, *, kind: str | None = None, name: str | Non
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist: check the path")
     found = choose(path, use, kind=kind, name=name)
+    if found is None and kind is not None and (other := sniffed(path, use)) and other[0][0].sure >= SURE:
+        sniff, form = other[0]
+        raise FormatError(
+            f"{str(path)!r:.100} is {form.name} ({sniff.why}) and holds {' or '.join(sniff.kinds or form.kinds)}, and "
+            f"this project is about {kind}"
+        )
     if found is None:
         near = [f"{one.name}: {sniff.why}" for sniff, one in sniffed(path, use, kind)[:2]]
         raise FormatError(

@@ -173,7 +173,8 @@ def _check_written(form: Format, sample: Path, uses: Sequence[Reads], folder: Pa
     labelled = [record for record in records if record.state in ("answered", "empty")]
     if "labelled" in form.writes and labelled:
         first = folder / f"first{form.ending}"
-        _written(form, first, head, labelled, Writing("labelled", kinds[0]))
+        how = _writing(form, kinds[0], labelled, folder)
+        _written(form, first, head, labelled, how)
         head_b, once = _read(form, first, use, hints)
         assert len(once) == len(labelled), f"{form.name}: {len(labelled)} labels written, {len(once)} read again"
         for old, new in zip(_by_name(labelled), _by_name(once), strict=True):
@@ -181,7 +182,7 @@ def _check_written(form: Format, sample: Path, uses: Sequence[Reads], folder: Pa
             told, kept = _classes(old, head, hints), _classes(new, head_b, hints)
             assert kept == told, f"{form.name}: {old.image!r} had {told} and comes back with {kept}"
         second = folder / f"second{form.ending}"
-        _written(form, second, *_matched(head_b, once, hints), Writing("labelled", kinds[0]))
+        _written(form, second, *_matched(head_b, once, hints), how)
         again = _read(form, second, use, hints)[1]
         _check_same(form, once, again)
     if "asked" in form.writes:
@@ -196,6 +197,19 @@ def _check_written(form: Format, sample: Path, uses: Sequence[Reads], folder: Pa
             with contextlib.suppress(LabelwiseError):  # a folder without one label is no folder of labels
                 states = {record.state for record in _read(form, path, "answers", hints)[1]}
             assert states <= {"untouched"}, f"{form.name}: picks that nobody worked on come back as {states}"
+
+
+def _writing(form: Format, kind: str, records: Sequence[Record], folder: Path) -> Writing:
+    """Labels of a set; where that is a folder, with pictures, without which some formats are no set."""
+    if form.ending:
+        return Writing("labelled", kind)
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    size = next((size for record in records if (size := record.size or (record.pixels and record.pixels.size))), (8, 6))
+    picture = folder / "picture.png"
+    Image.new("RGB", size).save(picture)
+    return Writing("labelled", kind, path_of=lambda image: str(picture), images="copy")
 
 
 def _matched(head: Head, records: Sequence[Record], hints: Hints) -> tuple[Head, list[Record]]:
