@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tiny
-from labelwise.contracts.learner import Learner, Phase
+from labelwise.contracts.learner import Auxiliary, Learner, Phase
 from labelwise.errors import UnmetNeed
 from labelwise.learners.features import FeatureLearner
 from labelwise.learners.imported import ImportedPredictions
@@ -34,10 +34,13 @@ from labelwise.signals.descriptors import Descriptors
 from labelwise.signals.draws import DrawProbs, DrawUncertainty
 from labelwise.signals.plain import Residual
 from labelwise.signals.probes import LossSlope
+from labelwise.testing import signals as promises
+from labelwise.testing.worlds import LABELLED as FIRST
+from labelwise.testing.worlds import World
 
 SOURCE = tiny.digits(50, reference=6)
 POOL = SOURCE.ids[:44]
-LABELLED = SOURCE.ids[:16]
+LABELLED = SOURCE.ids[:FIRST]
 DATA = tiny.learner_data(SOURCE, LABELLED, reference=SOURCE.ids[44:])
 
 PASSES = (
@@ -82,18 +85,23 @@ SIGNAL_LIST = [signal for signals in EXAMPLES.values() for signal in signals]
 
 
 @cache
-def _learner(kind: str) -> Learner:
+def _world(kind: str) -> World:
     task = tiny.digits_task()
+    phases = [Phase(epochs=30, batch_size=FIRST, lr=1e-2)]
     learners = {
-        "torch": lambda: tiny.torch_learner(
-            task, batch_size=16, members=2, phases=[Phase(epochs=30, batch_size=16, lr=1e-2)]
-        ),
+        "torch": lambda: tiny.torch_learner(task, batch_size=16, members=2, phases=phases),
         "linear": lambda: tiny.feature_learner(SOURCE),
         "knn": lambda: tiny.feature_learner(SOURCE, head="knn"),
     }
-    learner = learners[kind]()
-    learner.fit(DATA, 0, auxiliaries=(tiny.LossHead(),) if kind == "torch" else ())
-    return learner
+    return World(SOURCE, learners[kind], tiny.pixels(SOURCE))
+
+
+def _heads(kind: str) -> tuple[Auxiliary, ...]:
+    return (tiny.LossHead(),) if kind == "torch" else ()
+
+
+def _learner(kind: str) -> Learner:
+    return _world(kind).learner(_heads(kind))
 
 
 def _offered(learner: Learner) -> list[Signal]:
@@ -140,35 +148,16 @@ def test_together_is_the_same_as_alone(kind):
 
 
 def _atol(signal: Signal) -> float:
-    """BALD is the difference of two entropies of about 2, and a slope is a sum of terms of both signs, of which each
-    may be about 1: where they cancel, 1e-5 is relative to those."""
+    """BALD is the difference of two entropies of about 2, and a slope or a trace is a sum of terms of both signs, of
+    which each may be about 1: where they cancel, 1e-5 is relative to those."""
     cancels = getattr(signal, "measure", "") == "bald" or isinstance(signal, LossSlope | Descriptors)
     return 1e-6 if cancels else 1e-7
 
 
 @each_case
-def test_the_batch_is_of_no_account(kind, signal):
-    """Another batch size, and each image all by itself, agree to 1e-5 relative."""
-    learner = _learner(kind)
-    whole = _alone(kind, signal)
-    sizes = {"torch": (7, 44), "linear": (44,), "knn": (44,)}[kind]
-    for size in sizes:
-        before = learner.batch_size if kind == "torch" else None
-        try:
-            if kind == "torch":
-                learner.batch_size = size
-            np.testing.assert_allclose(_collect(learner, signal)[signal], whole, rtol=1e-5, atol=_atol(signal))
-        finally:
-            if before is not None:
-                learner.batch_size = before
-    single = [_collect(learner, signal, ids=[item])[signal][0] for item in POOL[:6]]
-    np.testing.assert_allclose(np.stack(single), whole[:6], rtol=1e-5, atol=_atol(signal))
-
-
-@each_case
-def test_the_order_of_items_is_of_no_account(kind, signal):
-    rows = _collect(_learner(kind), signal, ids=POOL[::-1])[signal]
-    np.testing.assert_allclose(rows[::-1], _alone(kind, signal), rtol=1e-5, atol=_atol(signal))
+def test_a_signal_keeps_its_contract(kind, signal):
+    """Configuration, rows, company, batch, order, seed, surroundings: one by one in ``labelwise.testing.signals``."""
+    promises.check_signal(signal, _world(kind), auxiliaries=_heads(kind), atol=_atol(signal))
 
 
 @each_case
@@ -182,19 +171,6 @@ def test_the_seed_decides_draws_and_nothing_else(kind, signal):
         assert not np.array_equal(other, again)
     elif not drawn_labels:  # one of equally near reference images, or perturbations: a label or two may change
         np.testing.assert_array_equal(other, again)
-
-
-@each_case
-def test_rows_are_finite_floats_one_for_each_item(kind, signal):
-    rows = _alone(kind, signal)
-    assert rows.shape[0] == len(POOL)
-    assert rows.dtype == (np.int64 if signal == PredictedClass() else np.float32)
-    assert np.isfinite(rows).all()
-
-
-@each_case
-def test_values_differ_between_images(kind, signal):
-    assert len(np.unique(_alone(kind, signal), axis=0)) > 1
 
 
 def test_collecting_changes_neither_weights_nor_statistics_nor_gradients():
@@ -258,7 +234,7 @@ def test_the_key_of_draws_and_probes_holds_the_seed_and_what_they_were_prepared_
     for signal in (draw, slope):
         assert learner.signal_key(signal, data=DATA, seed=0) != learner.signal_key(signal, data=DATA, seed=1)
     assert learner.signal_key(plain, data=DATA, seed=0) == learner.signal_key(plain, data=DATA, seed=1)
-    more = tiny.learner_data(SOURCE, SOURCE.ids[:17])
+    more = tiny.learner_data(SOURCE, SOURCE.ids[: FIRST + 1])
     assert learner.signal_key(slope, data=DATA) != learner.signal_key(slope, data=more)
     assert learner.signal_key(plain, data=DATA) == learner.signal_key(plain, data=more)
 

@@ -396,3 +396,14 @@ def test_other_images_or_other_weights_under_the_same_names_never_hit(tmp_path):
     changed.prepare(Examples(other, tuple(other.ids)))
     FeatureSource(changed, SignalCache(tmp_path)).collect(Examples(SOURCE, tuple(SOURCE.ids[:40])), frozenset({FROZEN}))
     assert changed.read == 40
+
+
+def test_an_image_that_equals_a_labelled_one_is_its_neighbour_whatever_the_batch():
+    """Distances of many rows come from one product, in which an image is a thousandth away from itself."""
+    learner = tiny.feature_learner(SOURCE, head="knn")
+    learner.fit(tiny.learner_data(SOURCE, SOURCE.ids[:40]), 0)
+    together = learner.collect(tiny.view(SOURCE, SOURCE.ids[:40]), frozenset({Probs()}))[Probs()]
+    for row, item in enumerate(SOURCE.ids[:5]):
+        alone = learner.collect(tiny.view(SOURCE, [item]), frozenset({Probs()}))[Probs()]
+        np.testing.assert_array_equal(alone[0], together[row])
+    assert (together.max(1) > 0.9999).all()

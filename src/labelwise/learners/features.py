@@ -33,6 +33,8 @@ from labelwise.signals.plain import Embedding
 
 #: rows of features handled at once
 BLOCK = 8192
+#: rows whose nearest neighbours are measured at once
+_MEASURED = 512
 
 
 class FeatureSource:
@@ -331,11 +333,20 @@ class FeatureLearner(Learner):
         return outputs.with_extra({"loss": _loss(outputs, targets)}) if loss else outputs
 
     def _votes(self, x_BD: Tensor) -> Tensor:
-        distance_BL = torch.cdist(x_BD, self._state["rows"])
-        near = distance_BL.topk(min(self.neighbours, distance_BL.shape[1]), largest=False)
+        return torch.cat([self._votes_of(part_BD) for part_BD in torch.split(x_BD, _MEASURED)])
+
+    def _votes_of(self, x_BD: Tensor) -> Tensor:
+        rows_LD = self._state["rows"]
+        count = min(self.neighbours, len(rows_LD))
+        # one product for all is fast, and wrong by a thousandth where rows are nearly equal (and exact for a few rows,
+        # so that an image would depend on its batch): those that may be nearest are measured again
+        rough_BL = torch.cdist(x_BD, rows_LD)
+        likely_BK = rough_BL.topk(min(2 * count + 8, len(rows_LD)), largest=False).indices.sort(1).values
+        exact_BK = (x_BD[:, None] - rows_LD[likely_BK]).norm(dim=2)
+        near = exact_BK.topk(count, largest=False)
         weight_BK = 1 / near.values.clamp_min(1e-6)
         votes_BC = torch.zeros(len(x_BD), len(self.task.classes))
-        votes_BC.scatter_add_(1, self._state["labels"][near.indices], weight_BK)
+        votes_BC.scatter_add_(1, self._state["labels"][likely_BK.gather(1, near.indices)], weight_BK)
         return votes_BC / votes_BC.sum(1, keepdim=True)
 
     def _drawn(self, batch: Batch, passes: Passes, first: Outputs, *, seed: int) -> Iterator[Outputs]:
