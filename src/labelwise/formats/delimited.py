@@ -9,7 +9,6 @@ import io
 import itertools
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 #: an empty line is no row
 _NOTHING = '""'
 _QUOTED = re.compile(r'[",;\t\r\n]')
-_DELIMITERS = (",", ";", "\t")
 #: a line that Excel understands and writes
 _EXCEL = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 #: rows that are looked at before a table is read
@@ -29,10 +27,6 @@ SAMPLE = 200
 #: characters that a line may have: a header of a hundred thousand classes fits
 LINE = 1 << 23
 _HEAD = 1 << 16
-
-#: names a column may have, in order of preference
-ID_COLUMNS = ("id", "name", "file", "path", "image", "filename", "file_name", "item")
-LABEL_COLUMNS = ("label", "class", "target", "category")
 
 
 def escape(cell: str) -> str:
@@ -200,63 +194,6 @@ def _beginning(path: Path, shown: str) -> bytes:
         raise FormatError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as it was read.
-
-    Args:
-        columns: header names, lower case; numbered names where the file has no header.
-        rows: cells of each row, unescaped, as many as there are columns.
-        numbers: the row's number in the file as a spreadsheet counts: the first line is row 1.
-        delimiter: comma, semicolon or tab.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: tuple[int, ...]
-    delimiter: str = ","
-
-    def column(self, names: Iterable[str]) -> int | None:
-        """Position of the first of these columns that the table has."""
-        return next((self.columns.index(name) for name in names if name in self.columns), None)
-
-
-def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a table of items and labels.
-
-    The delimiter is found by itself; header names count in any case. A table of two columns needs no header: they are
-    ``id`` and ``label``.
-
-    Raises:
-        FormatError: for a file that is missing, empty, not UTF-8, has no column that names items, or a row with more
-            cells than the header.
-    """
-    shown = repr(os.fspath(path))
-    content = read_text(path)
-    skipped = 0
-    if hint := re.match(r"sep=(.)\r?\n", content, re.IGNORECASE):  # a line Excel understands and writes
-        content, skipped = content[hint.end() :], 1
-    delimiter = _delimiter(content) if hint is None else hint[1]
-    records = [(n, row) for n, row in _records(content, delimiter, shown, skipped) if any(c.strip() for c in row)]
-    if not records:
-        raise FormatError(f"{shown} is empty: it needs a line id,label and one line per image")
-    header = tuple(cell.strip().lower() for cell in records[0][1])
-    if any(name in header for name in ID_COLUMNS):
-        records = records[1:]
-    elif len(header) == 2:
-        header = ("id", "label")
-    else:
-        raise FormatError(
-            f"{shown} has no column that names the image (columns: {', '.join(map(repr, header))}): "
-            f"call one of them {' or '.join(ID_COLUMNS[:5])}"
-        )
-    named = [name for name in header if name]
-    if twice := next((name for name, count in Counter(named).items() if count > 1), None):
-        raise FormatError(f"{shown} has two columns called {twice!r}: rename or delete one")
-    rows = tuple(_fit(row, len(header), f"{shown}, row {number}") for number, row in records)
-    return Table(header, rows, tuple(number for number, _ in records), delimiter)
-
-
 def read_text(path: str | os.PathLike[str], *, most: int | None = None) -> str:
     """A file as text: UTF-8, with or without byte-order mark; line ends as they are.
 
@@ -284,37 +221,3 @@ def read_text(path: str | os.PathLike[str], *, most: int | None = None) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise FormatError(f"{shown}, line {line}: not valid UTF-8; save it as CSV UTF-8 and try again") from None
-
-
-def _records(content: str, delimiter: str, shown: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
-    number = skipped
-    try:
-        for number, row in enumerate(reader, 1 + skipped):
-            yield number, row
-    except csv.Error as error:
-        raise FormatError(f"{shown}, row {number + 1}: {error}; check the quotation marks of that row") from None
-
-
-def _delimiter(content: str) -> str:
-    """The one that makes the first line name items; else the one that makes two columns; else the comma."""
-    split = {delimiter: _first_row(content, delimiter) for delimiter in _DELIMITERS}
-    for delimiter, cells in split.items():
-        if len(cells) > 1 and {cell.strip().lower() for cell in cells} & set(ID_COLUMNS):
-            return delimiter
-    return next((delimiter for delimiter, cells in split.items() if len(cells) == 2), ",")
-
-
-def _first_row(content: str, delimiter: str) -> list[str]:
-    try:
-        return next(filter(None, csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)), [])
-    except csv.Error:
-        return []
-
-
-def _fit(row: Sequence[str], width: int, where: str) -> tuple[str, ...]:
-    if any(cell.strip() for cell in row[width:]):
-        raise FormatError(
-            f'{where}: {len(row)} cells, but there are {width} columns; put "quotes" around cells with commas'
-        )
-    return tuple(unescape(cell) for cell in [*row[:width], *[""] * (width - len(row))])
