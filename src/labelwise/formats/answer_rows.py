@@ -11,7 +11,7 @@ from typing import Any
 from labelwise.contracts.record import Record, Seen, State, Where
 from labelwise.errors import FormatError
 from labelwise.formats.columns import is_picture
-from labelwise.formats.quick_records import quick_record, quick_where
+from labelwise.formats.quick_records import quick_record, quick_row, quick_where
 
 #: in place of a label: this image was looked at and cannot be labelled
 SKIP_WORDS = frozenset({"skip", "__skip__"})
@@ -29,6 +29,7 @@ PICKED = {
 }
 
 _NUMBERS: Mapping[str, Callable[[str], float]] = {"rank": int, "round": int, "score": float, "probability": float}
+_COSTS, _PICKED = frozenset(COSTS), frozenset(PICKED)
 _USUAL = frozenset({".jpg", ".png"})
 _TRUE = frozenset({"true", "yes", "y", "x", "1", "1.0"})
 _FALSE = frozenset({"", "false", "no", "n", "0", "0.0"})
@@ -81,29 +82,30 @@ class Rows:
         Raises:
             FormatError: a value that cannot be what it is called, or a label and a skip at once.
         """
-        where = Where(self.file, self.unit, row)
-        label = text(said.get("label"), "label", where)
-        skipped = _flag(said.get("skipped"), where)
-        if self._is_skip(label):
+        where = quick_where(self.file, self.unit, row)
+        # few rows say more than two things: what is not there costs nothing
+        label = text(said["label"], "label", where) if "label" in said else ""
+        skipped = "skipped" in said and _flag(said["skipped"], where)
+        if label and self._is_skip(label):
             skipped, label = True, ""
         if skipped and label.strip():
             raise FormatError(f"{where}: both skipped and labelled {label!r:.60}; delete one of the two")
         objects = () if skipped else self.objects(label)
         image, region = region_of(image) if "#" in image else (image, None)
-        return Record(
+        return quick_row(
             where,
             image,
-            bare=not is_picture(image),
-            objects=objects,
-            state="skipped" if skipped else "answered" if objects else "untouched",
-            split=text(said.get("split"), "split", where).strip() or None,
-            group=text(said.get("group"), "group", where).strip() or None,
-            annotator=text(said.get("annotator"), "annotator", where).strip() or None,
-            seconds=amount(said.get("seconds"), "seconds", where),
-            cost={unit: cost for unit in COSTS if (cost := amount(said.get(unit), unit, where)) is not None},
-            reason=text(said.get("reason"), "reason", where) if skipped else "",
-            region=region,
-            extra={key: _number(said[name], name) for name, key in PICKED.items() if said.get(name) not in (None, "")},
+            not is_picture(image),
+            objects,
+            "skipped" if skipped else "answered" if objects else "untouched",
+            region,
+            _word(said, "split", where),
+            _word(said, "group", where),
+            _word(said, "annotator", where),
+            amount(said["seconds"], "seconds", where) if "seconds" in said else None,
+            {} if _COSTS.isdisjoint(said) else _costs(said, where),
+            text(said.get("reason"), "reason", where) if skipped else "",
+            {} if _PICKED.isdisjoint(said) else _picked(said),
         )
 
     def objects(self, label: str) -> tuple[Seen, ...]:
@@ -121,6 +123,18 @@ class Rows:
     def _is_skip(self, label: str) -> bool:
         plain = label.strip()
         return self.skips and plain in SKIP_WORDS and plain not in self.classes
+
+
+def _word(said: Mapping[str, Any], what: str, where: Where) -> str | None:
+    return (text(said[what], what, where).strip() or None) if what in said else None
+
+
+def _costs(said: Mapping[str, Any], where: Where) -> dict[str, float]:
+    return {unit: cost for unit in COSTS if (cost := amount(said.get(unit), unit, where)) is not None}
+
+
+def _picked(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _number(said[name], name) for name, key in PICKED.items() if said.get(name) not in (None, "")}
 
 
 def region_of(image: str) -> tuple[str, str | None]:

@@ -29,8 +29,8 @@ def builder(cls: type, varying: tuple[str, ...]) -> Callable[..., Any]:
     shared = {f"_{field.name}": _default(field) for field in fields(cls) if field.name not in varying}
     lines = [f"one.{field.name} = {field.name if field.name in varying else f'_{field.name}'}" for field in fields(cls)]
     source = f"def build({', '.join(varying)}):\n    one = twin()\n    "
-    source += "\n    ".join([*lines, "one.__class__ = cls", "return one"])
-    space: dict[str, Any] = {**shared, "twin": twin, "cls": cls}
+    source += "\n    ".join([*lines, "one.__class__ = frozen", "return one"])
+    space: dict[str, Any] = {**shared, "twin": twin, "frozen": cls}
     exec(source, space)  # as dataclasses writes its own __init__
     made: Callable[..., Any] = space["build"]
     return made
@@ -45,4 +45,12 @@ quick_where: Callable[[str, str, int], Where] = builder(Where, ("file", "unit", 
 #: (where, image, bare, objects, state, region, split, group)
 quick_record: Callable[..., Record] = builder(
     Record, ("where", "image", "bare", "objects", "state", "region", "split", "group")
+)
+#: and (annotator, seconds, cost, reason, extra)
+quick_row: Callable[..., Record] = builder(
+    Record,
+    (
+        *("where", "image", "bare", "objects", "state", "region", "split", "group", "annotator", "seconds", "cost"),
+        *("reason", "extra"),
+    ),
 )
