@@ -11,6 +11,7 @@ from mutations import amounts, survive
 from labelwise.formats.csv_table import Csv
 from labelwise.formats.image_list import ImageList
 from labelwise.formats.json_labels import JsonLabels
+from labelwise.formats.npz_predictions import NpzPredictions
 from labelwise.formats.one_hot_csv import OneHotCsv
 from labelwise.formats.probabilities_csv import ProbabilitiesCsv
 from labelwise.formats.tensorflow_csv import TensorflowCsv
@@ -20,6 +21,7 @@ sys.path.append(str(Path(__file__).parents[1] / "formats"))
 import test_csv
 import test_image_list
 import test_json
+import test_npz
 import test_one_hot_csv
 import test_probabilities_csv
 import test_tensorflow_csv
@@ -33,6 +35,7 @@ READERS = [
     (ProbabilitiesCsv(), test_probabilities_csv, "predictions"),
     (TensorflowCsv(), test_tensorflow_csv, "data"),
     (ImageList(), test_image_list, "data"),
+    (NpzPredictions(), test_npz, "predictions"),
 ]
 
 

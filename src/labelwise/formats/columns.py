@@ -7,12 +7,14 @@ word that tables use, or a word above a column of pictures. Where nothing decide
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from labelwise.errors import FormatError
@@ -131,7 +133,7 @@ class Columns:
     sample: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of columns as they are compared."""
         return tuple(map(normal, self.written))
@@ -147,12 +149,20 @@ class Columns:
 
     def named(self, words: Iterable[str]) -> list[int]:
         """Positions of the columns that have one of these names, in the order of the words; not that of pictures."""
-        at = {name: n for n, name in reversed(list(enumerate(self.names))) if name and n != self.image}
-        return [at[word] for word in words if word in at]
+        return [self._at[word] for word in words if word in self._at]
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Every row of data with its number; cells are still escaped, and rows may be short or long."""
-        return itertools.dropwhile(lambda row: row[0] <= self.first, self.sheet.rows(self.delimiter))
+    @cached_property
+    def _at(self) -> dict[str, int]:
+        """Name as compared -> the first column of that name, that of pictures left out."""
+        return {name: n for n, name in reversed(list(enumerate(self.names))) if name and n != self.image}
+
+    def rows(self) -> Generator[tuple[int, list[str]], None, None]:
+        """Every row of data with its number; cells are still escaped, and rows may be short or long.
+
+        Whoever may stop half-way closes it, as ``with closing(columns.rows())`` does.
+        """
+        with contextlib.closing(self.sheet.rows(self.delimiter)) as rows:
+            yield from itertools.dropwhile(lambda row: row[0] <= self.first, rows)
 
     def split(self) -> tuple[int | None, list[str]]:
         """The column of splits, and what has to be said of it."""
@@ -185,6 +195,16 @@ class Columns:
         if len(row) > width:
             self.refuse_long(row, number)
         return tuple(unescape(cell) for cell in [*row[:width], *[""] * (width - len(row))])
+
+    def is_blank(self, row: Sequence[str], number: int) -> bool:
+        """True for a row without any content, of those that name no picture.
+
+        Raises:
+            FormatError: it has some.
+        """
+        if any(cell.strip() for cell in row):
+            raise FormatError(f"{self.sheet.shown}, row {number}: no image is named; fill in or delete the row")
+        return True
 
     def refuse_long(self, row: Sequence[str], number: int) -> None:
         """Refuses a row with more cells than columns, unless they are empty."""
@@ -245,7 +265,7 @@ class _Seen:
             FormatError: it may be either.
         """
         first, names = self.cells[0], [normal(cell) for cell in self.cells[0]]
-        pictures = [n for n, cell in enumerate(first) if self._is_file(cell)]
+        pictures = [n for n, cell in enumerate(first) if self._is_file(cell, n)]
         below = [self._share(n) for n in range(len(first))]
         known = [n for n, name in enumerate(names) if name in self.words]
         if pictures:
@@ -325,12 +345,14 @@ class _Seen:
         if is_picture(cells[0]) or any(map(is_picture, cells)):
             return sum(map(is_picture, cells)) / len(cells)
         looked = cells[:_LOOKED_FOR]
-        return sum(map(self._is_file, looked)) / len(looked)
+        return sum(self._is_file(cell, column) for cell in looked) / len(looked)
 
-    def _is_file(self, cell: str) -> bool:
+    def _is_file(self, cell: str, column: int) -> bool:
         """Whether a cell is the name of a picture, by its ending or because there is such a file."""
         if is_picture(cell):
             return True
+        if column >= _LOOKED_FOR or _NUMBER.fullmatch(cell):
+            return False
         path = PurePosixPath(cell.strip().replace("\\", "/"))
         if not path.suffix or path.is_absolute() or ".." in path.parts or len(cell) > 1000:
             return False

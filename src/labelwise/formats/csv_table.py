@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -237,24 +238,27 @@ def _plain(columns: Columns, layout: _Layout, rows: Rows) -> Iterator[Record]:
     """Rows of which picture, class and set are read: the way of most large files, hence no detours."""
     image, label, width = columns.image, layout.label, len(columns.written)
     split, group = layout.fields.get("split"), layout.fields.get("group")
-    for number, row in columns.rows():
-        if len(row) != width:
-            columns.refuse_long(row, number)
-            row += [""] * (width - len(row))
-        name, cls = row[image], "" if label is None else row[label]
-        if (not name or name.isspace()) and _blank(row, columns, number):
-            continue
-        if name[0] == "'":
-            name = unescape(name)
-        if cls and cls[0] == "'":
-            cls = unescape(cls)
-        yield rows.plain(
-            number,
-            name,
-            cls,
-            None if split is None else unescape(row[split]).strip() or None,
-            None if group is None else unescape(row[group]).strip() or None,
-        )
+    with closing(columns.rows()) as found:
+        for number, row in found:
+            if len(row) != width:
+                if not row:
+                    continue
+                columns.refuse_long(row, number)
+                row += [""] * (width - len(row))
+            name, cls = row[image], "" if label is None else row[label]
+            if (not name or name.isspace()) and columns.is_blank(row, number):
+                continue
+            if name[0] == "'":
+                name = unescape(name)
+            if cls and cls[0] == "'":
+                cls = unescape(cls)
+            yield rows.plain(
+                number,
+                name,
+                cls,
+                None if split is None else unescape(row[split]).strip() or None,
+                None if group is None else unescape(row[group]).strip() or None,
+            )
 
 
 def _full(columns: Columns, layout: _Layout, rows: Rows) -> Iterator[Record]:
@@ -262,42 +266,33 @@ def _full(columns: Columns, layout: _Layout, rows: Rows) -> Iterator[Record]:
     fields = layout.fields | ({} if layout.label is None else {"label": layout.label})
     # spreadsheets that separate by semicolon write 3,5 for 3.5
     comma = [name for name in (*COSTS, "seconds", "score") if name in fields and columns.delimiter == ";"]
-    for number, row in columns.rows():
-        cells = columns.fit(row, number)
-        name = cells[columns.image]
-        if not name.strip() and _blank(row, columns, number):
-            continue
-        said: dict[str, Any] = {key: cells[column] for key, column in fields.items() if cells[column]}
-        for key in comma:
-            if key in said:
-                said[key] = said[key].replace(",", ".")
-        yield rows.full(number, name, said)
+    with closing(columns.rows()) as found:
+        for number, row in found:
+            cells = columns.fit(row, number)
+            name = cells[columns.image]
+            if not name.strip() and columns.is_blank(row, number):
+                continue
+            said: dict[str, Any] = {key: cells[column] for key, column in fields.items() if cells[column]}
+            for key in comma:
+                if key in said:
+                    said[key] = said[key].replace(",", ".")
+            yield rows.full(number, name, said)
 
 
 def _predicted(columns: Columns, layout: _Layout, rows: Rows) -> Iterator[Record]:
     assert layout.label is not None, "checked before"
-    for number, row in columns.rows():
-        cells = columns.fit(row, number)
-        name, cls, said = cells[columns.image], cells[layout.label], cells[layout.fields["score"]]
-        if not name.strip() and _blank(row, columns, number):
-            continue
-        where = Where(rows.file, rows.unit, number)
-        score = amount(said.replace(",", ".") if columns.delimiter == ";" else said, "score", where, most=1)
-        things = rows.objects(cls)
-        if not things or score is None:
-            raise FormatError(f"{where}: no {'score' if things else 'class'}; give each row a class and its score")
-        yield Record(where, name, bare=not is_picture(name), objects=(Seen(things[0].cls, score=score),))
-
-
-def _blank(row: Sequence[str], columns: Columns, number: int) -> bool:
-    """True for a row without any content.
-
-    Raises:
-        FormatError: it has some, and names no picture.
-    """
-    if any(cell.strip() for cell in row):
-        raise FormatError(f"{columns.sheet.shown}, row {number}: no image is named; fill in or delete the row")
-    return True
+    with closing(columns.rows()) as found:
+        for number, row in found:
+            cells = columns.fit(row, number)
+            name, cls, said = cells[columns.image], cells[layout.label], cells[layout.fields["score"]]
+            if not name.strip() and columns.is_blank(row, number):
+                continue
+            where = Where(rows.file, rows.unit, number)
+            score = amount(said.replace(",", ".") if columns.delimiter == ";" else said, "score", where, most=1)
+            things = rows.objects(cls)
+            if not things or score is None:
+                raise FormatError(f"{where}: no {'score' if things else 'class'}; give each row a class and its score")
+            yield Record(where, name, bare=not is_picture(name), objects=(Seen(things[0].cls, score=score),))
 
 
 # ---- records to rows ------------------------------------------------------------------------------------------------

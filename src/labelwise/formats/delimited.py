@@ -9,7 +9,7 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class Sheet:
                     break
         return found
 
-    def rows(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, delimiter: str) -> Generator[tuple[int, list[str]], None, None]:
         """Every row with its number, as a spreadsheet counts: the first line is row 1. Cells are still escaped.
 
         Memory: one row, and a line of at most ``LINE`` characters.
@@ -120,16 +120,17 @@ class Sheet:
             FormatError: a broken quotation, a line without end, bytes that are no text; with the row.
         """
         number = self.skipped
-        lines = itertools.islice(self.lines(), self.skipped, None)
         try:
-            for number, row in enumerate(csv.reader(lines, delimiter=delimiter, strict=True), 1 + self.skipped):
-                yield number, row
+            with contextlib.closing(self.lines()) as lines:
+                kept = itertools.islice(lines, self.skipped, None)
+                for number, row in enumerate(csv.reader(kept, delimiter=delimiter, strict=True), 1 + self.skipped):
+                    yield number, row
         except csv.Error as error:
             raise FormatError(
                 f"{self.shown}, row {number + 1}: {error}; check the quotation marks of that row"
             ) from None
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Generator[str, None, None]:
         """Every line with its end, one in memory at a time.
 
         Raises:

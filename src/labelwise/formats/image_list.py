@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -92,18 +93,19 @@ def _parts(line: str) -> tuple[str, int] | None:
 
 def _lines(path: Path, shown: str) -> list[_Line]:
     found: dict[str, _Line] = {}
-    for row, line in enumerate(look_into(path).lines(), 1):
-        if not line.strip():
-            continue
-        parts = _parts(line)
-        if parts is None:
-            raise FormatError(f"{shown}, line {row}: {line.strip()!r:.60} is not 'relative/path number'")
-        known = found.setdefault(parts[0], _Line(row, *parts))
-        if known.label != parts[1]:
-            raise FormatError(
-                f"{shown}, line {row}: {parts[0]!r:.80} has number {parts[1]}, and {known.label} in line {known.row}; "
-                "keep one"
-            )
+    with closing(look_into(path).lines()) as rows:
+        for row, line in enumerate(rows, 1):
+            if not line.strip():
+                continue
+            parts = _parts(line)
+            if parts is None:
+                raise FormatError(f"{shown}, line {row}: {line.strip()!r:.60} is not 'relative/path number'")
+            known = found.setdefault(parts[0], _Line(row, *parts))
+            if known.label != parts[1]:
+                raise FormatError(
+                    f"{shown}, line {row}: {parts[0]!r:.80} has number {parts[1]}, and {known.label} in line "
+                    f"{known.row}; keep one"
+                )
     if not found:
         raise FormatError(f"{shown} lists no image: it needs one line per image")
     return list(found.values())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +23,7 @@ TABLE = "_classes.csv"
 _WORDS = dict.fromkeys(("true", "yes", "y", "x", "1", "1.0", "t"), True) | dict.fromkeys(
     ("", "false", "no", "n", "0", "0.0", "f", "-"), False
 )
+_PLAIN = frozenset({"0", "1"})
 #: names of label columns that are never names of classes
 _LABELS = frozenset(LABELS[:9])
 
@@ -145,16 +148,27 @@ class _Table:
 
     def _rows(self) -> Iterator[tuple[int, str, list[str], Sequence[str]]]:
         """Number, image, classes and cells of each row."""
-        width, image = len(self.columns.written), self.columns.image
-        for number, row in self.columns.rows():
-            if len(row) != width:
-                self.columns.refuse_long(row, number)
-                row += [""] * (width - len(row))
-            if not row[image].strip():
-                if any(cell.strip() for cell in row):
-                    raise FormatError(f"{self.columns.sheet.shown}, row {number}: no image is named; delete the row")
-                continue
-            yield number, unescape(row[image]), [n for n, at in self.at.items() if self._yes(row[at], n, number)], row
+        width, image, classes = len(self.columns.written), self.columns.image, self.classes
+        pick = itemgetter(*self.at.values())
+        with closing(self.columns.rows()) as rows:
+            for number, row in rows:
+                if len(row) != width:
+                    self.columns.refuse_long(row, number)
+                    row += [""] * (width - len(row))
+                if not row[image].strip():
+                    if any(cell.strip() for cell in row):
+                        raise FormatError(
+                            f"{self.columns.sheet.shown}, row {number}: no image is named; delete the row"
+                        )
+                    continue
+                cells = pick(row)
+                if (
+                    _PLAIN.issuperset(cells) and cells.count("1") < 2
+                ):  # nearly all rows, of thousands of columns perhaps
+                    names = [classes[cells.index("1")]] if "1" in cells else []
+                else:
+                    names = [name for name, cell in zip(classes, cells, strict=True) if self._yes(cell, name, number)]
+                yield number, unescape(row[image]), names, row
 
     def _yes(self, cell: str, name: str, number: int) -> bool:
         found = _WORDS.get(cell)

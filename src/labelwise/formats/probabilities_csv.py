@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -130,13 +131,16 @@ def _records(path: Path, columns: Columns, at: dict[str, int]) -> Iterator[Recor
 
 
 def _rows(columns: Columns, at: dict[str, int]) -> Iterator[tuple[int, str, list[float]]]:
-    for number, row in columns.rows():
-        cells = columns.fit(row, number)
-        if not cells[columns.image].strip():
-            if any(cell.strip() for cell in cells):
-                raise FormatError(f"{columns.sheet.shown}, row {number}: no image is named; fill in or delete the row")
-            continue
-        yield number, unescape(cells[columns.image]), _probabilities(cells, at, columns, number)
+    with closing(columns.rows()) as rows:
+        for number, row in rows:
+            cells = columns.fit(row, number)
+            if not cells[columns.image].strip():
+                if any(cell.strip() for cell in cells):
+                    raise FormatError(
+                        f"{columns.sheet.shown}, row {number}: no image is named; fill in or delete the row"
+                    )
+                continue
+            yield number, unescape(cells[columns.image]), _probabilities(cells, at, columns, number)
 
 
 def _probabilities(cells: Sequence[str], at: dict[str, int], columns: Columns, number: int) -> list[float]:

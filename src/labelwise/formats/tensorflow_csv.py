@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -112,26 +113,25 @@ class _Table:
         """Image -> what is known of it, in the order of the file."""
         images: dict[str, _Image] = {}
         classes: dict[str, str | int] = {}
-        for number, row in self.columns.rows():
-            cells = self.columns.fit(row, number)
-            if not any(cell.strip() for cell in cells):
-                continue
-            where = f"{self.columns.sheet.shown}, row {number}"
-            if not (name := cells[self.columns.image]).strip():
-                raise FormatError(f"{where}: no image is named; fill in or delete the row")
-            image = images.setdefault(name, _Image(number))
-            self._sized(image, cells, where)
-            corners = [cells[column].strip() for column in self.corners]
-            label = cells[self.label].strip()
-            if not label and not any(corners):
-                continue
-            if not label:
-                raise FormatError(f"{where}: a box without a class; fill it in or delete the row")
-            if label not in classes:
-                known = names and label.isdecimal() and len(label) < 10
-                classes[label] = int(label) if known else label
-            score = None if self.score is None else _within(cells[self.score], "score", where, 0, 1)
-            image.things.append(Seen(classes[label], box=self._box(corners, where), score=score))
+        with closing(self.columns.rows()) as rows:
+            for number, row in rows:
+                cells = self.columns.fit(row, number)
+                if not (name := cells[self.columns.image]).strip() and self.columns.is_blank(cells, number):
+                    continue
+                where = f"{self.columns.sheet.shown}, row {number}"
+                image = images.setdefault(name, _Image(number))
+                self._sized(image, cells, where)
+                corners = [cells[column].strip() for column in self.corners]
+                label = cells[self.label].strip()
+                if not label and not any(corners):
+                    continue
+                if not label:
+                    raise FormatError(f"{where}: a box without a class; fill it in or delete the row")
+                if label not in classes:
+                    known = names and label.isdecimal() and len(label) < 10
+                    classes[label] = int(label) if known else label
+                score = None if self.score is None else _within(cells[self.score], "score", where, 0, 1)
+                image.things.append(Seen(classes[label], box=self._box(corners, where), score=score))
         return images
 
     def _sized(self, image: _Image, cells: Sequence[str], where: str) -> None:
@@ -174,8 +174,9 @@ class _Table:
         """Image -> word for its split, where the table has such a column."""
         if split is None:
             return {}
-        rows = (self.columns.fit(row, number) for number, row in self.columns.rows())
-        return {cells[self.columns.image]: cells[split].strip() for cells in rows if cells[split].strip()}
+        with closing(self.columns.rows()) as rows:
+            fitted = (self.columns.fit(row, number) for number, row in rows)
+            return {cells[self.columns.image]: cells[split].strip() for cells in fitted if cells[split].strip()}
 
     def fractions(self, images: Mapping[str, _Image]) -> bool:
         """Whether all corners are fractions of the sides: within 0 and 1, and not all of them 0 and 1."""
