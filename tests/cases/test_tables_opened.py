@@ -196,7 +196,7 @@ def test_a_list_of_paths_and_numbers(tmp_path):
 def test_a_table_of_boxes_is_no_table_of_classes(tmp_path):
     header = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
     put(tmp_path, {"a.csv": f"{header}a.jpg,40,30,cat,1,2,11,12\n"})
-    with pytest.raises(FormatError, match=r"no format that is read here \(csv: .*boxes"):
+    with pytest.raises(FormatError, match=r"is tensorflow_csv .* holds boxes, and this project is about classes"):
         required(tmp_path / "a.csv", "answers", kind="classes")
     assert required(tmp_path / "a.csv", "answers").format.name == "tensorflow_csv"
 
