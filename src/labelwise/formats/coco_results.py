@@ -159,14 +159,15 @@ def _sniffed(path: Path) -> Sniff:
     start = start_of_json(path)
     if not start:
         return Sniff(0.0, "no JSON file")
-    if "images[].embedding[]" in start and start.get("annotations") == []:
-        return Sniff(0.9, "embeddings of images, and no result")
+    embedded = "images[].embedding[]" in start and isinstance(start.get("annotations"), list)
     if isinstance(start[""], dict):
         start = start if "annotations[]" in start else start_of_json(path, "annotations")
     prefix = "[]." if isinstance(start.get(""), list) else "annotations[]."
     keys = {place.removeprefix(prefix) for place in start if place.startswith(prefix)}
     if start.get("") == [] and len(start) == 1:
         return Sniff(0.5, "an empty list: no result at all")
+    if embedded and not keys:
+        return Sniff(0.9, "embeddings of images, and no result")
     if not keys & {"image_id", "file_name"}:
         return Sniff(0.0, "no results with image_id")
     shapes = {"boxes": "bbox", "masks": "segmentation", "points": "keypoints"}
