@@ -285,7 +285,7 @@ def _spellings(name: str) -> list[str]:
             text = rest if PureWindowsPath(rest).drive else f"/{rest}"
         if "\\" in text and "/" not in text:
             text = PureWindowsPath(text).as_posix()
-        if drive := PureWindowsPath(text).drive:
+        if (":" in text or "\\" in text) and (drive := PureWindowsPath(text).drive):
             text = text[len(drive) :]
         plain = posixpath.normpath(_nfc(text)) if text else ""
         if plain not in ("", "."):
