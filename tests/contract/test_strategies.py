@@ -102,7 +102,8 @@ def _home(strategy: Strategy) -> World:
     """That of the first task that the strategy can work on: some are for one kind of label only."""
     reasons = {task: world().lacks(strategy) for task, world in WORLDS.items()}
     fits = [task for task, why in reasons.items() if not why]
-    assert fits, reasons["classification"]
+    if not fits:
+        pytest.skip(reasons["classification"])
     return WORLDS[fits[0]]()
 
 
