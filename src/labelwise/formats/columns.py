@@ -297,7 +297,7 @@ class _Seen:
         if any(_all(_NUMBER, self._below(n)) for n in range(len(first))) or (self.classes and self._known_below()):
             return True
         raise FormatError(
-            f"{self.sheet.shown} has no column that names the image: row 1 ({', '.join(map(repr, first))!s:.80}) may "
+            f"{self.sheet.shown} has no column that names the image: row 1 ({', '.join(map(repr, first))!s:.50}) may "
             f"be a header or data; write a line id,label above it, or call a column {' or '.join(IMAGES[:5])}"
         )
 
@@ -322,7 +322,7 @@ class _Seen:
             return self._stems(names), True, []
         listed = ", ".join(map(repr, (cell.strip() for cell in self.cells[0])))
         raise FormatError(
-            f"{self.sheet.shown} has no column that names the image (columns: {listed:.120}): call one of them "
+            f"{self.sheet.shown} has no column that names the image (columns: {listed:.90}): call one of them "
             f"{' or '.join(IMAGES[:5])}"
         )
 
