@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, unknown
+from labelwise.kinds import KINDS, kind_of_labels
 from labelwise.learners.backbones import backbone
 from labelwise.learners.best import BestOf
 from labelwise.learners.features import FeatureLearner, FeatureSource
@@ -61,20 +62,17 @@ def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[An
 
 
 def check_kind(source: Source, task: Task[Any]) -> None:
-    """Refuses boxes or masks where classes of images are wanted, and the other way round.
+    """Refuses labels of another kind than the task's.
 
     Raises:
         ConfigError: says what the labels are, and what to do.
     """
-    label = next(iter(source.truth.values()), None)
-    wanted = "boxes" if "boxes" in task.provides else "masks" if "map_embedding" in task.provides else "classes"
-    what = "classes" if not isinstance(label, Mapping) else "masks" if "png" in label else "boxes"
-    if label is None or what == wanted:
+    found = kind_of_labels(source.truth) if source.kind is None else KINDS.create(source.kind)
+    if found is None or not source.truth or found.name == task.kind.name:
         return
-    other = {"boxes": "detection", "masks": "segmentation", "classes": "classification"}[what]
     raise ConfigError(
-        f"the labels that lie with the images are {what}, and the task is {task.name}: say --task {other} (task: "
-        f"{other} in a file), or --labels none where a project should leave them out"
+        f"the labels that lie with the images are {found.name}, and the task is {task.name}: say --task {found.task} "
+        f"(task: {found.task} in a file), or --labels none where a project should leave them out"
     )
 
 
@@ -95,8 +93,11 @@ def cut_into_regions(
     """
     if config is None or isinstance(source, Regions):
         return source
-    if "map_embedding" not in TASKS.get(task).provides:
-        raise ConfigError(f"regions are asked for in segmentation only, and the task is {task}: leave 'regions' out")
+    if not TASKS.get(task).kind.parted:
+        allowed = [name for name in TASKS.names() if TASKS.get(name).kind.parted]
+        raise ConfigError(
+            f"regions are asked for in {' and '.join(allowed)} only, and the task is {task}: leave 'regions' out"
+        )
     how = Superpixels(config.method, config.count, config.compactness, config.std)
     return Regions(source, how, folder=folder, annotate=config.annotate, progress=progress)
 

@@ -22,6 +22,8 @@ from typing import Any
 
 #: names that a message lists before it only counts them
 SHOWN = 40
+#: characters that such a list takes, and those of a name that is compared with others
+LISTED, LONGEST = 150, 200
 
 
 class LabelwiseError(Exception):
@@ -91,10 +93,15 @@ def unknown(
         unknown strategy 'margn': did you mean 'margin'? Allowed: margin, random
     """
     names = sorted(allowed)
-    near = difflib.get_close_matches(got, names, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return error(f"unknown {kind} {got!r}:{hint} Allowed: {', '.join(names[:SHOWN])}{more}")
+    near = difflib.get_close_matches(got[:LONGEST], names, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(brief(name, 40) for name in near)}?" if near else ""
+    shown: list[str] = []
+    for name in names[:SHOWN]:
+        if shown and len(", ".join([*shown, cut(name)])) > LISTED:
+            break
+        shown.append(cut(name))
+    more = f", and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return error(f"unknown {kind} {brief(got)}:{hint} Allowed: {', '.join(shown) or 'none'}{more}")
 
 
 def visible(text: str) -> str:

@@ -83,6 +83,8 @@ class Kind(ABC):
     fewest: ClassVar[int] = 1
     #: raw labels are large: of data sets they are made when asked for, each time
     heavy: ClassVar[bool] = False
+    #: whether labels can be given for parts of a picture: regions of it, each an item of its own
+    parted: ClassVar[bool] = False
     #: whether there is something to draw into a picture
     drawn: ClassVar[bool] = True
     #: commands that make sense while picks wait for an answer, without the program's name

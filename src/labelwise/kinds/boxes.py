@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Record, Seen, Where
-from labelwise.errors import DataError
+from labelwise.errors import DataError, brief
 from labelwise.formats.boxes import tally
 from labelwise.formats.shapes import extent, in_pixels
 from labelwise.kinds import shapes
@@ -85,7 +85,7 @@ class Boxes(Kind):
         """
         for number, thing in enumerate(shapes.check_objects(raw, classes, size, "boxes")):
             if "box" not in thing:
-                raise DataError(f"object {number} is {thing!r:.80}: give its class and its box")
+                raise DataError(f"object {number} is {brief(thing, 80)}: give its class and its box")
             shapes.check_box(thing["box"], number)
 
     def objects(self, raw: Raw, classes: tuple[str, ...] = ()) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Record, Seen, Where
-from labelwise.errors import DataError, FormatError, unknown
+from labelwise.errors import DataError, FormatError, brief, cut, unknown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,7 +66,9 @@ class Classes(Kind):
             if raw not in classes:
                 raise unknown("class", raw, classes, error=DataError)
         elif isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < len(classes):
-            raise DataError(f"{raw!r:.80} is no class: give a name ({', '.join(classes)}) or 0 to {len(classes) - 1}")
+            raise DataError(
+                f"{brief(raw, 80)} is no class: give a name ({cut(', '.join(classes), 150)}) or 0 to {len(classes) - 1}"
+            )
 
     def objects(self, raw: Raw, classes: tuple[str, ...] = ()) -> list[str]:
         """The class."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import IGNORE, Mask, Polygon, Record, Seen, Where
-from labelwise.errors import DataError, FormatError
+from labelwise.errors import DataError, FormatError, brief
 from labelwise.formats.index_png import mask_text, text_mask
 from labelwise.formats.shapes import in_pixels
 from labelwise.kinds import shapes
@@ -54,6 +54,7 @@ class Masks(Kind):
     task: ClassVar[str] = "segmentation"
     fewest: ClassVar[int] = 2
     heavy: ClassVar[bool] = True
+    parted: ClassVar[bool] = True
     steps: ClassVar[tuple[str, ...]] = ("export asked --format masks", "import asked")
     written: ClassVar[tuple[str, ...]] = ("coco",)
 
@@ -123,7 +124,7 @@ class Masks(Kind):
         """
         if not isinstance(raw, Mapping) or not isinstance(raw.get("png"), str):
             raise DataError(
-                f'{raw!r:.80} is no label of pixels: give {{"size": [width, height], "png": base64 text of a PNG}}'
+                f'{brief(raw, 80)} is no label of pixels: give {{"size": [width, height], "png": base64 text of a PNG}}'
             )
         picture = _pair(raw.get("size"), "size of the image", 1)
         x, y = _pair(raw.get("at", (0, 0)), "place of the mask", 0)
@@ -314,9 +315,10 @@ def check_values(indices_HW: np.ndarray, classes: int) -> None:
 
 def _pair(value: Any, what: str, least: int) -> tuple[int, int]:
     pair = list(value) if isinstance(value, list | tuple) else []
-    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in pair):
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in pair)
+    if len(pair) != 2 or not whole or not all(least <= number <= shapes.LONGEST for number in pair):
         names = "width, height" if least else "x, y"
-        raise DataError(f"the {what} is {value!r:.60}: give [{names}] in whole pixels from {least}")
+        raise DataError(f"the {what} is {brief(value, 60)}: give [{names}] in whole pixels from {least}")
     return pair[0], pair[1]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.contracts.record import Points as KeyPoints
-from labelwise.errors import DataError
+from labelwise.errors import DataError, brief
 from labelwise.formats.shapes import extent, in_pixels
 from labelwise.kinds import shapes
 
@@ -88,13 +88,12 @@ class Points(Kind):
         for number, thing in enumerate(shapes.check_objects(raw, classes, size, "points")):
             points = thing.get("points")
             if not isinstance(points, list | tuple):
-                raise DataError(f"object {number} is {thing!r:.80}: give its class and its points")
+                raise DataError(f"object {number} is {brief(thing, 80)}: give its class and its points")
             for place, point in enumerate(points):
                 _check_point(point, f"point {place} of object {number}")
-            if thing.get("names") is not None and len(thing["names"]) != len(points):
-                raise DataError(
-                    f"object {number} has {len(points)} points and {len(thing['names'])} names: give one each"
-                )
+            names = thing.get("names", [""] * len(points))
+            if not isinstance(names, list | tuple) or len(names) != len(points):
+                raise DataError(f"object {number} has {len(points)} points and the names {brief(names)}: give one each")
             if thing.get("box") is not None:
                 shapes.check_box(thing["box"], number)
 
@@ -116,7 +115,7 @@ class Points(Kind):
 
     def owns(self, raw: Raw) -> bool:
         """Whether it has objects, and all of them have key points."""
-        return shapes.has_objects(raw) and all("points" in thing for thing in raw["objects"])
+        return shapes.has_objects(raw) and bool(raw["objects"]) and all("points" in thing for thing in raw["objects"])
 
     def same(self, one: Raw, other: Raw) -> bool:
         """Whether they name the same points of the same objects, in whatever order the objects are."""
@@ -179,8 +178,8 @@ def _check_point(point: Any, what: str) -> None:
     whole = isinstance(point, list | tuple) and len(point) == 3 and all(map(shapes.finite, point))
     if not whole or point[2] not in (0, 1, 2):
         raise DataError(
-            f"{what} is {point!r:.60}: give [x, y, seen] in pixels, seen being 2 (visible), 1 (hidden) or 0 (outside, "
-            "or not labelled)"
+            f"{what} is {brief(point)}: give [x, y, seen] in pixels, seen being 2 (visible), 1 (hidden) or 0 "
+            "(outside, or not labelled)"
         )
 
 

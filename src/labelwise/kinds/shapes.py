@@ -15,9 +15,11 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from labelwise.contracts.record import Box, Mask, Origin, Points, Polygon, Record, Seen
-from labelwise.errors import DataError, FormatError, unknown
+from labelwise.errors import DataError, FormatError, brief, unknown
 from labelwise.formats.shapes import DIGITS, upright
 
+#: pixels of a side that no picture exceeds
+LONGEST = 1 << 31
 _ORIGINS = get_args(Origin)
 
 
@@ -72,8 +74,8 @@ def checked_size(size: Any) -> tuple[int, int]:
         DataError: they are no whole numbers above zero.
     """
     pair = list(size) if isinstance(size, list | tuple) else []
-    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in pair):
-        raise DataError(f"the size of the image is {size!r:.60}: give [width, height] in whole pixels")
+    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and 0 < v <= LONGEST for v in pair):
+        raise DataError(f"the size of the image is {brief(size, 60)}: give [width, height] in whole pixels")
     return pair[0], pair[1]
 
 
@@ -197,16 +199,17 @@ def check_objects(raw: Any, classes: Sequence[str], size: tuple[int, int] | None
         DataError: something else, with the object and what is allowed.
     """
     if not isinstance(raw, Mapping) or not isinstance(raw.get("objects"), list | tuple):
-        raise DataError(f'{raw!r:.80} is no label of {what}: give {{"size": [width, height], "objects": [...]}}')
+        raise DataError(f'{brief(raw, 80)} is no label of {what}: give {{"size": [width, height], "objects": [...]}}')
     drawn = checked_size(raw.get("size"))
     if size is not None:
         refuse_size(drawn, size, "the image", DataError)
     known = frozenset(classes)
     for number, thing in enumerate(raw["objects"]):
         if not isinstance(thing, Mapping) or "class" not in thing:
-            raise DataError(f"object {number} is {thing!r:.80}: give its class and its {what}")
+            raise DataError(f"object {number} is {brief(thing, 80)}: give its class and its {what}")
         if not isinstance(thing["class"], str) or thing["class"] not in known:
-            raise unknown("class", str(thing["class"]), classes, error=DataError)
+            name = thing["class"] if isinstance(thing["class"], str) else brief(thing["class"])
+            raise unknown("class", name, classes, error=DataError)
     check_scores(raw["objects"])
     return list(raw["objects"])
 
@@ -219,9 +222,11 @@ def check_box(box: Any, number: int) -> None:
     """
     corners = list(box) if isinstance(box, list | tuple) else []
     if len(corners) != 4 or not all(map(finite, corners)):
-        raise DataError(f"the box of object {number} is {box!r:.80}: give four finite numbers x1, y1, x2, y2")
+        raise DataError(f"the box of object {number} is {brief(box, 80)}: give four finite numbers x1, y1, x2, y2")
     if corners[0] > corners[2] or corners[1] > corners[3]:
-        raise DataError(f"the box of object {number} is {corners}: x1 <= x2 and y1 <= y2 are needed, swap its corners")
+        raise DataError(
+            f"the box of object {number} is {brief(corners, 80)}: x1 <= x2 and y1 <= y2 are needed, swap its corners"
+        )
 
 
 def check_scores(things: Sequence[Mapping[str, Any]]) -> None:
@@ -236,7 +241,7 @@ def check_scores(things: Sequence[Mapping[str, Any]]) -> None:
     for number, score in enumerate(scores):
         if not finite(score) or not 0 <= cast("float", score) <= 1:
             raise DataError(
-                f"the score of object {number} is {score!r:.40}: give every object one from 0 to 1, or none"
+                f"the score of object {number} is {brief(score, 40)}: give every object one from 0 to 1, or none"
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from labelwise.data.remembered import Remembered
 from labelwise.data.twins import twins, without_twins
 from labelwise.data.views import View, split, subset
 from labelwise.errors import DataError
+from labelwise.kinds import kind_of_labels
 from labelwise.rng import generator
 
 if TYPE_CHECKING:
@@ -92,12 +92,14 @@ def thinned(source: Source, data: DataConfig, seed: int) -> Source:
 
 
 def unmatched_classes(source: Source) -> list[str]:
-    """Classes that only one of pool and reference set has, in a line each."""
+    """Classes that only one of pool and reference set has, in a line each; of masks, which would take long, none."""
+    kind, classes = kind_of_labels(source.truth), tuple(source.classes or ())
     kinds: dict[str, set[str]] = {"pool": set(), "reference": set()}
+    if kind is None or kind.heavy or "reference" not in source.roles.values():
+        return []
     for item, label in source.truth.items():
-        role = source.roles.get(item, "pool")
-        if role in kinds and not isinstance(label, Mapping):
-            kinds[role].add(str(label))
+        if (role := source.roles.get(item, "pool")) in kinds:
+            kinds[role].update(kind.objects(label, classes))
     if not kinds["reference"]:
         return []
     lines = []
