@@ -54,3 +54,48 @@ def test_a_format_is_one_file(copy):
 def test_a_format_of_ones_own_needs_no_place_in_the_package():
     code = "from labelwise.exchange.sniffing import named; print(named('own_format:Arrows').title)"
     assert run(EXAMPLES, "-c", code).strip() == "lines 'image -> class'"
+
+
+def test_a_kind_is_one_file_and_a_task_is_one(copy):
+    shutil.copy(EXAMPLES / "own_kind.py", copy / "labelwise" / "kinds" / "tags.py")
+    assert touched(copy) == ["tags.py"]
+    code = "from labelwise.kinds import KINDS, kind_of, kind_of_labels as of\n"
+    code += "print(KINDS.names(), kind_of('tagging').noun, of({'a.png': ['night']}).name)"
+    assert run(copy, "-c", code).strip() == "['boxes', 'classes', 'masks', 'points', 'tags'] tag tags"
+    task = (EXAMPLES / "own_task.py").read_text().replace("from own_kind", "from labelwise.kinds.tags")
+    (copy / "labelwise" / "tasks" / "tagging.py").write_text(task)
+    assert sorted(touched(copy)) == ["tagging.py", "tags.py"]
+    assert run(copy, "-c", LOOP).split() == ["tagging", "tags", "3", "True"]
+
+
+#: a campaign over eight images with tags: trained, asked, answered, and counted
+LOOP = """
+import numpy as np, tempfile
+from pathlib import Path
+from labelwise.assemble import make_task
+from labelwise.campaign.loop import Campaign
+from labelwise.campaign.events import added
+from labelwise.campaign.setting import Setting, labelled
+from labelwise.campaign.store import Store
+from labelwise.config import InputConfig
+from labelwise.contracts.oracle import Answer
+from labelwise.contracts.query import Budget
+from labelwise.data.arrays import ArraySource
+from labelwise.contracts.learner import Phase
+from labelwise.learners.torch import TorchLearner
+from labelwise.signals.cache import SignalCache
+from labelwise.strategies.random import Random
+images = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
+source = ArraySource(images)
+task = make_task("tagging", ("blurred", "night", "rain"), InputConfig(size=32))
+learner = TorchLearner(task, phases=[Phase(epochs=1)])
+store = Store(Path(tempfile.mkdtemp()), create=True)
+store.append([added(source, item) for item in source.ids])
+campaign = Campaign(store, Setting(source, task, learner, SignalCache(None)))
+answers = [Answer(item, tags) for item, tags in zip(source.ids, (["night"], [], ["blurred", "rain"]))]
+campaign.write([labelled(task, campaign.pool, answer) for answer in answers])
+campaign.fit()
+found = campaign.suggest(Random(), Budget(3, "images"))
+guess = dict(task.guesses(learner, source, source.ids[:1]))
+print(task.name, task.kind.name, len(found.picks), sum(campaign.describe(None).class_counts.values()) == 3)
+"""

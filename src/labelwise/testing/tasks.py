@@ -62,10 +62,11 @@ def check_labels(task: Task[Any], labels: Sequence[Any]) -> None:
         raw = task.dump(target)
         assert json.loads(json.dumps(raw, allow_nan=False)) == raw, f"{raw!r:.80} is no plain JSON"
         assert task.kind.same(task.dump(task.load(raw)), raw), f"{raw!r:.80} comes back as another label"
+        task.kind.check(raw, task.classes, None)
         numbers = task.objects(target)
         assert all(0 <= number < len(task.classes) for number in numbers), f"objects of classes {numbers}"
         assert task.kind.same(task.dump(task.merge([target])), raw), "one label alone is merged into itself"
-    strangers: tuple[Any, ...] = ("no such class", {"no": "label"}, [], 10**400)
+    strangers: tuple[Any, ...] = ("no such class", {"no": "label"}, [[]], 10**400)
     for strange in strangers:
         refusal(partial(task.load, strange), f"as a label {strange!r:.40}")
 
@@ -129,7 +130,9 @@ def check_answers(task: Task[Any], outputs: Outputs) -> None:
     assert len(found) == outputs.size, "a prediction for each image"
     for prediction in found:
         assert 0 <= prediction.score <= 1, f"a score of {prediction.score}"
-        json.dumps(task.dump(prediction.target), allow_nan=False)
+        raw = task.dump(prediction.target)
+        json.dumps(raw, allow_nan=False)
+        task.kind.check(raw, task.classes, None)
 
 
 def check_metrics(task: Task[Any], outputs: Outputs, targets: Sequence[Any]) -> None:
