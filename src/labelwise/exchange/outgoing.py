@@ -45,8 +45,9 @@ def format_for(path: str, use: Writes, kind: Kind, name: str | None = None) -> F
         return fits[0]
     endings = sorted({one.ending for one in allowed.values() if one.ending})
     folders = sorted(one.name for one in allowed.values() if not one.ending)
+    listed = f"{', '.join(endings)} or " if endings else ""
     raise ConfigError(
-        f"cannot tell the format of {path!r:.100} by its ending: use {', '.join(endings)} or .html"
+        f"cannot tell the format of {path!r:.100} by its ending: use {listed}.html"
         + (f", or say --format {' or '.join(folders)} for a folder" if folders else "")
     )
 
