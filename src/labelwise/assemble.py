@@ -27,7 +27,6 @@ from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, unknown
-from labelwise.kinds import KINDS, kind_of_labels
 from labelwise.learners.backbones import backbone
 from labelwise.learners.best import BestOf
 from labelwise.learners.features import FeatureLearner, FeatureSource
@@ -59,21 +58,6 @@ def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[An
     size = task.input.size if config.size is None else config.size
     size = (size, size) if isinstance(size, int) else size
     return dataclasses.replace(task, input=InputSpec(size, config.channels, config.mean, config.std))  # type: ignore[type-var]
-
-
-def check_kind(source: Source, task: Task[Any]) -> None:
-    """Refuses labels of another kind than the task's.
-
-    Raises:
-        ConfigError: says what the labels are, and what to do.
-    """
-    found = kind_of_labels(source.truth) if source.kind is None else KINDS.create(source.kind)
-    if found is None or not source.truth or found.name == task.kind.name:
-        return
-    raise ConfigError(
-        f"the labels that lie with the images are {found.name}, and the task is {task.name}: say --task {found.task} "
-        f"(task: {found.task} in a file), or --labels none where a project should leave them out"
-    )
 
 
 def cut_into_regions(

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 #: names that a message lists before it only counts them
@@ -60,6 +60,16 @@ class NonFiniteScore(LabelwiseError):
 
 class StateError(LabelwiseError):
     """The project folder cannot be read or written as asked."""
+
+
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, as a note can show them; the note itself says how many there are.
+
+    Example:
+        >>> few(["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
+        "'a.jpg', 'b.jpg', 'c.jpg', ..."
+    """
+    return ", ".join(f"{name!r:.60}" for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
 def brief(value: Any, most: int = 60) -> str:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from labelwise.contracts.oracle import Answer
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import write_rows
-from labelwise.formats.labels_table import check_answers, find_id, nearest_ids, read_labels
+from labelwise.formats.labels_table import check_answers, find_id, read_labels
+from labelwise.formats.nearest import nearest_ids
 
 IDS = {"a.png", "b c.png", "=x.png", "d/e.png", "new\nline.png", "q'\".png", "\xe9.png"}
 CLASSES = ("cat", "dog")

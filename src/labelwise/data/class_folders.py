@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from labelwise.contracts.source import Role
+from labelwise.errors import few
 from labelwise.formats.splits import role_of
 
 #: folders beside those of classes that hold what is not labelled yet
@@ -231,5 +232,4 @@ def _plain(folder: str) -> str:
 
 
 def _some(names: Iterable[str]) -> str:
-    names = sorted(names)
-    return ", ".join(f"{name!r:.60}" for name in names[:3]) + (", ..." if len(names) > 3 else "")
+    return few(sorted(names))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.record import Record, Where
 from labelwise.contracts.source import Role
 from labelwise.data.folder import ImageFolder
-from labelwise.errors import DataError, FormatError, unknown
+from labelwise.errors import DataError, FormatError, few, unknown
 from labelwise.exchange.incoming import Incoming, Known, Wishes
 from labelwise.formats.scan import scan_folder
 from labelwise.formats.splits import role_of
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 _TEXTS = frozenset({".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data", ".csv", ".md"})
 #: words for splits that a message offers
 _SPLITS = ("train", "val", "validation", "test", "reference")
-#: names that a message lists, and the share of listed pictures that may be missing
-_SHOWN, _MISSING = 3, 0.5
+#: share of listed pictures that may be missing
+_MISSING = 0.5
 
 
 @dataclass(frozen=True)
@@ -123,16 +122,11 @@ class _OnDisk(Set[str]):
 class _Made(Mapping[str, Any]):
     """Raw labels out of records, each made when it is asked for."""
 
-    def __init__(self, records: Mapping[str, Record], kind: Kind, naming: Naming, known: Known) -> None:
-        self._records, self._kind, self._naming, self._known = records, kind, naming, known
+    def __init__(self, records: Mapping[str, Record], naming: Naming, known: Known) -> None:
+        self._records, self._naming, self._known = records, naming, known
 
     def __getitem__(self, item: str) -> Any:
-        record = self._records[item]
-        try:
-            return self._kind.from_record(record, self._naming, self._known.size(item))
-        except FormatError as error:
-            where = str(record.where)
-            raise error if where in str(error) else FormatError(f"{where} ({item!r:.80}): {error}") from None
+        return self._known.label(item, self._records[item], self._naming)
 
     def __contains__(self, item: object) -> bool:
         return item in self._records
@@ -158,7 +152,6 @@ class Gathered:
     numbers: dict[int | str, str] = field(default_factory=dict)
     doubled: set[int | str] = field(default_factory=set)
     first: dict[str, Where] = field(default_factory=dict)
-    states: Counter[str] = field(default_factory=Counter)
 
 
 def open_labelled(path: Path, form: Format, kind: Kind, how: Opening | None = None) -> LabelledFolder:
@@ -203,9 +196,8 @@ def _of_listed(root: Path, found: Gathered, incoming: Incoming) -> LabelledFolde
     if not incoming.unknown:
         raise FormatError(f"{str(incoming.path)!r} lists no image: it needs one entry for each")
     name, where = next(iter(incoming.unknown.items()))
-    reason = incoming.matcher.why_not(name)
-    if "leaves the data root" in reason:
-        raise FormatError(f"{where}: {reason}")
+    if incoming.matcher.leaves(name):
+        raise FormatError(f"{where}: {incoming.matcher.why_not(name)}")
     place = os.path.join(root, name)  # noqa: PTH118
     raise FormatError(
         f"{str(incoming.path)!r}: none of its {len(incoming.unknown):,} files exists, the first would be "
@@ -228,12 +220,12 @@ def gathered(incoming: Incoming, kind: Kind) -> Gathered:
         incoming.states[state] += 1
         if state not in ("answered", "empty"):
             continue
-        label = None if kind.heavy else incoming.label(item, record)
         if kind.heavy:
-            if item in found.drawn and found.drawn[item] != record:
+            if found.drawn.setdefault(item, record) != record:
                 raise _twice(item, record.where, before)
-            found.drawn[item] = record
-        elif label is None:
+            continue
+        label = incoming.label(item, record)
+        if label is None:
             incoming.states[state] -= 1
             incoming.states["other"] += 1
         elif item in found.truth and not kind.same(found.truth[item], label):
@@ -286,7 +278,7 @@ def _describe(source: LabelledFolder, found: Gathered, incoming: Incoming, kind:
     source.classes = incoming.named.found() or None
     source.palette = head.palette if head.palette and len(head.palette) == len(source.classes or ()) else None
     naming = replace(incoming.naming, classes=source.classes or ())
-    source.truth = _Made(dict(sorted(found.drawn.items())), kind, naming, incoming.known) if kind.heavy else found.truth
+    source.truth = _Made(dict(sorted(found.drawn.items())), naming, incoming.known) if kind.heavy else found.truth
     source._drawn = found.drawn
     source.roles = roles_of(found.splits)
     source.groups = found.groups
@@ -294,8 +286,8 @@ def _describe(source: LabelledFolder, found: Gathered, incoming: Incoming, kind:
     source.categories = head.numbers
     source.info = head.extra
     gone = list(incoming.unknown)
-    missing = [f"{len(gone):,} listed image(s) are not there: {_some(gone)}"] if gone else []
-    lists = [f"{len(head.missing):,} name(s) in lists of the set are not there: {_some(head.missing)}"]
+    missing = [f"{len(gone):,} listed image(s) are not there: {few(gone)}"] if gone else []
+    lists = [f"{len(head.missing):,} name(s) in lists of the set are not there: {few(head.missing)}"]
     tally = [*kind.tally(list(found.truth.values()))] if found.truth else []
     source.add_notes([*incoming.notes(), *missing, *(lists if head.missing else ()), *tally])
 
@@ -304,8 +296,3 @@ def roles_of(splits: Mapping[str, str]) -> dict[str, Role]:
     """Roles outside the pool."""
     roles = ((item, role_of(word) if word.strip() else None) for item, word in splits.items())
     return {item: role for item, role in roles if role is not None and role != "pool"}
-
-
-def _some(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _SHOWN else ""
-    return ", ".join(f"{name!r:.60}" for name in names[:_SHOWN]) + more

@@ -15,12 +15,9 @@ from typing import Any, Literal
 from labelwise.contracts.format import Format, Hints, Reads
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.record import Head, Mask, Record, Where
-from labelwise.errors import DataError, FormatError
+from labelwise.errors import DataError, FormatError, few
 from labelwise.exchange.classes import BACKGROUNDS, ClassMap
 from labelwise.exchange.matching import Match, Matcher
-
-#: names that a message lists
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,19 @@ class Known:
             return self.size_of(item.partition("#")[0] if item in self.regions else item)
         except DataError:
             return None
+
+    def label(self, item: str, record: Record, naming: Naming) -> Any:
+        """The raw label of a record; None where it says nothing of this kind.
+
+        Raises:
+            FormatError: with file and row.
+        """
+        try:
+            return self.kind.from_record(record, naming, self.size(item))
+        except DataError as error:
+            if str(record.where) in str(error):
+                raise
+            raise FormatError(f"{record.where} ({item!r:.80}): {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +153,8 @@ class Incoming:
         self._counted = False
 
     def _class_map(self) -> ClassMap:
-        optional = BACKGROUNDS if self.known.kind.heavy else frozenset()
-        return ClassMap(
-            self.head, self.known.classes, self.wishes.names, shown=str(self.path), optional=frozenset(optional)
-        )
+        optional: frozenset[str] = BACKGROUNDS if self.known.kind.heavy else frozenset()
+        return ClassMap(self.head, self.known.classes, self.wishes.names, shown=str(self.path), optional=optional)
 
     # ---- rows -------------------------------------------------------------------------------------------------------
 
@@ -201,14 +209,12 @@ class Incoming:
             FormatError: an unknown class, a label at another size than its picture; with file and row.
         """
         for item, record in self:
-            state = self.state_of(record)
-            raw = self.label(item, record) if state in ("answered", "empty") else None
+            state, raw = self.state_of(record), None
             if state in ("answered", "empty"):
-                state = "other" if raw is None else "empty" if self.known.kind.empty(raw) else "answered"
-                if raw is not None and self.known.kind.blank(raw):
-                    state, raw = "unanswered", None
+                raw = self.label(item, record)
+                state = self._state(raw)
             self.states[state] += 1
-            if raw is not None or state == "skipped":
+            if state in ("answered", "empty", "skipped"):
                 yield Row(item, record, raw)
 
     def state_of(self, record: Record) -> str:
@@ -231,12 +237,7 @@ class Incoming:
         Raises:
             FormatError: with file and row.
         """
-        try:
-            return self.known.kind.from_record(record, self.naming, self.known.size(item))
-        except DataError as error:
-            if str(record.where) in str(error):
-                raise
-            raise FormatError(f"{record.where} ({item!r:.80}): {error}") from None
+        return self.known.label(item, record, self.naming)
 
     # ---- what is said -----------------------------------------------------------------------------------------------
 
@@ -277,9 +278,8 @@ class Incoming:
         told, found = self.matcher.said(), sum(self.matcher.told.values())
         if not self.unknown:
             return "" if set(self.matcher.told) <= {"by path"} else f"images matched: {told}"
-        names = ", ".join(f"{name!r:.60}" for name in list(self.unknown)[:_SHOWN])
-        more = ", ..." if len(self.unknown) > _SHOWN else ""
-        return f"{found:,} image(s) matched, {len(self.unknown):,} not in this project left out: {names}{more}"
+        names = few(list(self.unknown))
+        return f"{found:,} image(s) matched, {len(self.unknown):,} not in this project left out: {names}"
 
 
 def _called(record: Record) -> str:

@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
-from labelwise.exchange.nearest import nearest_ids
+from labelwise.formats.nearest import nearest_ids
 from labelwise.formats.scan import ENDINGS
 
 #: folders that only hold pictures: they may stand in a path or be missing from it
@@ -127,11 +127,15 @@ class Matcher:
         folders = ", ".join(repr(f"{folder}/") for folder, _ in self.dropped.most_common(3))
         return ", ".join(parts) + (f" (without {folders})" if folders else "")
 
+    def leaves(self, name: str) -> bool:
+        """Whether a name is a path out of the data root, or of another folder of this machine."""
+        plain = next(iter(_spellings(name)), "")
+        return _leaves(plain) or (plain.startswith("/") and self._inside(plain) is None and self._is_here(plain))
+
     def why_not(self, name: str, *, bare: bool = False) -> str:
         """Why a name is no picture of the project, with the nearest ones."""
         plain = next(iter(_spellings(name)), "")
-        outside = plain.startswith("/") and self._inside(plain) is None and self._is_here(plain)
-        if _leaves(plain) or outside:
+        if self.leaves(name):
             return f"path {name!r:.80} leaves the data root: write paths below it"
         fits = self._index(bare or not _is_picture(plain)).get(posixpath.basename(plain), [])
         if len(fits) > 1 and not posixpath.dirname(plain):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from labelwise.contracts.record import Box, Mask, Origin, Points, Polygon, Seen
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import corners
-from labelwise.formats.painted import check_size
+from labelwise.formats.painted import check_size, window_of
 from labelwise.formats.xml_tree import Element
 
 if TYPE_CHECKING:
@@ -246,14 +246,7 @@ def _pairs(values: Sequence[float]) -> str:
 
 def _window(mask: Mask) -> dict[str, str]:
     """The smallest window around the pixels of a mask."""
-    import numpy as np
-
-    cover_HW = np.asarray(mask.read()) != 0
-    rows, columns = np.flatnonzero(cover_HW.any(1)), np.flatnonzero(cover_HW.any(0))
-    if not len(rows):
-        rows = columns = np.zeros(1, int)
-    part = cover_HW[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    left, top = int(columns[0]) + mask.at[0], int(rows[0]) + mask.at[1]
+    part, left, top = window_of(mask)
     place = {"left": left, "top": top, "width": part.shape[1], "height": part.shape[0]}
     return {"rle": runs_of(part)} | {name: str(value) for name, value in place.items()}
 

@@ -16,7 +16,7 @@ from labelwise.contracts.record import Box, Mask, Points, Polygon, Seen
 from labelwise.errors import FormatError
 from labelwise.formats.boxes import number
 from labelwise.formats.index_png import decode_stored
-from labelwise.formats.painted import check_size
+from labelwise.formats.painted import check_size, window_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -312,11 +312,6 @@ def _written_mask(mask: Mask) -> dict[str, Any]:
 
     from labelwise.formats.index_png import encode_mask
 
-    cover_HW = np.asarray(mask.read()) != 0
-    rows, columns = np.flatnonzero(cover_HW.any(1)), np.flatnonzero(cover_HW.any(0))
-    if not len(rows):
-        rows = columns = np.zeros(1, int)
-    part = cover_HW[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    left, top = int(columns[0]) + mask.at[0], int(rows[0]) + mask.at[1]
+    part, left, top = window_of(mask)
     corners = [[left, top], [left + part.shape[1] - 1, top + part.shape[0] - 1]]
     return {"points": corners, "mask": base64.b64encode(encode_mask(part.astype(np.uint8))).decode("ascii")}

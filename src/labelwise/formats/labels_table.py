@@ -6,7 +6,6 @@ Two steps, so that nothing is ever half-imported: ``read_labels`` turns a file i
 
 from __future__ import annotations
 
-import bisect
 import difflib
 import os
 import posixpath
@@ -23,6 +22,7 @@ from labelwise.formats.answer_rows import COSTS, called
 from labelwise.formats.csv_table import Csv
 from labelwise.formats.json_file import start_of_json
 from labelwise.formats.json_labels import JsonLabels
+from labelwise.formats.nearest import nearest_ids
 
 #: keys that say what a label cost
 COST_COLUMNS = (*COSTS, "seconds")
@@ -240,19 +240,3 @@ def _unknown_class(name: str, item_id: str, classes: Sequence[str]) -> str:
     hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
     listed = ", ".join(classes[:20]) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
     return f"unknown class {name!r} for {item_id!r}:{hint} Allowed: {listed}"
-
-
-def nearest_ids(name: str, known: Collection[str], *, count: int = 2) -> list[str]:
-    """Up to ``count`` known ids that are spelt like ``name``, best first.
-
-    Over many ids only those with the same file name, and the neighbours in string order, are compared: the comparison
-    is far too slow for 200,000.
-    """
-    plain = posixpath.normpath(name.strip().replace("\\", "/"))
-    base = posixpath.basename(plain).casefold()
-    same = [item_id for item_id in known if posixpath.basename(item_id).casefold() == base]
-    if same:
-        return sorted(same)[:count]
-    ordered = sorted(known)
-    at = bisect.bisect(ordered, plain)
-    return difflib.get_close_matches(plain, ordered[max(at - 500, 0) : at + 500], n=count, cutoff=0.6)

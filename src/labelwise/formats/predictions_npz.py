@@ -17,7 +17,7 @@ import numpy as np
 
 from labelwise.errors import FormatError, brief, cut
 from labelwise.formats.files import write_whole
-from labelwise.formats.labels_table import nearest_ids
+from labelwise.formats.nearest import nearest_ids
 from labelwise.formats.npz import load_npz, names_of
 
 #: how far a row of probabilities may be from summing to one

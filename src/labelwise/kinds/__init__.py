@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelwise.contracts.kind import Kind
+from labelwise.contracts.source import Source
+from labelwise.errors import ConfigError
 from labelwise.registry import Registry, import_object
 
 #: all kinds by name
@@ -29,3 +31,23 @@ def kind_of_labels(truth: Mapping[str, Any]) -> Kind | None:
     label = next(iter(truth.values()), None)
     kinds = (KINDS.create(name) for name in KINDS.names())
     return None if label is None else next((kind for kind in kinds if kind.owns(label)), None)
+
+
+def check_labels(source: Source, task: str, wanted: Kind) -> None:
+    """Refuses a source whose labels are of another kind than a task's.
+
+    Args:
+        source: the images, with their labels where they have any.
+        task: its name, for the message.
+        wanted: its kind.
+
+    Raises:
+        ConfigError: says what the labels are, and what to do.
+    """
+    found = kind_of_labels(source.truth) if source.kind is None else KINDS.create(source.kind)
+    if found is None or not source.truth or found.name == wanted.name:
+        return
+    raise ConfigError(
+        f"the labels that lie with the images are {found.name}, and the task is {task}: say --task {found.task} (task: "
+        f"{found.task} in a file), or --labels none where a project should leave them out"
+    )

@@ -11,12 +11,11 @@ import pydantic
 
 from labelwise.campaign.store import Store
 from labelwise.config import ProjectConfig, parse, read_yaml, write_yaml
-from labelwise.contracts.kind import Kind
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.source import Source
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, StateError
-from labelwise.kinds import KINDS, kind_of, kind_of_labels
+from labelwise.kinds import check_labels, kind_of
 from labelwise.project.classes import check as check_classes
 from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images, registration, relative, with_task
 from labelwise.project.project import Project
@@ -61,7 +60,7 @@ def init(
     if settings.classes:
         if (kind := kind_of(settings.task)) is not None:
             check_classes(kind, settings.classes)
-        check_kind(source, settings.task)
+            check_labels(source, settings.task, kind)
         _check_classes(source, settings)
         # made once: a mask is decoded each time it is asked for
         source = View(source, truth=dict(_checked(source, settings, progress)))
@@ -134,26 +133,6 @@ def check_strategy(settings: ProjectConfig) -> None:
         from labelwise.assemble import make_strategy
 
         make_strategy(settings.strategy)
-
-
-def check_kind(source: Source, task: str) -> None:
-    """Refuses labels of another kind than a task's.
-
-    Raises:
-        ConfigError: says what the labels are, and what to do.
-    """
-    kind, wanted = kind_in(source), kind_of(task)
-    if kind is None or wanted is None or kind.name == wanted.name or not source.truth:
-        return
-    raise ConfigError(
-        f"the labels that lie with the images are {kind.name}, and the task is {task}: say --task {kind.task} (task: "
-        f"{kind.task} in a file), or --labels none where a project should leave them out"
-    )
-
-
-def kind_in(source: Source) -> Kind | None:
-    """The kind of the labels of a source; None where there are none."""
-    return KINDS.create(source.kind) if source.kind is not None else kind_of_labels(source.truth)
 
 
 def _check_classes(source: Source, settings: ProjectConfig) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.assemble import check_kind, make_strategy
+from labelwise.assemble import make_strategy
 from labelwise.campaign.mistakes import check_map
 from labelwise.campaign.plan import Offer
 from labelwise.campaign.records import RunRecord, Study, write_study
@@ -17,6 +17,7 @@ from labelwise.contracts.progress import Progress, silent
 from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError
+from labelwise.kinds import check_labels
 from labelwise.studies.data import SeededData, describe_pool, images_of, open_labelled, with_regions
 from labelwise.studies.processes import run_apart
 from labelwise.studies.seed import OnRound, OnRun, SeedRuns, unheard_round, unheard_run
@@ -108,7 +109,7 @@ class Comparison:
             UnmetNeed: a strategy needs what the learner cannot give.
         """
         recipe, source = self.recipe, self.data.of(self.recipe.seeds[0])
-        check_kind(source, self.runs.task)
+        check_labels(source, self.runs.task.name, self.runs.task.kind)
         strategies = [make_strategy(config) for config in recipe.strategies]
         _check_amounts(recipe, source)
         if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
