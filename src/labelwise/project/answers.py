@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labelwise.campaign.events import Cleared, Event, Skipped
 from labelwise.campaign.setting import answered
 from labelwise.contracts.oracle import Answer
-from labelwise.errors import ConfigError, FormatError
+from labelwise.errors import ConfigError, FormatError, few
 from labelwise.exchange.incoming import Incoming, Row, Wishes
 from labelwise.exchange.sniffing import required
 from labelwise.project.classes import named, write
 
 if TYPE_CHECKING:
+    from labelwise.contracts.kind import Kind
     from labelwise.project.project import Project
-
-#: items that a note names
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ class _Gathered:
 
     rows: dict[str, Row] = field(default_factory=dict)
     differing: list[str] = field(default_factory=list)
-    same: int = 0
 
 
 def take(
@@ -89,8 +86,10 @@ def take(
     if not known and names:
         _confirm(names, project, path, confirm)
     before = project.labels()
-    answers = [answer for row in found.rows.values() for answer in _answers(project, row)]
-    events = list(_events(project, answers, names, before))
+    # one look at all picks that wait, not one for each answer
+    waiting = project.waiting_regions()
+    answers = [answer for row in found.rows.values() for answer in _answers(project, row, waiting)]
+    events = list(_events(project, answers, names, before, waiting))
     if names and not had:
         write(project, names)
     project.write(events)
@@ -134,14 +133,13 @@ def _gathered(incoming: Incoming) -> _Gathered:
     problems: list[tuple[Row, Row]] = []
     for row in incoming.rows():
         old = found.rows.get(row.item)
-        if old is None or ((old.raw is None) is (row.raw is None) and (row.raw is None or kind.same(old.raw, row.raw))):
-            found.same += old is not None
-        elif old.record.annotator is not None and row.record.annotator is not None:
-            if old.record.annotator != row.record.annotator:
+        if old is not None and not _agree(kind, old, row):
+            people = (old.record.annotator, row.record.annotator)
+            if None in people:
+                problems.append((old, row))
+                continue
+            if people[0] != people[1]:
                 found.differing.append(row.item)
-        else:
-            problems.append((old, row))
-            continue
         found.rows[row.item] = row
     if problems:
         old, row = problems[0]
@@ -154,21 +152,26 @@ def _gathered(incoming: Incoming) -> _Gathered:
     return found
 
 
+def _agree(kind: Kind, one: Row, other: Row) -> bool:
+    """Whether both skip, or both say the same."""
+    if one.raw is None or other.raw is None:
+        return one.raw is other.raw
+    return kind.same(one.raw, other.raw)
+
+
 def _differing(found: _Gathered) -> list[str]:
     if not found.differing:
         return []
     items = list(dict.fromkeys(found.differing))
-    names = ", ".join(f"{item!r:.60}" for item in items[:_SHOWN]) + (", ..." if len(items) > _SHOWN else "")
-    return [f"{len(items):,} image(s) have different answers of two annotators; the later one was taken: {names}"]
+    return [f"{len(items):,} image(s) have different answers of two annotators; the later one was taken: {few(items)}"]
 
 
-def _answers(project: Project, row: Row) -> Iterator[Answer]:
+def _answers(project: Project, row: Row, waiting: Mapping[str, Sequence[str]]) -> Iterator[Answer]:
     """What a row answers: its item, or the regions of it that wait."""
     if row.raw is None:
         yield Answer(row.item, None, row.cost, row.record.reason)
         return
-    waiting = project.waiting_regions().get(row.item, ())
-    outlines = {region: project.source.outline(region) for region in waiting}
+    outlines = {region: project.source.outline(region) for region in waiting.get(row.item, ())}
     parts = project.kind.parts(row.raw, outlines) if outlines else {}
     if parts:
         for region, raw in parts.items():
@@ -178,10 +181,13 @@ def _answers(project: Project, row: Row) -> Iterator[Answer]:
 
 
 def _events(
-    project: Project, answers: Sequence[Answer], classes: tuple[str, ...], before: dict[str, Any]
+    project: Project,
+    answers: Sequence[Answer],
+    classes: tuple[str, ...],
+    before: Container[str],
+    waiting: Mapping[str, Sequence[str]],
 ) -> Iterator[Event]:
     """The answers as events; a skip withdraws an earlier label, that of an image the question for its regions."""
-    waiting = project.waiting_regions()
     for answer in answers:
         if answer.target is None:
             if answer.id in before:
