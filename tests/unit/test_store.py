@@ -302,6 +302,27 @@ def test_killed_in_the_middle_of_appends_only_whole_transactions_remain(tmp_path
     assert partial >= 5, "the test kills writers that write"
 
 
+DIED_MAKING = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("CREATE TABLE other (value TEXT)")
+database.execute("PRAGMA cache_size = 1")  # pages go to the file before the end of the transaction
+database.execute("BEGIN")
+for number in range(2000):
+    database.execute("INSERT INTO other VALUES (?)", (str(number),))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_in_the_middle_of_the_making_the_next_one_rolls_back_and_goes_on(tmp_path):
+    """The change to write-ahead logging is itself written with a journal, which only a writer may roll back."""
+    _python(DIED_MAKING, tmp_path / "state.db").communicate()
+    assert (tmp_path / "state.db-journal").stat().st_size > 0
+    with contextlib.closing(Store(tmp_path, create=True)) as store:
+        store.append(EVENTS[:1])
+        assert len(store.pool()) == 1
+
+
 def test_two_processes_append_at_once_and_nothing_is_lost(tmp_path):
     Store(tmp_path, create=True).close()
     writers = [_python(WRITER, tmp_path, name, 40, 40) for name in ("one", "two", "three")]

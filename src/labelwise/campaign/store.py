@@ -247,7 +247,8 @@ def _version(path: Path) -> str | None:
     """The version of the database at ``path``; None where there is none yet, or one whose making was cut short."""
     if not path.is_file():
         return None
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as database:
+    # not read-only: who was killed in the middle of the making left a journal that the next one has to roll back
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as database:
         try:
             row = database.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
         except sqlite3.OperationalError as error:
