@@ -10,6 +10,7 @@ import numpy as np
 from labelwise.contracts.format import Format, Writing
 from labelwise.contracts.record import Head, Mask, Record, Where
 from labelwise.formats.cityscapes import Cityscapes
+from labelwise.formats.coco import Coco
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.png_masks import PngMasks
 from labelwise.formats.voc_masks import VocMasks
@@ -26,11 +27,11 @@ def records(masks: Masks, splits: Mapping[str, str] | None = None) -> Iterator[R
 
 
 def write(
-    form: Format, folder: Path, masks: Masks, coding: MaskCoding, splits: Mapping[str, str] | None = None
-) -> None:
-    """A labelled set without its images."""
+    form: Format, path: Path, masks: Masks, coding: MaskCoding, splits: Mapping[str, str] | None = None, **options: str
+) -> list[str]:
+    """A labelled set without its images; gives what the format left out."""
     head = Head(classes=coding.classes, palette=coding.palette)
-    form.write(folder, head, records(masks, splits), Writing("labelled", "masks"))
+    return form.write(path, head, records(masks, splits), Writing("labelled", "masks", options=options))
 
 
 def write_png_masks(folder: Path, masks: Masks, coding: MaskCoding) -> None:
@@ -46,3 +47,7 @@ def write_voc_masks(
 
 def write_cityscapes(folder: Path, masks: Masks, classes: tuple[str, ...]) -> None:
     write(Cityscapes(), folder, masks, MaskCoding(classes))
+
+
+def write_coco_masks(path: Path, masks: Masks, classes: tuple[str, ...], **options: str) -> list[str]:
+    return write(Coco(), path, masks, MaskCoding(classes), **options)

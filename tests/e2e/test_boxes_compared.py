@@ -12,10 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import shapes
+from boxes_on_disk import write_voc
 from labelwise.campaign.records import read_study
 from labelwise.cli.app import app
-from labelwise.formats.boxes import BoxLabels
-from labelwise.formats.voc import write_voc
 from labelwise.recipes import find
 from labelwise.studies.comparison import Comparison
 from scenes import BrokenOff, picks_of
@@ -42,7 +41,7 @@ def folder(tmp_path_factory) -> Path:
     for item, name in names.items():
         Image.fromarray(source.load(item)).save(root / "JPEGImages" / f"{name}.png")
     labels = {f"{name}.png": source.truth[item] for item, name in names.items()}
-    write_voc(root, BoxLabels(labels, shapes.CLASSES))
+    write_voc(root, labels)
     lists = root / "ImageSets" / "Main"
     lists.mkdir(parents=True, exist_ok=True)
     ordered = list(names.values())

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boxes_on_disk import write_coco
 from commands import as_json, refused, run
-from labelwise.formats.boxes import BoxLabels
-from labelwise.formats.coco import read_coco, write_coco
+from labelwise.contracts.format import Hints
+from labelwise.formats.coco import Coco
 from labelwise.project.setup import open_project
 
 NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
@@ -50,9 +51,9 @@ def _labelled(project: Path) -> dict[str, Any]:
 
 def test_coco_there_and_back(project):
     run("suggest", "-n", 4, "-s", "random", "-o", project / "picks.json", "-p", project)
-    asked = read_coco(project / "picks.json")
-    assert len(asked.labels) == 4
-    assert asked.classes == ("cell", "clump")
+    head, records = Coco().read(project / "picks.json", "answers", Hints("boxes"))
+    assert [record.state for record in records] == ["untouched"] * 4
+    assert head.classes == ("cell", "clump")
     # unchanged it answers nothing
     assert as_json("import", project / "picks.json", "-p", project)["unanswered"] == 4
     data = json.loads((project / "picks.json").read_text())
@@ -149,7 +150,7 @@ def test_a_coco_set_becomes_a_project_with_its_numbers(tmp_path):
         name: {"size": [40, 30], "objects": [{"class": "cell", "box": [1, 1, 5, 5]}], "extra": {"id": 100 + n}}
         for n, name in enumerate(names[:4])
     }
-    write_coco(tmp_path / "annotations.json", BoxLabels(labels, ("cell", "clump")))
+    write_coco(tmp_path / "annotations.json", labels, ("cell", "clump"))
     assert "say --task detection" in refused("init", tmp_path, "-p", tmp_path / "p", "--task", "classification")
     made = as_json("init", tmp_path, "-p", tmp_path / "p")
     assert made["task"] == "detection"
@@ -179,7 +180,7 @@ def test_formats_of_boxes_are_for_boxes(tmp_path):
 
 def test_check_counts_objects_and_finds_boxes_drawn_on_another_size(project, tmp_path_factory):
     labels = {name: {"size": [40, 30], "objects": [{"class": "cell", "box": [1, 1, 9, 9]}] * 3} for name in NAMES[:2]}
-    write_coco(project / "images" / "annotations.json", BoxLabels(labels, ("cell", "clump")))
+    write_coco(project / "images" / "annotations.json", labels, ("cell", "clump"))
     labelled = tmp_path_factory.mktemp("labelled")
     run("init", project / "images", "-p", labelled, "--task", "detection")
     # an import and init compare sizes by themselves; this one changed afterwards

@@ -12,11 +12,10 @@ import yaml
 from PIL import Image
 
 import painted
+from boxes_on_disk import write_coco
 from commands import as_json, refused, run
 from labelwise.contracts.record import IGNORE
 from labelwise.data.mask_labels import mask_of
-from labelwise.formats.boxes import BoxLabels
-from labelwise.formats.coco import write_coco
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.project.setup import open_project
 from masks_on_disk import write_png_masks
@@ -51,7 +50,7 @@ def _boxes(project: Path) -> None:
     size = [painted.WIDTH, painted.HEIGHT]
     things = [{"class": "clump", "box": [1, 2, 7, 9]}, {"class": "cell", "box": [0, 0, *size]}]
     labels = {NAMES[0]: {"size": size, "objects": things}, NAMES[5]: {"size": size, "objects": []}}
-    write_coco(project / "in.json", BoxLabels(labels, ("cell", "clump")))
+    write_coco(project / "in.json", labels, ("cell", "clump"))
     run("import", project / "in.json", "-p", project)
 
 

@@ -13,15 +13,15 @@ from PIL import Image
 
 import painted
 from commands import as_json, refused, run
+from labelwise.contracts.format import Hints
 from labelwise.contracts.record import IGNORE
 from labelwise.data.mask_labels import mask_of
 from labelwise.formats.class_colours import colours
-from labelwise.formats.coco import read_coco
-from labelwise.formats.coco_masks import decode_segmentation, write_coco_masks
+from labelwise.formats.coco import Coco
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_files import read_stored
 from labelwise.project.setup import open_project
-from masks_on_disk import write_png_masks, write_voc_masks
+from masks_on_disk import write_coco_masks, write_png_masks, write_voc_masks
 
 NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
 CLASSES = ",".join(painted.CLASSES)
@@ -110,13 +110,9 @@ def test_a_trained_model_suggests_masks_and_the_report_is_written(project):
         assert stored.size == (painted.WIDTH, painted.HEIGHT)
         assert stored.values.max() < 4
     run("export", project / "asked.json", "-p", project)
-    asked = read_coco(project / "asked.json")
-    assert len(asked.labels) == 3
-    label = next(iter(asked.labels.values()))
-    covered = sum(
-        decode_segmentation(thing["extra"]["segmentation"], *label["size"]).astype(int) for thing in label["objects"]
-    )
-    assert (covered == 1).all()
+    asked = list(Coco().read(project / "asked.json", "answers", Hints("masks"))[1])
+    assert len(asked) == 3
+    assert (sum(seen.outline.read().astype(int) for seen in asked[0].objects) == 1).all()
     assert as_json("import", project / "asked.json", "-p", project)["unanswered"] == 3
     # taken as they are, the suggestions are labels
     (out / "masks").rmdir()
@@ -132,7 +128,7 @@ def test_coco_there_and_back(project):
     names = [image["file_name"] for image in data["images"]]
     assert all(image["answered"] is False for image in data["images"])
     write_coco_masks(
-        project / "back.json", [(name, _scene(name)[1]) for name in names[:2]], painted.CLASSES, polygons=True
+        project / "back.json", [(name, _scene(name)[1]) for name in names[:2]], painted.CLASSES, outlines="polygons"
     )
     back = json.loads((project / "back.json").read_text())
     back["images"] += [{**data["images"][2], "id": 7, "skipped": True, "answered": True, "reason": "too dark"}]

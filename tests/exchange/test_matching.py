@@ -38,6 +38,9 @@ def matcher():
         ("cam1\\0000.jpg", "cam1/0000.jpg", PATH),
         ("C:\\old\\photos\\cam1\\0000.jpg", "cam1/0000.jpg", PREFIX),
         ("/nowhere/photos/cam1/0000.jpg", "cam1/0000.jpg", PATH),
+        ("/nowhere/photos/../photos/cam1/0000.jpg", "cam1/0000.jpg", PATH),
+        ("cam1//0000.jpg", "cam1/0000.jpg", PATH),
+        (" plain.png ", "plain.png", PATH),
         ("photos/cam1/0000.jpg", "cam1/0000.jpg", PATH),
         ("images/cam1/0000.jpg", "cam1/0000.jpg", PATH),
         ("cam1/images/0000.jpg", "cam1/0000.jpg", PATH),
@@ -74,7 +77,10 @@ def test_a_name_that_means_one_picture(matcher, name, item, how):
         "pics/plain.png",
         "train/labels/plain.png",
         "../plain.png",
+        "cam1/../../photos/plain.png",
         "/tmp/plain.png",
+        "/etc/passwd",
+        "photos",
         "same.jpg",
         "plain.jpg",
         "0.jpg",
@@ -99,6 +105,19 @@ def test_a_neighbouring_camera_is_no_match_even_where_ids_have_no_folder(tmp_pat
     assert matcher.find("cam1/0000.jpg").item == "0000.jpg"
     assert matcher.find("cam2/0000.jpg") is None
     assert matcher.find(f"{tmp_path}/cam2/0000.jpg") is None
+
+
+def test_paths_through_links_and_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "real" / "d").mkdir(parents=True)
+    (tmp_path / "real" / "d" / "e.png").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    ids = {"d/e.png", "e.jpg"}
+    for path, root in (("real", "link"), ("link", "real"), ("real", "real")):
+        match = Matcher(ids, tmp_path / root).find(f"{tmp_path}/{path}/d/e.png")
+        assert (match.item, match.how) == ("d/e.png", PATH)
+    monkeypatch.chdir(tmp_path)
+    assert Matcher(ids, "real").find("real/d/e.png").item == "d/e.png"
+    assert Matcher(ids, None).find(f"{tmp_path}/real/d/e.png") is None, "another folder of this machine"
 
 
 def test_numbers_count_through_a_list_only():

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from boxes_on_disk import raw_labels
 from labelwise.contracts.kind import Naming, Panel
 from labelwise.contracts.record import Box, Head, Mask, Points, Polygon, Record, Seen, Where
 from labelwise.drawing.boxes import SIDE
 from labelwise.errors import DataError, FormatError
-from labelwise.formats.coco import read_coco
-from labelwise.formats.voc import read_voc
-from labelwise.formats.yolo import read_yolo
+from labelwise.formats.coco import Coco
+from labelwise.formats.voc import Voc
+from labelwise.formats.yolo import Yolo
 from labelwise.kinds.boxes import Boxes
 
 NAMES = ("cat", "dog")
@@ -129,7 +130,9 @@ COCO = {
 def test_what_the_reader_of_coco_makes_comes_back(tmp_path):
     file = tmp_path / "a.json"
     file.write_text(json.dumps(COCO))
-    for label in read_coco(file).labels.values():
+    found = raw_labels(Coco(), file, "data")
+    assert [len(label["objects"]) for label in found.values()] == [4]
+    for label in found.values():
         assert exact(there_and_back(label)) == exact(label)
 
 
@@ -139,7 +142,9 @@ def test_what_the_reader_of_voc_makes_comes_back(tmp_path):
         "<depth>3</depth></size><object><name>cat</name><pose>Left</pose><difficult>1</difficult><bndbox><xmin>1</xmin>"
         "<ymin>2.5</ymin><xmax>10</xmax><ymax>20</ymax></bndbox><part><name>head</name></part></object></annotation>"
     )
-    for label in read_voc(tmp_path).labels.values():
+    found = raw_labels(Voc(), tmp_path)
+    assert [len(label["objects"]) for label in found.values()] == [1]
+    for label in found.values():
         assert exact(there_and_back(label)) == exact(label)
 
 
@@ -147,25 +152,29 @@ def test_what_the_reader_of_yolo_makes_comes_back(tmp_path):
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     lines = ("0 0.5 0.5 0.333333 0.1", "1 0.1 0.2 0.15 0.25 0.9 0.8", "0 0.1 0.2 0.1 0.1")
     (tmp_path / "a.txt").write_text("\n".join(lines))
-    found = read_yolo(tmp_path, ["a.png"], lambda name: (641, 479))
-    for label in found.labels.values():
+    found = raw_labels(Yolo(), tmp_path, size=(641, 479))
+    assert [len(label["objects"]) for label in found.values()] == [3]
+    for label in found.values():
         assert exact(there_and_back(label)) == exact(label)
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------------
 
 
-def test_fractions_become_pixels_as_yolo_rounds_them(tmp_path):
-    (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    (tmp_path / "a.txt").write_text("0 0.5123 0.4771 0.3333 0.1\n1 0.1 0.2 0.15 0.25 0.9 0.8\n")
-    wanted = read_yolo(tmp_path, ["a.png"], lambda name: (641, 479)).labels["a.png"]
+def test_fractions_become_pixels_to_eight_digits():
     x, y, w, h = 0.5123, 0.4771, 0.3333, 0.1
     objects = (
         Seen("cat", Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2)),
         Seen("dog", outline=Polygon(((0.1, 0.2, 0.15, 0.25, 0.9, 0.8),))),
     )
     found = KIND.from_record(record(*objects, size=None, fractions=True), NAMING, (641, 479))
-    assert exact(found) == exact(wanted)
+    cat, dog = found["objects"]
+    assert cat == {"class": "cat", "box": [221.56165, 204.5809, 435.20695, 252.4809]}
+    assert dog == {
+        "class": "dog",
+        "box": [64.1, 95.8, 576.9, 383.2],
+        "extra": {"polygon": [0.1, 0.2, 0.15, 0.25, 0.9, 0.8]},
+    }
 
 
 def test_a_polygon_or_a_mask_gives_the_box_around_it():

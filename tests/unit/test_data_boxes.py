@@ -8,14 +8,11 @@ from collections import Counter
 import pytest
 from PIL import Image
 
+from boxes_on_disk import write_coco, write_voc
 from labelwise.data import ImageFolder, open_source
 from labelwise.data.labelled import LabelledFolder
 from labelwise.data.open import open_in
 from labelwise.errors import ConfigError, DataError, FormatError
-from labelwise.formats.boxes import BoxLabels
-from labelwise.formats.coco import write_coco
-from labelwise.formats.voc import write_voc
-from labelwise.formats.yolo import write_yolo
 from unpacked import unpacked
 
 BOX = {"class": "cat", "box": [1, 1, 4, 4]}
@@ -32,8 +29,7 @@ def _labels(*names, **extra):
 
 
 def _coco(path, labels, classes=("cat", "dog")):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_coco(path, BoxLabels(labels, classes))
+    write_coco(path, labels, classes)
 
 
 def test_coco_beside_its_images(tmp_path):
@@ -88,8 +84,10 @@ def test_a_file_with_images_only_is_unlabelled(tmp_path):
 
 def test_voc_lists_are_roles(tmp_path):
     _images(tmp_path / "JPEGImages", "a.png", "b.jpg", "c.jpg", "d.jpg")
-    lists = {"train": ("a",), "val": ("b",), "test": ("c",)}
-    write_voc(tmp_path, BoxLabels(_labels("a", "b", "c"), ("cat",), lists))
+    write_voc(tmp_path, _labels("a", "b", "c"))
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    for word, name in (("train", "a"), ("val", "b"), ("test", "c")):
+        (tmp_path / "ImageSets" / "Main" / f"{word}.txt").write_text(f"{name}\n")
     source = open_source(tmp_path)
     assert source.ids == ("a.png", "b.jpg", "c.jpg", "d.jpg")
     assert source.roles == {"b.jpg": "validation", "c.jpg": "test"}
@@ -105,7 +103,11 @@ def test_voc_lists_are_roles(tmp_path):
 def test_yolo_folders_are_roles(tmp_path):
     names = ("images/train/a.png", "images/val/b.png", "images/test/c.png")
     _images(tmp_path, *names, "images/train/d.png")
-    write_yolo(tmp_path, BoxLabels(_labels(*names), ("cat",)))
+    for name in names:
+        text = (tmp_path / name.replace("images", "labels")).with_suffix(".txt")
+        text.parent.mkdir(parents=True)
+        text.write_text("0 0.3125 0.416667 0.375 0.5\n")
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [cat]\n")
     source = open_source(tmp_path)
     assert source.ids == ("test/c.png", "train/a.png", "train/d.png", "val/b.png")
     assert source.roles == {"val/b.png": "validation", "test/c.png": "test"}
@@ -120,7 +122,7 @@ def test_yolo_folders_are_roles(tmp_path):
 def test_several_formats_have_to_be_told_apart(tmp_path):
     _images(tmp_path / "images", "a.png")
     _coco(tmp_path / "annotations.json", _labels("a.png"))
-    write_voc(tmp_path, BoxLabels(_labels("a"), ("cat",)))
+    write_voc(tmp_path, _labels("a"))
     with pytest.raises(ConfigError, match=r"may be coco .* or voc"):
         open_source(tmp_path)
     assert open_source(tmp_path, labels="voc").classes == ("cat",)
@@ -162,7 +164,7 @@ def test_what_does_not_fit(tmp_path):
     _coco(tmp_path / "far" / "off" / "list.json", _labels("q.png"))
     with pytest.raises(DataError, match=r"none of its 1 files exists"):
         open_source(tmp_path / "far" / "off" / "list.json")
-    write_voc(tmp_path / "voc", BoxLabels(_labels("a", "gone"), ("cat",)))
+    write_voc(tmp_path / "voc", _labels("a", "gone"))
     _images(tmp_path / "voc" / "JPEGImages", "a.png")
     assert any("'gone'" in note for note in open_source(tmp_path / "voc").notes())
     _images(tmp_path / "voc" / "JPEGImages", "a.jpg")

@@ -9,21 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boxes_on_disk import write_coco
 from labelwise.contracts.record import IGNORE
 from labelwise.data import open_source
 from labelwise.data.mask_labels import mask_of
 from labelwise.data.open import task_of
 from labelwise.errors import ConfigError, DataError, FormatError
-from labelwise.formats.boxes import BoxLabels
 from labelwise.formats.cityscapes import NAMES as CITY
 from labelwise.formats.class_colours import colours
-from labelwise.formats.coco import write_coco
-from labelwise.formats.coco_masks import write_coco_masks
 from labelwise.formats.index_png import IGNORE_COLOUR
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.voc_masks import NAMES
 from labelwise.recipes import find
-from masks_on_disk import write_cityscapes, write_png_masks, write_voc_masks
+from masks_on_disk import write_cityscapes, write_coco_masks, write_png_masks, write_voc_masks
 from unpacked import unpacked
 
 WIDTH, HEIGHT = 9, 7
@@ -148,7 +146,7 @@ def test_face_masks_and_yolo_are_no_masks(tmp_path):
 
 def test_boxes_and_masks_in_one_folder_need_a_word(pairs):
     labels = {"a.jpg": {"size": [WIDTH, HEIGHT], "objects": [{"class": "car", "box": [0, 0, 2, 2]}]}}
-    write_coco(pairs / "annotations.json", BoxLabels(labels, ("car",)))
+    write_coco(pairs / "annotations.json", labels, ("car",))
     with pytest.raises(ConfigError, match=r"may be coco .* or masks .*: say which with --format coco or masks"):
         task_of(str(pairs))
     assert open_source(pairs, task="segmentation").classes == CLASSES
@@ -159,7 +157,7 @@ def test_boxes_and_masks_in_one_folder_need_a_word(pairs):
 
 def test_a_study_finds_its_task_by_the_masks(pairs):
     assert find(str(pairs)).recipe.task == "segmentation"
-    write_coco(pairs / "annotations.json", BoxLabels({"a.jpg": {"size": [WIDTH, HEIGHT], "objects": []}}, ("car",)))
+    write_coco(pairs / "annotations.json", {"a.jpg": {"size": [WIDTH, HEIGHT], "objects": []}}, ("car",))
     with pytest.raises(ConfigError, match="say which with --format"):
         find(str(pairs))
     assert find(str(pairs), {"task": "segmentation"}).recipe.task == "segmentation"
