@@ -9,8 +9,7 @@ import tiny
 from labelwise.contracts.learner import Examples
 from labelwise.contracts.targets import Boxes
 from labelwise.errors import DataError, UnmetNeed
-from labelwise.formats.detections import FoundBoxes
-from labelwise.learners.imported_detections import ImportedDetections
+from labelwise.learners.imported_detections import FoundBoxes, ImportedDetections
 from labelwise.signals import Embedding, Probs, Uncertainty
 from labelwise.signals.units import Units
 from labelwise.tasks.detection import Detection

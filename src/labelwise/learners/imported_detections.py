@@ -1,4 +1,7 @@
-"""Somebody else's detector as a learner: its boxes, scores, class probabilities and vectors, out of a file."""
+"""Somebody else's detector as a learner: its boxes, scores, class probabilities and vectors, out of a file.
+
+Shape letters: N images, U detections of all of them end to end, C classes, D features.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,42 @@ import torch
 
 from labelwise.contracts.record import Record, Seen, Where
 from labelwise.contracts.task import Field, Outputs, Task
-from labelwise.errors import DataError, FormatError
-from labelwise.formats.detections import FoundBoxes
+from labelwise.errors import DataError, FormatError, UnmetNeed
 from labelwise.formats.shapes import extent, in_pixels
 from labelwise.learners.gathered import TOLERANCE, Places, Told, check_range, check_sums, matrix, ordered, sums
-from labelwise.learners.imported import FromFile, content, left_out, with_classes
+from labelwise.learners.imported import FromFile, ImportedPredictions, content, left_out, with_classes
 from labelwise.rng import digest
+
+
+@dataclass(frozen=True)
+class FoundBoxes:
+    """Detections by image.
+
+    Args:
+        ids: the images that the detector has seen, ascending.
+        offsets: int64 (N + 1): image n has the detections from ``offsets[n]`` to ``offsets[n + 1]``, best first.
+        boxes_U4: float32 corners in fractions of the image's sides.
+        scores_U: float32 in [0, 1].
+        labels_U: int64 class index.
+        probs_UC: float32; with ``exclusive`` there is one column more, the background, at the end.
+        exclusive: rows of ``probs_UC`` sum to one (softmax); else each column is a yes or no of its own (sigmoid).
+        unit_embedding_UD: float32, a vector for each detection; None where the file has none.
+        embedding_ND: float32, a vector for each image; None where the file has none.
+        classes: names, in index order.
+        notes: what people should know, one line each.
+    """
+
+    ids: tuple[str, ...]
+    offsets: np.ndarray
+    boxes_U4: np.ndarray
+    scores_U: np.ndarray
+    labels_U: np.ndarray
+    probs_UC: np.ndarray
+    exclusive: bool
+    unit_embedding_UD: np.ndarray | None
+    embedding_ND: np.ndarray | None
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 class ImportedDetections(FromFile):
@@ -76,8 +109,8 @@ class ImportedDetections(FromFile):
         return Outputs(len(rows), item_U, probs_UC, found.exclusive, scores_U, extra)
 
 
-def of_objects(task: Task[Any], told: Told) -> ImportedDetections:
-    """A learner of the objects with boxes and scores that records hold.
+def of_objects(task: Task[Any], told: Told) -> FromFile:
+    """A learner of the objects with boxes and scores that records hold; of a file that has none, of its embeddings.
 
     A detector that names no probabilities says with the score of a box yes or no to its class. Where each row of
     probabilities sums to one, classes exclude each other (softmax; a last column may stand for the background); else
@@ -91,16 +124,40 @@ def of_objects(task: Task[Any], told: Told) -> ImportedDetections:
     Raises:
         FormatError: an image twice, an object without box or score, probabilities or embeddings on some rows only, of
             different widths, or out of range; with file and row.
+        UnmetNeed: it speaks of images as a whole, and gives no embeddings.
     """
     objects = _Objects(told)
     for item, record in told.rows:
         objects.add(item, record)
     if not objects.images:
         raise FormatError("the predictions speak of no image of this project: is this a file for other images?")
+    if not objects.items and objects.whole is not None:
+        return _of_embeddings(task, objects)
     found = objects.found(told.naming.classes or tuple(sorted(set(objects.names))))
     named = task if task.classes == found.classes else with_classes(task, found.classes)
     learner = ImportedDetections(named, found)
     learner.notes = (*found.notes, *left_out(len(told.ids) - len(found.ids), len(told.ids)))
+    return learner
+
+
+def _of_embeddings(task: Task[Any], objects: _Objects) -> ImportedPredictions:
+    """Of a file that names no box at all."""
+    told, ids = objects.told, sorted(objects.images)
+    if objects.classed is not None:
+        raise UnmetNeed(
+            f"{objects.classed.file!r:.100} holds class probabilities of images, and {task.name} is about "
+            f"{task.kind.name}: give predictions of {task.kind.name}, or embeddings only"
+        )
+    embeddings = objects.embeddings_of(ids)
+    if embeddings is None:
+        raise UnmetNeed(
+            f"{objects.whole}: nothing is said of the image as a whole, and {task.name} can use an embedding of each "
+            "image"
+        )
+    classes = told.naming.classes
+    named = task if classes in ((), task.classes) else with_classes(task, classes)
+    learner = ImportedPredictions(named, ids, embeddings=embeddings)
+    learner.notes = left_out(len(told.ids) - len(ids), len(told.ids))
     return learner
 
 
@@ -122,6 +179,9 @@ class _Objects:
     probs: list[Any] = field(default_factory=list)
     embeddings: list[Any] = field(default_factory=list)
     wheres: Places = field(default_factory=Places)
+    #: where the first image is that something is said of as a whole, and the first that has a class as a whole
+    whole: Where | None = None
+    classed: Where | None = None
 
     def add(self, item: str, record: Record) -> None:
         """What is said of one image.
@@ -135,7 +195,12 @@ class _Objects:
         vector = None
         for seen in record.objects:
             if seen.whole:
+                if vector is not None:
+                    raise FormatError(f"{record.where}: 2 predictions for one image as a whole; keep one")
                 vector = seen.embedding
+                self.whole = self.whole or record.where
+                if seen.probs is not None or seen.cls is not None:
+                    self.classed = self.classed or record.where
             elif seen.box is None and seen.outline is None:
                 continue
             elif name := self.told.naming.of(seen.cls):
@@ -192,7 +257,7 @@ class _Objects:
             probs_UC[order],
             exclusive,
             vectors_UD,
-            self._images(ids),
+            self.embeddings_of(ids),
             classes,
             (f"{bare:,} of {len(ids):,} images have no detection",) if bare else (),
         )
@@ -212,8 +277,12 @@ class _Objects:
             return probs_UC, False
         return np.concatenate([probs_UC, np.zeros((len(probs_UC), 1), np.float32)], axis=1), True
 
-    def _images(self, ids: Sequence[str]) -> np.ndarray | None:
-        """Embeddings of the images."""
+    def embeddings_of(self, ids: Sequence[str]) -> np.ndarray | None:
+        """Float32 (N, D) of images; None where none has any.
+
+        Raises:
+            FormatError: some have none, or one of another width.
+        """
         if not any(vector is not None for _, vector in self.images.values()):
             return None
         rows = [self.images.get(item, (Where(item), None)) for item in ids]

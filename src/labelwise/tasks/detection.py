@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -20,7 +19,7 @@ from labelwise.data import augment
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.kinds.boxes import Boxes as BoxesOfImages
 from labelwise.learners.gathered import Told
-from labelwise.learners.imported import FromFile, of_pictures
+from labelwise.learners.imported import FromFile
 from labelwise.learners.imported_detections import of_objects
 from labelwise.models.detectors import Detections, Detector, Keep
 from labelwise.signals.units import Units
@@ -258,11 +257,7 @@ class Detection(Task[Boxes]):
             FormatError: numbers that do not fit, with file and row.
             UnmetNeed: there are class probabilities of whole images.
         """
-        rows = iter(found)
-        first = next(rows, None)
-        told = Told(rows if first is None else chain((first,), rows), naming, ids, size_of)
-        plain = first is not None and bool(first[1].objects) and all(seen.whole for seen in first[1].objects)
-        return of_pictures(self, told, probs=False) if plain else of_objects(self, told)
+        return of_objects(self, Told(found, naming, ids, size_of))
 
     def metrics(self) -> Metrics:
         """Average precision as COCO and as PASCAL VOC have it."""
