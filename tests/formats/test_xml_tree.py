@@ -26,6 +26,15 @@ def test_children_of_the_root_come_one_by_one(tmp_path):
     assert whole.children == [first, second]
 
 
+def test_other_encodings_are_read(tmp_path):
+    path = tmp_path / "a.xml"
+    text = '<?xml version="1.0" encoding="ISO-8859-1"?><annotation><folder>Größe</folder></annotation>'
+    path.write_bytes(text.encode("latin-1"))
+    assert read_xml(path).plain() == {"folder": "Größe"}
+    with pytest.raises(FormatError, match="does not exist"):
+        read_xml(tmp_path / "b.xml")
+
+
 def test_a_file_is_streamed_in_pieces_that_cut_elements(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text("<r>" + "".join(f'<image name="{n}ü.jpg"/>\n' for n in range(100_000)) + "</r>")

@@ -832,6 +832,15 @@ def test_polygons_and_key_points_come_back(tmp_path):
     assert (tmp_path / "mixed" / "labels/train/a.txt").read_text().splitlines()[0] == "0 0.5 0.5 0.4 0.4" + " 0" * 9
 
 
+def test_lines_of_boxes_come_back_as_they_were_written(tmp_path):
+    lines = "1 0.344531 0.5 0.120313 0.25\n0 0 0 0.5 0.5\n0 0.333333 0.4 0.1 0.2\n0 0.1234567 0.7654321 0.01 0.1\n"
+    root = put(tmp_path, {"images/a.jpg": (640, 480), "labels/a.txt": lines, "classes.txt": "cat\ndog\n"})
+    head, records = read(root)
+    raw = raw_of(records["a.jpg"], head, (640, 480))
+    Yolo().write(root / "out", head, records_of({"a.jpg": raw}), how(root / "images", "link"))
+    assert (root / "out" / "labels/train/a.txt").read_text() == lines
+
+
 def test_asked_images_do_not_look_answered(tmp_path):
     put(tmp_path / "pool", dict.fromkeys(THINGS))
     asked = [

@@ -327,9 +327,14 @@ def test_what_it_tells():
     assert [KIND.short(found) for found in (raw, none, raw_of())] == ["2 boxes", "no box", "1 box"]
     assert KIND.empty(none)
     assert not KIND.empty(raw)
-    notes = KIND.tally([raw, none])
-    assert any(line.startswith("1 box(es) that leave the image") for line in notes)
-    assert any(line.startswith("1 labelled image(s) without any object") for line in notes)
+    flat = {"size": [40, 30], "objects": [{"class": "cat", "box": [7, 8, 7, 9], "difficult": True}]}
+    assert sorted(KIND.tally([raw, none, flat])) == [
+        "1 box(es) marked crowd: kept out of training and metrics",
+        "1 box(es) marked difficult: kept out of training and metrics",
+        "1 box(es) that leave the image: cut off at its border",
+        "1 box(es) without area: kept in the labels, left out of training and metrics",
+        "1 labelled image(s) without any object",
+    ]
 
 
 def test_the_same_boxes_in_another_order_say_the_same():

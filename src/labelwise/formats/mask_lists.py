@@ -308,5 +308,3 @@ _READERS: Mapping[str, Callable[[Path], MaskCoding]] = {
     "obj_class_to_machine_color.json": read_machine_colors,
     **dict.fromkeys(CLASS_FILES, read_classes),
 }
-#: files that a folder of masks may hold beside them: lists of classes
-LISTS = tuple(_READERS)

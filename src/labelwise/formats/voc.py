@@ -31,7 +31,6 @@ from labelwise.formats.pictures import check_apart, check_fresh, place_pictures
 from labelwise.formats.scan import ENDINGS, scan_folder
 from labelwise.formats.set_splits import Splits
 from labelwise.formats.splits import WORD_OF, role_of
-from labelwise.formats.voc_boxes import read_annotation, read_lists, read_voc, write_voc
 from labelwise.formats.voc_xml import annotation, parse, stem
 
 ANNOTATIONS, LISTS, PICTURES = "Annotations", "ImageSets/Main", "JPEGImages"
@@ -401,6 +400,3 @@ def _put(path: Path, text: str) -> None:
     except OSError as error:
         raise StateError(f"cannot make the folder {str(path.parent)!r:.150}: {error.strerror}") from None
     write_whole(path, text.encode("utf-8", "surrogateescape"))
-
-
-__all__ = ["ANNOTATIONS", "LISTS", "Voc", "read_annotation", "read_lists", "read_voc", "stem", "write_voc"]

@@ -21,16 +21,6 @@ from labelwise.formats.glance import some_files, start_of
 from labelwise.formats.pictures import check_apart
 from labelwise.formats.scan import ENDINGS, scan_folder
 from labelwise.formats.splits import role_of
-from labelwise.formats.yolo_boxes import (
-    LISTS,
-    classes_or,
-    label_files,
-    read_boxes,
-    read_classes,
-    read_line,
-    read_yolo,
-    write_yolo,
-)
 from labelwise.formats.yolo_layout import (
     CLASS_FILES,
     YAMLS,
@@ -43,7 +33,7 @@ from labelwise.formats.yolo_layout import (
     read_settings,
     splits_of,
 )
-from labelwise.formats.yolo_lines import Line, Reading, Survey, check_box, read_object
+from labelwise.formats.yolo_lines import Line, Reading, Survey, read_object
 from labelwise.formats.yolo_writing import write_asked, write_labelled
 
 #: bytes of one file of labels: a picture has some thousand objects, or corners
@@ -403,19 +393,3 @@ def _records(
         )
         if done % 1000 == 0:
             hints.progress("reading labels", done, len(gathered.texts))
-
-
-__all__ = [
-    "LISTS",
-    "YAMLS",
-    "Yolo",
-    "check_box",
-    "classes_or",
-    "label_files",
-    "label_path",
-    "read_boxes",
-    "read_classes",
-    "read_line",
-    "read_yolo",
-    "write_yolo",
-]

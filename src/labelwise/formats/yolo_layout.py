@@ -29,7 +29,6 @@ from labelwise.formats.yaml_text import MOST_BYTES, NOTHING, read_yaml_text
 #: where the class list may stand
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "class_names.txt", "predefined_classes.txt")
-DATA_FILE = "obj.data"
 #: words that a set may use for what its lines hold
 TASKS = ("detect", "segment", "pose", "obb")
 #: bytes of a text that lists pictures
