@@ -116,7 +116,7 @@ def _register(settings: ProjectConfig, folder: Path, source: Source, kept: Proje
                 "back, or choose another --project folder"
             )
         if not registered:
-            store.append(list(registration(source)))
+            store.append(registration(source))
         if settings != kept:
             try:
                 write_yaml(settings, file)
