@@ -25,7 +25,7 @@ def copy(tmp_path):
 
 
 def run(folder, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *arguments], capture_output=True, text=True, env=environment, check=False
     )

@@ -23,7 +23,7 @@ def test_an_example_runs(path, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    assert len(path.read_text().splitlines()) < 60
+    assert len(path.read_text().splitlines()) < 100, "an example is read at a glance"
 
 
 def test_there_are_examples():
