@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_coco import GOOD
 
 import bounded
 from labelwise.contracts.format import Hints, Writing
@@ -20,9 +19,35 @@ from labelwise.contracts.record import IGNORE, Box, Head, Mask, Points, Polygon,
 from labelwise.errors import FormatError, StateError
 from labelwise.exchange.matching import Matcher
 from labelwise.formats.coco import Coco
-from labelwise.formats.coco_shapes import decode_segmentation, run_lengths
+from labelwise.formats.coco_shapes import decode_counts, decode_segmentation, run_lengths
+from unpacked import unpacked
 
 NAN = float("nan")
+#: holes in the ids, ids that start at 7, a crowd as run lengths both ways, polygons, an empty image, a zero-area box
+GOOD = {
+    "info": {"year": 2026, "note": "Größe"},
+    "licenses": [{"id": 1, "name": "CC BY"}],
+    "images": [
+        {"id": 40, "file_name": "b/2.jpg", "width": 6, "height": 4, "license": 1, "flickr_url": "http://x"},
+        {"id": 7, "file_name": "a.jpg", "width": 10, "height": 20},
+        {"id": "text", "file_name": "empty.jpg", "width": 3, "height": 3},
+    ],
+    "categories": [
+        {"id": 90, "name": "zebra", "supercategory": "animal"},
+        {"id": 7, "name": "ant", "supercategory": "animal", "keypoints": ["head"]},
+    ],
+    "annotations": [
+        {"id": 5, "image_id": 7, "category_id": 90, "bbox": [0.1, 0.2, 0.2, 7.7], "area": 1.5, "iscrowd": 0,
+         "segmentation": [[0.1, 0.2, 0.3, 0.2, 0.3, 7.9]]},
+        {"id": 9, "image_id": 40, "category_id": 7, "bbox": [0, 0, 6, 4], "area": 11, "iscrowd": 1,
+         "segmentation": {"size": [4, 6], "counts": [1, 11, 12]}},
+        {"id": 10, "image_id": 40, "category_id": 7, "bbox": [0, 0, 6, 4], "area": 11, "iscrowd": 1,
+         "segmentation": {"size": [4, 6], "counts": "1;<"}},
+        {"id": 11, "image_id": 40, "category_id": 7, "bbox": [2, 2, 0, 1], "iscrowd": 0, "segmentation": []},
+        {"image_id": 40, "category_id": 90, "bbox": [-3, 1, 20, 2], "difficult": 1, "attributes": {"occluded": True}},
+        {"id": 3, "image_id": 7, "category_id": 7, "bbox": [1 / 3, 1e-17, 1 / 7, 2.0000000000000004], "score": 0.25},
+    ],
+}  # fmt: skip
 CATS = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
 
 
@@ -40,6 +65,10 @@ def coco(images=None, annotations=None, categories=CATS, **more):
     return more | {"images": list(images), "annotations": list(annotations), "categories": list(categories)}
 
 
+#: boxes into one file
+PLAIN = Writing("labelled", "boxes")
+
+
 def put(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
@@ -54,6 +83,14 @@ def picture(path, size=(40, 30)):
 def read(path, use="data", kind=None, **hints):
     head, records = Coco().read(path, use, Hints(kind, **hints))
     return head, list(records)
+
+
+def changed(part, row, **values):
+    data = copy.deepcopy(GOOD)
+    entry = data[part][row]
+    entry |= values
+    data[part][row] = {key: value for key, value in entry.items() if value != "gone"}
+    return data
 
 
 PERSON = {
@@ -160,6 +197,72 @@ def test_what_tools_write_comes_back_as_it_was(tmp_path, sample):
     if sample != 2:  # the files of Roboflow each count from 0
         assert [replace(r, where=records[n].where) for n, r in enumerate(again)] == records
     assert (again_head.classes, again_head.numbers, again_head.skeleton) == (head.classes, head.numbers, head.skeleton)
+
+
+def test_a_file_comes_back_entry_by_entry(tmp_path):
+    head, records = read(put(tmp_path / "a.json", GOOD))
+    Coco().write(tmp_path / "b.json", head, [replace(r, state="answered") for r in records], PLAIN)
+    again = json.loads((tmp_path / "b.json").read_text())
+    for key in ("info", "licenses", "images", "categories"):
+        assert again[key] == GOOD[key]
+    by_id = {annotation["id"]: annotation for annotation in again["annotations"]}
+    for annotation in GOOD["annotations"]:
+        if "id" in annotation:
+            assert annotation.items() <= by_id[annotation["id"]].items()
+    assert sorted(by_id) == [3, 5, 9, 10, 11, 12]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["instances_train", "instances_val", "person_keypoints_val"])
+def test_coco_mini_comes_back_as_it_was(tmp_path, name):
+    path = unpacked("coco_mini") / "annotations" / f"{name}.json"
+    head, records = read(path)
+    Coco().write(tmp_path / "b.json", head, [replace(record, state="answered") for record in records], PLAIN)
+    again_head, again = read(tmp_path / "b.json")
+    assert (again_head.classes, again_head.numbers) == (head.classes, head.numbers)
+    assert [replace(record, where=records[n].where) for n, record in enumerate(again)] == records
+    before, after = (json.loads(p.read_text()) for p in (path, tmp_path / "b.json"))
+    for data in (before, after):
+        data["annotations"].sort(key=lambda annotation: annotation["id"])
+    assert before == after
+
+
+_side = st.floats(0, 1e4, allow_nan=False) | st.integers(0, 5000)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(_side, _side, _side, _side), max_size=5))
+def test_any_numbers_come_back(tmp_path_factory, boxes):
+    folder = tmp_path_factory.mktemp("any")
+    data = GOOD | {"annotations": [{"image_id": 7, "category_id": 7, "bbox": list(one)} for one in boxes]}
+    head, records = read(put(folder / "a.json", data))
+    Coco().write(folder / "b.json", head, records, PLAIN)
+    again = read(folder / "b.json")[1]
+    assert [[seen.box for seen in record.objects] for record in again] == [
+        [seen.box for seen in record.objects] for record in records
+    ]
+    assert [a["bbox"] for a in json.loads((folder / "b.json").read_text())["annotations"]] == [list(b) for b in boxes]
+
+
+def test_labels_that_never_were_coco_get_numbers(tmp_path):
+    seen = (Seen("b", Box(1, 2, 3, 4)), Seen("a", Box(0, 0, 1, 1)))
+    record = Record(Where("x"), "x.png", size=(8, 8), objects=seen)
+    Coco().write(tmp_path / "a.json", Head(classes=("b", "a")), [record], PLAIN)
+    data = json.loads((tmp_path / "a.json").read_text())
+    assert [c["id"] for c in data["categories"]] == [1, 2]
+    assert [(a["id"], a["category_id"], a["bbox"]) for a in data["annotations"]] == [
+        (1, 1, [1, 2, 2, 2]),
+        (2, 2, [0, 0, 1, 1]),
+    ]
+    assert read(tmp_path / "a.json")[0].classes == ("b", "a")
+
+
+def test_compressed_run_lengths():
+    assert decode_counts("") == []
+    assert decode_counts("1;<") == [1, 11, 12]
+    for text in ("~~", "P", "\x00", "1o"):
+        with pytest.raises(ValueError, match=r"does not end|none of its"):
+            decode_counts(text)
 
 
 def test_of_each_kind_of_label_its_own_files(tmp_path):
@@ -420,7 +523,40 @@ def test_where_the_images_of_one_file_lie(tmp_path, file, pictures, name, root):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (coco([image("007")], [box(of=7)]), r"annotation 1 \(id 1\): image_id 7 is not among the file's 1 images"),
+        ([1, 2], "no list 'images'"),
+        ({"images": [], "categories": []}, "no list 'annotations'"),
+        (changed("images", 1, id=40), r"image 2: id 40 is given twice"),
+        (changed("images", 1, file_name="b/2.jpg"), r"image 2: file_name 'b/2.jpg' is given twice"),
+        (changed("images", 1, file_name="gone"), "image 2: .* no file_name"),
+        (changed("images", 1, width=0), r"image 2 \('a.jpg'\): width is 0"),
+        (changed("images", 1, height=True), "height is True"),
+        (changed("images", 1, id=[1]), "image 2: .* no id"),
+        (changed("categories", 1, id=90), "category 2: id 90 is given twice"),
+        (changed("categories", 1, name="zebra"), "category 2: name 'zebra' is given twice"),
+        (changed("categories", 0, id=[90]), "category 1: .* no whole number"),
+        (changed("annotations", 1, id=5), r"annotation 2 \(id 5\): this id is given twice"),
+        (changed("annotations", 0, image_id=99), r"annotation 1 \(id 5\): image_id 99 is not among the file's 3"),
+        (changed("annotations", 0, image_id=[7]), r"annotation 1 \(id 5\): image_id"),
+        (changed("annotations", 0, category_id=8), r"annotation 1 \(id 5\): category_id 8 .*7 ant, 90 zebra"),
+        (changed("annotations", 0, category_id=True), "category_id True"),
+        (changed("annotations", 0, bbox=[1, 2, NAN, 4]), r"annotation 1 \(id 5\): width of bbox is nan"),
+        (changed("annotations", 0, bbox=[1, 2, float("inf"), 4]), "width of bbox is inf"),
+        (changed("annotations", 0, bbox=[10**400, 2, 3, 4]), "x of bbox is 1000"),
+        (changed("annotations", 0, bbox=[1e308, 2, 1e308, 4]), "x2 of the box is inf"),
+        (changed("annotations", 0, bbox=[1, 2, -3, 4]), r"annotation 1 \(id 5\): bbox .* negative side"),
+        (changed("annotations", 0, bbox=[1, 2, 3]), "bbox is"),
+        (changed("annotations", 0, bbox=[1, 2, "3", 4]), "width of bbox is '3'"),
+        (changed("annotations", 0, iscrowd=2), "iscrowd is 2"),
+        (changed("annotations", 0, area=NAN), "area is nan"),
+        (changed("annotations", 0, segmentation=[[1, 2, 3]]), "segmentation is"),
+        (changed("annotations", 0, segmentation=[[1, 2, 3, NAN]]), "corner of a polygon is nan"),
+        (changed("annotations", 1, segmentation={"size": [6, 4], "counts": [24]}), r"mask has size \[6, 4\]"),
+        (changed("annotations", 1, segmentation={"size": [4, 6], "counts": [25]}), "do not decode: they sum to 25"),
+        (changed("annotations", 1, segmentation={"size": [4, 6], "counts": [30, -6]}), "do not decode"),
+        (changed("annotations", 1, segmentation={"size": [4, 6], "counts": "~~~"}), "do not decode: '~' at 0"),
+        (changed("annotations", 1, segmentation={"size": [4, 6]}), "do not decode"),
+        (GOOD | {"annotations": [3]}, "annotation 1: 3 is no object"),
+            (coco([image("007")], [box(of=7)]), r"annotation 1 \(id 1\): image_id 7 is not among the file's 1 images"),
         (coco([image(0), image("0", "2.jpg")]), "image 2: id 0 is given twice"),
         (coco([image(width=40.5)]), r"image 1 \('1.jpg'\): width is 40.5"),
         (coco([image(width=None)]), "width is None"),
@@ -446,7 +582,24 @@ def test_broken_files_are_refused_with_the_row(tmp_path, data, words):
     with pytest.raises(FormatError, match=words) as caught:
         read(put(tmp_path / "a.json", data))
     assert "a.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (json.dumps(GOOD)[:500], "line 1, column .* the file seems to be cut off"),
+        ('{\n"images": [}', "line 2, column 12"),
+        ("", "no valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_json(tmp_path, text, words):
+    with pytest.raises(FormatError, match=words):
+        read(put(tmp_path / "a.json", text))
+    with pytest.raises(FormatError, match="does not exist"):
+        read(tmp_path / "b.json")
 
 
 @pytest.mark.parametrize(

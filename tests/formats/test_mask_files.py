@@ -10,27 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from labelwise.contracts.record import IGNORE
+from labelwise.contracts.format import Hints
+from labelwise.contracts.kind import Naming
+from labelwise.contracts.record import IGNORE, Box, Mask, Polygon
 from labelwise.errors import FormatError
+from labelwise.exchange.classes import ClassMap
 from labelwise.formats.cityscapes import NAMES as CITY
 from labelwise.formats.cityscapes import coding_of_file
 from labelwise.formats.class_colours import colours
-from labelwise.formats.coco import decode_counts, read_coco
-from labelwise.formats.coco_masks import (
-    Painter,
-    check_masks,
-    decode_segmentation,
-    encode_counts,
-    instances,
-    outlines,
-    run_lengths,
-    write_coco_masks,
-)
+from labelwise.formats.coco import Coco
+from labelwise.formats.coco_shapes import decode_counts, decode_segmentation, encode_counts, outlines, run_lengths
 from labelwise.formats.index_png import IGNORE_COLOUR, StoredMask, encode_mask
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_files import read_integers, read_stored
 from labelwise.formats.mask_lists import find_coding, read_classes
-from masks_on_disk import write_cityscapes, write_png_masks, write_voc_masks
+from labelwise.kinds import KINDS
+from labelwise.kinds.masks import whole
+from masks_on_disk import write_cityscapes, write_coco_masks, write_png_masks, write_voc_masks
 
 CLASSES = ("road", "car", "sky")
 
@@ -111,52 +107,23 @@ def test_label_ids_and_train_ids_of_cityscapes_agree():
 
 @pytest.mark.parametrize("polygons", [False, True])
 def test_coco(tmp_path, polygons):
-    inexact = write_coco_masks(tmp_path / "m.json", _masks().items(), CLASSES, polygons=polygons)
-    found = read_coco(tmp_path / "m.json")
-    painter = Painter.of(found.classes, found.labels.values(), found.extra["info"])
-    assert (painter.classes, painter.bare) == (CLASSES, None)
-    kinds = set()
+    options = {"outlines": "polygons"} if polygons else {}
+    notes = write_coco_masks(tmp_path / "m.json", _masks().items(), CLASSES, **options)
+    head, drawn = Coco().read(tmp_path / "m.json", "data", Hints("masks"))
+    records = {record.image: record for record in drawn}
+    assert (head.classes, head.bare) == (CLASSES, "nothing")
+    kind = KINDS.create("masks")
+    naming = Naming(ClassMap(head, CLASSES), CLASSES, head)
     for name, mask in _masks().items():
-        label = found.labels[name]
-        assert check_masks(label, name) == 0
-        np.testing.assert_array_equal(painter.indices(label), mask)
-        kinds |= {type(thing["extra"]["segmentation"]) for thing in label["objects"]}
+        np.testing.assert_array_equal(whole(kind.from_record(records[name], naming, None)), mask)
     # holes: those of the ring, and the road around everything
-    assert kinds == ({list, dict} if polygons else {dict})
-    assert (inexact > 0) is polygons
-    ring = found.labels["a/ring.jpg"]["objects"]
-    assert isinstance(ring[1]["extra"]["segmentation"], dict)
-    assert ring[1]["extra"]["area"] == 28
-    assert ring[1]["box"] == [2, 1, 8, 6]
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_instances_are_painted_as_a_slow_twin_does(seed):
-    """Pixel by pixel: of the instances that cover it the smallest is seen, the later of two alike, crowds last."""
-    rng = np.random.default_rng(seed)
-    height, width, classes = 7, 9, ("background", "car", "dog")
-    covers, things = [], []
-    for _ in range(rng.integers(0, 7)):
-        cover = np.zeros((height, width), bool)
-        if rng.random() < 0.8:
-            y, x, side = *rng.integers(0, 6, 2), rng.integers(1, 4)
-            cover[y : y + side, x : x + side] = True
-        covers.append(cover)
-        thing = {"class": classes[rng.integers(1, 3)], "extra": {"segmentation": run_lengths(cover)}}
-        things.append(thing | ({"crowd": True} if rng.random() < 0.3 else {}))
-    expected = np.zeros((height, width), np.uint8)
-    seen = np.zeros((height, width), int)
-    for y in range(height):
-        for x in range(width):
-            there = [n for n in range(len(things)) if covers[n][y, x]]
-            if there:
-                best = min(there, key=lambda n: (bool(things[n].get("crowd")), covers[n].sum(), -n))
-                expected[y, x], seen[y, x] = classes.index(things[best]["class"]), best + 1
-    label = {"size": [width, height], "objects": things}
-    np.testing.assert_array_equal(Painter(classes, "background").indices(label), expected)
-    np.testing.assert_array_equal(instances(label), seen)
-    ignored = Painter(classes).indices(label)
-    np.testing.assert_array_equal(ignored == IGNORE, seen == 0)
+    shapes = {type(seen.outline) for record in records.values() for seen in record.objects}
+    assert shapes == ({Polygon, Mask} if polygons else {Mask})
+    assert any("run lengths: polygons would not give back every pixel" in note for note in notes) is polygons
+    ring = records["a/ring.jpg"].objects[1]
+    assert isinstance(ring.outline, Mask)
+    assert ring.attributes["area"] == 28
+    assert ring.box == Box(2, 1, 8, 6)
 
 
 _bits = st.integers(1, 6).flatmap(

@@ -14,7 +14,7 @@ def read_names(path: Path) -> dict[int, str]:
     Raises:
         FormatError: no such file, or no list of classes in it.
     """
-    from labelwise.formats.coco import read_categories
+    from labelwise.formats.coco_file import read_categories
     from labelwise.formats.delimited import read_text
     from labelwise.formats.json_file import read_json
     from labelwise.formats.yaml_text import read_yaml_text
@@ -27,7 +27,8 @@ def read_names(path: Path) -> dict[int, str]:
     else:
         data = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if isinstance(data, dict) and isinstance(data.get("categories"), list):
-        return dict(read_categories(data["categories"], repr(str(path))))
+        found = read_categories(data["categories"], repr(str(path)))
+        return {number: category.name for number, category in found.items() if isinstance(number, int)}
     if isinstance(data, list) and all(isinstance(name, str) for name in data):
         return dict(enumerate(data))
     if isinstance(data, dict) and data and all(key.isdecimal() and isinstance(name, str) for key, name in data.items()):

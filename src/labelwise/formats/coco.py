@@ -14,21 +14,18 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
-from labelwise.contracts.record import Box, Head, Mask, Record, Seen, Where
+from labelwise.contracts.record import Head, Record
 from labelwise.errors import FormatError
-from labelwise.formats import coco_file
-from labelwise.formats.boxes import BoxLabels, sides, tally
 from labelwise.formats.coco_file import CocoFile, open_file
 from labelwise.formats.coco_folder import FOLDERS, choose_files, glance, split_word
 from labelwise.formats.coco_head import head_of
-from labelwise.formats.coco_shapes import decode_counts, read_bbox
-from labelwise.formats.coco_writing import write_file, write_set
+from labelwise.formats.coco_writing import write_set
 
 #: how far below a folder, and among how many files, an image is searched for
 _DEEPEST, _SEARCHED = 4, 200_000
@@ -191,93 +188,3 @@ def _below(folder: Path, name: str) -> bool:
         if seen > _SEARCHED or len(Path(place).relative_to(folder).parts) >= _DEEPEST:
             folders.clear()
     return False
-
-
-# ---- labels of boxes as one mapping ---------------------------------------------------------------------------------
-
-
-def read_coco(path: str | os.PathLike[str]) -> BoxLabels:
-    """The boxes of an instances file; names of images are the file's ``file_name``.
-
-    An image of the file without annotation is one without any object.
-
-    Raises:
-        FormatError: as :meth:`Coco.read`.
-    """
-    file = open_file(Path(path))
-    head = head_of([file], Hints())
-    labels: dict[str, Any] = {}
-    for record in file.records("data", None, None):
-        if record.size is None:
-            sides(None, None, f"{record.where}")
-        marks = {"answered": False} if record.state == "untouched" else {}
-        labels[str(record.image)] = {
-            "size": list(record.size or ()),
-            "objects": [_thing(seen, f"{record.where}") for seen in record.objects],
-            "extra": {**record.extra, **marks} | ({} if record.split is None else {"split": record.split}),
-        }
-    return BoxLabels(labels, head.classes, {}, head.extra, tally(labels))
-
-
-def _thing(seen: Seen, where: str) -> dict[str, Any]:
-    if seen.box is None:
-        raise FormatError(f"{where}: bbox is None; give [x, y, width, height]")
-    extra = dict(seen.attributes)
-    if isinstance(seen.outline, Mask):
-        extra["segmentation"] = seen.outline.raw
-    elif seen.outline is not None:
-        extra.setdefault("segmentation", [list(part) for part in seen.outline.parts])
-    if seen.points is not None:
-        extra["keypoints"] = [value for point in seen.points.points for value in point]
-    thing = {"class": seen.cls, "box": [seen.box.x1, seen.box.y1, seen.box.x2, seen.box.y2]}
-    thing |= {flag: True for flag in ("crowd", "difficult") if getattr(seen, flag)}
-    return thing | ({} if seen.score is None else {"score": seen.score}) | {"extra": extra}
-
-
-def write_coco(path: str | os.PathLike[str], found: BoxLabels) -> None:
-    """Writes boxes as an instances file.
-
-    Raises:
-        FormatError: a class outside ``found.classes``, or a number that is not finite.
-        StateError: when the file cannot be written.
-    """
-    records = [
-        Record(
-            Where(name),
-            name,
-            size=(label["size"][0], label["size"][1]),
-            objects=tuple(_seen(thing) for thing in label["objects"]),
-            extra=label.get("extra", {}),
-        )
-        for name, label in found.labels.items()
-    ]
-    write_file(Path(path), Head(classes=found.classes, extra=found.extra), records)
-
-
-def _seen(thing: Mapping[str, Any]) -> Seen:
-    return Seen(
-        thing["class"],
-        Box(*thing["box"]),
-        score=thing.get("score"),
-        crowd=bool(thing.get("crowd")),
-        difficult=bool(thing.get("difficult")),
-        attributes=thing.get("extra", {}),
-    )
-
-
-def read_categories(categories: Sequence[Any], shown: str) -> dict[int, str]:
-    """Category id -> name, ascending by id.
-
-    Raises:
-        FormatError: a category without id or name, or one of them twice.
-    """
-    found = coco_file.read_categories(categories, shown)
-    names: dict[str, int] = {}
-    for row, category in enumerate(found.values(), 1):
-        if category.name in names:
-            raise FormatError(f"{shown}, category {row}: name {category.name!r} is given twice; rename one of the two")
-        names[category.name] = row
-    return {own: category.name for own, category in found.items() if isinstance(own, int)}
-
-
-__all__ = ["Coco", "decode_counts", "read_bbox", "read_categories", "read_coco", "write_coco"]

@@ -14,10 +14,10 @@ from typing import Any, cast, get_args
 from labelwise.contracts.format import Reads
 from labelwise.contracts.record import Box, Origin, Points, Record, Seen, Where
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import is_finite, number
 from labelwise.formats.coco_shapes import bbox_of, key, read_bbox, read_keypoints, read_segmentation, whole
 from labelwise.formats.json_file import read_json
 from labelwise.formats.marks import Told, finite_only
+from labelwise.formats.numbers import is_finite, number
 from labelwise.formats.shapes import upright
 from labelwise.formats.splits import role_of
 

@@ -25,13 +25,13 @@ from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writ
 from labelwise.contracts.record import Box, Head, Polygon, Record, Seen, State, Where
 from labelwise.errors import FormatError
 from labelwise.formats import coco_file
-from labelwise.formats.boxes import is_finite
 from labelwise.formats.coco_shapes import key
 from labelwise.formats.coco_writing import write_file
 from labelwise.formats.columns import is_picture
 from labelwise.formats.glance import some_files
 from labelwise.formats.json_file import read_json, start_of_json
 from labelwise.formats.marks import finite_only
+from labelwise.formats.numbers import is_finite
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwise.contracts.record import Mask, Points, Polygon
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import corners, end, length, number
+from labelwise.formats.numbers import corners, end, length, number
 from labelwise.formats.painted import check_size
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from labelwise.contracts.format import Writing
 from labelwise.contracts.record import IGNORE, Box, Head, Mask, Polygon, Record, Seen
 from labelwise.errors import FormatError, StateError, unknown
-from labelwise.formats.boxes import number
 from labelwise.formats.coco_file import Id
 from labelwise.formats.coco_head import UNANNOTATED
 from labelwise.formats.coco_shapes import bbox_of, key, outlines, read_bbox, run_lengths
 from labelwise.formats.files import write_whole
 from labelwise.formats.json_file import dump_json
+from labelwise.formats.numbers import number
 from labelwise.formats.pictures import check_fresh, place_pictures
 from labelwise.formats.shapes import DIGITS, extent, in_pixels
 
@@ -51,7 +51,7 @@ def write_set(path: Path, head: Head, records: Iterable[Record], how: Writing) -
 
 
 def write_file(path: Path, head: Head, records: Sequence[Record]) -> None:
-    """One file with these records as they are, without marks or images."""
+    """One file with these records, without their images."""
     (part,) = _Numbered(head).parts([records])
     write_whole(path, dump_json(part, repr(str(path))))
 

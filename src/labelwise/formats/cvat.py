@@ -14,10 +14,10 @@ from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writ
 from labelwise.contracts.record import Head, Record, Seen, State, Where
 from labelwise.errors import FormatError
 from labelwise.formats import cvat_write
-from labelwise.formats.boxes import sides
 from labelwise.formats.cvat_shapes import seen_of
 from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import start_of
+from labelwise.formats.numbers import sides
 from labelwise.formats.xml_tree import Element, stream_xml
 
 #: bytes that are looked at before a file is read: the labels of large projects come before the first image

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwise.contracts.record import Box, Mask, Origin, Points, Polygon, Seen
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import corners
+from labelwise.formats.numbers import corners
 from labelwise.formats.painted import check_size, window_of
 from labelwise.formats.xml_tree import Element
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from labelwise.contracts.record import Box, Mask, Origin, Points, Polygon, Seen
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import number, sides
 from labelwise.formats.label_studio_brush import brush_mask
+from labelwise.formats.numbers import number, sides
 
 #: digits behind the point that pixels keep
 DIGITS = 8

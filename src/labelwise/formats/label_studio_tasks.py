@@ -10,8 +10,8 @@ from typing import Any
 
 from labelwise.contracts.record import Origin, Record, State, Where
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import number
 from labelwise.formats.label_studio_results import Said, said
+from labelwise.formats.numbers import number
 from labelwise.formats.picture_address import is_picture, path_of
 
 #: what a task's data keep for labelwise

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
 from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.errors import FormatError, StateError
-from labelwise.formats.boxes import sides
 from labelwise.formats.files import write_whole
 from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import some_files
 from labelwise.formats.json_file import dump_json, read_json, start_of_json
 from labelwise.formats.labelme_shapes import objects_of, shapes_of
+from labelwise.formats.numbers import sides
 from labelwise.formats.pictures import place_pictures
 from labelwise.formats.scan import ENDINGS
 from labelwise.formats.written import name_of, of_pixels

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from labelwise.contracts.record import Box, Mask, Points, Polygon, Seen
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import number
 from labelwise.formats.index_png import decode_stored
+from labelwise.formats.numbers import number
 from labelwise.formats.painted import check_size, window_of
 
 if TYPE_CHECKING:

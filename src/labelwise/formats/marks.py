@@ -10,7 +10,7 @@ from typing import Any
 from labelwise.contracts.format import Reads
 from labelwise.contracts.record import State
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import number
+from labelwise.formats.numbers import number
 
 #: what a label cost, in a file that comes back; and the other marks that an export of picks writes
 COSTS = ("images", "boxes", "clicks", "pixels", "seconds")

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 from labelwise.contracts.format import Format, Hints, Reads, Sniff
 from labelwise.contracts.record import Box, Head, Record, Seen, Where
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import corners, is_finite, number
 from labelwise.formats.by_stem import json_files
 from labelwise.formats.coco_shapes import read_segmentation, whole
 from labelwise.formats.columns import is_picture
 from labelwise.formats.glance import some_files
 from labelwise.formats.json_file import read_json, start_of_json
+from labelwise.formats.numbers import corners, is_finite, number
 
 _PARTS = ("labels", "scores", "bboxes")
 #: how far beyond one a score may be by rounding

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 from labelwise.contracts.format import Format, Hints, Reads, Sniff
 from labelwise.contracts.record import Box, Head, Points, Polygon, Record, Seen, Where
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import corners, is_finite, number
 from labelwise.formats.by_stem import json_files
 from labelwise.formats.coco_shapes import whole
 from labelwise.formats.columns import is_picture
 from labelwise.formats.glance import some_files
 from labelwise.formats.json_file import parse_json, read_json, start_of_json
+from labelwise.formats.numbers import corners, is_finite, number
 
 #: what people call the image of an entry, and its results
 _IMAGE = ("path", "image", "image_path", "im_file", "file", "file_name", "filename")

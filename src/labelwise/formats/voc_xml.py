@@ -9,7 +9,7 @@ from typing import Any
 
 from labelwise.contracts.record import Head, Record, Seen
 from labelwise.errors import FormatError
-from labelwise.formats.boxes import corners
+from labelwise.formats.numbers import corners
 from labelwise.formats.scan import ENDINGS
 from labelwise.formats.shapes import extent
 from labelwise.formats.written import name_of

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Record, Seen, Where
 from labelwise.errors import DataError, brief
-from labelwise.formats.boxes import tally
 from labelwise.formats.shapes import extent, in_pixels
 from labelwise.kinds import shapes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+#: pixels (and share of a side) that a box may stand out before it is counted: six digits of a fraction are not exact
+SLACK, SLACK_SHARE = 0.01, 2e-6
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,12 @@ class Boxes(Kind):
 
     def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """Pictures without any box, crowds, difficult ones, boxes without area, and such as leave their picture."""
-        return tally({str(number): raw for number, raw in enumerate(raws)})
+        counts: Counter[str] = Counter()
+        for raw in raws:
+            counts["{n} labelled image(s) without any object"] += not raw["objects"]
+            for thing in raw["objects"]:
+                counts.update(_odd(thing, raw["size"]))
+        return [text.format(n=f"{count:,}") for text, count in counts.items() if count]
 
 
 def _thing(name: str, box: list[float], seen: Seen, extra: dict[str, Any], guessed: bool) -> dict[str, Any]:
@@ -138,3 +146,19 @@ def _thing(name: str, box: list[float], seen: Seen, extra: dict[str, Any], guess
     if guessed and seen.score is not None:
         thing["score"] = seen.score
     return thing | ({"extra": extra} if extra else {})
+
+
+def _odd(thing: Mapping[str, Any], size: Sequence[int]) -> Iterator[str]:
+    """What is odd about a box, as texts for a count."""
+    for flag in ("crowd", "difficult"):
+        if thing.get(flag):
+            yield f"{{n}} box(es) marked {flag}: kept out of training and metrics"
+    x1, y1, x2, y2 = thing["box"]
+    if x1 >= x2 or y1 >= y2:
+        yield "{n} box(es) without area: kept in the labels, left out of training and metrics"
+    if any(
+        low < -slack or high > side + slack
+        for low, high, side in ((x1, x2, size[0]), (y1, y2, size[1]))
+        for slack in (max(SLACK, SLACK_SHARE * side),)
+    ):
+        yield "{n} box(es) that leave the image: cut off at its border"

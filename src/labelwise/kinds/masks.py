@@ -17,6 +17,7 @@ import numpy as np
 from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import IGNORE, Mask, Polygon, Record, Seen, Where
 from labelwise.errors import DataError, FormatError, brief
+from labelwise.formats.coco_shapes import decode_segmentation
 from labelwise.formats.index_png import mask_text, text_mask
 from labelwise.formats.shapes import in_pixels
 from labelwise.kinds import shapes
@@ -433,8 +434,6 @@ def _cover(outline: Polygon | Mask, size: tuple[int, int], where: str) -> tuple[
     """Bool pixels of an object, in a window that lies in the picture."""
     if isinstance(outline, Polygon):
         _check_corners(outline, size, where)
-        from labelwise.formats.coco_masks import decode_segmentation
-
         return decode_segmentation([list(part) for part in outline.parts], *size), (0, 0)
     (width, height), (x, y) = outline.size, outline.at
     if x < 0 or y < 0 or x + width > size[0] or y + height > size[1]:

@@ -10,6 +10,7 @@ from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.contracts.record import Points as KeyPoints
 from labelwise.errors import DataError, brief
+from labelwise.formats.numbers import is_finite
 from labelwise.formats.shapes import extent, in_pixels
 from labelwise.kinds import shapes
 
@@ -175,7 +176,7 @@ def _seen(thing: Mapping[str, Any], size: Sequence[int]) -> Seen:
 
 
 def _check_point(point: Any, what: str) -> None:
-    whole = isinstance(point, list | tuple) and len(point) == 3 and all(map(shapes.finite, point))
+    whole = isinstance(point, list | tuple) and len(point) == 3 and all(map(is_finite, point))
     if not whole or point[2] not in (0, 1, 2):
         raise DataError(
             f"{what} is {brief(point)}: give [x, y, seen] in pixels, seen being 2 (visible), 1 (hidden) or 0 "

@@ -8,7 +8,6 @@ y1, x2, y2, degrees), key points of a box (``keypoints``), and ``origin``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
@@ -16,6 +15,8 @@ import numpy as np
 
 from labelwise.contracts.record import Box, Mask, Origin, Points, Polygon, Record, Seen
 from labelwise.errors import DataError, FormatError, brief, unknown
+from labelwise.formats.coco_shapes import decode_segmentation
+from labelwise.formats.numbers import is_finite
 from labelwise.formats.shapes import DIGITS, upright
 
 #: pixels of a side that no picture exceeds
@@ -77,14 +78,6 @@ def checked_size(size: Any) -> tuple[int, int]:
     if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and 0 < v <= LONGEST for v in pair):
         raise DataError(f"the size of the image is {brief(size, 60)}: give [width, height] in whole pixels")
     return pair[0], pair[1]
-
-
-def finite(value: Any) -> bool:
-    """Whether something is a finite number; whole numbers beyond the range of floats are none."""
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 # ---- out of records -------------------------------------------------------------------------------------------------
@@ -173,14 +166,12 @@ def _fractions(extra: Mapping[str, Any]) -> bool:
 
 
 def _decoded(mask: Mapping[str, Any], width: int, height: int) -> np.ndarray:
-    from labelwise.formats.coco_masks import decode_segmentation
-
     return decode_segmentation(mask, width, height)
 
 
 def _numbers(values: Any, step: int) -> bool:
     whole = isinstance(values, list | tuple) and bool(values) and len(values) % step == 0
-    return whole and all(map(finite, values))
+    return whole and all(map(is_finite, values))
 
 
 # ---- raw labels -----------------------------------------------------------------------------------------------------
@@ -221,7 +212,7 @@ def check_box(box: Any, number: int) -> None:
         DataError: not four finite numbers, or swapped corners.
     """
     corners = list(box) if isinstance(box, list | tuple) else []
-    if len(corners) != 4 or not all(map(finite, corners)):
+    if len(corners) != 4 or not all(map(is_finite, corners)):
         raise DataError(f"the box of object {number} is {brief(box, 80)}: give four finite numbers x1, y1, x2, y2")
     if corners[0] > corners[2] or corners[1] > corners[3]:
         raise DataError(
@@ -239,7 +230,7 @@ def check_scores(things: Sequence[Mapping[str, Any]]) -> None:
     if all(score is None for score in scores):
         return
     for number, score in enumerate(scores):
-        if not finite(score) or not 0 <= cast("float", score) <= 1:
+        if not is_finite(score) or not 0 <= cast("float", score) <= 1:
             raise DataError(
                 f"the score of object {number} is {brief(score, 40)}: give every object one from 0 to 1, or none"
             )

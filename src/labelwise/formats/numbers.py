@@ -1,17 +1,9 @@
-"""Boxes of many images, as every format of boxes gives and takes them, and the checks that they share.
-
-The raw label of an image is ``{"size": [width, height], "objects": [...]}`` with an object ``{"class": name, "box":
-[x1, y1, x2, y2]}`` in pixels of the original image, plus ``"crowd": true`` and ``"difficult": true`` where they hold
-and ``"score"`` where a model gave one. What else the file says of the object or the image stands under ``"extra"``, so
-that it can be written again. An image without any object has an empty list; one that nobody has looked at has no label.
-"""
+"""Numbers in files: finite ones, corners of boxes, sides of pictures; and sums that stay as short as their parts."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, cast
 
 from labelwise.errors import FormatError
@@ -19,27 +11,6 @@ from labelwise.errors import FormatError
 _PLAIN = 1 << 53
 #: digits behind the point that a sum or difference of two coordinates keeps: sums of decimals stay decimals
 DIGITS = 10
-#: pixels (and share of a side) that a box may stand out before it is counted: six digits of a fraction are not exact
-SLACK, SLACK_SHARE = 0.01, 2e-6
-
-
-@dataclass(frozen=True)
-class BoxLabels:
-    """What files say about boxes.
-
-    Args:
-        labels: name of an image, as the format names it -> raw label.
-        classes: names in index order.
-        lists: name of a list of images -> its lines (VOC's ImageSets).
-        extra: what else the file says, for writing it again.
-        notes: what people should know, one line each.
-    """
-
-    labels: Mapping[str, Any]
-    classes: tuple[str, ...]
-    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def number(value: Any, where: str, what: str) -> float:
@@ -116,33 +87,3 @@ def sides(width: Any, height: Any, where: str) -> list[int]:
         if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
             raise FormatError(f"{where}: {what} is {value!r:.60}; give the image's size in whole pixels")
     return [width, height]
-
-
-def classes_of(labels: Iterable[Any]) -> tuple[str, ...]:
-    """Names of the classes that occur, in string order."""
-    return tuple(sorted({thing["class"] for label in labels for thing in label["objects"]}))
-
-
-def tally(labels: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is odd about some labels and allowed all the same, counted: one line each."""
-    counts: Counter[str] = Counter()
-    for label in labels.values():
-        if not label["objects"]:
-            counts["{n} labelled image(s) without any object"] += 1
-        for thing in label["objects"]:
-            for flag in ("crowd", "difficult"):
-                counts[f"{{n}} box(es) marked {flag}: kept out of training and metrics"] += bool(thing.get(flag))
-            x1, y1, x2, y2 = thing["box"]
-            counts["{n} box(es) without area: kept in the labels, left out of training and metrics"] += (
-                x1 >= x2 or y1 >= y2
-            )
-            counts["{n} box(es) that leave the image: cut off at its border"] += _leaves(thing["box"], label["size"])
-    return tuple(text.format(n=f"{count:,}") for text, count in counts.items() if count)
-
-
-def _leaves(box: Sequence[float], size: Sequence[int]) -> bool:
-    return any(
-        low < -slack or high > side + slack
-        for low, high, side in ((box[0], box[2], size[0]), (box[1], box[3], size[1]))
-        for slack in (max(SLACK, SLACK_SHARE * side),)
-    )
