@@ -59,16 +59,16 @@ def die() -> None:
 
 
 class Deaths:
-    """Dies once at each point; which points were used up is remembered in a folder."""
+    """Dies once at each point, or at those only; which points were used up is remembered in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, only: str) -> None:
+        self.folder, self.only = folder, only
         folder.mkdir(exist_ok=True)
         self.calls: dict[str, int] = {}
 
     def at(self, point: str) -> None:
         mark = self.folder / point
-        if not mark.exists():
+        if point.startswith(self.only) and not mark.exists():
             mark.touch()
             die()
 
@@ -90,9 +90,9 @@ def _around(owner: Any, name: str, before: Callable[[], None], after: Callable[[
     setattr(owner, name, call)
 
 
-def arm(folder: Path, state: Callable[[], str]) -> None:
+def arm(folder: Path, state: Callable[[], str], only: str = "") -> None:
     """Dies around each write, in the middle of training, of reading and of keeping rows, once in each state."""
-    deaths = Deaths(folder)
+    deaths = Deaths(folder, only)
 
     def point(name: str) -> Callable[[], None]:
         return lambda: deaths.at(f"{name} {state()}")
@@ -148,7 +148,9 @@ STRATEGIES_OF = {
 }
 
 
-def run_campaign(kind: str, images: str, labels: dict[str, str], folder: str, warm: bool, deaths: str | None) -> None:
+def run_campaign(
+    kind: str, images: str, labels: dict[str, str], folder: str, warm: bool, deaths: str | None, only: str = ""
+) -> None:
     where = Path(folder)
     where.mkdir(exist_ok=True)
     campaigns: list[Campaign] = []
@@ -156,6 +158,7 @@ def run_campaign(kind: str, images: str, labels: dict[str, str], folder: str, wa
         arm(
             Path(deaths),
             lambda: f"round {campaigns[0].pool.round} {len(campaigns[0].pool.labelled)}" if campaigns else "new",
+            only,
         )
     source = _source(images, labels)
     store = Store(where, create=True)

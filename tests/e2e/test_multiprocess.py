@@ -12,8 +12,6 @@ import pytest
 
 HERE = Path(__file__).parent
 
-pytestmark = pytest.mark.slow
-
 
 def _run(
     out: Path, *launcher: str, script: str = "two_processes.py", **environment: str

@@ -111,7 +111,7 @@ def test_a_backbone_that_was_not_trained(project: Path):
     assert "Run 'labelwise pretrain'" in run("fit", code=1).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_a_killed_command_goes_on_to_the_same_weights(project: Path):
     arguments = [*QUICK[:2], "--epochs", "30", *QUICK[4:]]
     command = [sys.executable, "-m", "labelwise", "pretrain", *arguments, "--name", "killed"]

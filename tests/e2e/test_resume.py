@@ -120,6 +120,18 @@ def _check_whole(history) -> None:
     assert sum(event.startswith("Labelled") for event in events) == 12 + 18
 
 
+def test_killed_in_each_round(server, images, uninterrupted, tmp_path):
+    """The quick one: after each training, before its weights are kept."""
+    whole, _ = uninterrupted("torch")
+    _check_whole(whole)
+    arguments = {"kind": "torch", **images["torch"], "folder": str(tmp_path / "run"), "warm": False}
+    deaths = {"deaths": str(tmp_path / "deaths"), "only": "trained, not kept"}
+    ends = [server.run("campaign", **arguments, **deaths)["ended"] for _ in range(5)]
+    assert ends == [-9] * 4 + [0]
+    _assert_same(_history(tmp_path / "run"), whole)
+
+
+@pytest.mark.kills
 @pytest.mark.parametrize(("kind", "warm"), [("torch", False), ("features", False), ("torch", True)])
 def test_killed_at_every_step(kind, warm, server, images, uninterrupted, tmp_path):
     """Around each write, in the middle of training, of reading, and between two files that belong together."""
@@ -143,6 +155,7 @@ def test_killed_at_every_step(kind, warm, server, images, uninterrupted, tmp_pat
     _assert_same(_history(folder), whole)
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("kind", ["torch", "features"])
 def test_killed_at_random_instants(kind, server, images, uninterrupted, tmp_path):
     whole, seconds = uninterrupted(kind)
@@ -162,6 +175,7 @@ def test_killed_at_random_instants(kind, server, images, uninterrupted, tmp_path
     _assert_same(_history(tmp_path), whole)
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("kind", ["torch", "features"])
 def test_all_but_the_database_can_be_deleted(kind, server, images, uninterrupted, tmp_path):
     """Weights, rows and axes gone after each death: they are made again, and the picks stay."""
@@ -211,6 +225,7 @@ def _study(folder: Path) -> dict[str, Any]:
     return study
 
 
+@pytest.mark.kills
 def test_a_comparison_killed_and_resumed_gives_the_same_study(server, images, tmp_path):
     arguments = {"recipe": RECIPE, **images["torch"]}
     whole = server.run("comparison", **arguments, folder=str(tmp_path / "whole"), deaths=None)

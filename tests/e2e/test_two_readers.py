@@ -12,8 +12,6 @@ import pytest
 
 HERE = Path(__file__).parent
 
-pytestmark = pytest.mark.slow
-
 
 def _run(out: Path, *launcher: str) -> list[dict[str, np.ndarray]]:
     settings = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
