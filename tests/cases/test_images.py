@@ -24,6 +24,8 @@ from labelwise.formats.indices_npy import read_indices
 from labelwise.project.project import Project
 from labelwise.project.setup import init
 
+#: the reader of predictions as arrays
+NPZ = "labelwise.formats.npz_predictions:NpzPredictions"
 RAMP = np.linspace(0, 1, 1200).reshape(30, 40)
 
 
@@ -276,13 +278,19 @@ def headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("labelwise.formats.indices_npy:read_indices", "npy", [["a"] * 9]),
         ("labelwise.direct.mapped:map_array", "npy", ["embeddings"]),
         ("labelwise.data.arrays:read_npz", "npz", []),
-        ("labelwise.formats.predictions_npz:read_predictions", "npz", []),
     ],
 )
 def test_headers_that_lie_are_refused_in_one_line(headers, reader, ending, rest):
     costs = bounded.calls(reader, [[str(headers / f"{name}.{ending}"), *rest] for name in HEADERS])
     for name, cost in zip(HEADERS, costs, strict=True):
         assert cost.error == "FormatError", (name, cost)
+
+
+def test_headers_of_predictions_that_lie_are_refused_in_one_line(headers):
+    costs = bounded.readings(NPZ, "predictions", [headers / f"{name}.npz" for name in HEADERS])
+    assert {name: cost.error for name, cost in zip(HEADERS, costs, strict=True)} == dict.fromkeys(
+        HEADERS, "FormatError"
+    )
 
 
 def test_a_damaged_header_of_indices(tmp_path):
@@ -309,7 +317,7 @@ def test_an_npz_that_unpacks_to_a_thousand_times_its_size(tmp_path):
     ids = np.array([f"i{n:02d}.png" for n in range(12)])
     file = tmp_path / "b.npz"
     zip_bomb(file, "junk.npy", "(150000000,)", "'<f4'", 600_000_000, ids=ids, probs=np.full((12, 2), 0.5, "f4"))
-    cost = bounded.call("labelwise.formats.predictions_npz:read_predictions", str(file), megabytes=50, seconds=1)
+    (cost,) = bounded.readings(NPZ, "predictions", [file], megabytes=80, seconds=1)
     assert cost.error == "FormatError"
     assert "to 600 MB (most of it is junk): at most 300 MB or 8 times the file" in cost.text
 
@@ -334,7 +342,7 @@ def test_what_is_just_below_the_limit_stays_cheap(tmp_path):
         others = {key: array for key, array in plain.items() if key != member}
         zip_bomb(tmp_path / f"{n}.npz", f"{member}.npy", shape, descr, 290_000_000, **others)
     bounded.calls("labelwise.data.arrays:read_npz", files)
-    bounded.calls("labelwise.formats.predictions_npz:read_predictions", files)
+    bounded.readings(NPZ, "predictions", [file for (file,) in files])
 
 
 def test_packings_that_unpack_without_bounds_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""What somebody else's detector found, from its file to the learner that stands in for it."""
+"""What somebody else's model said, from its file to the learner that stands in for it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from labelwise.errors import FormatError
 from labelwise.exchange.incoming import Incoming, Known, Wishes
 from labelwise.exchange.sniffing import required
 from labelwise.kinds import KINDS
+from labelwise.signals import Embedding, Probs
+from labelwise.tasks.classification import Classification
 from labelwise.tasks.detection import Detection
 
 SIZES = {"train/0007.jpg": (100, 50), "train/b.jpg": (10, 10), "val/b.jpg": (20, 20), "val/c.x.png": (40, 40)}
@@ -168,3 +170,73 @@ def test_classes_in_the_folders_own_order(tmp_path):
 def test_txt_that_does_not_fit(tmp_path, files, classes, words):
     with pytest.raises(FormatError, match=words):
         folder(tmp_path, files, classes)
+
+
+# ---- arrays of images -----------------------------------------------------------------------------------------------
+
+PROBS = np.array([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]], np.float32)
+
+
+def of_arrays(tmp_path, project=NAMES, **arrays):
+    """The learner of a project with these classes."""
+    path = tmp_path / "p.npz"
+    arrays = {"ids": ["a.png", "b.png", "c.png"], "probs": PROBS} | arrays
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    known = Known(KINDS.create("classes"), {"a.png", "b.png", "c.png", "d.png"}, project)
+    door = Incoming(path, required(path, "predictions", kind="classes").format, "predictions", known)
+    try:
+        return Classification(door.naming.classes).imported(door, door.naming, sorted(known.ids))
+    finally:
+        door.refuse_unknown()
+
+
+def rows_of(learner, signal):
+    return learner.collect(Examples(None, learner.ids), frozenset({signal}))[signal].tolist()
+
+
+def test_arrays_in_any_order_and_classes_in_that_of_the_project(tmp_path):
+    learner = of_arrays(tmp_path, ids=["c.png", "a.png", "b.png"], embeddings=np.arange(6).reshape(3, 2))
+    assert learner.ids == ("a.png", "b.png", "c.png")
+    assert rows_of(learner, Probs()) == PROBS[[1, 2, 0]].tolist()
+    assert rows_of(learner, Embedding()) == [[2, 3], [4, 5], [0, 1]]
+    assert learner.notes == ("1 of 4 have no prediction: left out of this round",)
+    assert rows_of(of_arrays(tmp_path, classes=["dog", "cat"]), Probs())[1] == [0.75, 0.25]
+    named = of_arrays(tmp_path, project=(), classes=["dog", "cat"])
+    assert (named.task.classes, rows_of(named, Probs())[1]) == (("dog", "cat"), [0.25, 0.75])
+
+
+def test_embeddings_alone(tmp_path):
+    learner = of_arrays(tmp_path, probs=None, embeddings=np.ones((3, 4), np.float16))
+    assert learner.provides == {"embedding"}
+    assert learner.embedding_width == 4
+
+
+def entry(row, column, value):
+    probs = PROBS.copy()
+    probs[row, column] = value
+    return probs
+
+
+@pytest.mark.parametrize(
+    ("arrays", "match"),
+    [
+        ({"probs": entry(1, 0, np.nan)}, "id 2: probs hold nan"),
+        ({"probs": entry(1, 0, -np.inf)}, "id 2: probs hold -inf"),
+        ({"probs": entry(2, 1, -0.5)}, r"id 3: probs hold -0\.5"),
+        ({"probs": entry(1, 0, 0.26)}, r"id 2: probs sum to 1\.01; "),
+        ({"probs": np.ones((3, 2))}, r"id 1: probs sum to 2 \(2 more rows likewise\)"),
+        ({"probs": np.array([[3.0, -2.0]] * 3)}, "not logits"),
+        ({"project": ("x", "y", "z")}, "2 columns, and there are 3 classes"),
+        ({"classes": ["cat"]}, "2 columns, and there are 1 classes"),
+        ({"classes": ["cat", "q"]}, "unknown class 'q'"),
+        ({"embeddings": np.full((3, 1), np.nan)}, "id 1: embeddings hold a number that is not finite"),
+        ({"embeddings": np.full((3, 1), 1e300)}, "too large for float32"),
+        ({"ids": ["a.png", "b.png", "a.png"]}, "id 3: 'a.png' stands in .*id 1 too"),
+        ({"ids": ["a.png", "b.png", "c.jpg"]}, r"id 3: 'c\.jpg' is none of the 4 images; did you mean 'c\.png'"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_with_the_row(tmp_path, arrays, match):
+    with pytest.raises(FormatError, match=match) as error:
+        of_arrays(tmp_path, **arrays)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value).replace(str(tmp_path), "")) < 300

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from labelwise.contracts.format import Hints, Writing
 from labelwise.contracts.record import Head, Record, Seen, Where
@@ -27,7 +29,13 @@ def read(path, **hints):
     return head, list(records)
 
 
-def test_rows_are_records_in_the_order_of_the_classes(tmp_path):
+def put(tmp_path, **arrays):
+    arrays = {"ids": ["a.png", "b.png"], "probs": PROBS} | arrays
+    np.savez(tmp_path / "p.npz", **{key: value for key, value in arrays.items() if value is not None})
+    return tmp_path / "p.npz"
+
+
+def test_rows_are_records_in_the_order_of_the_file(tmp_path):
     path, other = samples(tmp_path)
     head, records = read(path)
     assert head.classes == ("cat", "dog")
@@ -35,22 +43,75 @@ def test_rows_are_records_in_the_order_of_the_classes(tmp_path):
         ("a.png", False, [0.5, 0.5]),
         ("b.png", False, [0.25, 0.75]),
     ]
-    head, records = read(path, classes=("dog", "cat"), kind="classes")
-    assert head.classes == ("dog", "cat")
-    assert records[1].objects[0].probs.tolist() == [0.75, 0.25]
+    assert read(path, classes=("dog", "cat"), kind="classes")[0].classes == ("cat", "dog"), "the door orders them"
     head, records = read(other, kind="boxes")
     assert [(r.image, r.bare, r.objects[0].embedding.tolist(), r.objects[0].probs) for r in records] == [
         ("7", True, [1, 1, 1], None),
         ("8", True, [1, 1, 1], None),
     ]
+    head, records = read(put(tmp_path, ids=["b.png", "a.png"], embeddings=np.arange(4).reshape(2, 2)))
+    assert head.classes == ()
+    assert [(r.image, str(r.where), r.objects[0].embedding.tolist()) for r in records] == [
+        ("b.png", f"'{tmp_path}/p.npz', id 1", [0, 1]),
+        ("a.png", f"'{tmp_path}/p.npz', id 2", [2, 3]),
+    ]
+    assert {r.objects[0].embedding.dtype for r in records} == {np.dtype(np.float32)}
 
 
-def test_what_cannot_be_read_is_one_line(tmp_path):
-    path, _ = samples(tmp_path)
-    with pytest.raises(FormatError, match="holds class probabilities of images, and boxes are wanted"):
-        read(path, kind="boxes")
-    with pytest.raises(FormatError, match="class 'dog' does not fit"):
-        read(path, kind="classes", classes=("cat", "owl"))
+def test_bytes_and_numbers_as_ids(tmp_path):
+    assert [r.image for r in read(put(tmp_path, ids=np.array([b"a", b"b"])))[1]] == ["a", "b"]
+    assert [r.image for r in read(put(tmp_path, ids=np.array([7, 8])))[1]] == ["7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "match"),
+    [
+        ({"probs": None}, "holds ids: needed are ids and probs or embeddings"),
+        ({"ids": None}, "holds probs: needed are ids"),
+        ({"probs": PROBS[:1]}, "probs have 1 rows for 2 ids"),
+        ({"probs": PROBS[:, 0]}, r"shape \(2,\)"),
+        ({"probs": PROBS.astype(str)}, "give numbers"),
+        ({"probs": np.ones((2, 0))}, r"shape \(2, 0\)"),
+        ({"embeddings": np.ones((1, 4))}, "embeddings have 1 rows"),
+        ({"ids": np.zeros((2, 1))}, "ids has type float64"),
+        ({"ids": np.array(["a", "b"], dtype=object)}, "never loaded"),
+        ({"ids": np.array([], dtype=str), "probs": np.ones((0, 2))}, "ids are empty"),
+        ({"classes": np.zeros((2, 2))}, "classes has type float64"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path, arrays, match):
+    with pytest.raises(FormatError, match=match) as error:
+        read(put(tmp_path, **arrays))
+    assert "\n" not in str(error.value)
+    assert "p.npz" in str(error.value)
+
+
+@settings(max_examples=30)
+@given(
+    ids=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0#"), min_size=1),
+        min_size=1,
+        max_size=5,
+        unique=True,
+    ),
+    seed=st.integers(0, 99),
+)
+def test_round_trip(tmp_path_factory, ids, seed):
+    rng = np.random.default_rng(seed)
+    probs = rng.dirichlet(np.ones(3), len(ids)).astype(np.float32)
+    vectors = rng.normal(size=(len(ids), 4)).astype(np.float32)
+    records = [
+        Record(Where("x"), item, objects=(Seen(probs=row, embedding=vector),))
+        for item, row, vector in zip(ids, probs, vectors, strict=True)
+    ]
+    path = tmp_path_factory.mktemp("npz") / "p.npz"
+    FORM.write(path, Head(classes=("x", "y", "z")), records, Writing("predictions", "classes"))
+    head, found = read(path)
+    assert head.classes == ("x", "y", "z")
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    assert [record.image for record in found] == sorted(ids)
+    assert np.array_equal([record.objects[0].probs for record in found], probs[order])
+    assert np.array_equal([record.objects[0].embedding for record in found], vectors[order])
 
 
 def test_what_was_written_is_read(tmp_path):

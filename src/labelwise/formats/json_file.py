@@ -4,7 +4,7 @@ The one reader of JSON of the house. What it lets through is a value that is saf
 deep, so that nothing that recurses into it (``repr``, ``json.dumps``) runs out of stack; text that can be written again
 as UTF-8; no key twice with different values in one object. What it does not judge: ``NaN``, ``Infinity`` and numbers
 beyond floats (1e999, 10**400) come through as Python reads them, so that a format can name the row that they stand in,
-or leave them out where it does not look (see ``formats.boxes.number``).
+or leave them out where it does not look (see ``formats.numbers.number``).
 """
 
 from __future__ import annotations

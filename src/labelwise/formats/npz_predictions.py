@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
 from labelwise.contracts.record import Head, Record, Seen
-from labelwise.errors import FormatError
+from labelwise.errors import FormatError, cut
 from labelwise.formats.answer_rows import called, region_of
 from labelwise.formats.columns import is_picture
+from labelwise.formats.files import write_whole
 from labelwise.formats.quick_records import builder, quick_where
 
 if TYPE_CHECKING:
-    from labelwise.formats.predictions_npz import Predictions
+    import numpy as np
 
 _SEEN = builder(Seen, ("probs", "embedding"))
 _RECORD = builder(Record, ("where", "image", "bare", "objects", "region"))
@@ -26,10 +28,10 @@ _KEYS = frozenset({"probs", "embeddings"})
 class NpzPredictions(Format):
     """Arrays ``ids`` (N names), ``probs`` (N, C) and/or ``embeddings`` (N, D), and perhaps ``classes`` (C names).
 
-    Rows come in ascending order of the ids. Boxes and masks have no place for probabilities of whole images: with them
-    embeddings only are read.
+    Numbers are handed on as they are: whether they are probabilities is asked of every file in one place.
 
-    Memory: the arrays as float32, once; see ``npz.load_npz`` for what packed ones may take.
+    Memory: the arrays as float32, once; see ``npz.load_npz`` for what packed ones may take. Keys that mean nothing here
+    are not read.
     """
 
     name: ClassVar[str] = "npz"
@@ -55,21 +57,27 @@ class NpzPredictions(Format):
         return Sniff(1.0, f"arrays ids and {' and '.join(held)}", ("classes",) if "probs" in keys else ())
 
     def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
-        """A record for each row.
+        """A record for each row, in the order of the file.
 
         Raises:
-            FormatError: as ``predictions_npz.read_predictions``; probabilities where boxes or masks are wanted.
+            FormatError: in one line, for missing keys, types that are no names or numbers, and another number of rows
+                than ids.
         """
-        from labelwise.formats.predictions_npz import Expected, read_predictions
+        from labelwise.formats.npz import load_npz, names_of
 
-        plain = hints.kind in (None, "classes")
-        found = read_predictions(path, Expected(classes=(hints.classes or None) if plain else None))
-        if found.probs_NC is not None and not plain:
-            raise FormatError(
-                f"{str(path)!r} holds class probabilities of images, and {hints.kind} are wanted: give a file of "
-                f"{hints.kind} with scores, or an .npz with embeddings only"
-            )
-        return Head(classes=found.classes or ()), _records(str(path), found)
+        shown = repr(str(path))
+        arrays = load_npz(path)
+        if "ids" not in arrays or not _KEYS & arrays.keys():
+            raise FormatError(f"{shown} holds {arrays.listed()}: needed are ids and probs or embeddings (or both)")
+        ids = names_of(arrays["ids"], f"{shown}: ids")
+        if not ids:
+            raise FormatError(f"{shown}: ids are empty; give one row per image")
+        probs, vectors = (
+            _numbers(arrays[key], len(ids), f"{shown}: {key}") if key in arrays else None
+            for key in ("probs", "embeddings")
+        )
+        classes = names_of(arrays["classes"], f"{shown}: classes") if "classes" in arrays else ()
+        return Head(classes=tuple(classes)), _records(str(path), ids, probs, vectors)
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
         """Arrays of what records say of whole images, rows in ascending order of their ids.
@@ -80,28 +88,42 @@ class NpzPredictions(Format):
         """
         import numpy as np
 
-        from labelwise.formats.predictions_npz import Predictions, write_predictions
-
         rows = {called(record): record.objects[0] for record in records if record.objects}
-        ids = tuple(sorted(rows))
-        arrays: list[np.ndarray | None] = []
-        for what in ("probs", "embedding"):
+        ids = sorted(rows)
+        arrays: dict[str, np.ndarray] = {"ids": np.array(ids, dtype=np.str_)}
+        for key, what in (("probs", "probs"), ("embeddings", "embedding")):
             values = [getattr(rows[item], what) for item in ids]
             if bare := [item for item, value in zip(ids, values, strict=True) if value is None]:
                 if len(bare) < len(ids):
                     raise FormatError(f"{bare[0]!r:.80} has no {what}, and other images have: give all of them or none")
-                arrays.append(None)
             else:
-                arrays.append(np.array([_in_order(value, head.classes) for value in values], dtype=np.float32))
-        write_predictions(path, Predictions(ids, arrays[0], arrays[1], head.classes or None))
+                arrays[key] = np.array([_in_order(value, head.classes) for value in values], dtype=np.float32)
+        if head.classes:
+            arrays["classes"] = np.array(head.classes, dtype=np.str_)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes the arrays for the allow_pickle flag
+        write_whole(path, buffer.getvalue())
         return []
 
 
-def _records(file: str, found: Predictions) -> Iterator[Record]:
-    nothing = [None] * len(found.ids)
-    probs = nothing if found.probs_NC is None else found.probs_NC
-    vectors = nothing if found.embeddings_ND is None else found.embeddings_ND
-    for n, (item, row, vector) in enumerate(zip(found.ids, probs, vectors, strict=True), 1):
+def _numbers(array: np.ndarray, count: int, what: str) -> np.ndarray:
+    """Float32 (ids, columns)."""
+    import numpy as np
+
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] == 0:
+        raise FormatError(
+            f"{what} are {cut(str(array.dtype))} of shape {array.shape}: give numbers of shape (images, columns)"
+        )
+    if len(array) != count:
+        raise FormatError(f"{what} have {len(array)} rows for {count} ids: give one row per id")
+    with np.errstate(over="ignore"):  # found by whoever looks at the numbers
+        return array.astype(np.float32, copy=False)
+
+
+def _records(file: str, ids: Sequence[str], probs: np.ndarray | None, vectors: np.ndarray | None) -> Iterator[Record]:
+    nothing = [None] * len(ids)
+    rows = zip(ids, nothing if probs is None else probs, nothing if vectors is None else vectors, strict=True)
+    for n, (item, row, vector) in enumerate(rows, 1):
         image, region = region_of(item)
         where = quick_where(file, "id", n)
         yield _RECORD(where, image, not is_picture(image), (_SEEN(row, vector),), region)
