@@ -38,6 +38,10 @@ class DataError(LabelwiseError):
     """An image, array or label that cannot be used."""
 
 
+class NothingToAsk(DataError):
+    """Of no image that is left anything can be read."""
+
+
 class FormatError(DataError):
     """A file that breaks its format."""
 

@@ -266,16 +266,14 @@ def test_unreadable_images_are_reported_and_cost_no_round(truth: dict[str, str],
     found = as_json("suggest", "-n", 40)
     assert {pick["id"] for pick in found["picks"]} == set(truth)
     notes = "\n".join(found["notes"])
-    assert "3 images could not be read" in notes
+    assert notes.count("1 of 43 left out of this round (") == 3
     assert all(name in notes for name in ("zero.png", "cut.png", "bomb.png"))
-    assert open_project(tmp_path).progress_counts()["skipped"] == 3
+    counts = open_project(tmp_path).progress_counts()
+    assert (counts["skipped"], counts["unlabelled"]) == (0, 3), "left out of that round, not for ever"
+    assert "none of the 3 items that are left can be asked" in refused("suggest", "-n", 1, "--more")
     (photos / "cut.png").write_bytes(good)
-    assert as_json("check")["again"] == ["cut.png"]
-    assert "labelwise check --restore" in run("check").stdout
-    assert as_json("check", "--restore")["restored"] == ["cut.png"]
-    assert [pick["id"] for pick in as_json("suggest", "-n", 1, "--more")["picks"]] == ["cut.png"]
-    after = as_json("check")
-    assert (after["again"], sorted(after["still"])) == ([], ["bomb.png", "zero.png"])
+    assert [pick["id"] for pick in as_json("suggest", "-n", 3, "--more")["picks"]] == ["cut.png"]
+    assert set(as_json("check", "--all")["unreadable"]) == {"zero.png", "bomb.png"}
 
 
 def test_check_finds_missing_and_new_images_and_says_what_to_do(project: dict[str, str], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from labelwise.contracts.progress import Progress
 from labelwise.contracts.query import Budget, Query, Rows, Selection
 from labelwise.contracts.signal import Signal, SignalRole, SignalTable, read_targets
 from labelwise.contracts.strategy import Collected, Needs, Step, Strategy, run_steps
-from labelwise.errors import NonFiniteScore, PoolError
+from labelwise.errors import NonFiniteScore, NothingToAsk, PoolError, few
 from labelwise.processes import reset_peak
 from labelwise.rng import generator, seed_of
 from labelwise.selection.arrays import as_tensor
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from labelwise.campaign.pool import Pool, Positions
     from labelwise.contracts.head import LinearHead
     from labelwise.contracts.task import Task
+
+#: reasons for leaving items out that are told one by one
+_REASONS = 5
 
 
 class Chooser:
@@ -61,6 +64,7 @@ class Chooser:
         Raises:
             ConfigError: a budget larger than the pool.
             NonFiniteScore: the model gives NaN or infinity; names items.
+            NothingToAsk: no candidate can be read, or none has a prediction.
         """
         started = time.perf_counter()
         reset_peak()
@@ -72,6 +76,11 @@ class Chooser:
         while True:
             known = len(self.unreadable)
             query = self._query(strategy, count)
+            if self.unreadable and not len(query.unlabelled_M):
+                raise NothingToAsk(
+                    f"none of the {available:,} items that are left can be asked about: "
+                    + "; ".join(_left_out(self.unreadable, available))[:200]
+                )
             query = replace(query, budget=min(count, len(query.unlabelled_M)), cost_N=cost_N)
             try:
                 with listening(self.progress):
@@ -86,15 +95,14 @@ class Chooser:
         seconds = time.perf_counter() - started - self.collect_seconds
         picks = self._describe(selection)
         notes = selection.notes
-        if self.unreadable:
-            notes += (f"{len(self.unreadable)} images could not be read and are left out",)
+        notes += tuple(_left_out(self.unreadable, available))
         return Round(
             number=None if budget is None else self.pool.round,
             picks=picks,
             strategy=strategy.name,
             classes=self.setting.task.classes,
             notes=notes,
-            unreadable=dict(self.unreadable),
+            left_out=dict(self.unreadable),
             collect_seconds=self.collect_seconds,
             select_seconds=seconds,
         )
@@ -297,6 +305,18 @@ class _Frame:
             start = (first[where] - rows.first_N[:-1]).repeat_interleave(count[where])
             values[torch.arange(len(start)) + start] = rows.values_U
         return Rows(values, first)
+
+
+def _left_out(reasons: Mapping[str, str], available: int) -> Iterator[str]:
+    """One line for each reason why items are left out of this round; they are asked about again in the next."""
+    items: dict[str, list[str]] = {}
+    for item, why in reasons.items():
+        items.setdefault(why.removeprefix(f"{item!r}: "), []).append(item)
+    told = sorted(items.items(), key=lambda one: -len(one[1]))
+    for why, mine in told[:_REASONS]:
+        yield f"{len(mine):,} of {available:,} left out of this round ({why}): {few(mine)}"
+    if more := told[_REASONS:]:
+        yield f"{sum(len(mine) for _, mine in more):,} more left out of this round, for {len(more):,} other reasons"
 
 
 def _indices(targets: Sequence[Any]) -> Tensor | None:

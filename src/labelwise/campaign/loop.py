@@ -19,7 +19,7 @@ from labelwise.contracts.oracle import Answer, Oracle, Pick, Round
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.query import Budget
 from labelwise.contracts.strategy import Strategy
-from labelwise.errors import DataError, NonFiniteScore, StateError
+from labelwise.errors import DataError, NonFiniteScore, NothingToAsk, StateError
 from labelwise.processes import peak_mb
 from labelwise.rng import seed_of
 from labelwise.strategies.random import Random
@@ -176,8 +176,7 @@ class Campaign:
         found = self.choose(strategy, budget, companions=companions)
         found = replace(found, notes=notes + found.notes)
         number = self.pool.round
-        events: list[Event] = [Skipped(item, f"unreadable: {why}") for item, why in found.unreadable.items()]
-        events += [
+        events: list[Event] = [
             Queried(pick.id, number, pick.rank, pick.score, strategy.name, pick.predicted, pick.probability)
             for pick in found
         ]
@@ -266,7 +265,14 @@ class Campaign:
                 yield record
                 return
             size = Budget(min(budget.amount, left), budget.unit) if budget.counts_items else budget
-            yield self._next_round(strategy, size, fitted, companions if first else ())
+            try:
+                record = self._next_round(strategy, size, fitted, companions if first else ())
+            except NothingToAsk as error:
+                record = replace(self.describe(fitted), notes=[str(error)])
+                self.write([], record=record)
+                yield record
+                return
+            yield record
 
     def _next_round(
         self, strategy: Strategy, budget: Budget, fitted: Fitted | None, companions: Sequence[Strategy]
@@ -275,6 +281,8 @@ class Campaign:
         number = self.pool.round
         try:
             self.suggest(strategy, budget, fitted=fitted, companions=companions)
+        except NothingToAsk:
+            raise
         except (NonFiniteScore, DataError) as error:
             diverged = fitted is not None and not math.isfinite(fitted.report.loss)
             if self.setting.truth is None or not (diverged or isinstance(error, NonFiniteScore)):

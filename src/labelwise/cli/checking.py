@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: images that are decoded unless all are asked for, and problems that are named
 SAMPLE, NAMED = 200, 20
-#: how the campaign begins the reason of an image that it could not read
-UNREADABLE = "unreadable: "
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +39,6 @@ class Found:
         unreadable: id -> why.
         missing: ids whose file is gone.
         new: images in the data that the project does not know.
-        again: skipped as unreadable, and readable now.
-        still: skipped as unreadable, and still so.
         classes: class -> labels, of images or objects.
         resized: ids whose boxes or masks were drawn on an image of another size.
         warnings: in words.
@@ -53,8 +49,6 @@ class Found:
     unreadable: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     new: int = 0
-    again: list[str] = field(default_factory=list)
-    still: list[str] = field(default_factory=list)
     classes: dict[str, int] = field(default_factory=dict)
     resized: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -70,9 +64,6 @@ def check(
         ),
     ] = None,
     every: Annotated[bool, options.flag("--all", help=f"Decode every image, not {SAMPLE} of them.")] = False,
-    restore: Annotated[
-        bool, options.flag("--restore", help="Put back images that were skipped as unreadable and can be read now.")
-    ] = False,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
@@ -83,12 +74,10 @@ def check(
     with Stages() as stages:
         opened = options.open_project(project, stages)
         found = examine(opened, stages, every=every)
-        if restore:
-            opened.restore(found.again)
     if json:
-        console.print_json({**asdict(found), "restored": found.again if restore else []})
+        console.print_json(asdict(found))
     else:
-        _print(found, opened, project, restored=restore)
+        _print(found, opened)
 
 
 def _check_recipe(target: str, *, json: bool) -> None:
@@ -140,16 +129,10 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
     images = [item.id for item in pool.items if item.region is None]
     found = Found(len(images), missing=[item for item in images if item not in present])
     found.new = sum(item not in pool for item in now.ids)
-    skipped = {pool.ids[p]: pool.reason(int(p)) for p in pool.skipped}
-    before = [item for item, reason in skipped.items() if reason.startswith(UNREADABLE)]
-    gone = {*found.missing, *before}
+    gone = {*found.missing}
     readable = [item for item in images if item not in gone]
     chosen = readable if every else readable[:: max(1, -(-len(readable) // SAMPLE))]
-    _decode(project, [*before, *chosen], found, progress)
-    found.again = [item for item in before if item not in found.unreadable and item in present]
-    found.still = [item for item in before if item not in found.again]
-    for item in found.still:
-        found.unreadable.pop(item, None)
+    _decode(project, chosen, found, progress)
     if project.config.classes:
         found.classes = project.kind.counts(map(pool.target, pool.labelled), project.config.classes)
     if project.kind.drawn:
@@ -214,23 +197,15 @@ def _some(items: Sequence[str], most: int = 5) -> str:
     return ", ".join(map(repr, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
-def _print(found: Found, project: Project, folder: Path | None, *, restored: bool) -> None:
+def _print(found: Found, project: Project) -> None:
     config = project.config
     learner = config.learner.model or config.learner.kind
     console.out(f"configuration: {config.task}, learner {learner}, strategy {config.strategy.label}: fine")
     counts = project.progress_counts()
     console.out(f"images: {found.images:,} ({', '.join(f'{n:,} {name}' for name, n in counts.items() if n)})")
-    bad = len(found.unreadable) + len(found.still)
-    console.out(f"decoded: {found.decoded:,}, of these unreadable: {bad:,}")
+    console.out(f"decoded: {found.decoded:,}, of these unreadable: {len(found.unreadable):,}")
     for item, why in list(found.unreadable.items())[:NAMED]:
         console.out(f"  {why if why.startswith(repr(item)) else f'{item!r}: {why}'}")
     if len(found.unreadable) > NAMED:
         console.out(f"  and {len(found.unreadable) - NAMED:,} more")
-    if found.still:
-        console.out(f"skipped before, still unreadable: {_some(found.still)}")
-    if found.again:
-        done = "put back" if restored else "can be read again"
-        console.out(f"skipped before, {done}: {_some(found.again)}")
     console.notes(found.warnings)
-    if found.again and not restored:
-        console.next_steps([("labelwise check --restore", "put them back into the pool")], folder)

@@ -67,6 +67,9 @@ def suggest(
         bool, options.flag("--no-fit", help="Do not train, though labels are newer than the weights.")
     ] = False,
     more: Annotated[bool, options.flag("--more", help="Open another round although one is open.")] = False,
+    despite_missing: Annotated[
+        bool, options.flag("--despite-missing", help="Choose though most image files are not there.")
+    ] = False,
     export: Annotated[
         list[Path] | None,
         typer.Option(
@@ -96,6 +99,7 @@ def suggest(
             wishes=wishes,
             fit=not no_fit,
             more=more,
+            despite_missing=despite_missing,
         )
         written = list(export or ())
         left_out = [

@@ -59,7 +59,7 @@ class Round:
         classes: names that answers may use; () while a project knows none.
         notes: what people should know, one line each.
         open: asked before: these are the picks that still wait for an answer.
-        unreadable: id -> why its image could not be read: nobody is asked about these.
+        left_out: id -> why nobody could be asked about it this time: no file, one that cannot be read, no prediction.
         collect_seconds: what reading images and models took.
         select_seconds: what choosing took.
 
@@ -74,7 +74,7 @@ class Round:
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     open: bool = False
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     collect_seconds: float = math.nan
     select_seconds: float = math.nan
 

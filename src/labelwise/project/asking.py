@@ -12,13 +12,11 @@ from labelwise.contracts.oracle import Pick, Round
 from labelwise.errors import StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.project.images import CONFIG_NAME
+from labelwise.project.presence import gone_note, refuse_absent_disk, waiting
 
 if TYPE_CHECKING:
     from labelwise.contracts.strategy import Strategy
     from labelwise.project.project import Project
-
-#: images left out that are named before the rest is counted
-_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Asking:
         wishes: how to read them.
         fit: train first if labels are newer than the weights.
         more: open another round although one is open.
+        despite_missing: choose though most image files are not there.
     """
 
     budget: int | Literal["all"] = 100
@@ -42,6 +41,7 @@ class Asking:
     wishes: Wishes = field(default_factory=Wishes)
     fit: bool = True
     more: bool = False
+    despite_missing: bool = False
 
 
 def suggest(project: Project, how: Asking) -> Round:
@@ -59,6 +59,8 @@ def suggest(project: Project, how: Asking) -> Round:
             "no image is left to ask: all are labelled, asked or skipped. Add images and run 'labelwise init' again, "
             "or drop open picks with 'labelwise cancel'"
         )
+    if not how.despite_missing:
+        refuse_absent_disk(project)
     learning = Learning(project)
     chosen = learning.strategy(how.strategy, how.options)
     size = None if how.budget == "all" else Budget(how.budget, _unit(project))
@@ -73,8 +75,7 @@ def suggest(project: Project, how: Asking) -> Round:
         learner, notes = learning.imported(how.predictions, how.wishes)
         campaign = learning.campaign(learner)
     found = campaign.choose(chosen, None) if size is None else campaign.suggest(chosen, size, fitted=fitted)
-    left_out = [] if size is None else _left_out(found)
-    return replace(found, classes=project.config.classes, notes=(*notes, *found.notes, *left_out))
+    return replace(found, classes=project.config.classes, notes=(*notes, *found.notes))
 
 
 def _unit(project: Project) -> str:
@@ -91,16 +92,18 @@ def noun_of(project: Project, picks: Sequence[Pick]) -> Literal["image", "region
 def open_round(project: Project) -> Round:
     """The unanswered picks of the round that is open."""
     pool = project.pool
-    waiting = {pool.ids[p] for p in pool.pending}
-    queries = [query for query in pool.queries() if query.id in waiting]
+    there, gone = waiting(project)
+    queries = [query for item in there + gone if (query := pool.query(pool.position(item))) is not None]
+    last = max(queries, key=lambda query: query.round)
+    queries = queries[: len(there)]
     path = project.source.path
     picks = tuple(Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in queries)
-    last = queries[-1]
     note = (
         f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels "
         "for them, ask for more with --more, or drop them with 'labelwise cancel'"
     )
-    return Round(last.round, picks, last.strategy, classes=project.config.classes, notes=(note,), open=True)
+    notes = (note, *gone_note(gone))
+    return Round(last.round, picks, last.strategy, classes=project.config.classes, notes=notes, open=True)
 
 
 def join_regions(project: Project) -> None:
@@ -120,9 +123,3 @@ def join_regions(project: Project) -> None:
     if new:
         project.store.append(new)
         project.forget()
-
-
-def _left_out(found: Round) -> list[str]:
-    shown = [f"left out {item!r}: {why.removeprefix(f'{item!r}: ')}" for item, why in found.unreadable.items()]
-    more = len(shown) - _NAMED
-    return shown if more <= 0 else [*shown[:_NAMED], f"and {more} more unreadable images"]

@@ -83,7 +83,8 @@ class Project(Opened):
             strategy: a name or a ``Strategy``; the project's own by default.
             predictions: what somebody else's model says, in any format that ``labelwise list formats`` reads as
                 predictions; no model is trained then.
-            how: see :class:`labelwise.project.asking.Asking`: ``options``, ``fit``, ``more``, ``wishes``.
+            how: see :class:`labelwise.project.asking.Asking`: ``options``, ``fit``, ``more``, ``wishes``,
+                ``despite_missing``.
 
         Raises:
             ConfigError: unknown strategy or option, a budget larger than the pool.

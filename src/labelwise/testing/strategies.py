@@ -197,23 +197,24 @@ def check_unreadable(strategy: Strategy, world: World, folder: Path, *, learner:
         found = campaign.choose(strategy, Budget(budget))
         assert len(found) == budget, f"{budget} of {len(readable)} images that can be read were asked for: {len(found)}"
         assert {pick.id for pick in found} <= readable, "it asks about an image that cannot be read"
-        left_out = list(found.unreadable)
+        left_out = list(found.left_out)
     assert {*left_out} == {*world.ids(broken[1:])}, "the labelled one is not the strategy's business"
     short = campaign.suggest(strategy, Budget(len(readable) + 3))
     assert {pick.id for pick in short} == readable
-    assert any("could not be read" in note for note in short.notes), "what was left out is said"
-    assert {campaign.pool.ids[p] for p in campaign.pool.skipped} == {*world.ids(broken[1:])}
-    assert not len(campaign.pool.unlabelled)
+    assert any("left out of this round" in note for note in short.notes), "what was left out is said"
+    assert not len(campaign.pool.skipped), "only people skip"
+    assert {campaign.pool.ids[p] for p in campaign.pool.unlabelled} == {*world.ids(broken[1:])}
 
 
 def check_nothing_readable(strategy: Strategy, world: World, folder: Path) -> None:
-    """A pool of which nothing can be read gives an empty round."""
+    """A pool of which nothing can be read opens no round."""
     broken = world.pool[LABELLED:]
     learner = world.learner(strategy.auxiliaries())
     campaign = world.campaign(folder, learner, world.pool[:LABELLED], broken=broken)
-    assert campaign.suggest(strategy, Budget(5)).picks == ()
-    assert len(campaign.pool.skipped) == len(broken)
+    message = refusal(lambda: campaign.suggest(strategy, Budget(5)), "a pool of which nothing can be read")
+    assert f"none of the {len(broken)} items" in message
     assert campaign.pool.round == 0
+    assert not len(campaign.pool.skipped), "only people skip"
 
 
 # ---- configuration --------------------------------------------------------------------------------------------------
