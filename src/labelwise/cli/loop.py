@@ -206,12 +206,13 @@ def export(
             _export_labels(opened, files, format_, images or "list", json=json)
             return
         left = {path: opened.export(path, format_, predictions=predictions) for path in files}
+        count = len(opened.open_round())
     if json:
         lines = [line for lines in left.values() for line in lines]
-        console.print_json({"exported": files, "picks": len(opened.pool.pending), "left_out": lines})
+        console.print_json({"exported": files, "picks": count, "left_out": lines})
         return
     for path, lines in left.items():
-        console.out(f"wrote {path} ({console.counted(len(opened.pool.pending), 'pick')})")
+        console.out(f"wrote {path} ({console.counted(count, 'pick')})")
         console.notes(lines)
     steps = [step for step in opened.next_steps() if step.startswith("labelwise import")]
     filled = next((path for path in files if path.suffix.lower() not in (".html", ".htm")), None)

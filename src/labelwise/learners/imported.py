@@ -245,9 +245,7 @@ def of_pictures(task: Task[Any], told: Told, *, probs: bool) -> ImportedPredicti
         probs_NC = ordered(rows, wheres, told.naming, named.classes)
         check_range(probs_NC, wheres)
         check_sums(probs_NC, wheres)
-    learner = ImportedPredictions(named, ids, probs=probs_NC, embeddings=embeddings)
-    learner.notes = left_out(len(told.ids) - len(ids), len(told.ids))
-    return learner
+    return ImportedPredictions(named, ids, probs=probs_NC, embeddings=embeddings)
 
 
 def _probs_of(seen: Seen, where: Where, naming: Naming, classes: int) -> Any:
@@ -282,11 +280,6 @@ def _no_picture(task: Task[Any], record: Record, count: int, *, probs: bool) -> 
     if not probs:
         wanted = "an embedding of each image"
     return UnmetNeed(f"{record.where}: nothing is said of the image as a whole, and {task.name} can use {wanted}")
-
-
-def left_out(bare: int, count: int) -> tuple[str, ...]:
-    """The line about items without a prediction."""
-    return (f"{bare:,} of {count:,} have no prediction: left out of this round",) if bare > 0 else ()
 
 
 def content(array: np.ndarray | None) -> str:

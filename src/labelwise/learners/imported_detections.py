@@ -17,7 +17,7 @@ from labelwise.contracts.task import Field, Outputs, Task
 from labelwise.errors import DataError, FormatError, UnmetNeed
 from labelwise.formats.shapes import extent, in_pixels
 from labelwise.learners.gathered import TOLERANCE, Places, Told, check_range, check_sums, matrix, ordered, sums
-from labelwise.learners.imported import FromFile, ImportedPredictions, content, left_out, with_classes
+from labelwise.learners.imported import FromFile, ImportedPredictions, content, with_classes
 from labelwise.rng import digest
 
 
@@ -136,7 +136,7 @@ def of_objects(task: Task[Any], told: Told) -> FromFile:
     found = objects.found(told.naming.classes or tuple(sorted(set(objects.names))))
     named = task if task.classes == found.classes else with_classes(task, found.classes)
     learner = ImportedDetections(named, found)
-    learner.notes = (*found.notes, *left_out(len(told.ids) - len(found.ids), len(told.ids)))
+    learner.notes = found.notes
     return learner
 
 
@@ -156,9 +156,7 @@ def _of_embeddings(task: Task[Any], objects: _Objects) -> ImportedPredictions:
         )
     classes = told.naming.classes
     named = task if classes in ((), task.classes) else with_classes(task, classes)
-    learner = ImportedPredictions(named, ids, embeddings=embeddings)
-    learner.notes = left_out(len(told.ids) - len(ids), len(told.ids))
-    return learner
+    return ImportedPredictions(named, ids, embeddings=embeddings)
 
 
 @dataclass

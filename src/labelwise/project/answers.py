@@ -14,6 +14,8 @@ from labelwise.errors import ConfigError, FormatError, few
 from labelwise.exchange.incoming import Incoming, Row, Wishes
 from labelwise.exchange.sniffing import required
 from labelwise.project.classes import named, write
+from labelwise.project.presence import gone_note
+from labelwise.project.presence import waiting as waiting_picks
 
 if TYPE_CHECKING:
     from labelwise.contracts.kind import Kind
@@ -105,7 +107,7 @@ def take(
         pending=len(project.pool.pending),
         classes=() if had else names,
         format=choice.format.name,
-        notes=(*incoming.notes(), *_differing(found)),
+        notes=(*incoming.notes(), *_differing(found), *gone_note(waiting_picks(project)[1])),
     )
 
 

@@ -102,8 +102,15 @@ def open_round(project: Project) -> Round:
         f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels "
         "for them, ask for more with --more, or drop them with 'labelwise cancel'"
     )
-    notes = (note, *gone_note(gone))
-    return Round(last.round, picks, last.strategy, classes=project.config.classes, notes=notes, open=True)
+    return Round(
+        number=last.round,
+        picks=picks,
+        strategy=last.strategy,
+        classes=project.config.classes,
+        notes=(note, *gone_note(gone)),
+        open=True,
+        left_out=dict.fromkeys(gone, "its image is gone"),
+    )
 
 
 def join_regions(project: Project) -> None:

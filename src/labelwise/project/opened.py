@@ -18,7 +18,7 @@ from labelwise.contracts.kind import Kind
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.source import Role, Source
 from labelwise.data.remembered import Remembered
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Known
 from labelwise.kinds import kind_of
 from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images
@@ -67,7 +67,17 @@ class Opened:
     def source(self) -> Source:
         """The images, those the project knows of, and their regions where the project asks for regions."""
         images = [item.id for item in self.pool.items if item.region is None]
-        opened = Remembered(open_images(self.config, self.folder, ids=images), self.store.content)
+        try:
+            found = open_images(self.config, self.folder, ids=images)
+        except DataError as error:
+            place = self.folder / self.config.images  # an absolute path stays as it is
+            if self.config.images.startswith("torchvision:") or place.exists():
+                raise
+            raise StateError(
+                f"the images of this project lie in {str(place)!r:.150}, which is not there: is the disk mounted? If "
+                f"they moved, correct 'images' in {CONFIG_NAME}"
+            ) from error
+        opened = Remembered(found, self.store.content)
         if self.config.regions is None:
             return opened
         from labelwise.assemble import cut_into_regions

@@ -15,6 +15,7 @@ from labelwise.project import answers, asking, classes, giving
 from labelwise.project.answers import Imported
 from labelwise.project.images import CONFIG_NAME, open_images, registration
 from labelwise.project.opened import Opened
+from labelwise.project.presence import gone_note
 from labelwise.project.reading import keep_range
 
 if TYPE_CHECKING:
@@ -94,6 +95,16 @@ class Project(Opened):
         with self.changing():
             return asking.suggest(self, asking.Asking(budget, strategy, predictions=file, **how))
 
+    def open_round(self) -> Round:
+        """The picks that wait for an answer and whose image is there.
+
+        Raises:
+            StateError: no round is open.
+        """
+        if not len(self.pool.pending):
+            raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
+        return asking.open_round(self)
+
     def noun_of(self, picks: Sequence[Pick]) -> Literal["image", "region"]:
         """What these picks are."""
         return asking.noun_of(self, picks)
@@ -120,19 +131,18 @@ class Project(Opened):
         Each file starts from what the model trained last, or ``predictions``, would draw.
 
         Returns:
-            What the format has no place for, one line each.
+            What was left out and what the format has no place for, one line each.
 
         Raises:
             ConfigError: an unknown ending, or a format of another kind of label.
             StateError: no round is open, or the file cannot be written.
         """
         giving.check_target(self, Path(path), format, "asked")
-        if asked is None:
-            if not len(self.pool.pending):
-                raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
-            asked = asking.open_round(self)
+        given = self.open_round() if asked is None else asked
+        gone = gone_note(tuple(given.left_out)) if asked is None else []
         file = None if predictions is None else Path(predictions)
-        return giving.give_picks(self, Path(path), format, asked, (file, wishes or Wishes()))
+        lines = giving.give_picks(self, Path(path), format, given, (file, wishes or Wishes()))
+        return [*gone, *lines]
 
     def export_labels(
         self,

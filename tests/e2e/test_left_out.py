@@ -1,0 +1,87 @@
+"""What nobody can be asked about now is left out of that round, never for ever; and files come and go."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commands import as_json, refused, run
+
+IMAGES = [f"{number:02d}.png" for number in range(12)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number, name in enumerate(IMAGES):
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (8, 8), np.uint8)).save(
+            tmp_path / "photos" / name
+        )
+    run("init", "photos", "--classes", "cat,dog", "--backbone", "pixels")
+    return tmp_path
+
+
+def predictions(path: Path, names: list[str]) -> Path:
+    lines = ["id,cat,dog", *(f"{name},{0.5 + 0.03 * row:.2f},{0.5 - 0.03 * row:.2f}" for row, name in enumerate(names))]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def ids(found) -> set[str]:
+    return {pick["id"] for pick in found["picks"]}
+
+
+def test_images_without_a_prediction_are_asked_in_a_later_round(folder):
+    first = as_json("suggest", "-n", 2, "-s", "margin", "--predictions", predictions(folder / "a.csv", IMAGES[:4]))
+    assert ids(first) == {"00.png", "01.png"}
+    said = [note for note in first["notes"] if "left out of this round" in note]
+    assert said == [
+        "8 of 12 left out of this round (the predictions have no row for it): '04.png', '05.png', '06.png', ..."
+    ]
+    rest = predictions(folder / "b.csv", IMAGES[4:])
+    second = as_json("suggest", "-n", 2, "-s", "margin", "--predictions", rest, "--more")
+    assert ids(second) == {"04.png", "05.png"}
+
+
+def test_a_file_that_was_away_is_asked_when_it_is_back(folder):
+    away = folder / "away.png"
+    shutil.move(folder / "photos/03.png", away)
+    first = as_json("suggest", "-n", 11, "-s", "random")
+    assert ids(first) == {*IMAGES} - {"03.png"}
+    assert any("1 of 12 left out of this round" in note and "03.png" in note for note in first["notes"])
+    shutil.move(away, folder / "photos/03.png")
+    assert ids(as_json("suggest", "-n", 1, "-s", "random", "--more")) == {"03.png"}
+
+
+def test_an_absent_disk_is_asked_for(folder):
+    shutil.move(folder / "photos", folder / "unmounted")
+    said = refused("suggest", "-n", 2, "-s", "random")
+    assert "which is not there: is the disk mounted?" in said
+    shutil.move(folder / "unmounted", folder / "photos")
+    assert len(as_json("suggest", "-n", 2, "-s", "random")["picks"]) == 2
+
+
+def test_files_deleted_for_good_stop_nobody(folder):
+    for name in IMAGES[:8]:
+        (folder / "photos" / name).unlink()
+    assert "--despite-missing" in refused("suggest", "-n", 2, "-s", "random")
+    assert ids(as_json("suggest", "-n", 4, "-s", "random", "--despite-missing")) == {*IMAGES[8:]}
+
+
+def test_picks_whose_image_is_gone_leave_the_open_round(folder):
+    as_json("suggest", "-n", 12, "-s", "random")
+    (folder / "photos/05.png").unlink()
+    again = as_json("suggest")
+    assert ids(again) == {*IMAGES} - {"05.png"}
+    assert any("1 of the open picks left out, as their image is gone: '05.png'" in note for note in again["notes"])
+    shown = run("export", "picks.json").output
+    assert "05.png" in shown
+    assert "05.png" not in {item["id"] for item in json.loads((folder / "picks.json").read_text())["items"]}
+    (folder / "labels.csv").write_text("id,label\n00.png,cat\n")
+    assert any("05.png" in note for note in as_json("import", "labels.csv")["notes"])
