@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from labelwise.data.images import decode
     from labelwise.data.imbalance import imbalanced
     from labelwise.data.labelled import LabelledFolder, open_labelled
-    from labelwise.data.labels import apply_csv
     from labelwise.data.open import open_source
     from labelwise.data.torchvision_sets import open_torchvision
     from labelwise.data.views import View, split, subset, with_labels
@@ -27,7 +26,6 @@ __all__ = [
     "LabelledFolder",
     "ListedImages",
     "View",
-    "apply_csv",
     "decode",
     "from_dataset",
     "imbalanced",
@@ -57,7 +55,6 @@ _HOME = {
     "with_reference": "held_out",
     "imbalanced": "imbalance",
     "decode": "images",
-    "apply_csv": "labels",
     "open_source": "open",
     "open_torchvision": "torchvision_sets",
     "View": "views",

@@ -5,28 +5,19 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 
-from labelwise.contracts.source import Role, Source, ValueRange, checked_range
+from labelwise.contracts.source import Source, ValueRange, checked_range
 from labelwise.data.class_folders import arranged
 from labelwise.data.images import decode, read_size
 from labelwise.errors import DataError, unknown
 from labelwise.formats.mask_layout import looks_like_masks
 from labelwise.formats.scan import ENDINGS, Scan, scan_folder
-
-#: top folders that name a split
-ROLE_FOLDERS: Mapping[str, Role] = {
-    "train": "pool",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 _CHUNK = 256
 _BLOCK = 1 << 18
