@@ -16,6 +16,7 @@ from labelwise.data.mask_labels import mask_of
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
 from labelwise.data.views import View as SourceView
+from labelwise.errors import UnmetNeed
 from labelwise.learners.regions import RegionsOfBatch
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.plain import Embedding, Uncertainty
@@ -133,6 +134,19 @@ def test_scores_of_regions_are_those_of_the_maps_of_their_images(trained):
             inside = measured(signal, dense(learner, regions, image, signal))[where.pixel_U[where.item_U == number - 1]]
             expected = inside.max() if signal.reduction == "max" else inside.mean()
             assert table[signal][row] == pytest.approx(float(expected), rel=1e-4, abs=1e-6), (signal, item)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "match"),
+    [({"per_pixel"}, "says nothing of pixels, so nothing of regions"), ({"map_embedding"}, "embeds images as a whole")],
+)
+def test_a_task_that_cannot_speak_of_regions_says_so(monkeypatch, trained, lacking, match):
+    regions, learner = trained
+    task = type(learner.task)
+    monkeypatch.setattr(task, "provides", task.provides - lacking)
+    asked = tuple(item for item in regions.ids if regions.within(item)[1] is not None)[:2]
+    with pytest.raises(UnmetNeed, match=match):
+        learner.collect(Examples(regions, asked), frozenset({Embedding()}), seed=7)
 
 
 def test_what_is_said_of_a_region_depends_on_nothing_else(trained):

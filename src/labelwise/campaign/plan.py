@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from labelwise.contracts.signal import Draw, Probe, Signal
 from labelwise.contracts.strategy import Needs, Strategy
+from labelwise.contracts.task import PROMISES
 from labelwise.errors import UnmetNeed
 
 if TYPE_CHECKING:
@@ -97,11 +98,11 @@ class Offer:
                 f"strategy {strategy.name!r} needs one answer for each image for {signal!r}, and {name} says something "
                 f"of each of the objects or pixels in it: choose another strategy"
             )
-        missing -= {"per_image"}
+        missing -= PROMISES
         if missing:
             raise UnmetNeed(
                 f"strategy {strategy.name!r} needs {', '.join(sorted(missing))} for {signal!r}, and {name} provides "
-                f"{', '.join(sorted(self.learner.provides - {'per_image'}))}: choose another strategy or learner"
+                f"{', '.join(sorted(self.learner.provides - PROMISES))}: choose another strategy or learner"
             )
         if isinstance(signal, Draw) and type(signal.passes) not in self.learner.passes:
             kinds = ", ".join(sorted(kind.__name__ for kind in self.learner.passes)) or "no stochastic passes"

@@ -73,8 +73,8 @@ class RegionsOfBatch:
         if len(self.pixel_U) > pixels:
             probs_UC = torch.cat([probs_UC, probs_UC[self.pixel_U[pixels:]]])
         extra = {}
-        if "map_embedding" in outputs.extra:
-            extra["embedding"] = self._embedding(outputs.extra["map_embedding"].float())
+        if (maps_BDhw := outputs.extra.get("map_embedding")) is not None:
+            extra["embedding"] = self._embedding(maps_BDhw.float())
         return replace(
             outputs, size=sum(self.counts_B), unit_item_U=self.item_U, probs_UC=probs_UC, weight_U=None, extra=extra
         )
@@ -124,10 +124,16 @@ def collect_regions(
         progress: told on long work.
 
     Raises:
-        UnmetNeed: a probe, which speaks of whole images.
+        UnmetNeed: a probe, which speaks of whole images; a task that says nothing of pixels, or embeddings of regions
+            where it has none of places in an image.
 
     Cost: one pass over each image, whatever number of its regions is asked for.
     """
+    task, fields = reader.task, wanted_fields(signals)
+    if "per_pixel" not in task.provides:
+        raise UnmetNeed(f"{task.name} says nothing of pixels, so nothing of regions: ask for whole images")
+    if "embedding" in fields and "map_embedding" not in task.provides:
+        raise UnmetNeed(f"{task.name} embeds images as a whole alone, not regions of them: choose another strategy")
     if probes := [signal for signal in signals if isinstance(signal, Probe)]:
         raise UnmetNeed(f"{probes[0]!r} speaks of whole images, not of regions: choose another strategy")
     whole = [row for row, item in enumerate(view.ids) if view.source.within(item)[1] is None]

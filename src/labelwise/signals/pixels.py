@@ -28,8 +28,8 @@ class PixelUncertainty(Plain):
 
     @property
     def fields(self) -> frozenset[Field]:
-        """Needs a task whose units are pixels: as many for every image."""
-        return frozenset({"probs", "map_embedding"})
+        """Needs a task whose units are pixels."""
+        return frozenset({"probs", "per_pixel"})
 
     def compute(self, outputs: Outputs) -> Tensor:
         """(B, H * W) float32."""

@@ -68,7 +68,7 @@ class Segmentation(Task[Mask]):
 
     name: ClassVar[str] = "segmentation"
     kind: ClassVar[Masks] = Masks()
-    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "map_embedding"})
+    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_pixel", "embedding", "map_embedding"})
     #: probabilities of all pixels and the maps of a full-size network are in memory at once
     inference_pixels: ClassVar[int] = 1 << 19
     classes: tuple[str, ...]
@@ -220,7 +220,7 @@ class Segmentation(Task[Mask]):
         signal = Units("probs")
         if learner.weights is None:
             return
-        if not signal.fields | {"map_embedding"} <= learner.provides:
+        if not signal.fields | {"per_pixel"} <= learner.provides:
             raise UnmetNeed(
                 "the learner says nothing of pixels that could be offered to people: leave the predictions out"
             )

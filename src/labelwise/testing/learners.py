@@ -18,6 +18,7 @@ import torch
 
 from labelwise.contracts.learner import Learner
 from labelwise.contracts.signal import Signal
+from labelwise.contracts.task import PROMISES
 from labelwise.errors import DataError
 from labelwise.signals.plain import Embedding, PredictedClass, Probs
 from labelwise.testing.worlds import LABELLED, Broken, World
@@ -38,9 +39,7 @@ def check_learner(world: World, folder: Path) -> None:
     learner = world.make_learner()
     assert learner.weights is None, "before its first training a learner has no weights"
     json.dumps(dict(learner.config), allow_nan=False)  # its configuration is JSON-able
-    assert world.task.provides - {"per_image", "boxes"} <= learner.provides | {"loss"}, (
-        "it gives what its task provides"
-    )
+    assert world.task.provides - PROMISES - {"boxes"} <= learner.provides | {"loss"}, "it gives what its task provides"
     check_fit(world, learner)
     check_metrics(world, learner)
     check_collect(world, learner)

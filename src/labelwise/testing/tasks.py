@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.contracts.kind import Kind
-from labelwise.contracts.task import Batch, Outputs, Task, batch_loss, image_losses
+from labelwise.contracts.task import PROMISES, Batch, Outputs, Task, batch_loss, image_losses
 from labelwise.testing.configuration import check_frozen
 from labelwise.testing.refusals import refusal
 
@@ -119,7 +119,12 @@ def check_outputs(task: Task[Any], model: nn.Module, batch: Batch) -> Outputs:
         assert torch.allclose(sums_U, torch.ones_like(sums_U), atol=1e-4), (
             "probabilities sum to one, or exclusive=False"
         )
-    lacks = task.provides - {"probs", "per_image", "boxes"} - found.extra.keys() - {"loss"}
+    height, width = batch.images.shape[-2:]
+    for promise, count in (("per_image", 1), ("per_pixel", height * width)):
+        if promise in task.provides:
+            each_B = found.unit_item_U.bincount(minlength=len(batch))
+            assert (each_B == count).all(), f"it promises {promise}, and has not {count} unit(s) for each image"
+    lacks = task.provides - PROMISES - {"probs", "boxes"} - found.extra.keys() - {"loss"}
     assert not lacks, f"it says that it provides {sorted(lacks)}, and does not"
     return found
 
