@@ -252,6 +252,9 @@ class ProjectConfig(Config):
     drop_twins: bool = pydantic.Field(False, description="leave out of the pool what is held out byte for byte")
     task: str = "classification"
     classes: tuple[str, ...] = ()
+    palette: dict[str, Annotated[str, pydantic.Field(pattern="^#[0-9a-fA-F]{6}$")]] = pydantic.Field(
+        default_factory=dict, description="class: '#rrggbb', of masks: how files show and write them in colours"
+    )
     input: InputConfig = InputConfig()
     regions: RegionsConfig | None = pydantic.Field(None, description="ask for regions once an image is labelled")
     features: FeaturesConfig = FeaturesConfig()

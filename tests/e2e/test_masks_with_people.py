@@ -18,6 +18,7 @@ from labelwise.contracts.record import IGNORE
 from labelwise.data.mask_labels import mask_of
 from labelwise.formats.class_colours import colours
 from labelwise.formats.coco import Coco
+from labelwise.formats.index_png import IGNORE_COLOUR
 from labelwise.formats.mask_coding import MaskCoding
 from labelwise.formats.mask_files import read_stored
 from labelwise.project.setup import open_project
@@ -411,3 +412,49 @@ def test_formats_of_masks_are_for_masks(project, tmp_path_factory):
     )
     (other / "x").mkdir()
     assert "masks is a format of masks" in refused("import", other / "x", "--format", "masks", "-p", other)
+
+
+OWN = ((10, 20, 30), (200, 0, 0), (0, 200, 0), (0, 0, 200))
+
+
+def _in_colours(out: Path, names: list[str]) -> Path:
+    """Masks as pictures whose pixels are colours, beside no list of classes."""
+    table = np.full((256, 3), IGNORE_COLOUR, np.uint8)
+    table[: len(OWN)] = OWN
+    for name in names:
+        _save(out / name, table[_scene(name)[1]])
+    return out
+
+
+def test_answers_in_the_colours_that_the_project_came_with(tmp_path):
+    data = _draw(tmp_path / "images")
+    labelmap = "".join(f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in zip(painted.CLASSES, OWN, strict=True))
+    (_in_colours(data / "masks", NAMES[:6]) / "labelmap.txt").write_text(labelmap)
+    run("init", data, "-p", tmp_path)
+    written = yaml.safe_load((tmp_path / "labelwise.yaml").read_text())
+    assert written["palette"] == {
+        name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in zip(painted.CLASSES, OWN, strict=True)
+    }
+    answers = _in_colours(tmp_path / "answers", NAMES[6:9])
+    assert as_json("import", answers, "-p", tmp_path)["labelled"] == 3
+    for name in NAMES[6:9]:
+        np.testing.assert_array_equal(_labels(tmp_path)[name], _scene(name)[1])
+    # a list of classes in another order changes neither the classes nor their colours
+    (answers / "classes.txt").write_text("\n".join(reversed(painted.CLASSES)))
+    assert as_json("import", answers, "-p", tmp_path)["corrected"] == 0
+
+
+def test_colours_come_with_the_first_import(tmp_path):
+    run("init", _draw(tmp_path / "images"), "-p", tmp_path, "--task", "segmentation")
+    first = _in_colours(tmp_path / "first", NAMES[:3])
+    (first / "labelmap.txt").write_text(
+        "".join(f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in zip(painted.CLASSES, OWN, strict=True))
+    )
+    run("import", first, "-p", tmp_path, "--yes")
+    assert as_json("import", _in_colours(tmp_path / "second", NAMES[3:6]), "-p", tmp_path)["labelled"] == 3
+    np.testing.assert_array_equal(_labels(tmp_path)[NAMES[4]], _scene(NAMES[4])[1])
+
+
+def test_colours_of_a_project_without_any_are_refused_not_guessed(project):
+    answers = _in_colours(project / "answers", NAMES[:2])
+    assert "which no class has" in refused("import", answers, "-p", project)

@@ -92,6 +92,8 @@ def test_a_class_called_skip_and_numeric_classes(tmp_path):
     assert answers(tmp_path, "a.png,skip\n", classes=("skip", "cat")) == {"a.png": "skip"}
     assert answers(tmp_path, '{"a.png": 3}', "l.json", classes=("3", "4")) == {"a.png": "3"}
     with pytest.raises(FormatError, match="unknown class '1'"):
+        answers(tmp_path, "a.png,1\n", classes=("3", "4"))
+    with pytest.raises(FormatError, match="numbers such as 1, and no list says which is which"):
         answers(tmp_path, "a.png,1\n")
 
 

@@ -48,7 +48,8 @@ def test_two_numbers_may_have_one_name(tmp_path):
         ({"categories": [{"id": [90], "name": "cat"}]}, "category 1: .* no whole number"),
         ({"images": []}, "lists no classes: give a COCO file"),
         ([1, 2], "lists no classes"),
-        ({"cat": 0}, "lists no classes"),
+        ({"cat": "dog"}, "lists no classes"),
+        ({"cat": 0, "dog": 0}, "two classes one number"),
         ("{", "no valid JSON"),
     ],
 )

@@ -120,6 +120,29 @@ def test_paths_through_links_and_from_the_current_folder(tmp_path, monkeypatch):
     assert Matcher(ids, None).find(f"{tmp_path}/real/d/e.png") is None, "another folder of this machine"
 
 
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [
+        ("train/plain.png", "plain.png"),
+        ("valid/images/plain.png", "plain.png"),
+        ("images/val2017/0001.jpg", "cam1/0001.jpg"),
+        ("Test/cam1/0001.jpg", "cam1/0001.jpg"),
+        ("train/cam2/0001.jpg", None),
+        ("train/same.jpg", None),
+        ("cats/plain.png", None),
+    ],
+)
+def test_a_split_that_a_tool_sorted_into_is_no_folder_of_a_project_without_splits(matcher, name, item):
+    match = matcher.find(name)
+    assert (match and match.item) == item
+
+
+def test_a_split_contradicts_another_one():
+    matcher = Matcher({"train/a.png", "b.png"})
+    assert matcher.find("test/a.png") is None
+    assert matcher.find("test/b.png") is None
+
+
 def test_numbers_count_through_a_list_only():
     matcher = Matcher({"000007.jpg", "a.jpg"}, None)
     assert matcher.find("7") is None

@@ -57,7 +57,7 @@ def test_numbers_that_json_has_not_are_left_to_the_format(tmp_path):
         ('["]]]]]]]]]]]]]]", ' + "[" * (DEPTH + 1) + "]" * (DEPTH + 2), "nested too deeply"),
         ('{"a":' * 500_000, "nested too deeply"),
         ("1" + "0" * 5000, "no valid JSON .*digits"),
-        (b"\xff\xfe[\0]\0", "not UTF-8 text"),
+        (b"\xff\xfe\0\xd8[\0", "not UTF-8 text"),
         (b'["a",\n"\xe9"]', "line 2: not valid UTF-8"),
         ('["a",\n"\\ud83d"]', r"line 2: \\ud83d is half of a character"),
         ('["\\\\\\uDE00"]', r"uDE00 is half of a character"),

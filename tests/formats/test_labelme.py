@@ -109,7 +109,7 @@ def test_what_labelme_itself_wrote_is_read():
 
 def test_what_users_wrote_into_names_is_no_template(tmp_path):
     head, _ = read(put(tmp_path, shape(kind="{n} {x}")))
-    assert head.notes == ("1 {n} {x}(s) left out",)
+    assert head.notes[0] == "1 {n} {x}(s) left out"
 
 
 def test_x_anylabeling_adds_scores_points_of_subjects_and_turned_boxes(tmp_path):

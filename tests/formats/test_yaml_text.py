@@ -58,7 +58,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a:\tb\n\tc: d", "no valid YAML"),
         ("a: \x07", "no valid YAML"),
         (b"a: \xff\xfe", "not valid UTF-8"),
-        (b"\xff\xfea\x00:\x00", "not UTF-8"),
+        (b"\xff\xfe\x00\xd8:\x00", "not UTF-8"),
         ("x" * (MOST_BYTES + 1), "bytes; settings and class lists have at most"),
     ],
 )  # fmt: skip

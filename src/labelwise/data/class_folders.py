@@ -166,6 +166,7 @@ class _Reading:
                 top, _, rest = item[start:].partition("/")
                 key, below = (top, rest) if top in self.tops and rest else ("", item[start:])
                 parts.setdefault(key, {})[item] = below
+        parts = {split: _unpacked(split, paths) for split, paths in parts.items()}
         found = [_Part(f" in {split!r:.60}" if split else "", paths, forced) for split, paths in parts.items()]
         self.notes += [part.refused for part in found if part.refused]
         truth = {item: name for part in found for item, name in part.truth.items()}
@@ -209,6 +210,16 @@ class _Part:
         if waiting and named:
             folders = {paths[item].partition("/")[0] for item in waiting}
             self.said = f"the folder(s) {_some(folders)}{where} are no class: {len(waiting):,} image(s) without label"
+
+
+def _unpacked(split: str, paths: dict[str, str]) -> dict[str, str]:
+    """Paths below the folder that an archive repeated when it was unpacked: ``train/train/cat/1.jpg``."""
+    folders = {path.partition("/")[0] for path in paths.values() if "/" in path}
+    inner = next(iter(folders), "")
+    same = bool(split) and role_of(inner) is not None and role_of(inner) == role_of(split)
+    if len(folders) != 1 or not same or not all("/" in path for path in paths.values()):
+        return paths
+    return {item: path.partition("/")[2] for item, path in paths.items()}
 
 
 def _why_not(found: Mapping[str, str], loose: Sequence[str], deep: Sequence[str]) -> str | None:

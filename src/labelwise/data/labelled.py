@@ -276,7 +276,7 @@ def _describe(source: LabelledFolder, found: Gathered, incoming: Incoming, kind:
     head = incoming.head
     source.kind, source.format = kind.name, incoming.format.name
     source.classes = incoming.named.found() or None
-    source.palette = head.palette if head.palette and len(head.palette) == len(source.classes or ()) else None
+    source.palette = incoming.palette
     naming = replace(incoming.naming, classes=source.classes or ())
     source.truth = _Made(dict(sorted(found.drawn.items())), naming, incoming.known) if kind.heavy else found.truth
     source._drawn = found.drawn

@@ -18,7 +18,7 @@ from labelwise.data.labelled import Opening, open_labelled
 from labelwise.data.torchvision_sets import open_torchvision
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.exchange.lists import read_names
-from labelwise.exchange.sniffing import SURE, Choice, choose, kinds_said, named, sniffed
+from labelwise.exchange.sniffing import SURE, Choice, choose, kinds_said, named, refuse_packed, sniffed
 from labelwise.kinds import KINDS, kind_of
 from labelwise.registry import import_object
 
@@ -123,7 +123,8 @@ def _of_path(path: Path, task: str | None, root: Path | None, options: Mapping[s
         source.add_notes(_also(choice))
         return source
     if path.is_file():
-        raise DataError(f"{str(path)!r} is a file that holds no set of images{_nearest(path)}: {_ALLOWED}")
+        refuse_packed(path)
+        raise DataError(f"{str(path)!r:.100} is a file that holds no set of images{_nearest(path)}")
     # folders may be dates or cameras; of boxes and masks their names are no labels
     own = {"labels": "none"} if labels == "auto" and wanted not in (None, "classes") else {}
     known = {key: value for key, value in options.items() if key in ("labels", "roles", "ids")}
@@ -151,7 +152,7 @@ def _perhaps(path: Path) -> list[str]:
 
 
 def _nearest(path: Path) -> str:
-    near = [f"{one.name}: {sniff.why}" for sniff, one in sniffed(path, "data")[:2]]
+    near = [f"{one.name}: {sniff.why:.80}" for sniff, one in sniffed(path, "data")[:2]]
     return f" ({'; '.join(near)})" if near else ""
 
 

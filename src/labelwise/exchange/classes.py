@@ -51,7 +51,7 @@ class ClassMap:
     seen: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._known = {_plain(name): name for name in self.classes}
+        self._known = {plain(name): name for name in self.classes}
         self._of: dict[str | int | None, str] = {}
 
     def __call__(self, cls: str | int | None) -> str:
@@ -65,15 +65,27 @@ class ClassMap:
 
     def _find(self, cls: str | int | None) -> str:
         name = self._numbered(cls) if isinstance(cls, int) else cls
+        if isinstance(cls, str) and self._counts(cls):
+            name = self._listed(int(cls))
         if name is None or not name.strip():
             raise FormatError(f"{self.shown}: an object has no class; give it one of {self.listed()}")
         if not self.classes:
-            return _plain(name)
-        if (own := self._known.get(_plain(name))) is not None:
+            return plain(name)
+        if (own := self._known.get(plain(name))) is not None:
             return own
         if name.strip().casefold() in self.optional:
             return ""
         raise FormatError(f"unknown class {name!r:.60}{self._hint(name)}; the project has {self.listed()}")
+
+    def _counts(self, name: str) -> bool:
+        """Whether a name is a number that tables write as text, and no class of a project whose classes are numbers."""
+        return _is_number(name) and bool(self.classes or self.names) and not any(map(_is_number, self.classes))
+
+    def _listed(self, number: int) -> str:
+        """The class of a number that a table writes: nothing but the user's list says what it counts."""
+        if self.names:
+            return self._numbered(number)
+        raise self._no_list(number)
 
     def _numbered(self, number: int) -> str:
         for numbers in (self.names, self.head.numbers):
@@ -88,8 +100,11 @@ class ClassMap:
             raise FormatError(f"class {number} is not in the list, which has 0 to {len(self.head.classes) - 1}")
         if number in self.origin:
             return self.origin[number]
+        raise self._no_list(number)
+
+    def _no_list(self, number: int) -> FormatError:
         guess = ", ".join(f"{n} = {name}" for n, name in enumerate(self.classes[:_SHOWN])) or "0 = cat, 1 = dog"
-        raise FormatError(
+        return FormatError(
             f"classes are numbers such as {number}, and no list says which is which: give one with --names FILE "
             f"(data.yaml, classes.txt or a COCO file). In the project's order it would be {guess}"
         )
@@ -108,15 +123,20 @@ class ClassMap:
         """The project's classes; while it has none, those that the file lists, or else those that occurred."""
         if self.classes:
             return self.classes
-        listed = tuple(_plain(name) for name in self.head.classes)
+        listed = tuple(plain(name) for name in self.head.classes)
         strange = sorted(name for name in self.seen if name not in listed)
         return (*listed, *strange) if listed else tuple(strange)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name as it is compared: NFC, without blanks around it."""
     name = name.strip()
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _is_number(text: str) -> bool:
+    text = text.strip()
+    return text.isascii() and text.isdecimal() and len(text) < 7
 
 
 def _few(numbers: Mapping[int, str]) -> list[tuple[int, str]]:

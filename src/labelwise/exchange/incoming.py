@@ -16,8 +16,9 @@ from labelwise.contracts.format import Format, Hints, Reads
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.record import Head, Mask, Record, Where
 from labelwise.errors import DataError, FormatError, few
-from labelwise.exchange.classes import BACKGROUNDS, ClassMap
+from labelwise.exchange.classes import BACKGROUNDS, ClassMap, plain
 from labelwise.exchange.matching import Match, Matcher
+from labelwise.formats.class_colours import Colour, in_order
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Known:
         regions: ids of regions, ``IMAGE#NUMBER``.
         outline: pixels of a region in its bounding box, and (x, y) of that in the picture.
         progress: told (stage, done, total).
+        palette: colour of each class, where it is known.
     """
 
     kind: Kind
@@ -65,6 +67,7 @@ class Known:
     regions: Collection[str] = frozenset()
     outline: Callable[[str], tuple[Any, tuple[int, int]]] | None = None
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+    palette: tuple[tuple[int, int, int], ...] | None = None
 
     def size(self, item: str) -> tuple[int, int] | None:
         """Width and height; None for a picture that cannot be read: its label is still good."""
@@ -141,6 +144,7 @@ class Incoming:
             self.wishes.images,
             self.known.root,
             self.known.progress,
+            self.known.palette,
         )
         self.head, self._records = self.reading or self.format.read(self.path, self.use, hints)
         self.matcher = Matcher(self.known.ids, self.known.root)
@@ -150,6 +154,7 @@ class Incoming:
         self.states: Counter[str] = Counter()
         #: names that no picture has, with where the first stood
         self.unknown: dict[str, Where] = {}
+        self._splits: dict[str, Record] = {}
         self._counted = False
 
     def _class_map(self) -> ClassMap:
@@ -166,7 +171,24 @@ class Incoming:
                 self.unknown.setdefault(_called(record), record.where)
                 continue
             image = self.matcher.count(match)
+            if match.split:
+                record = self._of_split(match, record)
             yield (image, record) if record.region is None else self._of_region(image, record)
+
+    def _of_split(self, match: Match, record: Record) -> Record:
+        """The record of a picture that was found without the split that the file sorts it into.
+
+        Raises:
+            FormatError: the same name stood in another split: then these were two pictures.
+        """
+        first = self._splits.setdefault(match.item, record)
+        if first.image != record.image:
+            other = f"{_called(first)!r:.80} in {first.where.beside(record.where)}"
+            raise FormatError(
+                f"{record.where}: {_called(record)!r:.80} and {other} may both be {match.item!r:.60}: keep the one "
+                "that is meant"
+            )
+        return replace(record, split=record.split or match.split.rpartition("/")[2])
 
     def _match(self, record: Record) -> Match | None:
         if record.image is not None:
@@ -239,6 +261,12 @@ class Incoming:
         """
         return self.known.label(item, record, self.naming)
 
+    @property
+    def palette(self) -> tuple[Colour, ...] | None:
+        """Colours of :meth:`ClassMap.found`, as the file has them; None where it does not say all."""
+        named = zip(self.head.classes, self.head.palette or (), strict=False)
+        return in_order({plain(name): colour for name, colour in named}, self.named.found())
+
     # ---- what is said -----------------------------------------------------------------------------------------------
 
     def refuse_unknown(self) -> None:
@@ -277,7 +305,8 @@ class Incoming:
     def _matched(self) -> str:
         told, found = self.matcher.said(), sum(self.matcher.told.values())
         if not self.unknown:
-            return "" if set(self.matcher.told) <= {"by path"} else f"images matched: {told}"
+            plain = set(self.matcher.told) <= {"by path"} and not self.matcher.dropped
+            return "" if plain else f"images matched: {told}"
         names = few(list(self.unknown))
         return f"{found:,} image(s) matched, {len(self.unknown):,} not in this project left out: {names}"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from labelwise.errors import DataError, FormatError
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Number of a class -> name, out of a list of names (one a line), a data.yaml, or a COCO file.
+    """Number of a class -> name, out of a list of names (one a line, perhaps numbered), a data.yaml, or a COCO file.
 
     Raises:
         FormatError: no such file, or no list of classes in it.
@@ -25,18 +26,35 @@ def read_names(path: Path) -> dict[int, str]:
     elif path.suffix.lower() == ".json":
         data = read_json(path)
     else:
-        data = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+        data = numbered_lines([line.strip() for line in read_text(path).splitlines() if line.strip()])
     if isinstance(data, dict) and isinstance(data.get("categories"), list):
         found = read_categories(data["categories"], repr(str(path)))
         return {number: category.name for number, category in found.items() if isinstance(number, int)}
     if isinstance(data, list) and all(isinstance(name, str) for name in data):
         return dict(enumerate(data))
+    if isinstance(data, dict) and data and all(type(number) is int for number in data.values()):
+        turned = {number: str(name) for name, number in data.items()}  # as Keras and torchvision count: class_to_idx
+        if len(turned) < len(data):
+            raise FormatError(f"{str(path)!r} gives two classes one number: correct the list")
+        return turned
     if isinstance(data, dict) and data and all(key.isdecimal() and isinstance(name, str) for key, name in data.items()):
         return {int(key): name for key, name in data.items()}
     raise FormatError(
         f"{str(path)!r} lists no classes: give a COCO file, a data.yaml, a text with a name a line, or JSON such as "
         f"{json.dumps({'0': 'cat', '1': 'dog'})}"
     )
+
+
+def numbered_lines(lines: list[str]) -> list[str] | dict[str, str]:
+    """Names, one a line; number -> name where every line begins with another number.
+
+    Example:
+        >>> numbered_lines(["cat", "dog"]), numbered_lines(["1: cat", "2: dog"])
+        (['cat', 'dog'], {'1': 'cat', '2': 'dog'})
+    """
+    found = [re.fullmatch(r"(\d{1,6})[\s:=,;]+(\S.*)", line, re.ASCII) for line in lines]
+    numbered = {match[1]: match[2] for match in found if match is not None}
+    return numbered if len(numbered) == len(lines) > 0 else lines
 
 
 def read_images(path: Path) -> dict[int | str, str]:

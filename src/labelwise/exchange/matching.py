@@ -6,7 +6,8 @@ In this order, and nothing else:
 2. the same path told otherwise: NFC or NFD, backslashes, percent-encoding, an address of a server;
 3. a path that is a tail of the id, or of which the id is a tail, where what is dropped is a folder that only holds
    pictures (``images/``, an upload folder), the data root's own name, or another machine's root;
-4. the file name alone, only where the file names no folder and the name is unique;
+4. the file name alone, only where the file names no folder and the name is unique; a folder that is called as a split
+   (``labels/train/``) is none that a file names, where the project has no such folders;
 5. the name without what a tool put around it (the hash of an upload, ``.rf.HASH``), where the rest is unique;
 6. a number, only through a list that says what it stands for.
 
@@ -21,13 +22,14 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
 from labelwise.formats.nearest import nearest_ids
 from labelwise.formats.scan import ENDINGS
+from labelwise.formats.splits import role_of
 
 #: folders that only hold pictures: they may stand in a path or be missing from it
 CONTAINERS = frozenset(
@@ -51,10 +53,17 @@ _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://[^/?]*/?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A picture that was found, and how."""
+    """A picture that was found, and how.
+
+    Args:
+        item: its id.
+        how: in the words of the line that people read.
+        split: folders that are called as splits and that the project does not have: dropped from the name.
+    """
 
     item: str
     how: str
+    split: str = ""
 
 
 @dataclass
@@ -96,9 +105,15 @@ class Matcher:
         """
         if name in self._known and not bare:
             return Match(name, PATH)
-        for spelling in _spellings(name):
+        spellings = _spellings(name)
+        for spelling in spellings:
             if match := self._of_path(spelling, bare or not _is_picture(spelling)):
                 return match
+        for spelling in spellings:
+            plain, split = _without_splits(spelling)
+            if split and not self._has_splits and (match := self._of_path(plain, bare or not _is_picture(plain))):
+                self.dropped[split] += 1
+                return replace(match, split=split)
         return None
 
     def numbered(self, number: int | str, names: Mapping[int | str, str]) -> Match | None:
@@ -262,6 +277,12 @@ class Matcher:
         """File name without ending, NFC -> ids."""
         return _grouped((posixpath.basename(_plain(item, True)), item) for item in sorted(self._known))
 
+    @cached_property
+    def _has_splits(self) -> bool:
+        """Whether folders of the project are called as splits: then a split that a file names may contradict."""
+        folders = {posixpath.dirname(item) for item in self._known}
+        return any(_without_splits(f"{folder}/x")[1] for folder in folders)
+
     def _by_folder(self, bare: bool) -> Mapping[str, list[str]]:
         """Folder and file name -> ids."""
         if bare not in self._folders_of:
@@ -332,6 +353,21 @@ def _folders(path: str) -> list[str]:
 def _telling(path: str) -> list[str]:
     """Folders of a path that tell files apart."""
     return [part for part in _folders(path) if part.lower() not in CONTAINERS]
+
+
+def _without_splits(path: str) -> tuple[str, str]:
+    """A path without folders that are called as splits, and these.
+
+    Example:
+        >>> _without_splits("train/images/a.jpg"), _without_splits("cam1/a.jpg")
+        (('images/a.jpg', 'train'), ('cam1/a.jpg', ''))
+    """
+    folders = path.split("/")[:-1]
+    splits = [part for part in folders if role_of(part) is not None]
+    if not splits or path.startswith("/"):
+        return path, ""
+    kept = [part for part in folders if role_of(part) is None]
+    return "/".join([*kept, path.rpartition("/")[2]]), "/".join(splits)
 
 
 def _prefix(path: str, item: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from labelwise.contracts.format import Format, Reads, Sniff
 from labelwise.errors import ConfigError, FormatError, unknown
 from labelwise.formats import FORMATS
+from labelwise.formats.glance import packed
 
 #: from here on a format may be taken; and how far ahead of the next it has to be
 SURE, AHEAD = 0.5, 0.05
@@ -104,6 +105,8 @@ def required(path: Path, use: Reads, *, kind: str | None = None, name: str | Non
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist: check the path")
     found = choose(path, use, kind=kind, name=name)
+    if found is None:
+        refuse_packed(path)
     if found is None and kind is not None and (other := sniffed(path, use)) and other[0][0].sure >= SURE:
         sniff, form = other[0]
         raise FormatError(
@@ -111,12 +114,22 @@ def required(path: Path, use: Reads, *, kind: str | None = None, name: str | Non
             f"this project is about {kind}"
         )
     if found is None:
-        near = [f"{one.name}: {sniff.why}" for sniff, one in sniffed(path, use, kind)[:2]]
+        near = [f"{one.name}: {sniff.why:.80}" for sniff, one in sniffed(path, use, kind)[:2]]
         raise FormatError(
             f"{str(path)!r:.100} is no format that is read here ({'; '.join(near)}): say --format NAME; "
             "'labelwise list formats' has them"
         )
     return found
+
+
+def refuse_packed(path: Path) -> None:
+    """Refuses what has to be unpacked first.
+
+    Raises:
+        FormatError: an archive.
+    """
+    if (what := packed(path)) is not None:
+        raise FormatError(f"{str(path)!r:.150} is {what}: unpack it, and give the folder or the file that was in it")
 
 
 def _checked(one: Format, use: Reads, kind: str | None) -> Format:

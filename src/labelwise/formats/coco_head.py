@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from labelwise.contracts.format import Hints
 from labelwise.contracts.record import Head
 from labelwise.errors import FormatError
+from labelwise.formats.class_colours import colour_of, in_order
 from labelwise.formats.coco_file import Category, CocoFile, Id
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ def head_of(files: Sequence[CocoFile], hints: Hints) -> Head:
         images=_agreeing((number, name) for file in files for number, name in file.images.items()),
         says_empty=any(file.marked for file in files),
         skeleton=_skeleton(kept, notes),
+        palette=in_order({category.name: colour_of(category.raw.get("color")) for category in kept}, names),
         notes=tuple(dict.fromkeys(notes)),
         extra=_extra(files),
     )
@@ -156,4 +158,6 @@ def _of_masks(head: Head, files: Sequence[CocoFile], hints: Hints) -> Head:
         return replace(head, bare="nothing")
     if BACKGROUND in head.classes or (hints.classes and BACKGROUND not in hints.classes):
         return head
-    return replace(head, classes=(BACKGROUND, *head.classes))
+    black = (0, 0, 0)
+    palette = None if head.palette is None or black in head.palette else (black, *head.palette)
+    return replace(head, classes=(BACKGROUND, *head.classes), palette=palette)

@@ -30,7 +30,7 @@ from labelwise.formats.columns import (
     is_picture,
     whole_numbers,
 )
-from labelwise.formats.delimited import unescape, write_rows
+from labelwise.formats.delimited import no_table, unescape, write_rows
 from labelwise.formats.files import write_whole
 
 #: columns of the picks that are written
@@ -70,7 +70,7 @@ class Csv(Format):
             columns = columns_of(path)
             layout = _layout(columns, use)
         except FormatError as error:
-            return Sniff(0.1, _short(error, path))
+            return no_table(error, path)
         if CORNERS & set(columns.names):
             return Sniff(0.2, "it has columns of boxes")
         if "annotationid" in columns.names:
@@ -336,7 +336,3 @@ def _columns(columns: Columns) -> str:
     names = [name for name in columns.written if name]
     listed = ", ".join(f"{name!r:.30}" for name in names[:8])
     return f"columns: {listed}{f' and {len(names) - 8} more' if len(names) > 8 else ''}" if names else "no header"
-
-
-def _short(error: FormatError, path: Path) -> str:
-    return str(error).replace(repr(str(path)), "it")[:140]

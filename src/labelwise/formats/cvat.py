@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +14,7 @@ from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writ
 from labelwise.contracts.record import Head, Record, Seen, State, Where
 from labelwise.errors import FormatError
 from labelwise.formats import cvat_write
+from labelwise.formats.class_colours import Colour, colour_of, in_order
 from labelwise.formats.cvat_shapes import seen_of
 from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import start_of
@@ -110,6 +111,7 @@ class Cvat(Format):
             skeleton=labels.skeleton,
             says_empty=labels.use == "labelled",
             overlap="last",
+            palette=in_order(labels.colours, labels.classes),
             notes=lines(counts),
         )
         return head, iter(found)
@@ -139,11 +141,13 @@ class _Labels:
         classes: names of the labels, those of skeletons' points left out.
         skeleton: names of the points of the one skeleton, and pairs of their positions.
         use: what the file was written for, where labelwise wrote it.
+        colours: of the labels.
     """
 
     classes: tuple[str, ...] = ()
     skeleton: tuple[tuple[str, ...], tuple[tuple[int, int], ...]] | None = None
     use: str = ""
+    colours: Mapping[str, Colour | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, meta: Element) -> _Labels:
@@ -157,7 +161,8 @@ class _Labels:
         if len(bones) == 1:
             points = tuple(name for name, parent, _ in named if parent == bones[0][0])
             skeleton = (points, _pairs(_text(bones[0][1], "svg"), points))
-        return cls(tuple(classes), skeleton, use)
+        colours = {name: colour_of(_text(label, "color")) for name, parent, label in named if name and not parent}
+        return cls(tuple(classes), skeleton, use, colours)
 
 
 def _text(element: Element, tag: str) -> str:
@@ -192,12 +197,14 @@ def _record(element: Element, where: Where, counts: Counter[str]) -> Record:
     size = _size(told, f"{where} ({name!r:.80})")
     found = [seen_of(child, size, f"{where} ({name!r:.80})", counts) for child in _by_layer(element.children)]
     objects = tuple(one for one in found if one is not None)
+    unread = bool(found) and not objects
+    counts["{n} image(s) hold nothing but shapes that are left out: taken as not answered"] += unread
     return Record(
         where=where,
         image=name.replace("\\", "/"),
         size=size,
         objects=objects,
-        state="answered" if objects else "empty",
+        state="answered" if objects else "untouched" if unread else "empty",
         split=told.get("subset") or None,
         extra={key: value for key, value in told.items() if key not in _READ},
     )

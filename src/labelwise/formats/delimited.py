@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelwise.contracts.format import Sniff
 from labelwise.errors import FormatError
 
 #: what makes a spreadsheet take a cell for a formula, full-width forms included
@@ -69,6 +70,15 @@ def _cell(value: str | float) -> str:
         return repr(value if isinstance(value, int) else float(value))
     value = escape(value)
     return '"' + value.replace('"', '""') + '"' if _QUOTED.search(value) else value
+
+
+class NoTable(FormatError):
+    """A file that is something else than a table."""
+
+
+def no_table(error: FormatError, path: Path) -> Sniff:
+    """What a format of tables says of a file that it cannot look into."""
+    return Sniff(0.0 if isinstance(error, NoTable) else 0.1, str(error).replace(repr(os.fspath(path)), "it")[:140])
 
 
 @dataclass(frozen=True)
@@ -171,12 +181,14 @@ def look_into(path: str | os.PathLike[str]) -> Sheet:
     data = _beginning(path, shown)
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     if encoding == "utf-8-sig" and b"\0" in data[:1000]:
-        raise FormatError(f"{shown} is not UTF-8 text (UTF-16, or no text at all): save it as CSV UTF-8 and try again")
+        raise NoTable(f"{shown} is not UTF-8 text (UTF-16, or no text at all): save it as CSV UTF-8 and try again")
     whole = len(data) == path.stat().st_size
     # an invalid byte is refused when its row is drawn, with the line
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(data, final=whole)
     if not whole:
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
+    if text[:1000].lstrip().startswith(("{", "[{", "[[")):
+        raise NoTable(f"{shown} is JSON, no table")
     hint = _EXCEL.match(text)
     return Sheet(path, encoding, int(hint is not None), hint and hint[1], text[hint.end() if hint else 0 :], whole)
 
@@ -196,7 +208,7 @@ def _beginning(path: Path, shown: str) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], *, most: int | None = None) -> str:
-    """A file as text: UTF-8, with or without byte-order mark; line ends as they are.
+    """A file as text: UTF-8 with or without byte-order mark, or UTF-16 with one; line ends as they are.
 
     Args:
         path: the file.
@@ -215,7 +227,10 @@ def read_text(path: str | os.PathLike[str], *, most: int | None = None) -> str:
         raise FormatError(f"{shown} cannot be read: {error.strerror}") from None
     if most is not None and len(data) > most:
         raise FormatError(f"{shown} has more than {most:,} bytes, which no such file has")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:1000]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes lists
+        with contextlib.suppress(UnicodeError):
+            return data.decode("utf-16")
+    if b"\0" in data[:1000]:
         raise FormatError(f"{shown} is not UTF-8 text (UTF-16, or no text at all): save it as CSV UTF-8 and try again")
     try:
         return data.decode("utf-8-sig")

@@ -60,3 +60,21 @@ def start_of(path: Path, size: int = 4096) -> bytes:
             return file.read(size)
     except OSError:
         return b""
+
+
+_PACKED = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "packed by gzip",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a rar archive",
+    b"\xfd7zXZ": "packed by xz",
+    b"BZh": "packed by bzip2",
+}
+
+
+def packed(path: Path) -> str | None:
+    """How a file is packed, in words; None for one that is not."""
+    start = start_of(path, 300)
+    if start[257:262] == b"ustar":
+        return "a tar archive"
+    return next((what for mark, what in _PACKED.items() if start.startswith(mark)), None)

@@ -44,7 +44,7 @@ _NON_LATIN, _ASTRAL = bytes(range(0xC4)), bytes(range(0xF0))
 
 
 def read_json(path: str | os.PathLike[str], *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The value in a JSON file, UTF-8 with or without byte-order mark.
+    """The value in a JSON file: UTF-8 with or without byte-order mark, or UTF-16 with one.
 
     Args:
         path: the file.
@@ -130,7 +130,7 @@ def start_of_json(path: Path, key: str = "") -> Mapping[str, Any]:
                     data = b"" if at < 0 else b"{" + mapped[at : at + START]
     except (OSError, ValueError):  # ValueError: an empty file has nothing to be mapped
         return {}
-    data = data.removeprefix(b"\xef\xbb\xbf").lstrip(_SPACE)
+    data = _as_utf8(data).removeprefix(b"\xef\xbb\xbf").lstrip(_SPACE)
     return _places(data.decode("utf-8", "replace")) if data[:1] in (b"[", b"{") else {}
 
 
@@ -162,12 +162,22 @@ def _bytes(path: str | os.PathLike[str], shown: str) -> bytes:
             raise FormatError(
                 f"{shown} has {_gb(size)}, and {_gb(free)} of memory are free; split it into several files"
             )
-        return file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        return _as_utf8(file.read_bytes()).removeprefix(b"\xef\xbb\xbf")
     except FileNotFoundError:
         raise FormatError(f"{shown} does not exist: check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise FormatError(f"{shown} cannot be read: {reason}; check the path and its permissions") from None
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """The same text in UTF-8 where a mark says that it is UTF-16, as Windows programs write; else as it is."""
+    if not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data
+    try:
+        return data[: len(data) // 2 * 2].decode("utf-16").encode()
+    except UnicodeError:
+        return data
 
 
 def _text(data: bytes, shown: str) -> str:

@@ -58,7 +58,9 @@ class Tasks:
         found = said(annotation.get("result") or [], str(where), self.counts)
         skipped = any(annotation.get(key) not in (None, False, 0) for key in ("was_cancelled", "skipped"))
         known = bool(found.objects or found.choices or found.extra)
-        state: State = "skipped" if skipped else "answered" if known else "empty"
+        unread = not skipped and not known and bool(annotation.get("result"))
+        self.counts["{n} annotation(s) hold nothing but results that are left out: taken as not answered"] += unread
+        state: State = "skipped" if skipped else "answered" if known else "untouched" if unread else "empty"
         seconds = annotation.get("lead_time")
         if seconds is not None and number(seconds, str(where), "lead_time") < 0:
             raise FormatError(f"{where}: lead_time is {seconds!r:.40}; give seconds, 0 or more")

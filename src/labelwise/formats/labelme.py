@@ -203,6 +203,8 @@ def _record(data: Mapping[str, Any], file: Path, place: _Place, hints: Hints, co
     shapes = objects_of(data["shapes"], f"{where}", counts)
     flags = _flags(data.get("flags"), hints, f"{where}", counts)
     objects = (*shapes, *flags)
+    unread = bool(data["shapes"]) and not objects
+    counts["{n} image(s) hold nothing but shapes that are left out: taken as not answered"] += unread
     extra = {key: value for key, value in data.items() if key not in _READ and value not in (None, "", [], {})}
     return Record(
         where=where,
@@ -210,7 +212,7 @@ def _record(data: Mapping[str, Any], file: Path, place: _Place, hints: Hints, co
         bare=not written,
         size=size,
         objects=objects,
-        state="answered" if objects else "empty",
+        state="answered" if objects else "untouched" if unread else "empty",
         split=data["split"] if isinstance(data.get("split"), str) else None,
         group=data["group"] if isinstance(data.get("group"), str) else None,
         extra=extra,

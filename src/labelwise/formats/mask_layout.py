@@ -4,7 +4,7 @@ Four layouts, splits above or below the folders:
 
 - a folder of masks beside one of pictures: ``images/a.jpg`` and ``masks/a.png``, ``train_images`` and ``train_masks``;
 - a folder called as another one with a word for masks: ``train/a.jpg`` and ``trainannot/a.png``;
-- a folder of masks inside that of the pictures: ``a.jpg`` and ``masks/a.png``;
+- a folder of masks inside that of the pictures: ``a.jpg`` and ``masks/a.png``, ``day/a.jpg`` and ``masks/day/a.png``;
 - masks beside their pictures: ``a.jpg`` and ``a_mask.png``, or ``a.png``.
 
 The last two are weak signs, as photographs of people who wear masks are called like that, too: there names have to
@@ -160,14 +160,12 @@ class _Tree:
         wanted = set(plain)
         return sorted(folder for folder in self.children.get(above, ()) if plain_name(folder) in wanted)
 
-    def stems(self, folder: str, *, deep: bool) -> frozenset[str]:
-        """Paths without ending, relative to a folder; the files in it alone, or all below it."""
-        key = f"{folder}/" if deep else folder
-        if key not in self._stems:
-            files = self.below(folder) if deep else self.files.get(folder, [])
+    def stems(self, folder: str) -> frozenset[str]:
+        """Paths of the files below a folder, relative to it and without ending."""
+        if folder not in self._stems:
             skip = len(folder) + 1 if folder else 0
-            self._stems[key] = frozenset(posixpath.splitext(name)[0][skip:] for name in files)
-        return self._stems[key]
+            self._stems[folder] = frozenset(posixpath.splitext(name)[0][skip:] for name in self.below(folder))
+        return self._stems[folder]
 
 
 def plain_name(folder: str) -> str:
@@ -205,7 +203,7 @@ def _images_of(root: Path, tree: _Tree, folder: str, plain: str, words: Sequence
         return images
     if "" not in rests:
         return []
-    if above in tree.files and _weakly(root, tree, folder, [above], deep=False):
+    if _weakly(root, tree, folder, [above]):
         return [above]
     # labels of a further level: training/v1.2/labels/a.png beside training/images/a.jpg
     images = [image for image in tree.called(posixpath.dirname(above), IMAGE_WORDS) if image != above] if above else []
@@ -218,9 +216,9 @@ def _without(plain: str, word: str) -> list[str]:
     return found + ([plain[len(word) :]] if plain.startswith(word) else [])
 
 
-def _weakly(root: Path, tree: _Tree, masks: str, images: Sequence[str], *, deep: bool = True) -> bool:
+def _weakly(root: Path, tree: _Tree, masks: str, images: Sequence[str]) -> bool:
     """Whether at least half of some files are called as pictures of folders are, and some of them look like masks."""
-    stems = {stem for image in images for stem in tree.stems(image, deep=deep)}
+    stems = {stem for image in images for stem in tree.stems(image)}
     files = tree.below(masks) if images else []
     fits = [name for name in files if any(wanted in stems for wanted in _wanted([""], name[len(masks) + 1 :]))]
     return bool(fits) and 2 * len(fits) >= len(files) and _look_like_masks(root, fits, _COLOURS)

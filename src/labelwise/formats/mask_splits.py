@@ -20,7 +20,7 @@ def split_word(folder: str) -> str | None:
 
     Example:
         >>> split_word("Train"), split_word("val_images"), split_word("images"), split_word("trainee")
-        ('Train', 'val', None, None)
+        ('Train', 'val_images', None, None)
     """
     if role_of(folder) is not None:
         return folder

@@ -14,7 +14,7 @@ from labelwise.contracts.record import Head, Record, Seen, State
 from labelwise.errors import FormatError
 from labelwise.formats.answer_rows import region_of
 from labelwise.formats.columns import GROUPS, IMAGES, LABELS, OTHERS, Columns, columns_of, is_picture
-from labelwise.formats.delimited import unescape
+from labelwise.formats.delimited import no_table, unescape
 from labelwise.formats.quick_records import quick_record, quick_where
 from labelwise.formats.split_folders import Part, parts_of
 
@@ -51,8 +51,8 @@ class OneHotCsv(Format):
             return Sniff(0.0, f"no {TABLE} in it")
         try:
             found = _table(parts[0])
-        except FormatError:
-            return Sniff(0.1, "no table with a column of images")
+        except FormatError as error:
+            return no_table(error, parts[0].table)
         if why := found.unfit():
             return Sniff(0.3 if found.classes else 0.1, why)
         return Sniff(0.95, f"{len(found.classes)} columns of 0 and 1", ("classes",))

@@ -27,7 +27,7 @@ from labelwise.formats.columns import (
     is_picture,
     normal,
 )
-from labelwise.formats.delimited import unescape
+from labelwise.formats.delimited import no_table, unescape
 
 #: how far a row may be from summing to one where its numbers are not rounded
 TOLERANCE = 1e-3
@@ -61,7 +61,7 @@ class ProbabilitiesCsv(Format):
             at = _classes(columns, ())
             sums = [_probabilities(row, at, columns, 0) for row in columns.sample]
         except FormatError as error:
-            return Sniff(0.1, str(error).replace(repr(str(path)), "it")[:140])
+            return no_table(error, path)
         if len(at) < 2 or not sums:
             return Sniff(0.1, "no columns of probabilities")
         return Sniff(0.9, f"probabilities of {len(at)} classes", ("classes",))

@@ -16,7 +16,7 @@ import numpy as np
 from labelwise.contracts.format import Hints, Sniff
 from labelwise.contracts.record import IGNORE, Head, Mask, Record, Where
 from labelwise.errors import FormatError
-from labelwise.formats.class_colours import colours
+from labelwise.formats.class_colours import colours, in_order
 from labelwise.formats.glance import some_files, start_of
 from labelwise.formats.index_png import Colour
 from labelwise.formats.json_file import read_json
@@ -136,7 +136,8 @@ def read_returned(folder: Path, hints: Hints) -> tuple[Head, Iterator[Record]]:
     files = _named(folder, asked, hints.root)
     coding, said = _coding(folder, asked, hints)
     said += _black_and_white(folder, [one.file for one in files], coding, asked)
-    head = Head(classes=coding.classes, palette=coding.palette, notes=tuple(said))
+    said_so = coding.palette if coding.palette != colours(len(coding.classes)) else None
+    head = Head(classes=coding.classes, palette=said_so, notes=tuple(said))
     return head, _records(files, coding, hints)
 
 
@@ -263,7 +264,8 @@ def _coding(folder: Path, asked: _Asked | None, hints: Hints) -> tuple[MaskCodin
     if own is None:
         own = MaskCoding(names)
     if own.palette is None:
-        palette = hints.palette if hints.palette and len(hints.palette) == len(own.classes) else None
+        # a list beside the masks may name the classes in another order than the project
+        palette = in_order(dict(zip(hints.classes, hints.palette or (), strict=False)), own.classes)
         if asked is not None and asked.classes == own.classes:
             palette = asked.palette or palette
         own = replace(own, palette=palette or colours(len(own.classes)))

@@ -48,6 +48,25 @@ class Splits:
         self._combine(sets, names)
         if not self.words:
             self.words = by_folder(names, word_of or folder_word)
+        elif any(inside and role_of(word) == "pool" for word, inside in sets.items()):
+            self._rest(sets, names, word_of or folder_word)
+
+    def _rest(self, sets: dict[str, set[str]], names: Sequence[str], word_of: Callable[[str], str | None]) -> None:
+        """What no list names: held out where its folder is called as a split that no list is for, else of the pool."""
+        forgotten = set(_ROLES) - {role_of(word) for word in sets}
+        left = [name for name in names if name not in self.words]
+        words = by_folder(left, word_of, whole=False)
+        held = {name: word for name, word in words.items() if role_of(word) in forgotten}
+        self.words |= held
+        for word in sorted(set(held.values())):
+            count = sum(other == word for other in held.values())
+            self.notes.append(
+                f"{count:,} image(s) lie in a folder called {word:.40}, which the set does not name: held out"
+            )
+        if rest := len(left) - len(held):
+            self.notes.append(
+                f"{rest:,} image(s) are in no list and no folder of {', '.join(sets)}: they stay in the pool"
+            )
 
     def _combine(self, sets: dict[str, set[str]], names: Sequence[str]) -> None:
         by_role = {role: [word for word in sets if role_of(word) == role] for role in _ROLES}
@@ -70,14 +89,10 @@ class Splits:
             self.words |= dict.fromkeys(sets[word], word)
         for word in by_role["pool"]:
             self.words |= dict.fromkeys(sets[word], word)
-        if pool and (rest := len(names) - len(self.words)):
-            self.notes.append(
-                f"{rest:,} image(s) are in no list and no folder of {', '.join(sets)}: they stay in the pool"
-            )
 
 
-def by_folder(names: Sequence[str], word_of: Callable[[str], str | None]) -> dict[str, str]:
-    """Folders called train, val, test, wherever they stand; nothing where none is for training."""
+def by_folder(names: Sequence[str], word_of: Callable[[str], str | None], *, whole: bool = True) -> dict[str, str]:
+    """Folders called train, val, test, wherever they stand; of a whole set nothing where none is for training."""
     of_folder: dict[str, str | None] = {}
     found: dict[str, str] = {}
     for name in names:
@@ -86,7 +101,7 @@ def by_folder(names: Sequence[str], word_of: Callable[[str], str | None]) -> dic
             of_folder[folder] = next(filter(None, map(word_of, folder.split("/"))), None)
         if (word := of_folder[folder]) is not None:
             found[name] = word
-    return found if any(role_of(word) == "pool" for word in found.values()) else {}
+    return found if not whole or any(role_of(word) == "pool" for word in found.values()) else {}
 
 
 def folder_word(part: str) -> str | None:

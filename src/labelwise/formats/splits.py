@@ -20,6 +20,10 @@ WORDS: Mapping[str, Role] = {
 WORD_OF: Mapping[Role, str] = {"pool": "train", "validation": "val", "test": "test", "reference": "reference"}
 
 _NUMBERED = re.compile(r"[ _-]?\d+$")
+#: what stands around the word where folders say of what the split is: ``training_set``, ``images_train``, ``seg_test``
+_AROUND = re.compile(
+    r"^(?:(?:images?|imgs?|data|dataset|set|seg|split)[ -])?(.+?)(?:[ -]?(?:images?|imgs?|data|dataset|set|split))?$"
+)
 
 
 def role_of(word: str) -> Role | None:
@@ -28,6 +32,12 @@ def role_of(word: str) -> Role | None:
     Example:
         >>> role_of("Train"), role_of("val2017"), role_of("Hold-Out"), role_of("cats")
         ('pool', 'validation', 'test', None)
+        >>> role_of("training_set"), role_of("images-test"), role_of("test set"), role_of("seg")
+        ('pool', 'test', 'test', None)
     """
     plain = word.strip().casefold().replace("_", "-") if not word.isascii() else word.strip().lower().replace("_", "-")
-    return WORDS.get(plain) or WORDS.get(_NUMBERED.sub("", plain))
+    short = _NUMBERED.sub("", plain)
+    if (found := WORDS.get(plain) or WORDS.get(short)) is not None or len(plain) > 40:
+        return found
+    inner = _AROUND.match(short)
+    return None if inner is None else WORDS.get(_NUMBERED.sub("", inner[1]))

@@ -14,6 +14,7 @@ from labelwise.contracts.format import Format, Hints, Reads, Sniff
 from labelwise.contracts.record import Box, Head, Record, Seen, Where
 from labelwise.errors import FormatError
 from labelwise.formats.columns import LABELS, SCORES, Columns, any_numbers, columns_of, is_picture
+from labelwise.formats.delimited import no_table
 from labelwise.formats.split_folders import Part, parts_of
 
 TABLE = "_annotations.csv"
@@ -50,7 +51,7 @@ class TensorflowCsv(Format):
         try:
             table = _table(parts[0], use)
         except FormatError as error:
-            return Sniff(0.1, str(error).replace(repr(str(parts[0].table)), "it")[:140])
+            return no_table(error, parts[0].table)
         if use == "predictions" and table.score is None:
             return Sniff(0.3, "boxes without scores")
         return Sniff(0.95, "columns of corners and classes", ("boxes",))

@@ -319,9 +319,13 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _renamed(folder: str, old: str, new: str) -> str:
-    """The last folder called ``old`` called ``new``."""
-    at = f"/{folder}".rfind(f"/{old}/")
-    return folder if at < 0 else f"{folder[:at]}{new}{folder[at + len(old) :]}"
+    """The last folder called ``old`` called ``new``, both in the same case: ``Images`` becomes ``Labels``."""
+    at = f"/{folder}".lower().rfind(f"/{old}/")
+    if at < 0:
+        return folder
+    found = folder[at : at + len(old)]
+    cased = new.upper() if found.isupper() else new.capitalize() if found[:1].isupper() else new
+    return f"{folder[:at]}{cased}{folder[at + len(old) :]}"
 
 
 # ---- splits ---------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def take(
     answers = [answer for row in found.rows.values() for answer in _answers(project, row, waiting)]
     events = list(_events(project, answers, names, before, waiting))
     if names and not had:
-        write(project, names)
+        write(project, names, incoming.palette if project.kind.heavy else None)
     project.write(events)
     given = [answer for answer in answers if answer.target is not None]
     return Imported(

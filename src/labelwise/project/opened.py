@@ -21,6 +21,7 @@ from labelwise.data.remembered import Remembered
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Known
 from labelwise.kinds import kind_of
+from labelwise.project.classes import colours
 from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images
 
 
@@ -107,7 +108,8 @@ class Opened:
         ids = frozenset(self.pool.ids) - regions
         source = self.source
         outline = source.outline if regions else None
-        return Known(self.kind, ids, names, source.root, source.size, numbers, regions, outline, progress=self.progress)
+        palette = colours(self.config, names)
+        return Known(self.kind, ids, names, source.root, source.size, numbers, regions, outline, self.progress, palette)
 
     def labels(self, roles: Sequence[Role] = ("pool",)) -> dict[str, Any]:
         """Raw label of every labelled item of these roles."""
@@ -121,8 +123,8 @@ class Opened:
         return {pool.ids[p]: role for role in others for p in pool.with_role(role, labelled=False)}
 
     def palette(self) -> tuple[tuple[int, int, int], ...] | None:
-        """Colours of the classes, as the data have them; looked up only where labels are pixels."""
-        return open_images(self.config, self.folder).palette if self.kind.heavy else None
+        """Colours of the classes, as the file of the project has them."""
+        return colours(self.config, self.config.classes)
 
     def waiting_regions(self) -> dict[str, list[str]]:
         """Image -> its regions that wait for an answer."""

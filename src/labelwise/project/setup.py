@@ -17,6 +17,7 @@ from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.kinds import check_labels, kind_of
 from labelwise.project.classes import check as check_classes
+from labelwise.project.classes import with_colours
 from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images, registration, relative, with_task
 from labelwise.project.project import Project
 from labelwise.project.reading import in_one_range
@@ -93,8 +94,10 @@ def _opened(settings: ProjectConfig, folder: Path, classes: Sequence[str]) -> tu
     if settings.labels == "auto" and source.format is not None:
         # what was found once is not looked for again: files that join the folder change nothing
         settings = settings.model_copy(update={"labels": source.format})
-    if not settings.classes and source.classes:
-        settings = settings.model_copy(update={"classes": tuple(source.classes)})
+    names = settings.classes or tuple(source.classes or ())
+    kind = kind_of(settings.task)
+    palette = source.palette if kind is not None and kind.heavy and names == source.classes else None
+    settings = settings.model_copy(update=with_colours(settings, names, palette))
     return settings, source
 
 
