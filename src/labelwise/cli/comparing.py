@@ -95,21 +95,17 @@ def compare(
     from labelwise.recipes import find, sized
     from labelwise.studies.data import with_regions
 
-    flags: dict[str, Any] = {"seeds": seeds, "initial": initial, "batch": batch, "rounds": rounds, "task": task}
-    flags = {key: value for key, value in flags.items() if value is not None}
+    flags = _given(seeds=seeds, initial=initial, batch=batch, rounds=rounds, task=task, full=False if no_full else None)
     if strategy or set_:
         flags["strategies"] = studies.strategies(strategy or (), options.settings(set_))
-    if no_full:
-        flags["full"] = False
-    data: dict[str, Any] = {
-        "test_share": test_share,
-        "root": None if data_root is None else str(data_root.resolve()),
-        "names": None if names is None else str(names.resolve()),
-        "untouched": untouched,
-        "drop_twins": drop_twins or None,
-        "download": download or None,
-    }
-    flags["data"] = {key: value for key, value in data.items() if value is not None}
+    flags["data"] = _given(
+        test_share=test_share,
+        root=None if data_root is None else str(data_root.resolve()),
+        names=None if names is None else str(names.resolve()),
+        untouched=untouched,
+        drop_twins=drop_twins or None,
+        download=download or None,
+    )
     flags |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     plan = find(target, flags)
     source = plan.open()
@@ -125,6 +121,11 @@ def compare(
         console.print_json(studies.as_json(written.summary, written))
     else:
         _print(written, folder)
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """Those that the user gave: only these win over a recipe."""
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:

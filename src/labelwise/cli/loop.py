@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,42 +41,46 @@ def _amount(text: str | None) -> int | Literal["all"] | None:
         raise typer.BadParameter(f"{text!r} is neither a number nor 'all'", param_hint="-n") from None
 
 
+Number = Annotated[
+    str | None,
+    typer.Option(
+        "-n",
+        "--number",
+        metavar="N|all",
+        help="How many; all ranks every image and asks nobody. [dim]default: 100, or what is left[/]",
+        show_default=False,
+    ),
+]
+Predictions = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions",
+        metavar="FILE",
+        help="What your own model says: .npz of probs and/or embeddings, COCO results, YOLO .txt, and what else "
+        "[bold]labelwise list formats[/] shows. Nothing is trained.",
+        show_default=False,
+    ),
+]
+NoFit = Annotated[bool, options.flag("--no-fit", help="Do not train, though labels are newer than the weights.")]
+More = Annotated[bool, options.flag("--more", help="Open another round although one is open.")]
+DespiteMissing = Annotated[
+    bool, options.flag("--despite-missing", help="Choose though most image files are not there.")
+]
+Exported = Annotated[
+    list[Path] | None,
+    typer.Option("--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False),
+]
+
+
 def suggest(
-    number: Annotated[
-        str | None,
-        typer.Option(
-            "-n",
-            "--number",
-            metavar="N|all",
-            help="How many; all ranks every image and asks nobody. [dim]default: 100, or what is left[/]",
-            show_default=False,
-        ),
-    ] = None,
+    number: Number = None,
     strategy: options.StrategyName = None,
     set_: options.Settings = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            "--predictions",
-            metavar="FILE",
-            help="What your own model says: .npz of probs and/or embeddings, COCO results, YOLO .txt, and what else "
-            "[bold]labelwise list formats[/] shows. Nothing is trained.",
-            show_default=False,
-        ),
-    ] = None,
-    no_fit: Annotated[
-        bool, options.flag("--no-fit", help="Do not train, though labels are newer than the weights.")
-    ] = False,
-    more: Annotated[bool, options.flag("--more", help="Open another round although one is open.")] = False,
-    despite_missing: Annotated[
-        bool, options.flag("--despite-missing", help="Choose though most image files are not there.")
-    ] = False,
-    export: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False
-        ),
-    ] = None,
+    predictions: Predictions = None,
+    no_fit: NoFit = False,
+    more: More = False,
+    despite_missing: DespiteMissing = False,
+    export: Exported = None,
     format_: options.FormatName = None,
     names: options.NameList = None,
     images: options.ImageList = None,
@@ -102,12 +107,8 @@ def suggest(
             despite_missing=despite_missing,
         )
         written = list(export or ())
-        left_out = [
-            line
-            for path in written
-            for line in opened.export(path, asked=found, predictions=predictions, wishes=wishes)
-        ]
-        found = replace(found, notes=(*found.notes, *left_out))
+        left_out = [opened.export(path, asked=found, predictions=predictions, wishes=wishes) for path in written]
+        found = replace(found, notes=(*found.notes, *chain.from_iterable(left_out)))
     if json:
         console.print_json(_shown(found) | {"exported": written})
     else:

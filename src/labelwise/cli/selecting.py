@@ -71,58 +71,66 @@ TestShare = Annotated[
         show_default=False,
     ),
 ]
+Splits = Annotated[
+    str,
+    typer.Option(
+        "--splits",
+        metavar="N,N,...",
+        help="Numbers of labels: totals for kmeans, random and uniform, increments for all others.",
+        show_default=False,
+    ),
+]
+Strategies = Annotated[
+    list[str],
+    typer.Option("--strategy", "-s", metavar="NAME", help="May be repeated.", show_default=False),
+]
+Indices = Annotated[
+    Path, typer.Option("--indices", metavar="DIR", help="Where the index files go.", show_default=False)
+]
+StrategySettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="[NAME.]KEY=VALUE", help="An option of a strategy.", show_default=False),
+]
+Resumed = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume-indices", metavar="FILE", help="Labels that are there already; they count.", show_default=False
+    ),
+]
+PresetName = Annotated[
+    str,
+    typer.Option(
+        "--preset", metavar="default|faithful", help="faithful: the constants of the published k-means and entropy."
+    ),
+]
+DatasetName = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        help="Name of the data set in file names. [dim]default: by SOURCE[/]",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of every random choice.")]
 
 
 def select(
     data: Data,
-    splits: Annotated[
-        str,
-        typer.Option(
-            "--splits",
-            metavar="N,N,...",
-            help="Numbers of labels: totals for kmeans, random and uniform, increments for all others.",
-            show_default=False,
-        ),
-    ],
-    strategy: Annotated[
-        list[str],
-        typer.Option("--strategy", "-s", metavar="NAME", help="May be repeated.", show_default=False),
-    ],
-    indices: Annotated[
-        Path, typer.Option("--indices", metavar="DIR", help="Where the index files go.", show_default=False)
-    ],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="[NAME.]KEY=VALUE", help="An option of a strategy.", show_default=False),
-    ] = None,
-    resume_indices: Annotated[
-        Path | None,
-        typer.Option(
-            "--resume-indices", metavar="FILE", help="Labels that are there already; they count.", show_default=False
-        ),
-    ] = None,
-    preset: Annotated[
-        str,
-        typer.Option(
-            "--preset", metavar="default|faithful", help="faithful: the constants of the published k-means and entropy."
-        ),
-    ] = "default",
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            metavar="NAME",
-            help="Name of the data set in file names. [dim]default: by SOURCE[/]",
-            show_default=False,
-        ),
-    ] = None,
+    splits: Splits,
+    strategy: Strategies,
+    indices: Indices,
+    set_: StrategySettings = None,
+    resume_indices: Resumed = None,
+    preset: PresetName = "default",
+    dataset: DatasetName = None,
     features: Features = None,
     weights: Weights = None,
     size: InputSize = None,
     cache: Cache = None,
     data_root: options.DataRoot = None,
     test_share: TestShare = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of every random choice.")] = 0,
+    seed: Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Choose what to label in one go, by size, from frozen features; writes {strategy}_{data}_{n}.npy.

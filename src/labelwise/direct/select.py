@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from labelwise.contracts.head import LinearHead
-from labelwise.contracts.query import Budget, Query, Signals
+from labelwise.contracts.query import Budget, Query, Selection, Signals
 from labelwise.contracts.strategy import Collected, Needs, Step, Strategy, run_steps
 from labelwise.direct.arrays import SHOWN, Arrays, Given, numbers
 from labelwise.errors import ConfigError, DataError, UnmetNeed
@@ -111,24 +111,15 @@ def select(
     order = None if ids is None else _order(ids, count)
     labelled_L, labels_L = _labelled(labelled, labels, count, arrays.classes)
     cost_N = _cost(cost, count)
-    layer = _head(head, arrays)
     if order is not None:
         labelled_L = _inverse(order)[labelled_L]
         cost_N = None if cost_N is None else cost_N[order]
-    rng = generator(seed, "select", 0)
     spend = budget if isinstance(budget, Budget) else Budget(budget)
+    rng, layer = generator(seed, "select", 0), _head(head, arrays)
     query = Query(labelled_L, labelled_L[:0], 0, rng, labels_L=labels_L, cost_N=cost_N, head=layer)
     query = _query(query, count, arrays.classes, spend)
-    try:
-        read = _read(arrays, needs_of([chosen.acts_as(query)]), layer)
-        with contextlib.nullcontext() if progress is None else listening(progress):
-            arrays.check(read)
-            if order is not None:
-                arrays = arrays.reordered(order, read)
-            selection = run_steps(chosen, query, lambda step, now: _collected(arrays, step, now))
-        selection = spend.cut(selection, query.cost_N)
-    except UnmetNeed as error:
-        raise UnmetNeed(f"strategy {chosen.name!r} cannot run on what it was given: {error}") from None
+    with contextlib.nullcontext() if progress is None else listening(progress):
+        selection = spend.cut(_chosen(chosen, query, arrays, order), query.cost_N)
     positions_K = selection.positions_K.cpu()
     scores = None if selection.scores_K is None else selection.scores_K.cpu().numpy()
     return Picks((positions_K if order is None else order[positions_K]).numpy(), scores, selection.notes)
@@ -144,6 +135,21 @@ def _refuse(strategy: Strategy) -> None:
             f"strategy {strategy.name!r} trains a head beside the model ({names}): run it in a project with a torch "
             "learner"
         )
+
+
+def _chosen(strategy: Strategy, query: Query, arrays: Arrays, order: Tensor | None) -> Selection:
+    """What the strategy makes of the arrays, their rows in this order.
+
+    Raises:
+        UnmetNeed: the method needs an array that is not there.
+    """
+    try:
+        read = _read(arrays, needs_of([strategy.acts_as(query)]), query.head)
+        arrays.check(read)
+        ordered = arrays if order is None else arrays.reordered(order, read)
+        return run_steps(strategy, query, lambda step, now: _collected(ordered, step, now))
+    except UnmetNeed as error:
+        raise UnmetNeed(f"strategy {strategy.name!r} cannot run on what it was given: {error}") from None
 
 
 def _read(arrays: Arrays, needs: Needs, layer: LinearHead | None) -> frozenset[str]:

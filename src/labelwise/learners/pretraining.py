@@ -162,14 +162,8 @@ def pretrain(
     report = learner.fit(data, seed, progress=progress, checkpoint=checkpoint)
     if not np.isfinite(report.loss):
         raise DataError(f"training with {settings.objective!r} diverged: lower lr (now {settings.lr})")
-    net = learner.networks.nets[0]
-    rows_ND = features(Network.around(net, task.input), held)
+    rows_ND = features(Network.around(learner.networks.nets[0], task.input), held)
     about = {
-        "objective": settings.objective,
-        "model": learner.model,
-        "classes": len(task.classes),
-        "input": asdict(task.input),
-        "layer": None,
         "settings": asdict(settings),
         "seed": seed,
         "images": len(rest),
@@ -178,11 +172,24 @@ def pretrain(
         "effective_rank": effective_rank(rows_ND),
         "seconds": time.perf_counter() - started,
     }
-    head = f"{last_linear(net)}."
-    state = {name: value for name, value in net.state_dict().items() if not name.startswith(head)}
-    write_file(file, state, {"labelwise": json.dumps(about), "labels": "none", "key": key})
+    _keep(learner, file, about, key)
     checkpoint.clear()
     return found(file)
+
+
+def _keep(learner: TorchLearner, file: Path, about: Mapping[str, Any], key: str) -> None:
+    """Writes the network without its last layer, and what is needed to use it."""
+    net, task = learner.networks.nets[0], learner.task
+    network = {
+        "objective": about["settings"]["objective"],
+        "model": learner.model,
+        "classes": len(task.classes),
+        "input": asdict(task.input),
+        "layer": None,
+    }
+    head = f"{last_linear(net)}."
+    state = {name: value for name, value in net.state_dict().items() if not name.startswith(head)}
+    write_file(file, state, {"labelwise": json.dumps({**network, **about}), "labels": "none", "key": key})
 
 
 def _parted(images: Examples, seed: int) -> tuple[Examples, Examples]:
