@@ -13,6 +13,7 @@ from labelwise.contracts.task import Outputs
 from labelwise.errors import ConfigError
 from labelwise.selection.seeding import plus_plus
 from labelwise.signals.plain import Residual
+from thorough import thorough
 
 
 def generator(seed=0):
@@ -65,7 +66,8 @@ def assert_drawn_with(expected, draw, trials):
     assert statistic < likely.sum() + 5 * np.sqrt(2 * likely.sum())
 
 
-def test_sets_come_as_often_as_the_paper_says():
+@thorough("trials", 300, 1000)
+def test_sets_come_as_often_as_the_paper_says(trials):
     rng = generator(1)
     probs, embeddings = softmax(rng.normal(size=(7, 3)) * 2), rng.normal(size=(7, 4)) + 0.5
     expected = sequences(gradients(probs, embeddings), 3)
@@ -73,25 +75,28 @@ def test_sets_come_as_often_as_the_paper_says():
     assert_drawn_with(
         expected,
         lambda seed: tuple(lw.select("badge", 3, probs=probs, embeddings=embeddings, seed=seed).positions.tolist()),
-        trials=1000,
+        trials=trials,
     )
 
 
-def test_weights_after_the_first_pick_are_distances_to_it_and_not_to_the_origin():
+@thorough("trials", 500, 1500)
+def test_weights_after_the_first_pick_are_distances_to_it_and_not_to_the_origin(trials):
     """Four gradients on a line at 10, 0.1, 1, 0.1-turned: squared distances from the first 0, 98.01, 81, 100.01."""
     embeddings = np.array([[10.0, 0.0], [0.1, 0.0], [1.0, 0.0], [0.0, 0.1]], dtype=np.float32)
     factor = np.ones((4, 1), dtype=np.float32)
     weight = np.array([0.0, 9.9**2, 9.0**2, 100 + 0.01])
     counts = Counter(
-        int(plus_plus(embeddings, 2, factor_NC=factor, first="longest", rng=generator(seed))[1]) for seed in range(1500)
+        int(plus_plus(embeddings, 2, factor_NC=factor, first="longest", rng=generator(seed))[1])
+        for seed in range(trials)
     )
     assert 0 not in counts
-    share = np.array([counts[i] for i in range(4)]) / 1500
+    share = np.array([counts[i] for i in range(4)]) / trials
     np.testing.assert_allclose(share, weight / weight.sum(), atol=0.05)
 
 
+@thorough("trials", 250, 800)
 @pytest.mark.parametrize("proposals", [2, 128])
-def test_lengths_of_many_orders_of_magnitude(proposals, monkeypatch):
+def test_lengths_of_many_orders_of_magnitude(proposals, monkeypatch, trials):
     """Sure rows have gradients near zero: far from every long pick until one of them is picked, then worth nothing."""
     from labelwise.selection import seeding
 
@@ -103,7 +108,7 @@ def test_lengths_of_many_orders_of_magnitude(proposals, monkeypatch):
     assert_drawn_with(
         expected,
         lambda seed: tuple(plus_plus(embeddings, 3, factor_NC=factor, first="longest", rng=generator(seed)).tolist()),
-        trials=800,
+        trials=trials,
     )
     # the tiny ones are no duplicates of zero or of each other: given only them, they are drawn by their own distances
     tiny = [1, 2, 5]
@@ -113,7 +118,7 @@ def test_lengths_of_many_orders_of_magnitude(proposals, monkeypatch):
         lambda seed: tuple(
             plus_plus(embeddings[tiny], 3, factor_NC=factor[tiny], first="longest", rng=generator(seed)).tolist()
         ),
-        trials=300,
+        trials=trials * 3 // 8,
     )
 
 
@@ -164,20 +169,21 @@ def test_a_wrong_number_of_classes_is_refused():
         lw.select("badge", 1, probs=[[0.5, 0.5]], embeddings=[[1.0]], top=0)
 
 
+@thorough("draws", 150, 400)
 @pytest.mark.parametrize("measure", ["margin", "least_confidence"])
-def test_scaled_badge_is_k_means_plus_plus_on_scaled_rows(measure):
+def test_scaled_badge_is_k_means_plus_plus_on_scaled_rows(measure, draws):
     rng = np.random.default_rng(3)
     rows, probs = rng.normal(size=(60, 5)), rng.dirichlet(np.ones(4), size=60)
     ordered = np.sort(probs, axis=1)
     doubt = 1 - ordered[:, -1] + (ordered[:, -2] if measure == "margin" else 0)
     scaled = rows * doubt[:, None]
     counts = np.zeros(60)
-    for seed in range(400):
+    for seed in range(draws):
         first, second = lw.select("scaled_badge", 2, embeddings=rows, probs=probs, measure=measure, seed=seed).positions
         assert first == np.linalg.norm(scaled, axis=1).argmax()
         counts[second] += 1
     expected = ((scaled - scaled[first]) ** 2).sum(1)
-    expected *= 400 / expected.sum()
-    likely = expected > 5
+    expected *= draws / expected.sum()
+    likely = expected > draws / 80
     statistic = float((((counts - expected) ** 2)[likely] / expected[likely]).sum())
     assert statistic < 3 * likely.sum(), "the draws are those of D^2 sampling"

@@ -11,6 +11,7 @@ import torch
 
 from labelwise.errors import ConfigError, DataError, NonFiniteScore
 from labelwise.selection import ranking, reduction, sampling
+from thorough import thorough
 
 
 def generator(seed=0):
@@ -237,9 +238,10 @@ def test_stratified_is_random_inside_and_between_strata():
     assert all(counts[i] == pytest.approx(300, abs=70) for i in range(4))
 
 
+@thorough("trials", 1000, 4000)
 @pytest.mark.parametrize("how", sampling.NOISES)
 @pytest.mark.parametrize("coldness", [0.5, 1.0, 4.0])
-def test_top_of_noisy_scores_samples_as_published(how, coldness):
+def test_top_of_noisy_scores_samples_as_published(how, coldness, trials):
     scores = np.array([0.1, 0.4, 0.4, 0.9])
     weights = {
         "power": scores**coldness,
@@ -249,7 +251,6 @@ def test_top_of_noisy_scores_samples_as_published(how, coldness):
     }[how]
     expected = weights / weights.sum()
     rng = generator(2)
-    trials = 4000
     first = Counter()
     for _ in range(trials):
         noisy = sampling.perturb(scores, how=how, coldness=coldness, rng=rng)

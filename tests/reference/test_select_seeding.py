@@ -11,6 +11,7 @@ import torch
 
 from labelwise.errors import ConfigError, DataError
 from labelwise.selection import seeding
+from thorough import thorough
 
 
 def generator(seed=0):
@@ -56,11 +57,12 @@ ROWS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [4.0, 1.0], [4.0, 1.0], [9.
 
 
 # Batches of two and three proposals make renewals, of 128 rejections, the rule.
+@thorough("trials", 250, 600)
 @pytest.mark.parametrize("proposals", [2, 3, 128])
 @pytest.mark.parametrize(
     ("labelled", "candidates"), [([], range(6)), ([0], range(1, 6)), ([5, 1], [0, 2, 3]), ([], [1, 3, 5])]
 )
-def test_sequences_come_as_often_as_they_should(monkeypatch, proposals, labelled, candidates):
+def test_sequences_come_as_often_as_they_should(monkeypatch, proposals, labelled, candidates, trials):
     monkeypatch.setattr(seeding, "_PROPOSALS", proposals)
     expected = probabilities(ROWS, 3, labelled, list(candidates))
     assert sum(expected.values()) == pytest.approx(1)
@@ -68,7 +70,7 @@ def test_sequences_come_as_often_as_they_should(monkeypatch, proposals, labelled
     assert_drawn_with(
         expected,
         lambda: seeding.plus_plus(ROWS, 3, labelled_L=labelled, candidates_M=list(candidates), rng=rng),
-        trials=600,
+        trials=trials,
     )
 
 

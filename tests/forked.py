@@ -1,0 +1,203 @@
+"""Python in processes of their own that start at once: each is forked from one that has imported the libraries.
+
+In a test::
+
+    done = forked.python("-m", "labelwise", "list", cwd=tmp_path)   # as subprocess.run would
+    both = forked.together([["a.py", "0"], ["a.py", "1"]], environments=[{"RANK": "0"}, {"RANK": "1"}])
+
+What starts is a process with its own memory, working directory, environment and ``sys.path``, and ``labelwise`` is
+imported in it anew; only torch and its like are there already, which cost each process some seconds. Where the
+start itself is tested, a real start is needed: ``subprocess``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+#: what takes long to import, and knows nothing of labelwise
+LIBRARIES = (
+    "accelerate",
+    "faiss",
+    "faster_coco_eval",
+    "jinja2",
+    "matplotlib.figure",
+    "numpy",
+    "PIL.Image",
+    "pydantic",
+    "rich.console",
+    "rich.progress",
+    "rich.table",
+    "safetensors.torch",
+    "scipy.stats",
+    "skimage.segmentation",
+    "sklearn.cluster",
+    "sklearn.datasets",
+    "sklearn.linear_model",
+    "sklearn.manifold",
+    "sqlalchemy",
+    "timm",
+    "torch",
+    "torchmetrics.functional.classification",
+    "torchvision.transforms.v2",
+    "typer",
+    "typer.testing",
+)
+
+Done = subprocess.CompletedProcess[str]
+
+
+def python(
+    *arguments: object, cwd: object = None, environment: Mapping[str, str] | None = None, after: float | None = None
+) -> Done:
+    """``python ARGUMENTS`` to its end: ``-c CODE``, ``-m MODULE``, or a file, and what it is given.
+
+    Args:
+        arguments: after an optional ``-W ignore``.
+        cwd: where it runs; None: where the tests run.
+        environment: variables over those of the tests.
+        after: seconds after which it is killed; None: never.
+
+    Returns:
+        As ``subprocess.run`` does; the return code of a killed process is negative.
+    """
+    return together([arguments], cwd=cwd, environments=[environment or {}], after=after)[0]
+
+
+def together(
+    commands: Sequence[Sequence[object]],
+    *,
+    cwd: object = None,
+    environments: Sequence[Mapping[str, str]] = (),
+    after: float | None = None,
+) -> list[Done]:
+    """As :func:`python`, several at the same time, each with variables of its own."""
+    lines = [[str(argument) for argument in command] for command in commands]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [[str(Path(folder) / f"{number}.{name}") for name in ("out", "err")] for number in range(len(lines))]
+        starts = [
+            {"arguments": line, "cwd": str(cwd or Path.cwd()), "environment": {**os.environ, **more}, "files": both}
+            for line, more, both in zip(lines, environments or [{}] * len(lines), files, strict=True)
+        ]
+        codes = _ask({"starts": starts, "after": after})
+        return [
+            subprocess.CompletedProcess(line, code, *(Path(file).read_text(encoding="utf-8") for file in both))
+            for line, code, both in zip(lines, codes, files, strict=True)
+        ]
+
+
+@functools.cache
+def _parent() -> subprocess.Popen[str]:
+    """One for each process of the tests, from the first use to the end."""
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    process = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=settings
+    )
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # type: ignore[union-attr]
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
+
+    atexit.register(end)
+    return process
+
+
+def _ask(request: dict[str, Any]) -> list[int]:
+    process = _parent()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    assert answer, "the process that forks has died"
+    return json.loads(answer)
+
+
+# ---- the other side: this file run as a program ----------------------------------------------------------------------
+
+
+def _run(arguments: list[str]) -> None:
+    """As ``python ARGUMENTS``."""
+    if arguments[:2] == ["-W", "ignore"]:
+        arguments = arguments[2:]
+        importlib.import_module("warnings").simplefilter("ignore")
+    if arguments[0] == "-c":
+        sys.argv = ["-c", *arguments[2:]]
+        sys.path.insert(0, "")
+        exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})
+    elif arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        sys.path.insert(0, str(Path.cwd()))
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+def _become(start: dict[str, Any]) -> None:
+    """The forked process: never returns."""
+    code = 1
+    try:
+        for stream, file in zip((1, 2), start["files"], strict=True):
+            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(start["cwd"])
+        os.environ.clear()
+        os.environ.update(start["environment"])
+        sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+        try:
+            _run(start["arguments"])
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:
+        os._exit(code)
+
+
+def _serve() -> None:
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    importlib.import_module("torch").set_num_threads(1)
+    # the folder of this file is on the path because it was started: what starts here has its own
+    sys.path[:] = [place for place in sys.path if place != str(Path(__file__).parent)]
+    for line in sys.stdin:
+        request = json.loads(line)
+        children = []
+        for start in request["starts"]:
+            child = os.fork()
+            if not child:
+                _become(start)
+            children.append(child)
+        if request["after"] is not None:
+            time.sleep(request["after"])
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(codes), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()
