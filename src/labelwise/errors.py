@@ -38,7 +38,7 @@ class DataError(LabelwiseError):
     """An image, array or label that cannot be used."""
 
 
-class NothingToAsk(DataError):
+class NothingToAsk(LabelwiseError):
     """Of no image that is left anything can be read."""
 
 

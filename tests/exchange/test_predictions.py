@@ -199,7 +199,7 @@ def test_arrays_in_any_order_and_classes_in_that_of_the_project(tmp_path):
     assert learner.ids == ("a.png", "b.png", "c.png")
     assert rows_of(learner, Probs()) == PROBS[[1, 2, 0]].tolist()
     assert rows_of(learner, Embedding()) == [[2, 3], [4, 5], [0, 1]]
-    assert learner.notes == ("1 of 4 have no prediction: left out of this round",)
+    assert learner.notes == ()
     assert rows_of(of_arrays(tmp_path, classes=["dog", "cat"]), Probs())[1] == [0.75, 0.25]
     named = of_arrays(tmp_path, project=(), classes=["dog", "cat"])
     assert (named.task.classes, rows_of(named, Probs())[1]) == (("dog", "cat"), [0.25, 0.75])

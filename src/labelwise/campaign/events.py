@@ -58,17 +58,22 @@ class Queried:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """An item got a label, or a corrected one; ``cost`` in any of {images, boxes, clicks, pixels, seconds}."""
+    """An item got a label; ``cost`` in any of {images, boxes, clicks, pixels, seconds}.
+
+    A label of a named annotator stands beside those of others and corrects that annotator's own; one that nobody signed
+    is the last word and replaces all.
+    """
 
     kind: ClassVar[str] = "labelled"
     id: str
     target: Any
     cost: Mapping[str, float] = field(default_factory=dict)
+    annotator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An item cannot or should not be labelled; it is not asked again until it is cleared."""
+    """People said that an item cannot or should not be labelled; it is not asked again until it is restored."""
 
     kind: ClassVar[str] = "skipped"
     id: str
@@ -77,12 +82,30 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """An item is as if never asked: a query was cancelled, a label or a skip withdrawn."""
+    """An item is as if never asked: a query was cancelled."""
 
     kind: ClassVar[str] = "cleared"
     id: str
 
 
-Event = Added | Queried | Labelled | Skipped | Cleared
-EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared)}
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """All labels of an item were taken back; it may be asked again, and the round that asked it stays a round."""
+
+    kind: ClassVar[str] = "unlabelled"
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A skip was taken back; the item may be asked again."""
+
+    kind: ClassVar[str] = "restored"
+    id: str
+
+
+Event = Added | Queried | Labelled | Skipped | Cleared | Unlabelled | Restored
+EVENTS: dict[str, type[Event]] = {
+    event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared, Unlabelled, Restored)
+}
 EVENTS["labeled"] = Labelled  # as states on disk were written before the word had one spelling

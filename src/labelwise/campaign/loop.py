@@ -208,11 +208,9 @@ class Campaign:
     def pending(self) -> list[Pick]:
         """Picks that wait for an answer, in the order chosen."""
         waiting = {self.pool.ids[p] for p in self.pool.pending}
-        return [self._pick(query) for query in self.pool.queries() if query.id in waiting]
-
-    def _pick(self, query: Queried) -> Pick:
-        path = self.setting.source.path(query.id)
-        return Pick(query.id, path, query.rank, query.score, query.predicted, query.probability)
+        path = self.setting.source.path
+        asked = (query for query in self.pool.queries() if query.id in waiting)
+        return [Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in asked]
 
     def answer(self, answers: Iterable[Answer]) -> int:
         """Writes what an oracle said, all or none; returns how many answers there were.
@@ -257,18 +255,12 @@ class Campaign:
                 if len(self.pool.pending):
                     return
             fitted = self.fit(strategy) if len(self.pool.labelled) else None
-            left = len(self.pool.candidates)
-            first = self.pool.round == 0
-            if self.pool.round >= count or not left:
+            left, record = len(self.pool.candidates), None
+            if self.pool.round < count and left:
+                size = Budget(min(budget.amount, left), budget.unit) if budget.counts_items else budget
+                record = self._next_round(strategy, size, fitted, companions if self.pool.round == 0 else ())
+            if record is None:
                 record = self.describe(fitted)
-                self.write([], record=record)
-                yield record
-                return
-            size = Budget(min(budget.amount, left), budget.unit) if budget.counts_items else budget
-            try:
-                record = self._next_round(strategy, size, fitted, companions if first else ())
-            except NothingToAsk as error:
-                record = replace(self.describe(fitted), notes=[str(error)])
                 self.write([], record=record)
                 yield record
                 return
@@ -276,13 +268,16 @@ class Campaign:
 
     def _next_round(
         self, strategy: Strategy, budget: Budget, fitted: Fitted | None, companions: Sequence[Strategy]
-    ) -> RoundRecord:
-        """Chooses; a simulated campaign whose training diverged goes on at random, and says so in its record."""
+    ) -> RoundRecord | None:
+        """Chooses; None where nothing that is left can be read.
+
+        A simulated campaign whose training diverged goes on at random, and says so in its record.
+        """
         number = self.pool.round
         try:
             self.suggest(strategy, budget, fitted=fitted, companions=companions)
         except NothingToAsk:
-            raise
+            return None
         except (NonFiniteScore, DataError) as error:
             diverged = fitted is not None and not math.isfinite(fitted.report.loss)
             if self.setting.truth is None or not (diverged or isinstance(error, NonFiniteScore)):

@@ -7,12 +7,13 @@ order in which images were listed therefore changes nothing.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelwise.campaign.events import Added, Cleared, Event, Item, Labelled, Queried, Skipped
+from labelwise.campaign.events import Added, Cleared, Event, Item, Labelled, Queried, Restored, Skipped, Unlabelled
+from labelwise.campaign.labels import Labels
 from labelwise.errors import PoolError
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ class Pool:
         self._role = np.array([ROLES.index(role) for _, role in pairs], dtype=np.int8)
         self._state = np.full(len(self.items), UNLABELLED, dtype=np.int8)
         self._query: dict[int, Queried] = {}
-        self._target: dict[int, Any] = {}
-        self._cost: dict[int, Mapping[str, float]] = {}
+        self.labels = Labels()
         self._reason: dict[int, str] = {}
         self._regions = any(item.region is not None for item in self.items)
         self._of_image: dict[str, list[int]] = {}
@@ -114,8 +114,7 @@ class Pool:
             case Labelled():
                 position = self.position(event.id)
                 self._state[position] = LABELLED
-                self._target[position] = event.target
-                self._cost[position] = event.cost
+                self.labels.add(position, event)
                 self._reason.pop(position, None)
             case Skipped():
                 position = self.position(event.id)
@@ -126,15 +125,27 @@ class Pool:
             case Cleared():
                 position = self.position(event.id)
                 self._state[position] = UNLABELLED
-                for record in (self._query, self._target, self._cost, self._reason):
-                    record.pop(position, None)
+                self.labels.drop(position)
+                self._query.pop(position, None)
+                self._reason.pop(position, None)
+            case Unlabelled():
+                position = self.position(event.id)
+                if self._state[position] != LABELLED:
+                    raise PoolError(f"{event.id!r} has no label to take back: it is {self.describe(position)}")
+                self._state[position] = UNLABELLED
+                self.labels.drop(position)
+            case Restored():
+                position = self.position(event.id)
+                if self._state[position] != SKIPPED:
+                    raise PoolError(f"{event.id!r} is not skipped: it is {self.describe(position)}")
+                self._state[position] = UNLABELLED
+                self._reason.pop(position, None)
 
     def copy(self) -> Pool:
         """A pool that can change without this one; the items are shared."""
         other = copy.copy(self)
         other._state = self._state.copy()
-        other._query, other._target = self._query.copy(), self._target.copy()
-        other._cost, other._reason = self._cost.copy(), self._reason.copy()
+        other._query, other._reason, other.labels = self._query.copy(), self._reason.copy(), self.labels.copy()
         return other
 
     def __len__(self) -> int:
@@ -228,13 +239,13 @@ class Pool:
         return np.flatnonzero(here).astype(np.int64, copy=False)
 
     def target(self, position: int | np.int64) -> Any:
-        """The raw label of a labelled item.
+        """The raw label of a labelled item: of several annotators that of the majority, in a tie the later one.
 
         Raises:
             PoolError: the item has no label.
         """
         try:
-            return self._target[int(position)]
+            return self.labels.target(int(position))
         except KeyError:
             raise PoolError(f"{self.ids[position]!r} has no label") from None
 
@@ -257,11 +268,7 @@ class Pool:
 
     def cost(self, role: Role = "pool") -> dict[str, float]:
         """What the labels of a role have cost so far, by unit."""
-        total: dict[str, float] = {}
-        for position in self.with_role(role):
-            for unit, value in self._cost.get(int(position), {}).items():
-                total[unit] = total.get(unit, 0.0) + value
-        return total
+        return self.labels.cost(self.with_role(role).tolist())
 
     def _refuse_split_groups(self) -> None:
         first: dict[str, tuple[bool, str]] = {}

@@ -78,7 +78,7 @@ def answered(kind: Kind, pool: Pool, answer: Answer, classes: tuple[str, ...]) -
         # a region is no image, and is paid for as one region
         cost = {"regions": 1.0} | {unit: value for unit, value in cost.items() if unit != "images"}
     # what the oracle says of the cost goes before what can be counted
-    return Labelled(answer.id, answer.target, {**cost, **answer.cost})
+    return Labelled(answer.id, answer.target, {**cost, **answer.cost}, answer.annotator)
 
 
 def unreadable(source: Source, item: str) -> str:

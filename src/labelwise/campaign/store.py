@@ -20,7 +20,7 @@ from typing import Any
 import filelock
 import sqlalchemy as sa
 
-from labelwise.campaign.events import EVENTS, Added, Event, Item
+from labelwise.campaign.events import EVENTS, Added, Event, Item, Labelled
 from labelwise.campaign.pool import Pool
 from labelwise.errors import PoolError, StateError
 
@@ -66,6 +66,8 @@ def _payload(event: Event) -> tuple[str, dict[str, Any]]:
         item |= {key: value for key in ("region", "group") if (value := getattr(event.item, key)) is not None}
         return event.item.id, {"role": event.role, **item} if event.role != "pool" else item
     values = {one.name: getattr(event, one.name) for one in fields(event)}
+    if isinstance(event, Labelled) and not event.annotator:
+        del values["annotator"]
     return values.pop("id"), values
 
 

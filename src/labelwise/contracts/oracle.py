@@ -40,12 +40,14 @@ class Answer:
         cost: what the label cost, in any of {images, boxes, clicks, pixels, seconds}; known only now. What can be
             counted from the label (images, boxes, pixels) need not be said.
         reason: why it was skipped, in the annotator's words.
+        annotator: who said so; "" where nobody is named, and then it is the last word.
     """
 
     id: str
     target: Any = None
     cost: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
+    annotator: str = ""
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,11 @@ class Row:
     raw: Any = None
 
     @property
+    def annotator(self) -> str:
+        """Who said so; "" where nobody is named."""
+        return self.record.annotator or ""
+
+    @property
     def cost(self) -> dict[str, float]:
         """What the answer cost, as the file says."""
         seconds = self.record.seconds

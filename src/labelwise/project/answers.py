@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelwise.campaign.events import Cleared, Event, Skipped
+from labelwise.campaign.events import Cleared, Event, Labelled, Skipped, Unlabelled
 from labelwise.campaign.setting import answered
 from labelwise.contracts.oracle import Answer
 from labelwise.errors import ConfigError, FormatError, few
@@ -28,7 +28,8 @@ class Imported:
 
     Args:
         labelled: items that got their first label.
-        corrected: items whose label changed.
+        corrected: items whose label changed: by the one who gave it, or by somebody who is not named.
+        further: labels of a further annotator, kept beside those that are there.
         skipped: items marked as not to be asked again.
         unanswered: pictures and rows without an answer.
         pending: items still waiting.
@@ -44,17 +45,10 @@ class Imported:
     unanswered: int
     pending: int
     classes: tuple[str, ...] = ()
+    further: int = 0
     empty: int = 0
     format: str = ""
     notes: tuple[str, ...] = ()
-
-
-@dataclass
-class _Gathered:
-    """Answers of a file, one for each item; what contradicts is refused, or said where two people answered."""
-
-    rows: dict[str, Row] = field(default_factory=dict)
-    differing: list[str] = field(default_factory=list)
 
 
 def take(
@@ -82,32 +76,30 @@ def take(
     known = named(project, classes)
     choice = required(path, "answers", kind=project.kind.name, name=wishes.format)
     incoming = Incoming(path, choice.format, "answers", project.known(known), wishes)
-    found = _gathered(incoming)
+    rows = _gathered(incoming)
     incoming.refuse_unknown()
     names = incoming.named.found()
     if not known and names:
         _confirm(names, project, path, confirm)
-    before = project.labels()
     # one look at all picks that wait, not one for each answer
     waiting = project.waiting_regions()
-    answers = [answer for row in found.rows.values() for answer in _answers(project, row, waiting)]
-    events = list(_events(project, answers, names, before, waiting))
+    said = _Said(project, names)
+    events = [event for row in rows for answer in _answers(project, row, waiting) for event in said.of(answer)]
+    events += said.unasked(waiting)
     if names and not had:
         write(project, names, incoming.palette if project.kind.heavy else None)
     project.write(events)
-    given = [answer for answer in answers if answer.target is not None]
     return Imported(
-        labelled=sum(answer.id not in before for answer in given),
-        corrected=sum(
-            answer.id in before and not project.kind.same(before[answer.id], answer.target) for answer in given
-        ),
-        skipped=len(answers) - len(given),
+        labelled=said.labelled,
+        corrected=said.corrected,
+        skipped=said.skipped,
         unanswered=incoming.states["unanswered"] + incoming.states["bare"],
-        empty=sum(project.kind.empty(answer.target) for answer in given),
         pending=len(project.pool.pending),
         classes=() if had else names,
+        further=said.further,
+        empty=said.empty,
         format=choice.format.name,
-        notes=(*incoming.notes(), *_differing(found), *gone_note(waiting_picks(project)[1])),
+        notes=(*incoming.notes(), *said.notes(), *gone_note(waiting_picks(project)[1])),
     )
 
 
@@ -124,25 +116,24 @@ def _confirm(names: tuple[str, ...], project: Project, path: Path, confirm: Call
         )
 
 
-def _gathered(incoming: Incoming) -> _Gathered:
-    """One answer for each item.
+def _gathered(incoming: Incoming) -> list[Row]:
+    """One answer of each annotator for each item, in the order of the file.
 
     Raises:
         FormatError: two different answers for one item that no two people gave.
     """
-    found = _Gathered()
+    found: dict[tuple[str, str], Row] = {}
+    of_item: dict[str, Row] = {}
     kind = incoming.known.kind
     problems: list[tuple[Row, Row]] = []
     for row in incoming.rows():
-        old = found.rows.get(row.item)
-        if old is not None and not _agree(kind, old, row):
-            people = (old.record.annotator, row.record.annotator)
-            if None in people:
-                problems.append((old, row))
-                continue
-            if people[0] != people[1]:
-                found.differing.append(row.item)
-        found.rows[row.item] = row
+        old = of_item.get(row.item)
+        if old is not None and not (old.annotator and row.annotator) and not _agree(kind, old, row):
+            problems.append((old, row))
+            continue
+        of_item[row.item] = row
+        found.pop((row.item, row.annotator), None)  # the later of one person counts, and as the later
+        found[row.item, row.annotator] = row
     if problems:
         old, row = problems[0]
         more = f" (and {len(problems) - 1:,} more such)" if len(problems) > 1 else ""
@@ -151,7 +142,7 @@ def _gathered(incoming: Incoming) -> _Gathered:
             f"{row.record.where}: two answers for {row.item!r:.80}: {said[0]:.40} here, {said[1]:.40} in "
             f"{old.record.where.beside(row.record.where)}; keep one{more}. Nothing was imported"
         )
-    return found
+    return list(found.values())
 
 
 def _agree(kind: Kind, one: Row, other: Row) -> bool:
@@ -161,43 +152,99 @@ def _agree(kind: Kind, one: Row, other: Row) -> bool:
     return kind.same(one.raw, other.raw)
 
 
-def _differing(found: _Gathered) -> list[str]:
-    if not found.differing:
-        return []
-    items = list(dict.fromkeys(found.differing))
-    return [f"{len(items):,} image(s) have different answers of two annotators; the later one was taken: {few(items)}"]
-
-
 def _answers(project: Project, row: Row, waiting: Mapping[str, Sequence[str]]) -> Iterator[Answer]:
     """What a row answers: its item, or the regions of it that wait."""
     if row.raw is None:
-        yield Answer(row.item, None, row.cost, row.record.reason)
+        yield Answer(row.item, None, row.cost, row.record.reason, row.annotator)
         return
     outlines = {region: project.source.outline(region) for region in waiting.get(row.item, ())}
     parts = project.kind.parts(row.raw, outlines) if outlines else {}
     if parts:
         for region, raw in parts.items():
-            yield Answer(region, raw)
+            yield Answer(region, raw, annotator=row.annotator)
     else:
-        yield Answer(row.item, row.raw, row.cost)
+        yield Answer(row.item, row.raw, row.cost, annotator=row.annotator)
 
 
-def _events(
-    project: Project,
-    answers: Sequence[Answer],
-    classes: tuple[str, ...],
-    before: Container[str],
-    waiting: Mapping[str, Sequence[str]],
-) -> Iterator[Event]:
-    """The answers as events; a skip withdraws an earlier label, that of an image the question for its regions."""
-    for answer in answers:
+@dataclass
+class _Said:
+    """Answers on their way to events, each held against what was said before; counts what they change.
+
+    Args:
+        project: as it is before.
+        classes: its classes.
+    """
+
+    project: Project
+    classes: tuple[str, ...]
+    labelled: int = 0
+    corrected: int = 0
+    further: int = 0
+    skipped: int = 0
+    empty: int = 0
+    #: item -> what people say of it now, where these answers say anything
+    given: dict[str, list[Labelled]] = field(default_factory=dict)
+    outvoted: list[str] = field(default_factory=list)
+
+    def before(self, item: str) -> list[Labelled]:
+        """What people say of an item, with the answers so far."""
+        if item not in self.given:
+            pool = self.project.pool
+            self.given[item] = list(pool.labels.of(pool.position(item)))
+        return self.given[item]
+
+    def of(self, answer: Answer) -> Iterator[Event]:
+        """The events of one answer; none where the same person, or everybody, says the same already."""
+        old = self.before(answer.id)
         if answer.target is None:
-            if answer.id in before:
-                yield Cleared(answer.id)
-            yield Skipped(answer.id, answer.reason)
-        else:
-            yield answered(project.kind, project.pool, answer, classes)
-            yield from (Cleared(region) for region in waiting.get(answer.id, ()))
+            yield from self._skip(answer, old)
+            return
+        kind = self.project.kind
+        self.empty += kind.empty(answer.target)
+        own = [one for one in old if one.annotator == answer.annotator or not answer.annotator]
+        if own and all(kind.same(one.target, answer.target) for one in own):
+            return
+        self.labelled += not old
+        self.corrected += bool(own)
+        self.further += bool(old) and not own
+        event = answered(kind, self.project.pool, answer, self.classes)
+        self.given[answer.id] = [*(one for one in old if one not in own), event]
+        yield event
+
+    def _skip(self, answer: Answer, old: list[Labelled]) -> Iterator[Event]:
+        """A skip takes back a label of the same person; beside the label of another it is only said."""
+        if any(answer.annotator not in ("", one.annotator) for one in old):
+            self.outvoted.append(answer.id)
+            return
+        if old:
+            yield Unlabelled(answer.id)
+            self.given[answer.id] = []
+        self.skipped += 1
+        yield Skipped(answer.id, answer.reason)
+
+    def unasked(self, waiting: Mapping[str, Sequence[str]]) -> list[Event]:
+        """A label of a whole image withdraws the question for its regions."""
+        return [Cleared(region) for item, given in self.given.items() if given for region in waiting.get(item, ())]
+
+    def notes(self) -> list[str]:
+        """On what annotators differ, and skips that another's label outvotes."""
+        kind, lines = self.project.kind, []
+        several = [item for item, given in self.given.items() if len(given) > 1]
+        differing = [
+            item
+            for item in several
+            if not all(kind.same(one.target, self.given[item][0].target) for one in self.given[item])
+        ]
+        if differing:
+            lines.append(
+                f"{len(differing):,} image(s) have different labels of several annotators; all are kept, and the "
+                f"majority counts, in a tie the later one: {few(differing)}"
+            )
+        if self.outvoted:
+            lines.append(
+                f"{len(self.outvoted):,} skip(s) left out, as another annotator gave a label: {few(self.outvoted)}"
+            )
+        return lines
 
 
 __all__ = ["Imported", "take"]
