@@ -27,6 +27,7 @@ from labelwise.cli import (
     reporting,
     selecting,
     starting,
+    taking_back,
     training,
 )
 from labelwise.errors import LabelwiseError
@@ -149,7 +150,7 @@ def _root(
 
 
 for _group in (
-    *(demonstrating, starting, loop, training, evaluating, pretraining, selecting),
+    *(demonstrating, starting, loop, taking_back, training, evaluating, pretraining, selecting),
     *(comparing, reporting, listing, checking),
 ):
     _group.register(app)

@@ -254,6 +254,9 @@ def import_(
     images: options.ImageList = None,
     untouched: options.Untouched = None,
     ignore_unknown: options.IgnoreUnknown = False,
+    add_classes: Annotated[
+        bool, options.flag("--add-classes", help="Classes that the project does not have join it, at the end.")
+    ] = False,
     yes: Annotated[
         bool, options.flag("--yes", "-y", help="Take the classes found in the file without asking.")
     ] = False,
@@ -262,6 +265,7 @@ def import_(
 ) -> None:
     """Take labels back: all of the file or nothing. Rows may be empty, skipped, or correct earlier labels."""
     wishes = options.wishes(format_, names, images, untouched, ignore_unknown=ignore_unknown)
+    wishes = replace(wishes, add_classes=add_classes)
     with Stages() as stages:
         opened = options.open_project(project, stages)
         done = opened.import_labels(
@@ -295,7 +299,8 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
 
 def _print_import(done: Imported, counts: dict[str, int], project: Path | None) -> None:
     said = [f"{done.labelled:,} labelled"]
-    said += [f"{n:,} {word}" for n, word in ((done.corrected, "corrected"), (done.skipped, "skipped")) if n]
+    more = ((done.corrected, "corrected"), (done.further, "by a further annotator"), (done.skipped, "skipped"))
+    said += [f"{n:,} {word}" for n, word in more if n]
     if done.empty:
         said.append(f"{done.empty:,} of the labelled without any object")
     if done.unanswered:
@@ -303,7 +308,7 @@ def _print_import(done: Imported, counts: dict[str, int], project: Path | None) 
     console.out(f"imported as {done.format}: {', '.join(said)}")
     console.notes(done.notes)
     if done.classes:
-        console.out(f"classes: {', '.join(done.classes)}")
+        console.out(f"classes now: {', '.join(done.classes)}")
     console.out(
         f"now {counts['labelled']:,} labelled, {counts['unlabelled']:,} unlabelled, {counts['pending']:,} pending"
     )

@@ -31,6 +31,7 @@ class ClassMap:
         origin: number -> name, as the project's own data set counts.
         shown: the file, for messages.
         optional: names that stand for no class where the project has none of that name.
+        adding: names that the project does not have join its classes, at their end.
 
     Raises:
         FormatError: from a call: a name that the project does not have, or a number without a list.
@@ -47,6 +48,7 @@ class ClassMap:
     origin: Mapping[int, str] = field(default_factory=dict)
     shown: str = ""
     optional: frozenset[str] = frozenset()
+    adding: bool = False
     #: how often each name occurred
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -75,6 +77,9 @@ class ClassMap:
             return own
         if name.strip().casefold() in self.optional:
             return ""
+        if self.adding:
+            self.classes = (*self.classes, plain(name))
+            return self._known.setdefault(plain(name), plain(name))
         raise FormatError(f"unknown class {name!r:.60}{self._hint(name)}; the project has {self.listed()}")
 
     def _counts(self, name: str) -> bool:

@@ -31,6 +31,7 @@ class Wishes:
         images: number of a picture -> name.
         untouched: what pictures without objects are where the file cannot tell.
         ignore_unknown: leave out what is said of pictures that the project does not have.
+        add_classes: classes that the project does not have join it; else they are refused.
     """
 
     format: str | None = None
@@ -38,6 +39,7 @@ class Wishes:
     images: Mapping[int | str, str] | None = None
     untouched: Literal["empty", "unanswered"] = "unanswered"
     ignore_unknown: bool = False
+    add_classes: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Incoming:
         self.head, self._records = self.reading or self.format.read(self.path, self.use, hints)
         self.matcher = Matcher(self.known.ids, self.known.root)
         self.named = self._class_map()
-        self.naming = Naming(self.named, self.known.classes or self.head.classes, self.head)
+        self.naming = Naming(self.named, self.named.classes or self.head.classes, self.head)
         #: ``answered``, ``empty``, ``unanswered``, ``skipped`` and how many
         self.states: Counter[str] = Counter()
         #: names that no picture has, with where the first stood
@@ -164,7 +166,14 @@ class Incoming:
 
     def _class_map(self) -> ClassMap:
         optional: frozenset[str] = BACKGROUNDS if self.known.kind.heavy else frozenset()
-        return ClassMap(self.head, self.known.classes, self.wishes.names, shown=str(self.path), optional=optional)
+        known = ClassMap(self.head, self.known.classes, self.wishes.names, shown=str(self.path), optional=optional)
+        known.adding = self.wishes.add_classes and bool(known.classes)
+        if known.adding and self.known.kind.heavy:  # numbers of pixels count all classes, so they come before the first
+            for name in self.head.classes:
+                known(name)
+            known.adding = False
+            known.seen.clear()
+        return known
 
     # ---- rows -------------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class Imported:
         skipped: items marked as not to be asked again.
         unanswered: pictures and rows without an answer.
         pending: items still waiting.
-        classes: set when this import decided the project's classes.
+        classes: of the project, set where this import decided or added to them.
         empty: labels without any object.
         format: that the file was read as.
         notes: what was guessed, left out or matched otherwise than by its path, one line each.
@@ -76,7 +76,12 @@ def take(
     known = named(project, classes)
     choice = required(path, "answers", kind=project.kind.name, name=wishes.format)
     incoming = Incoming(path, choice.format, "answers", project.known(known), wishes)
-    rows = _gathered(incoming)
+    try:
+        rows = _gathered(incoming)
+    except FormatError as error:
+        if known and not wishes.add_classes and "unknown class" in str(error):
+            raise FormatError(f"{error!s:.230}. --add-classes takes new classes into the project") from None
+        raise
     incoming.refuse_unknown()
     names = incoming.named.found()
     if not known and names:
@@ -86,8 +91,8 @@ def take(
     said = _Said(project, names)
     events = [event for row in rows for answer in _answers(project, row, waiting) for event in said.of(answer)]
     events += said.unasked(waiting)
-    if names and not had:
-        write(project, names, incoming.palette if project.kind.heavy else None)
+    if names and names != had:
+        write(project, names, incoming.palette if project.kind.heavy and not had else None)
     project.write(events)
     return Imported(
         labelled=said.labelled,
@@ -95,7 +100,7 @@ def take(
         skipped=said.skipped,
         unanswered=incoming.states["unanswered"] + incoming.states["bare"],
         pending=len(project.pool.pending),
-        classes=() if had else names,
+        classes=() if had == names else names,
         further=said.further,
         empty=said.empty,
         format=choice.format.name,

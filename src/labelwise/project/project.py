@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labelwise.campaign.events import Added, Cleared
+from labelwise.campaign.events import Added, Cleared, Restored, Unlabelled
 from labelwise.contracts.oracle import Pick, Round
-from labelwise.errors import DataError, PoolError, StateError
+from labelwise.errors import DataError, StateError
 from labelwise.exchange.incoming import Wishes
-from labelwise.project import answers, asking, classes, giving
+from labelwise.project import answers, asking, classes, giving, taking_back
 from labelwise.project.answers import Imported
 from labelwise.project.images import CONFIG_NAME, open_images, registration
 from labelwise.project.opened import Opened
 from labelwise.project.presence import gone_note
 from labelwise.project.reading import keep_range
+from labelwise.project.taking_back import Which
 
 if TYPE_CHECKING:
     from labelwise.campaign.fits import Fitted
@@ -184,18 +185,27 @@ class Project(Opened):
             self.store.append([Cleared(item) for item in ids])
             return len(ids)
 
-    def restore(self, ids: Sequence[str]) -> None:
-        """Puts skipped items back, so that they may be asked again.
+    def unlabel(self, which: Which) -> tuple[list[str], list[str]]:
+        """Takes labels back, those of all annotators; returns of which items, and notes.
 
         Raises:
-            PoolError: one of them is not skipped.
+            LabelwiseError: see :func:`labelwise.project.taking_back.found`; nothing is taken back.
         """
         with self.changing():
-            skipped = {self.pool.ids[p] for p in self.pool.skipped}
-            for item in ids:
-                if item not in skipped:
-                    raise PoolError(f"{item!r} is not skipped: only skipped items can be put back")
-            self.store.append([Cleared(item) for item in ids])
+            items, notes = taking_back.found(self, which, "labelled")
+            self.write([Unlabelled(item) for item in items])
+            return items, notes
+
+    def restore(self, which: Which) -> tuple[list[str], list[str]]:
+        """Takes skips back, so that the items may be asked again; returns which, and notes.
+
+        Raises:
+            LabelwiseError: see :func:`labelwise.project.taking_back.found`; nothing is taken back.
+        """
+        with self.changing():
+            items, notes = taking_back.found(self, which, "skipped")
+            self.write([Restored(item) for item in items])
+            return items, notes
 
     def add_new_images(self) -> int:
         """Registers images that joined the data since; returns how many."""
