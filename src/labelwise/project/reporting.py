@@ -54,12 +54,24 @@ def report(project: Project, out: Path) -> Path:
         warnings=[line for line in (untested, blind) if line],
         next_steps=project.next_steps(),
         mistakes=found,
+        disputed=_disputed(project),
     )
     if not kind.drawn:
         return write_project_report(state, out, image_of=project.image_of)
     most = shown_of_a_round(max(1, len(picks)))
     ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
     return write_project_report(state, out, image_of=pictures(project, sorted(ids)), side=WIDE)
+
+
+def _disputed(project: Project) -> dict[str, list[tuple[str, str, bool]]]:
+    """Image -> who says what of it, and whether that is what counts."""
+    pool, short = project.pool, project.kind.short
+    found = {}
+    for position in pool.labels.disputed():
+        counts = pool.target(position)
+        said = [(one.annotator, short(one.target), one.target == counts) for one in pool.labels.of(position)]
+        found[pool.ids[position]] = said
+    return found
 
 
 def _mistakes(project: Project, learning: Learning) -> tuple[Mistakes | None, str]:

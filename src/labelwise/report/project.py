@@ -25,6 +25,8 @@ from labelwise.report.thumbs import ImageOf, Thumbnails
 
 STATES = ("labelled", "pending", "skipped", "unlabelled")
 MOST_THUMBS = 900
+#: disputed images that are listed
+MOST_DISPUTED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class ProjectState:
         warnings: printed at the top.
         next_steps: commands to run next.
         mistakes: of the model trained last, on the test images.
+        disputed: image -> what each annotator says of it, in words, and whether that is what counts.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ProjectState:
     warnings: Sequence[str] = ()
     next_steps: Sequence[str] = ()
     mistakes: Mistakes | None = None
+    disputed: Mapping[str, Sequence[tuple[str, str, bool]]] = field(default_factory=dict)
 
 
 def write_project_report(
@@ -110,6 +114,7 @@ def write_project_report(
         "curve_caption": _caption(state),
         "fits": _fits(state),
         "balance": _balance(state),
+        "disputed": _disputed(state),
         "mistakes": shown_mistakes(_named(state), list(state.class_counts)),
         "rounds": rounds,
         "wide": side is not None,
@@ -173,6 +178,22 @@ def _balance(state: ProjectState) -> dict[str, Any]:
         lead += f" No label yet: {', '.join(empty[:12])}{' and more' if len(empty) > 12 else ''}."
     rows = [{"name": c, "count": f"{n:,}", "width": round(100 * n / max(top, 1), 2)} for c, n in counts.items()]
     return {"rows": rows if total else [], "lead": lead}
+
+
+def _disputed(state: ProjectState) -> dict[str, Any]:
+    """A row for each image on which annotators differ: each says who, what, and whether it counts."""
+    found = list(state.disputed.items())
+    lead = f"{wording.count(len(found), 'image')} on which annotators differ. The majority counts, in a tie the later."
+    if len(found) > MOST_DISPUTED:
+        lead += f" The first {MOST_DISPUTED} are listed."
+    rows = [
+        {
+            "name": item,
+            "said": [{"who": who or "not named", "what": what, "counts": counts} for who, what, counts in said],
+        }
+        for item, said in found[:MOST_DISPUTED]
+    ]
+    return {"rows": rows, "lead": lead}
 
 
 def shown_of_a_round(rounds: int, per_round: int = 48) -> int:
