@@ -187,10 +187,7 @@ def _disputed(state: ProjectState) -> dict[str, Any]:
     if len(found) > MOST_DISPUTED:
         lead += f" The first {MOST_DISPUTED} are listed."
     rows = [
-        {
-            "name": item,
-            "said": [{"who": who or "not named", "what": what, "counts": counts} for who, what, counts in said],
-        }
+        {"name": item, "said": [{"who": who or "not named", "what": what, "counts": best} for who, what, best in said]}
         for item, said in found[:MOST_DISPUTED]
     ]
     return {"rows": rows, "lead": lead}
