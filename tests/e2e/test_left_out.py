@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from commands import as_json, refused, run
+from labelwise.project.project import Project
 
 IMAGES = [f"{number:02d}.png" for number in range(12)]
 
@@ -85,3 +86,46 @@ def test_picks_whose_image_is_gone_leave_the_open_round(folder):
     assert "05.png" not in {item["id"] for item in json.loads((folder / "picks.json").read_text())["items"]}
     (folder / "labels.csv").write_text("id,label\n00.png,cat\n")
     assert any("05.png" in note for note in as_json("import", "labels.csv")["notes"])
+
+
+# ---- files come and go ----------------------------------------------------------------------------------------------
+
+
+def test_a_renamed_image_is_known_again_by_content_and_keeps_its_label(folder):
+    (folder / "labels.csv").write_text("id,label\n00.png,cat\n01.png,dog\n02.png,cat\n")
+    run("import", "labels.csv")
+    as_json("suggest", "-n", 2, "-s", "kmeans")  # all images are read
+    (folder / "photos/sub").mkdir()
+    shutil.move(folder / "photos/00.png", folder / "photos/sub/zero.png")
+    shutil.move(folder / "photos/02.png", folder / "photos/two.png")
+    (folder / "photos/01.png").unlink()
+    Image.new("L", (9, 9)).save(folder / "photos/new.png")
+    Image.new("L", (9, 9), 7).save(folder / "photos/00.png")  # another image under a name that was there
+    again = as_json("init", "photos")
+    assert again["renamed"] == {"02.png": "two.png"}, "00.png is there, so nothing says that it was renamed"
+    assert again["gone"] == ["01.png"]
+    assert again["new"] == 2
+    assert any("1 renamed, recognised by content" in note and "two.png" in note for note in again["notes"])
+    assert any("1 image(s) of the project are gone" in note and "01.png" in note for note in again["notes"])
+    assert Project(folder).labels() == {"00.png": "cat", "01.png": "dog", "two.png": "cat"}
+    Image.new("L", (9, 9), 9).save(folder / "photos/02.png")  # the old name is free for another image
+    assert as_json("init", "photos")["new"] == 1
+    assert Project(folder).labels()["two.png"] == "cat"
+    assert "02.png" not in Project(folder).labels()
+
+
+def test_new_images_are_told_when_a_round_is_chosen(folder):
+    assert not any("not in the project yet" in note for note in as_json("suggest", "-n", 1, "-s", "random")["notes"])
+    Image.new("L", (9, 9)).save(folder / "photos/new.png")
+    notes = as_json("suggest", "-n", 1, "-s", "random", "--more")["notes"]
+    assert "1 image(s) not in the project yet: labelwise init photos adds them" in notes
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "Unlabeled", "unknown", "todo"])
+def test_a_folder_of_what_is_not_labelled_yet_is_no_class(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, place in enumerate(["cat", "cat", "dog", "dog", name, name]):
+        (tmp_path / "set" / place).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), number).save(tmp_path / "set" / place / f"{number}.png")
+    found = as_json("init", "set", "--project", "p")
+    assert (found["classes"], found["labelled"], found["unlabelled"]) == (["cat", "dog"], 4, 2)

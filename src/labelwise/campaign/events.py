@@ -104,8 +104,18 @@ class Restored:
     id: str
 
 
-Event = Added | Queried | Labelled | Skipped | Cleared | Unlabelled | Restored
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """The file of an item has another name now; events before speak of the old id, those after of the new one."""
+
+    kind: ClassVar[str] = "renamed"
+    id: str
+    to: str
+    path: str
+
+
+Event = Added | Queried | Labelled | Skipped | Cleared | Unlabelled | Restored | Renamed
 EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared, Unlabelled, Restored)
+    event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared, Unlabelled, Restored, Renamed)
 }
 EVENTS["labeled"] = Labelled  # as states on disk were written before the word had one spelling

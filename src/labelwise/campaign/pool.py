@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelwise.campaign.events import Added, Cleared, Event, Item, Labelled, Queried, Restored, Skipped, Unlabelled
+from labelwise.campaign.events import (
+    Added,
+    Cleared,
+    Event,
+    Item,
+    Labelled,
+    Queried,
+    Renamed,
+    Restored,
+    Skipped,
+    Unlabelled,
+)
 from labelwise.campaign.labels import Labels
 from labelwise.errors import PoolError
 
@@ -75,19 +87,24 @@ class Pool:
             PoolError: an event names an id that was not added before, or contradicts the state.
         """
         added: list[Added] = []
-        rest: list[Event] = []
-        known: set[str] = set()
+        rest: list[tuple[int, Any]] = []  # all but those that add and rename have an id
+        place: dict[str, int] = {}
         for event in events:
             if isinstance(event, Added):
+                place[event.item.id] = len(added)
                 added.append(event)
-                known.add(event.item.id)
-            elif event.id in known:
-                rest.append(event)
-            else:
+            elif event.id not in place:
                 raise _no_item(event.id)
+            elif isinstance(event, Renamed):
+                number = place[event.to] = place.pop(event.id)
+                item = replace(added[number].item, id=event.to, path=event.path)
+                added[number] = Added(item, added[number].role)
+            else:
+                rest.append((place[event.id], event))
         pool = cls([event.item for event in added], [event.role for event in added])
-        for event in rest:
-            pool.apply(event)
+        for number, event in rest:
+            now = added[number].item.id
+            pool.apply(event if event.id == now else replace(event, id=now))
         return pool
 
     def apply(self, event: Event) -> None:
@@ -97,8 +114,9 @@ class Pool:
             PoolError: unknown id, or an event that the item's state or role does not allow.
         """
         match event:
-            case Added():
-                raise PoolError(f"{event.item.id!r} is added to a built pool: replay all events instead")
+            case Added() | Renamed():
+                name = event.item.id if isinstance(event, Added) else event.id
+                raise PoolError(f"{name!r} is {event.kind} in a built pool: replay all events instead")
             case Queried():
                 position = self.position(event.id)
                 if self.role(position) != "pool" or self._state[position] != UNLABELLED:

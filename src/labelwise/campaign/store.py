@@ -234,6 +234,13 @@ class Store:
         except (PoolError, TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise self._damaged(error) from error
 
+    def remembered(self, item_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Item -> (stat, digest) of its image when it was read last, for those that were read."""
+        wanted = set(item_ids)
+        with self._disk_errors("read"), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_CONTENT)) if wanted else ()
+            return {row.item: (row.stat, row.digest) for row in rows if row.item in wanted and row.digest}
+
     def content(
         self, item_ids: Sequence[str], stats: Sequence[str], digests: Callable[[list[str]], list[str]]
     ) -> list[str]:

@@ -139,12 +139,14 @@ def _found(made: Project, known: int) -> dict[str, Any]:
     return {
         "project": str(made.folder.resolve()),
         "images": len(pool),
-        "new": len(pool) - known if known else None,
+        "new": len(made.joined.new) if known else None,
+        "renamed": made.joined.renamed or {},
+        "gone": list(made.joined.gone),
         "task": made.config.task,
         "classes": list(made.config.classes),
         **made.progress_counts(),
         **{role: len(pool.with_role(role, labelled=False)) for role in ("reference", "validation", "test")},
-        "notes": _left_out(made),
+        "notes": [*made.joined.notes(), *_left_out(made)],
     }
 
 

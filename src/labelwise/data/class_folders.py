@@ -13,7 +13,7 @@ from labelwise.formats.splits import role_of
 #: folders beside those of classes that hold what is not labelled yet
 UNLABELLED = frozenset(
     {"unlabelled", "unlabeled", "notlabelled", "notlabeled", "nolabel", "nolabels", "unsorted", "unclassified", "unsup"}
-    | {"todo", "tolabel", "inbox", "unannotated", "pending"}
+    | {"todo", "tolabel", "inbox", "unannotated", "pending", "unknown"}
 )
 #: folders that hold pictures of any class: a tree that has one beside others has no folders of classes
 CONTAINERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})

@@ -12,6 +12,7 @@ from labelwise.contracts.oracle import Pick, Round
 from labelwise.errors import StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.project.images import CONFIG_NAME
+from labelwise.project.joining import news
 from labelwise.project.presence import gone_note, refuse_absent_disk, waiting
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def suggest(project: Project, how: Asking) -> Round:
         learner, notes = learning.imported(how.predictions, how.wishes)
         campaign = learning.campaign(learner)
     found = campaign.choose(chosen, None) if size is None else campaign.suggest(chosen, size, fitted=fitted)
-    return replace(found, classes=project.config.classes, notes=(*notes, *found.notes))
+    return replace(found, classes=project.config.classes, notes=(*notes, *found.notes, *news(project)))
 
 
 def _unit(project: Project) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from labelwise.campaign.events import Event, Labelled, added
-from labelwise.campaign.pool import Pool
 from labelwise.config import ProjectConfig
 from labelwise.contracts.source import Source
 from labelwise.data.open import open_in, task_of
@@ -39,9 +38,9 @@ def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | Non
     return without_twins(source) if config.drop_twins and ids is None else source
 
 
-def registration(source: Source, *, known: Pool | None = None) -> Iterator[Event]:
+def registration(source: Source, *, known: Container[str] = ()) -> Iterator[Event]:
     """Events that add the images of a source, with the labels that lie on disk."""
-    new = [item for item in source.ids if known is None or item not in known]
+    new = [item for item in source.ids if item not in known]
     for item in new:
         yield added(source, item)
     for item in new:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labelwise.campaign.events import Added, Cleared, Restored, Unlabelled
+from labelwise.campaign.events import Cleared, Restored, Unlabelled
 from labelwise.contracts.oracle import Pick, Round
 from labelwise.errors import DataError, StateError
 from labelwise.exchange.incoming import Wishes
-from labelwise.project import answers, asking, classes, giving, taking_back
+from labelwise.project import answers, asking, classes, giving, joining, taking_back
 from labelwise.project.answers import Imported
-from labelwise.project.images import CONFIG_NAME, open_images, registration
+from labelwise.project.images import CONFIG_NAME, open_images
+from labelwise.project.joining import Joined
 from labelwise.project.opened import Opened
 from labelwise.project.presence import gone_note
 from labelwise.project.reading import keep_range
@@ -40,6 +41,9 @@ class Project(Opened):
     Raises:
         StateError: no project there, or it cannot be opened.
     """
+
+    #: what the last look at the data brought, where ``init`` was run on a project that is there
+    joined: Joined = field(default_factory=Joined, init=False)
 
     @property
     def task(self) -> Task[Any]:
@@ -207,15 +211,14 @@ class Project(Opened):
             self.write([Restored(item) for item in items])
             return items, notes
 
-    def add_new_images(self) -> int:
-        """Registers images that joined the data since; returns how many."""
+    def add_new_images(self) -> Joined:
+        """Registers images that joined the data since, and recognises those whose file has another name now."""
         with self.changing():
             source = open_images(self.config, self.folder)
             self.config = keep_range(self.config, source, self.folder / CONFIG_NAME)
-            events = list(registration(source, known=self.pool))
-            self.store.append(events)
+            joined = joining.join(self, source)
             self.__dict__.pop("source", None)
-            return sum(isinstance(event, Added) for event in events)
+            return joined
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Gives a project that has none yet its classes.

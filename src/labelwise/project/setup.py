@@ -78,7 +78,7 @@ def _joined(
     existing = Project(folder, progress=progress)
     _same_project(existing.config, folder, resolved, classes, config)
     existing.name_classes(classes)
-    existing.add_new_images()
+    existing.joined = existing.add_new_images()
     return existing
 
 
