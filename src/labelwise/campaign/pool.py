@@ -7,7 +7,7 @@ order in which images were listed therefore changes nothing.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,25 +86,10 @@ class Pool:
         Raises:
             PoolError: an event names an id that was not added before, or contradicts the state.
         """
-        added: list[Added] = []
-        rest: list[tuple[int, Any]] = []  # all but those that add and rename have an id
-        place: dict[str, int] = {}
-        for event in events:
-            if isinstance(event, Added):
-                place[event.item.id] = len(added)
-                added.append(event)
-            elif event.id not in place:
-                raise _no_item(event.id)
-            elif isinstance(event, Renamed):
-                number = place[event.to] = place.pop(event.id)
-                item = replace(added[number].item, id=event.to, path=event.path)
-                added[number] = Added(item, added[number].role)
-            else:
-                rest.append((place[event.id], event))
+        added, rest = _in_todays_names(events)
         pool = cls([event.item for event in added], [event.role for event in added])
-        for number, event in rest:
-            now = added[number].item.id
-            pool.apply(event if event.id == now else replace(event, id=now))
+        for event in rest:
+            pool.apply(event)
         return pool
 
     def apply(self, event: Event) -> None:
@@ -300,6 +285,31 @@ class Pool:
                     f"group {item.group!r} lies in training and in test ({other!r} and {item.id!r}): "
                     "give all items of a group one side"
                 )
+
+
+def _in_todays_names(events: Iterable[Event]) -> tuple[list[Added], Iterator[Event]]:
+    """Events that add items, and all others, each with the name that its item has in the end.
+
+    Raises:
+        PoolError: an event names an id that was not added before.
+    """
+    added: list[Added] = []
+    rest: list[tuple[int, Any]] = []  # all but those that add and rename have an id
+    place: dict[str, int] = {}
+    for event in events:
+        if isinstance(event, Added):
+            place[event.item.id] = len(added)
+            added.append(event)
+        elif event.id not in place:
+            raise _no_item(event.id)
+        elif isinstance(event, Renamed):
+            number = place[event.to] = place.pop(event.id)
+            item = replace(added[number].item, id=event.to, path=event.path)
+            added[number] = Added(item, added[number].role)
+        else:
+            rest.append((place[event.id], event))
+    named = ((added[number].item.id, event) for number, event in rest)
+    return added, (event if event.id == now else replace(event, id=now) for now, event in named)
 
 
 def _no_item(item_id: str) -> PoolError:
