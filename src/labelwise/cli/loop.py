@@ -132,8 +132,10 @@ def _shown(found: Round) -> dict[str, Any]:
 
 
 def _print(found: Round, written: Sequence[Path], project: Project, folder: Path | None) -> None:
+    from labelwise.project.asking import noun_of
+
     what = "ranking" if found.number is None else f"round {found.number}"
-    kind = project.noun_of(found.picks)
+    kind = noun_of(project, found.picks)
     console.out(f"{what}: {console.counted(len(found), kind)} chosen by {found.strategy}")
     heads = ["rank", kind, "score", "predicted", "probability"]
     rows = [

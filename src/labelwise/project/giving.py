@@ -10,6 +10,7 @@ from labelwise.contracts.format import Format, Writing
 from labelwise.errors import ConfigError, StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.exchange.outgoing import Going, format_for
+from labelwise.project.asking import noun_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -150,7 +151,7 @@ def _gallery(project: Project, path: Path, asked: Round, predictions: Prediction
     from labelwise.report.gallery import write_gallery
 
     number = "ranking" if asked.number is None else f"round {asked.number}"
-    noun = project.noun_of(asked.picks)
+    noun = noun_of(project, asked.picks)
     write_gallery(
         path,
         asked.picks,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.campaign.events import Cleared, Restored, Unlabelled
-from labelwise.contracts.oracle import Pick, Round
+from labelwise.contracts.oracle import Round
 from labelwise.errors import DataError, StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.project import answers, asking, classes, giving, joining, taking_back
@@ -109,10 +109,6 @@ class Project(Opened):
         if not len(self.pool.pending):
             raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
         return asking.open_round(self)
-
-    def noun_of(self, picks: Sequence[Pick]) -> Literal["image", "region"]:
-        """What these picks are."""
-        return asking.noun_of(self, picks)
 
     def guesses(self, images: Sequence[str], predictions: Path | None = None, wishes: Wishes | None = None) -> Any:
         """Raw labels, with scores, that the model trained last or a file gives to these images; {} without a model."""
