@@ -207,7 +207,7 @@ def test_first_import_needs_confirmation(
 def test_classes_can_be_named_at_the_first_import(project: dict[str, str], tmp_path: Path) -> None:
     file = answers(tmp_path / "a.csv", [("00.png", "0")])
     assert "the only class" in refused("import", file, "--yes")
-    assert "unknown class '0'" in refused("import", file, "--classes", "cat,dog")
+    assert "classes are numbers such as 0" in refused("import", file, "--classes", "cat,dog")
     done = as_json("import", file, "--classes", CLASSES)
     assert (done["labelled"], done["classes"]) == (1, CLASSES.split(","))
     assert "leave --classes out" in refused("import", file, "--classes", "cat,dog")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.contracts.format import Format, Writing
-from labelwise.errors import ConfigError, StateError
+from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.exchange.outgoing import Going, format_for
 from labelwise.project.asking import noun_of
@@ -126,6 +127,17 @@ class _writing:
         raise StateError(f"cannot write {self.path}: {error.strerror or error}. Choose another path") from error
 
 
+def image_of(project: Project, item: str, side: int = SIDE) -> Image | None:
+    """A small picture of an item; None for one that cannot be read."""
+    from PIL import Image
+
+    try:
+        array = project.source.thumbnail(item, side)
+    except DataError:
+        return None
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+
+
 def pictures(
     project: Project, ids: Sequence[str], predictions: Predictions = (None, None)
 ) -> Callable[[str], Image | None]:
@@ -138,7 +150,7 @@ def pictures(
     return drawn(
         learning.task(),
         project.source,
-        project.image_of,
+        partial(image_of, project),
         ids,
         learner=learning.predictor(*predictions) if kind.drawn else None,
         labelled=project.labels() if kind.drawn else {},

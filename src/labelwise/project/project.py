@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.campaign.events import Cleared, Restored, Unlabelled
 from labelwise.contracts.oracle import Round
-from labelwise.errors import DataError, StateError
+from labelwise.errors import StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.project import answers, asking, classes, giving, joining, taking_back
 from labelwise.project.answers import Imported
@@ -61,16 +61,6 @@ class Project(Opened):
         from labelwise.project.learning import Learning
 
         return Learning(self).campaign()
-
-    def image_of(self, item: str, side: int = giving.SIDE) -> Any:
-        """A small PIL image of an item; None for one that cannot be read."""
-        from PIL import Image
-
-        try:
-            array = self.source.thumbnail(item, side)
-        except DataError:
-            return None
-        return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
 
     # ---- the loop with people ---------------------------------------------------------------------------------------
 

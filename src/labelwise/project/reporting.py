@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from labelwise.campaign.mistakes import check_map, mistakes
 from labelwise.campaign.records import Mistakes
 from labelwise.contracts.oracle import Pick
 from labelwise.errors import LabelwiseError
-from labelwise.project.giving import WIDE, pictures
+from labelwise.project.giving import WIDE, image_of, pictures
 from labelwise.project.learning import Learning
 from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
 from labelwise.studies.settings import environment
@@ -57,7 +58,7 @@ def report(project: Project, out: Path) -> Path:
         disputed=_disputed(project),
     )
     if not kind.drawn:
-        return write_project_report(state, out, image_of=project.image_of)
+        return write_project_report(state, out, image_of=partial(image_of, project))
     most = shown_of_a_round(max(1, len(picks)))
     ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
     return write_project_report(state, out, image_of=pictures(project, sorted(ids)), side=WIDE)
