@@ -214,11 +214,11 @@ def test_more_draws_go_on_from_fewer():
     assert not np.array_equal(seen[0], seen[1])
 
 
-@each_case
-def test_keys_differ_between_signals_and_weights(kind, signal):
+@pytest.mark.parametrize("kind", ["torch", "linear", "knn"])
+def test_keys_differ_between_signals_and_weights(kind):
     learner = _learner(kind)
-    keys = {other: learner.signal_key(other, data=DATA) for other in _offered(learner)}
-    assert [other for other, key in keys.items() if key == keys[signal]] == [signal]
+    keys = [learner.signal_key(signal, data=DATA) for signal in _offered(learner)]
+    assert len(set(keys)) == len(keys)
 
 
 def test_every_parameter_is_part_of_the_key():

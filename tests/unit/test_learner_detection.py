@@ -35,7 +35,7 @@ ONE_STEP = (Phase(epochs=1, batch_size=2, lr=1e-4),)
         ("retinanet_resnet18", 64),
         ("faster_rcnn_resnet18", 64),
         ("ssdlite320", 64),
-        ("ssd300_vgg16", 268),
+        pytest.param("ssd300_vgg16", 268, marks=pytest.mark.heavy),
     ],
 )
 def test_every_family_trains_a_step_is_evaluated_and_queried(model, side, tmp_path):

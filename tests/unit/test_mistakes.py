@@ -114,7 +114,7 @@ def test_a_model_that_diverged_has_confusions_and_no_map(tmp_path):
     assert sum(n for *_, n in found.confusion) == 40
 
 
-@pytest.mark.parametrize("method", ["tsne", "umap"])
+@pytest.mark.parametrize("method", ["tsne", pytest.param("umap", marks=pytest.mark.heavy)])
 def test_a_map_keeps_neighbours_together(method):
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(3), 30)
@@ -128,7 +128,7 @@ def test_a_map_keeps_neighbours_together(method):
     assert (nearest == groups).mean() > 0.95
 
 
-@pytest.mark.parametrize("method", ["tsne", "umap"])
+@pytest.mark.parametrize("method", ["tsne", pytest.param("umap", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("width", [1, 2])
 def test_a_map_of_features_of_few_dimensions(width, method):
     rows = np.random.default_rng(0).normal(size=(20, width)).astype(np.float32)

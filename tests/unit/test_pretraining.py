@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -118,12 +119,18 @@ def test_rates_of_steps():
 # ---- broken off -----------------------------------------------------------------------------------------------------
 
 
+@cache
+def _whole(objective):
+    """A training that nobody breaks off, and its report."""
+    learner = _learner(objective)
+    return learner, learner.fit(_data(), 0)
+
+
 @pytest.mark.parametrize("objective", ["simclr", "rotation"])
 @pytest.mark.parametrize("steps", [1, 7, 10, 19, 20])
 def test_a_killed_training_goes_on_to_the_same_weights(objective, steps, tmp_path, monkeypatch):
     """Dropout, order and views of an epoch are its own, so that one that starts over sees what it would have seen."""
-    whole = _learner(objective)
-    whole_report = whole.fit(_data(), 0)
+    whole, whole_report = _whole(objective)
     learn, count = Training._learn, [0]
 
     def killed(self, *args):
