@@ -325,8 +325,9 @@ def test_fit_and_evaluate_on_held_out_images(truth: dict[str, str], tmp_path: Pa
 
 def test_without_test_images_it_says_so(project: dict[str, str], tmp_path: Path) -> None:
     run("import", answers(tmp_path / "a.csv", list(project.items())[:12]), "--yes")
-    assert "no test image has a label" in run("fit").stdout
-    assert as_json("evaluate") == {"metrics": {}, "test": 0}
+    assert "they were chosen, not drawn" in run("fit").stdout
+    found = as_json("evaluate")
+    assert (list(found["metrics"]), found["test"], found["on"]) == (["cross_validated_accuracy"], 0, "labelled images")
 
 
 def test_weights_of_another_network_are_no_traceback(truth: dict[str, str], tmp_path: Path) -> None:

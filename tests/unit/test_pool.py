@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwise.campaign.events import Added, Cleared, Event, Item, Labelled, Queried, Skipped
+from labelwise.campaign.events import (
+    Added,
+    Cleared,
+    Event,
+    HeldOut,
+    Item,
+    Labelled,
+    Queried,
+    Renamed,
+    Restored,
+    Skipped,
+    Unlabelled,
+)
 from labelwise.campaign.pool import Pool
 from labelwise.errors import PoolError
 
@@ -48,9 +60,18 @@ def _ids(pool: Pool, positions: np.ndarray) -> list[str]:
 names = st.sampled_from(NAMES)
 events = st.one_of(
     st.builds(Queried, id=names, round=st.integers(0, 3), rank=st.integers(0, 3)),
-    st.builds(Labelled, id=names, target=st.sampled_from(["cat", "dog"]), cost=st.just({"images": 1.0})),
+    st.builds(
+        Labelled,
+        id=names,
+        target=st.sampled_from(["cat", "dog"]),
+        cost=st.just({"images": 1.0}),
+        annotator=st.sampled_from(["", "ann", "bob", "eve"]),
+    ),
     st.builds(Skipped, id=names, reason=st.just("blurred")),
     st.builds(Cleared, id=names),
+    st.builds(Unlabelled, id=names),
+    st.builds(Restored, id=names),
+    st.builds(HeldOut, id=names, round=st.integers(0, 3), rank=st.integers(0, 3) | st.none()),
 )
 
 
@@ -73,12 +94,15 @@ def _check_invariants(pool: Pool) -> None:
     for name, positions in lists.items():
         assert positions.dtype == np.int64
         assert (np.diff(positions) > 0).all(), f"{name} ascending and distinct"
-        assert set(_ids(pool, positions)).isdisjoint(ROLES), f"{name} holds items of the pool only"
+        if name in ("labelled", "unlabelled"):
+            assert {pool.role(p) for p in positions} <= {"pool"}, f"{name} holds items of the pool only"
+        if name == "pending":
+            assert all(pool.role(p) == "pool" or pool.is_held_out(p) for p in positions)
     for one, two in itertools.combinations(lists.values(), 2):
         assert not set(one.tolist()) & set(two.tolist())
     everything = set(pool.with_role("pool", labelled=False).tolist())
     listed = set(itertools.chain.from_iterable(positions.tolist() for positions in lists.values()))
-    assert listed <= everything
+    assert {p for p in listed if pool.role(p) == "pool"} <= everything
     for position in everything - listed:
         assert pool.items[position].path == "b.png", "only what another item of its image covers is in no list"
     roles = [set(pool.with_role(role, labelled=False).tolist()) for role in ("pool", "reference", "validation", "test")]
@@ -273,3 +297,52 @@ def test_an_empty_pool():
     assert pool.cost() == {}
     with pytest.raises(PoolError, match="has no label"):
         _pool().target(0)
+
+
+def test_the_majority_counts_and_in_a_tie_the_later_one():
+    pool = _pool()
+    position = pool.position("a.png")
+
+    def given(*labels):
+        for who, target in labels:
+            pool.apply(Labelled("a.png", target, {"seconds": 1.0}, who))
+        return pool.target(position)
+
+    assert given(("ann", "cat"), ("bob", "dog")) == "dog"
+    assert pool.labels.disputed() == [position]
+    assert given(("eve", "cat")) == "cat"
+    assert given(("ann", "dog")) == "dog", "ann corrects her own, and it is the later now"
+    assert pool.cost() == {"seconds": 3.0}
+    assert given(("", "fox")) == "fox", "nobody named: the last word"
+    assert pool.labels.disputed() == []
+    assert pool.cost() == {"seconds": 1.0}
+
+
+def test_a_held_out_image_is_asked_until_it_has_a_label_and_returns_when_cancelled():
+    pool = _pool(HeldOut("b.png", 0, 0), HeldOut("b.png#box:0,0,4,4", 0), HeldOut("b.png#box:4,4,4,4", 0))
+    assert _ids(pool, pool.pending) == ["b.png"]
+    assert len(pool.with_role("test", labelled=False)) == 4
+    pool.apply(Labelled("b.png", "cat"))
+    assert _ids(pool, pool.with_role("test")) == ["b.png"]
+    assert not len(pool.labelled)
+    pool.apply(Unlabelled("b.png"))
+    pool.apply(Skipped("b.png"))
+    pool.apply(Restored("b.png"))
+    assert _ids(pool, pool.pending) == ["b.png"], "it is still held out"
+    pool.apply(Cleared("b.png"))
+    assert _picture(pool) == _picture(_pool())
+
+
+def test_names_are_followed_whatever_took_the_old_one():
+    pool = _pool(
+        Labelled("a.png", "cat"),
+        Renamed("a.png", "new.png", "new.png"),
+        Added(_item("a.png")),
+        Labelled("a.png", "dog"),
+    )
+    assert pool.target(pool.position("new.png")) == "cat"
+    assert pool.target(pool.position("a.png")) == "dog"
+    back = _pool(Labelled("a.png", "cat"), Renamed("a.png", "m.png", "m.png"), Renamed("m.png", "a.png", "a.png"))
+    assert _picture(back) == _picture(_pool(Labelled("a.png", "cat")))
+    with pytest.raises(PoolError, match="no item is called"):
+        _pool(Renamed("a.png", "m.png", "m.png"), Labelled("a.png", "cat"))

@@ -105,6 +105,20 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOut:
+    """An item left the pool for the test set: no model trains on it, and no strategy chooses it.
+
+    An image is asked about with that, and stays so until it has a label; its regions only leave the pool with it, and
+    have no rank.
+    """
+
+    kind: ClassVar[str] = "held_out"
+    id: str
+    round: int
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Renamed:
     """The file of an item has another name now; events before speak of the old id, those after of the new one."""
 
@@ -114,8 +128,8 @@ class Renamed:
     path: str
 
 
-Event = Added | Queried | Labelled | Skipped | Cleared | Unlabelled | Restored | Renamed
+Event = Added | Queried | Labelled | Skipped | Cleared | Unlabelled | Restored | HeldOut | Renamed
 EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared, Unlabelled, Restored, Renamed)
+    event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared, Unlabelled, Restored, HeldOut, Renamed)
 }
 EVENTS["labeled"] = Labelled  # as states on disk were written before the word had one spelling

@@ -29,12 +29,14 @@ class Fitted:
     Args:
         key: digest of what it was trained from.
         report: how it went.
-        metrics: on the test items; {} when there are none.
+        metrics: on the test items, or cross-validated; {} when there are none.
+        tested: digest of the test set that they were measured on.
     """
 
     key: str
     report: FitReport
     metrics: Mapping[str, float]
+    tested: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Fits:
         if place is None:
             return None
         found = json.loads((place / _DONE).read_text())
-        return Fitted(key, FitReport(**found["report"]), found["metrics"])
+        return Fitted(key, FitReport(**found["report"]), found["metrics"], found.get("tested", ""))
 
     def newest(self) -> str | None:
         """Key of the training that was finished last; None where none is."""
@@ -78,15 +80,22 @@ class Fits:
         place = self.folder / fitted.key
         try:
             learner.save(place)
-            place.mkdir(parents=True, exist_ok=True)
-            draft = place / f"fit.{os.getpid()}.tmp"
-            draft.write_text(json.dumps({"report": asdict(fitted.report), "metrics": dict(fitted.metrics)}))
-            draft.replace(place / _DONE)
+            self.note(fitted)
         except (OSError, SafetensorError) as error:
             raise StateError(
                 f"cannot keep the weights in {place}: {error}. Nothing was lost but this training: check that the "
                 "folder is writable and the disk has room, then run the command again"
             ) from error
+
+    def note(self, fitted: Fitted) -> None:
+        """Writes what is known of a training whose weights are there."""
+        assert self.folder is not None, "a training that is not kept was found"
+        place = self.folder / fitted.key
+        place.mkdir(parents=True, exist_ok=True)
+        draft = place / f"fit.{os.getpid()}.tmp"
+        values = {"report": asdict(fitted.report), "metrics": dict(fitted.metrics), "tested": fitted.tested}
+        draft.write_text(json.dumps(values))
+        draft.replace(place / _DONE)
 
     def prune(self, keep: set[str]) -> None:
         """Deletes trainings that nobody needs any more; they can be done again."""

@@ -11,6 +11,7 @@ from labelwise.campaign.chooser import Chooser
 from labelwise.campaign.events import Event, Queried, Skipped
 from labelwise.campaign.examples import PoolExamples
 from labelwise.campaign.fits import Fits, Fitted
+from labelwise.campaign.measuring import measure, up_to_date
 from labelwise.campaign.plan import Offer, unite
 from labelwise.campaign.pool import Pool
 from labelwise.campaign.records import RoundRecord
@@ -96,9 +97,9 @@ class Campaign:
         key = learner.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
         if (found := self.fits.find(key)) is not None:
             self._load(key, auxiliaries)
-            return found
+            return up_to_date(found, self)
         report = learner.fit(data, seed, init=init, auxiliaries=auxiliaries, progress=self.progress)
-        fitted = Fitted(key, report, self.evaluate("test"))
+        fitted = Fitted(key, report, *measure(self))
         self.fits.keep(learner, fitted)
         return fitted
 
@@ -175,9 +176,8 @@ class Campaign:
         """Chooses and writes it down: from here on these items are asked, whatever happens."""
         found = self.choose(strategy, budget, companions=companions)
         found = replace(found, notes=notes + found.notes)
-        number = self.pool.round
         events: list[Event] = [
-            Queried(pick.id, number, pick.rank, pick.score, strategy.name, pick.predicted, pick.probability)
+            Queried(pick.id, self.pool.round, pick.rank, pick.score, strategy.name, pick.predicted, pick.probability)
             for pick in found
         ]
         self.write(events, record=self.describe(fitted, found))
@@ -192,6 +192,7 @@ class Campaign:
             round=self.pool.round,
             labels=len(labels),
             metrics=dict(fitted.metrics) if fitted is not None else {},
+            tested=len(self.pool.with_role("test")) if fitted is not None else 0,
             cost=self.pool.cost(),
             class_counts=class_counts(self.setting.task, labels),
             picked=[pick.id for pick in picks],

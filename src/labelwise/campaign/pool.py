@@ -17,6 +17,7 @@ from labelwise.campaign.events import (
     Added,
     Cleared,
     Event,
+    HeldOut,
     Item,
     Labelled,
     Queried,
@@ -35,14 +36,16 @@ Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 ROLES: tuple[Role, ...] = ("pool", "reference", "validation", "test")
 UNLABELLED, PENDING, LABELLED, SKIPPED = range(4)
+#: what chose an image that is held out, in place of a strategy
+HOLDOUT = "holdout"
 
 
 class Pool:
     """All items in the order of their ids, and what has happened to each.
 
-    ``labelled``, ``unlabelled``, ``pending`` and ``skipped`` hold items of role *pool*; they are disjoint ascending
-    int64 positions. A region is left out of ``unlabelled`` while its whole image is pending or labelled, and the other
-    way round: an image item covers its regions.
+    ``labelled`` and ``unlabelled`` hold items of role *pool*, ``pending`` and ``skipped`` those that are held out, too;
+    all are disjoint ascending int64 positions. A region is left out of ``unlabelled`` while its whole image is pending
+    or labelled, and the other way round: an image item covers its regions.
 
     Args:
         items: any order; ids must be unique.
@@ -129,25 +132,35 @@ class Pool:
                 position = self.position(event.id)
                 self._state[position] = UNLABELLED
                 self.labels.drop(position)
+                if self.is_held_out(position):  # it goes back to the pool, with its regions
+                    self._role[[position, *self._of_image.get(self.items[position].path, ())]] = 0
                 self._query.pop(position, None)
                 self._reason.pop(position, None)
             case Unlabelled():
                 position = self.position(event.id)
                 if self._state[position] != LABELLED:
                     raise PoolError(f"{event.id!r} has no label to take back: it is {self.describe(position)}")
-                self._state[position] = UNLABELLED
+                self._state[position] = PENDING if self.is_held_out(position) else UNLABELLED
                 self.labels.drop(position)
+            case HeldOut():
+                position = self.position(event.id)
+                if not self.is_free(position):
+                    raise PoolError(f"{event.id!r} cannot be held out for testing: it is {self.describe(position)}")
+                self._role[position] = ROLES.index("test")
+                if event.rank is not None:
+                    self._state[position] = PENDING
+                    self._query[position] = Queried(event.id, event.round, event.rank, None, HOLDOUT)
             case Restored():
                 position = self.position(event.id)
                 if self._state[position] != SKIPPED:
                     raise PoolError(f"{event.id!r} is not skipped: it is {self.describe(position)}")
-                self._state[position] = UNLABELLED
+                self._state[position] = PENDING if self.is_held_out(position) else UNLABELLED
                 self._reason.pop(position, None)
 
     def copy(self) -> Pool:
         """A pool that can change without this one; the items are shared."""
         other = copy.copy(self)
-        other._state = self._state.copy()
+        other._state, other._role = self._state.copy(), self._role.copy()
         other._query, other._reason, other.labels = self._query.copy(), self._reason.copy(), self.labels.copy()
         return other
 
@@ -178,6 +191,15 @@ class Pool:
         role = self.role(position)
         return state if role == "pool" else f"a {role} item"
 
+    def is_free(self, position: int) -> bool:
+        """Whether an item lies in the pool and nothing has happened to it."""
+        return bool(self._role[position] == 0 and self._state[position] == UNLABELLED)
+
+    def is_held_out(self, position: int) -> bool:
+        """Whether an item left the pool for the test set since it was added."""
+        query = self._query.get(position)
+        return query is not None and query.strategy == HOLDOUT
+
     def _covered_by(self, position: int) -> int | None:
         """The asked or labelled item that covers this one: its whole image, or for an image one of its regions."""
         item = self.items[position]
@@ -197,13 +219,13 @@ class Pool:
 
     @property
     def pending(self) -> Positions:
-        """Asked and not yet answered."""
-        return self._where(PENDING)
+        """Asked and not yet answered, images that are held out for testing among them."""
+        return np.flatnonzero(self._state == PENDING).astype(np.int64)
 
     @property
     def skipped(self) -> Positions:
-        """Not to be asked again."""
-        return self._where(SKIPPED)
+        """Not to be asked again, those that are held out among them."""
+        return np.flatnonzero(self._state == SKIPPED).astype(np.int64)
 
     @property
     def unlabelled(self) -> Positions:

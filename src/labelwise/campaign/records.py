@@ -42,6 +42,7 @@ class RoundRecord:
         peak_mb: highest memory of the process in this round, MiB.
         train_loss: last training loss; NaN if not known.
         fit_key: digest of all that the fit depends on; equal keys mean one shared fit.
+        tested: labelled test images behind the metrics; 0 where there were none, or nobody counted.
 
     Example:
         >>> record = RoundRecord(round=0, labels=20, metrics={"accuracy": 0.5})
@@ -63,6 +64,7 @@ class RoundRecord:
     peak_mb: float = NAN
     train_loss: float = NAN
     fit_key: str = ""
+    tested: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """This record as strict JSON values."""

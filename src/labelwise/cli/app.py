@@ -20,6 +20,7 @@ from labelwise.cli import (
     console,
     demonstrating,
     evaluating,
+    holding_out,
     listing,
     loop,
     options,
@@ -150,7 +151,7 @@ def _root(
 
 
 for _group in (
-    *(demonstrating, starting, loop, taking_back, training, evaluating, pretraining, selecting),
+    *(demonstrating, starting, loop, taking_back, holding_out, training, evaluating, pretraining, selecting),
     *(comparing, reporting, listing, checking),
 ):
     _group.register(app)

@@ -15,6 +15,7 @@ from labelwise.errors import ConfigError, DataError, unknown
 
 if TYPE_CHECKING:
     from labelwise.contracts.source import Source
+    from labelwise.exchange.incoming import Wishes
     from labelwise.few_labels.evaluations import Evaluation
     from labelwise.learners.features import FeatureSource
 
@@ -64,6 +65,19 @@ def evaluate(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Trainings of each selection.")] = 1,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="Of somebody else's model, in its place: accuracy, mAP or mIoU on the images that have a label.",
+            show_default=False,
+        ),
+    ] = None,
+    format_: options.FormatName = None,
+    names: options.NameList = None,
+    image_list: options.ImageList = None,
+    ignore_unknown: options.IgnoreUnknown = False,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
@@ -75,10 +89,14 @@ def evaluate(
     if protocol is None:
         if indices or data is not None:
             raise ConfigError("--indices and --data need a protocol: labelwise evaluate linear --indices ...")
-        training.own_weights(project, json=json)
+        wishes = options.wishes(format_, names, image_list, None, ignore_unknown=ignore_unknown)
+        _of_model(project, predictions, wishes, json=json)
         return
+    if predictions is not None:
+        raise ConfigError("--predictions are what a model says; a protocol trains one: give one of the two")
     from labelwise.few_labels.evaluations import Evaluation, of_files
     from labelwise.few_labels.protocols import PROTOCOLS
+    from labelwise.project.measured import NO_TEST
 
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
@@ -95,9 +113,21 @@ def evaluate(
         else:
             source, backbone, sets = _of_project(project, stages)
         if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
-            raise DataError(training.NO_TEST + ", or give --test-share to select and evaluate alike")
+            raise DataError(f"{NO_TEST}; or give --test-share to select and evaluate alike")
         rows = how.measure(source, backbone, sets, stages)
     _show(rows, how, json=json)
+
+
+def _of_model(folder: Path | None, predictions: Path | None, wishes: Wishes, *, json: bool) -> None:
+    """The weights trained last, or what a file says, as they are."""
+    with Stages() as stages:
+        found = options.open_project(folder, stages).evaluate(predictions, wishes)
+    if json:
+        tests = found.images if found.on == "test images" else 0
+        on = {"test": tests, "images": found.images, "on": found.on, "intervals": found.intervals, "notes": found.notes}
+        console.print_json({"metrics": found.metrics, **on})
+    else:
+        training.show(found)
 
 
 def _of_project(folder: Path | None, progress: Stages) -> tuple[Source, FeatureSource, dict[str, list[str]]]:

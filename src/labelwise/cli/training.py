@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,7 @@ from labelwise.cli import console, options
 from labelwise.cli.progress import Stages
 
 if TYPE_CHECKING:
-    from labelwise.project.project import Project
-
-NO_TEST = (
-    "no test image has a label, so nothing says how good the model is: lay the images out as train/ and test/, or give "
-    "a CSV with a column split"
-)
+    from labelwise.project.measured import Measured
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +26,8 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
         labels = len(opened.pool.labelled)
         before = _trainings(opened.state)
         fitted = opened.fit()
+    from labelwise.project.measured import measured
+
     report = fitted.report
     skipped = dict(report.skipped)
     if json:
@@ -44,30 +40,23 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
         f"{what} {console.counted(labels, 'label')} ({report.seconds:.1f} s, loss {console.number(report.loss, 3)})"
     )
     console.notes(f"left out {item!r}: {why}" for item, why in list(skipped.items())[:10])
-    _metrics(opened, fitted.metrics)
+    show(measured(opened, fitted.metrics))
     console.next_steps([("labelwise suggest", "what to label next")], project)
-
-
-def own_weights(project: Path | None, *, json: bool) -> None:
-    """Metrics of the weights trained last on the test images."""
-    with Stages() as stages:
-        opened = options.open_project(project, stages)
-        metrics = opened.evaluate()
-    if json:
-        console.print_json({"metrics": metrics, "test": len(opened.pool.with_role("test"))})
-    else:
-        _metrics(opened, metrics)
 
 
 def _trainings(state: Path) -> set[str]:
     return {path.parent.name for path in (state / "fits").glob("*/fit.json")}
 
 
-def _metrics(project: Project, metrics: Mapping[str, float]) -> None:
-    if not metrics:
-        console.notes([NO_TEST])
-        return
-    count = len(project.pool.with_role("test"))
-    console.out(f"on {console.counted(count, 'test image')}:")
-    rows = [(name.replace("_", " "), console.number(value)) for name, value in metrics.items()]
-    console.show(console.table(["metric", "value"], rows, right=("value",)))
+def show(found: Measured) -> None:
+    """Metrics as a table, what they were measured on, and how sure that is."""
+    if found.metrics:
+        console.out(f"on {console.counted(found.images, found.on[:-1])}:")
+        heads = ["metric", "value", *(["95 % interval"] if found.intervals else [])]
+        rows = []
+        for name, value in found.metrics.items():
+            ends = found.intervals.get(name)
+            said = "" if ends is None else f"{console.number(ends[0])} to {console.number(ends[1])}"
+            rows.append([name.replace("_", " "), console.number(value), said][: len(heads)])
+        console.show(console.table(heads, rows, right=("value",)))
+    console.notes(found.notes)

@@ -228,6 +228,8 @@ class Learner(ABC):
     keeps_rows: bool = True
     #: role of the labelled items that choose the epoch whose weights are kept; None keeps the last
     judged_on: Role | None = None
+    #: whether a training takes a blink, so that it may be done several times over for cross-validation
+    quick: bool = False
     #: whether it trains extra heads beside the model
     trains_auxiliaries: bool = False
 

@@ -159,6 +159,7 @@ class FeatureLearner(Learner):
 
     passes = frozenset({Dropout})
     keeps_rows = False
+    quick = True
 
     def __init__(
         self,

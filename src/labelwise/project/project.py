@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from labelwise.contracts.strategy import Strategy
     from labelwise.contracts.task import Task
     from labelwise.learners.pretraining import Pretrained
+    from labelwise.project.measured import Measured
 
 
 @dataclass
@@ -89,6 +90,13 @@ class Project(Opened):
         file = None if predictions is None else Path(predictions)
         with self.changing():
             return asking.suggest(self, asking.Asking(budget, strategy, predictions=file, **how))
+
+    def holdout(self, count: int, *, stratified: bool = False) -> Round:
+        """Draws a test set and asks about it; see :func:`labelwise.project.holding_out.hold_out`."""
+        from labelwise.project.holding_out import hold_out
+
+        with self.changing():
+            return hold_out(self, count, stratified=stratified)
 
     def open_round(self) -> Round:
         """The picks that wait for an answer and whose image is there.
@@ -229,20 +237,19 @@ class Project(Opened):
             campaign.write([], record=campaign.describe(fitted))
             return fitted
 
-    def evaluate(self) -> dict[str, float]:
-        """Metrics of the weights trained last, on the test items that have a label; {} when there are none.
+    def evaluate(self, predictions: str | Path | None = None, wishes: Wishes | None = None) -> Measured:
+        """How good the model trained last is, or somebody else's; see :mod:`labelwise.project.measured`.
+
+        Args:
+            predictions: what somebody else's model says, in any format that is read as predictions.
+            wishes: how to read it.
 
         Raises:
-            StateError: nothing has been trained yet.
+            StateError: nothing has been trained yet, or nothing has a label.
         """
-        from labelwise.project.learning import Learning
+        from labelwise.project.measured import of_file, of_own_weights
 
-        learning = Learning(self)
-        campaign = learning.campaign()
-        learning.last_fit(campaign, learning.strategy())
-        if campaign.setting.learner.weights is None:
-            raise StateError("nothing has been trained yet: run 'labelwise fit' first")
-        return campaign.evaluate("test")
+        return of_own_weights(self) if predictions is None else of_file(self, Path(predictions), wishes or Wishes())
 
     def pretrain(
         self, objective: str | None = None, *, name: str | None = None, size: int | None = None, **settings: Any

@@ -180,14 +180,20 @@ def write_curves(
 
 
 def single_curve(
-    labels: Sequence[float], values: Mapping[str, Sequence[float]], *, y_label: str, look: Look = Look()
+    labels: Sequence[float],
+    values: Mapping[str, Sequence[float]],
+    *,
+    y_label: str,
+    bands: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    look: Look = Look(),
 ) -> bytes:
-    """Lines of one real project over its labels, with no band and no comparison. PNG.
+    """Lines of one real project over its labels, with no comparison. PNG.
 
     Args:
         labels: label count of each fit.
         values: name of the metric -> one value per fit; NaN where not measured.
         y_label: what the axis is called.
+        bands: name of the metric -> both ends of an interval for each fit; NaN where there is none.
         look: size and colours.
     """
     figure, axes = _figure(look)
@@ -197,6 +203,9 @@ def single_curve(
         y = np.asarray(line, dtype=np.float64)
         style = look.style(i, baseline=False)
         axes.plot(labels, y, lw=2, ms=6, label=None if alone else short(name), **style)
+        if bands and name in bands:
+            low, high = np.asarray(bands[name], dtype=np.float64).T
+            axes.vlines(labels, low, high, color=style["color"], alpha=0.35, lw=5)
         ends.append((float(np.asarray(labels)[np.isfinite(y)][-1]), float(y[np.isfinite(y)][-1]), name, style["color"]))
     _x_axis(axes, np.asarray(labels, dtype=np.float64), log_x=False, look=look)
     axes.set_xlabel("labels", color=look.ink)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labelwise.campaign.measuring import CHOSEN, CROSS_VALIDATED
 from labelwise.campaign.records import Mistakes, RoundRecord
 from labelwise.contracts.oracle import Pick
 from labelwise.errors import visible
@@ -21,6 +22,7 @@ from labelwise.report.html import facts, thumb
 from labelwise.report.mistakes import shown_mistakes
 from labelwise.report.page import render, write_page
 from labelwise.report.renderings import picture
+from labelwise.report.statistics import wilson
 from labelwise.report.thumbs import ImageOf, Thumbnails
 
 STATES = ("labelled", "pending", "skipped", "unlabelled")
@@ -93,13 +95,7 @@ def write_project_report(
     Raises:
         StateError: the file cannot be written.
     """
-    measured = [r for r in state.rounds if math.isfinite(r.metrics.get(state.primary, math.nan))]
-    curve = None
-    if measured:
-        labels = [float(r.labels) for r in measured]
-        line = {state.primary: [r.metrics[state.primary] for r in measured]}
-        alt = f"{wording.metric_name(state.primary)} over labels"
-        curve = picture(lambda look: single_curve(labels, line, y_label=state.primary, look=look), alt)
+    curve = _curve(state)
     rounds, lead = _picks(state, image_of, per_round, side)
     context = {
         "title": state.name,
@@ -126,6 +122,25 @@ def write_project_report(
     return write_page(path, render("project.html.j2", **context))
 
 
+def _primary(state: ProjectState) -> str:
+    """The first metric on test images; where no round has it, its cross-validated one."""
+    held_out = any(math.isfinite(r.metrics.get(state.primary, math.nan)) for r in state.rounds)
+    return state.primary if held_out else CROSS_VALIDATED + state.primary
+
+
+def _curve(state: ProjectState) -> Any:
+    """How good the model was after each round, with intervals where the images were counted."""
+    name = _primary(state)
+    measured = [r for r in state.rounds if math.isfinite(r.metrics.get(name, math.nan))]
+    if not measured:
+        return None
+    labels = [float(r.labels) for r in measured]
+    line = {name: [r.metrics[name] for r in measured]}
+    bands = {name: [wilson(r.metrics[name], r.tested) for r in measured]} if name == "accuracy" else None
+    alt = f"{wording.metric_name(name)} over labels"
+    return picture(lambda look: single_curve(labels, line, y_label=name, bands=bands, look=look), alt)
+
+
 def _named(state: ProjectState) -> dict[str, list[Mistakes]]:
     if state.mistakes is None:
         return {}
@@ -138,11 +153,14 @@ def _headline(state: ProjectState) -> str:
     text = f"{counts['labelled']:,} of {wording.count(total, 'image')} labelled"
     if counts["pending"]:
         text += f", {counts['pending']:,} asked and not answered yet"
-    last = next((r for r in reversed(state.rounds) if math.isfinite(r.metrics.get(state.primary, math.nan))), None)
+    name = _primary(state)
+    last = next((r for r in reversed(state.rounds) if math.isfinite(r.metrics.get(name, math.nan))), None)
     if last is not None:
-        metric = wording.metric_name(state.primary)
-        text += f". The last model, of {wording.count(last.labels, 'label')}: {metric} "
-        text += wording.value(last.metrics[state.primary])
+        text += f". The last model, of {wording.count(last.labels, 'label')}: {wording.metric_name(name)} "
+        text += wording.value(last.metrics[name])
+        low, high = wilson(last.metrics[name], last.tested) if name == "accuracy" else (math.nan, math.nan)
+        if math.isfinite(low):
+            text += f" (95 % interval {wording.value(low)} to {wording.value(high)}, on {last.tested:,} images)"
     return text + "."
 
 
@@ -154,6 +172,8 @@ def _progress(state: ProjectState) -> list[dict[str, Any]]:
 
 def _caption(state: ProjectState) -> str:
     where = f"Measured on {state.measured_on}. " if state.measured_on else ""
+    if _primary(state).startswith(CROSS_VALIDATED):
+        where = f"{CHOSEN[0].upper()}{CHOSEN[1:]}. "
     return f"{where}One run: it shows how far the model is, not what the strategy saved; that needs labelwise compare."
 
 

@@ -13,6 +13,7 @@ sequentially rejective multiple test procedure, Scand. J. Statistics 1979.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -132,6 +133,22 @@ def interval(values_R: npt.ArrayLike, *, level: float = 0.95) -> Interval:
         return Interval(mean, NAN, NAN, n)
     half = float(stats.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
+
+
+def wilson(accuracy: float, tested: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of an accuracy that was measured on so many images drawn at random; NaN where it is none.
+
+    Reference:
+        Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
+
+    Example:
+        >>> [round(end, 3) for end in wilson(0.84, 50)]
+        [0.715, 0.917]
+    """
+    if not math.isfinite(accuracy) or tested < 1:
+        return math.nan, math.nan
+    found = stats.binomtest(round(accuracy * tested), tested).proportion_ci(level, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def area(

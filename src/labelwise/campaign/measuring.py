@@ -1,0 +1,105 @@
+"""How good a model is: on images held out for testing, or, where there are none, by cross-validation."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelwise.contracts.learner import Examples
+from labelwise.contracts.progress import Progress
+from labelwise.rng import digest, generator
+
+if TYPE_CHECKING:
+    from labelwise.campaign.examples import PoolExamples
+    from labelwise.campaign.fits import Fitted
+    from labelwise.campaign.loop import Campaign
+
+#: parts that the labels are cut into
+FOLDS = 5
+#: begins the name of a metric that is cross-validated
+CROSS_VALIDATED = "cross_validated_"
+#: why a number says less than it seems to
+CHOSEN = (
+    "cross-validated on the labelled images: they were chosen, not drawn, so the pool may be easier or harder; "
+    "'labelwise holdout -n 50' draws images that say how good the model really is"
+)
+
+
+def measure(campaign: Campaign) -> tuple[dict[str, float], str]:
+    """Metrics of the weights in use, on the test items or else cross-validated; and a digest of the test set."""
+    examples = campaign.examples
+    return campaign.evaluate("test") or cross_validated(examples, campaign.progress), measured_on(examples)
+
+
+def up_to_date(found: Fitted, campaign: Campaign) -> Fitted:
+    """A training that was found, measured again where labels of the test set came in since; its weights are in use."""
+    if found.tested == measured_on(campaign.examples):
+        return found
+    metrics, tested = measure(campaign)
+    now = replace(found, metrics=metrics, tested=tested)
+    campaign.fits.note(now)
+    return now
+
+
+def measured_on(examples: PoolExamples) -> str:
+    """A digest of the test set with its labels, which grows and is corrected while people label; "" without one.
+
+    In simulated campaigns, where it never changes, it is not computed.
+    """
+    pool = examples.pool
+    tests = pool.with_role("test")
+    if examples.setting.truth is not None or not len(tests):
+        return ""
+    return digest(json.dumps([[pool.ids[p], pool.target(p)] for p in tests], default=str))
+
+
+def cross_validated(examples: PoolExamples, progress: Progress) -> dict[str, float]:
+    """The first metric of the task by five-fold cross-validation; {} for learners that train long, and few labels.
+
+    Folds are drawn at random, those images together that belong to one group. Labels that a strategy chose are harder
+    or easier than the pool, so this speaks of the labelled images and not of the pool.
+    """
+    learner, setting = examples.setting.learner, examples.setting
+    if not learner.quick or setting.truth is not None or len(examples.pool.labelled) < 2 * FOLDS:
+        return {}
+    data = examples.data()
+    targets = data.labelled.targets or ()
+    parts = _folds(examples, data.labelled, generator(setting.seed, "cross-validation"))
+    metrics = setting.task.metrics()
+    values, weights = [], []
+    for part in parts:
+        held = set(part)
+        if not held or len(held) == len(targets):
+            continue
+        rest = [row for row in range(len(targets)) if row not in held]
+        own = copy.copy(learner)
+        own.fit(replace(data, labelled=_some(data.labelled, rest)), setting.seed, progress=progress)
+        found = own.evaluate(_some(data.labelled, part), progress=progress)
+        if metrics.primary in found:
+            values.append(found[metrics.primary])
+            weights.append(len(part))
+    return {CROSS_VALIDATED + metrics.primary: float(np.average(values, weights=weights))} if values else {}
+
+
+def _folds(examples: PoolExamples, view: Examples, rng: np.random.Generator) -> list[list[int]]:
+    """Rows of the labelled images in five parts of about the same size; a group lies in one of them."""
+    pool = examples.pool
+    groups: dict[Any, list[int]] = {}
+    for row, item in enumerate(view.ids):
+        group = pool.items[pool.position(item)].group
+        groups.setdefault(row if group is None else group, []).append(row)
+    whole = list(groups.values())
+    parts: list[list[int]] = [[] for _ in range(FOLDS)]
+    for number in rng.permutation(len(whole)):
+        min(parts, key=len).extend(whole[number])
+    return parts
+
+
+def _some(view: Examples, rows: Sequence[int]) -> Examples:
+    targets = view.targets or ()
+    return replace(view, ids=tuple(view.ids[row] for row in rows), targets=tuple(targets[row] for row in rows))

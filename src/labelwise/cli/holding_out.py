@@ -1,0 +1,44 @@
+"""``holdout``: a test set out of images that are not labelled yet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from labelwise.cli import console, options
+from labelwise.cli.progress import Stages
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(holdout)
+
+
+def holdout(
+    number: Annotated[
+        int, typer.Option("-n", "--number", metavar="N", help="Images to hold out.", show_default=False)
+    ] = 50,
+    stratified: Annotated[
+        bool,
+        options.flag("--stratified", help="Of each cluster of frozen features its share, not plainly at random."),
+    ] = False,
+    project: options.ProjectFolder = None,
+    seed: options.Seed = None,
+    json: options.Json = False,
+) -> None:
+    """Draw a test set from what is not labelled yet, and ask for its labels like any round.
+
+    No model is trained on these images and no strategy chooses among them; fit, evaluate and report then say how good
+    the model is, with an interval. Best done before the first round, while everything is unlabelled.
+    """
+    with Stages() as stages:
+        opened = options.open_project(project, stages, seed=seed)
+        found = opened.holdout(number, stratified=stratified)
+    if json:
+        console.print_json({"picks": [pick.id for pick in found], "round": found.number, "notes": found.notes})
+        return
+    console.out(f"round {found.number}: {console.counted(len(found), 'image')} held out for testing")
+    console.notes(found.notes)
+    steps = [("labelwise export test.html test.json", "look at them; a file to fill in")]
+    console.next_steps([*steps, ("labelwise import test.json", "take their labels back")], project)

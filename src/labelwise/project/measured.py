@@ -1,0 +1,96 @@
+"""How good a model is, on which images, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelwise.campaign.measuring import CHOSEN, cross_validated
+from labelwise.errors import StateError
+from labelwise.project.learning import Learning
+
+if TYPE_CHECKING:
+    from labelwise.exchange.incoming import Wishes
+    from labelwise.project.project import Project
+
+NO_TEST = (
+    "no test image has a label, so nothing says how good the model is: 'labelwise holdout -n 50' draws some and asks "
+    "for their labels"
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Metrics, and what they were measured on.
+
+    Args:
+        metrics: name -> value; {} where nothing could be measured.
+        images: how many.
+        on: what they are, in words.
+        intervals: name -> both ends of the 95 % interval, for those that have one.
+        notes: what people should know, one line each.
+    """
+
+    metrics: Mapping[str, float]
+    images: int
+    on: str
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def of_own_weights(project: Project) -> Measured:
+    """Of the weights trained last, on the test images that have a label; else, where that is quick, cross-validated.
+
+    Raises:
+        StateError: nothing has been trained yet.
+    """
+    learning = Learning(project)
+    campaign = learning.campaign()
+    learning.last_fit(campaign, learning.strategy())
+    if campaign.setting.learner.weights is None:
+        raise StateError("nothing has been trained yet: run 'labelwise fit' first")
+    return measured(project, campaign.evaluate("test") or cross_validated(campaign.examples, project.progress))
+
+
+def of_file(project: Project, path: Path, wishes: Wishes) -> Measured:
+    """Of somebody else's model: on the test images that have a label, else on all labelled images.
+
+    Raises:
+        StateError: no image has a label.
+        FormatError: see :class:`labelwise.exchange.incoming.Incoming`.
+    """
+    learner, notes = Learning(project).imported(path, wishes)
+    campaign = Learning(project).campaign(learner)
+    pool = project.pool
+    role = "test" if len(pool.with_role("test")) else "pool"
+    positions = pool.with_role("test") if role == "test" else pool.labelled
+    if not len(positions):
+        raise StateError("no image has a label to measure against: import labels first")
+    view = campaign.examples.of(positions, targets=True)
+    metrics = learner.evaluate(view, progress=project.progress)
+    seen = sum(item in learner.ids for item in view.ids) if hasattr(learner, "ids") else len(view)
+    if seen < len(view):
+        notes = [*notes, f"{len(view) - seen:,} of {len(view):,} labelled images have no prediction and are left out"]
+    if role == "pool":
+        notes = [*notes, "measured on the labelled images, which were chosen and not drawn: the pool may differ"]
+    on = "test images" if role == "test" else "labelled images"
+    return Measured(metrics, seen, on, _ends(metrics, seen), tuple(notes))
+
+
+def measured(project: Project, metrics: Mapping[str, float]) -> Measured:
+    """Metrics of the project's own model, with what is to be said of them."""
+    tests = len(project.pool.with_role("test"))
+    if tests and metrics:
+        return Measured(metrics, tests, "test images", _ends(metrics, tests))
+    labelled = len(project.pool.labelled)
+    return Measured(metrics, labelled, "labelled images", notes=(CHOSEN if metrics else NO_TEST,))
+
+
+def _ends(metrics: Mapping[str, float], images: int) -> dict[str, tuple[float, float]]:
+    from labelwise.report.statistics import wilson
+
+    found = {name: wilson(value, images) for name, value in metrics.items() if name == "accuracy"}
+    return {name: ends for name, ends in found.items() if math.isfinite(ends[0])}
