@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -157,3 +158,24 @@ def test_the_interval_is_wilsons():
         assert wilson(p, tested) == pytest.approx(ends, abs=1e-9)
     assert np.isnan(wilson(float("nan"), 5)).all()
     assert np.isnan(wilson(0.5, 0)).all()
+
+
+def test_a_test_set_is_labelled_without_a_hint(tmp_path, monkeypatch):
+    """A box that a model drew before people looked would make them agree with it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "img").mkdir()
+    for number in range(6):
+        Image.new("RGB", (20, 20), (40 * number, 0, 0)).save(tmp_path / "img" / f"{number}.png")
+    run("init", "img", "--task", "detection", "--classes", "cell", "--backbone", "pixels")
+    results = [
+        {"file_name": f"{n}.png", "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.9, "image_id": n} for n in range(6)
+    ]
+    Path("names.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cell"}]}')
+    Path("r.json").write_text(json.dumps(results))
+    held = as_json("holdout", "-n", 2)["picks"]
+    asked = {pick["id"] for pick in as_json("suggest", "-n", 2, "-s", "random", "--more")["picks"]}
+    run("export", "both.json", "--predictions", "r.json", "--format", "coco")
+    written = json.loads(Path("both.json").read_text())
+    name_of = {image["id"]: Path(image["file_name"]).name for image in written["images"]}
+    assert {*name_of.values()} == {*held, *asked}
+    assert {name_of[drawn["image_id"]] for drawn in written["annotations"]} == asked

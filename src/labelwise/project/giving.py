@@ -69,7 +69,8 @@ def give_picks(project: Project, path: Path, name: str | None, asked: Round, pre
         if form is None:
             _gallery(project, path, asked, predictions)
             return []
-        guesses = project.guesses(images, *predictions)
+        hinted = _hinted(project, images)
+        guesses = project.guesses(hinted, *predictions) if hinted else {}
         going = _going(project)
         how = Writing("asked", project.kind.name, path_of=project.source.path, progress=project.progress)
         return form.write(path, going.head, going.asked(asked.picks, guesses, asked.strategy, asked.number), how)
@@ -101,6 +102,11 @@ def give_labels(project: Project, path: Path, name: str | None, images: Literal[
     going = _going(project)
     with _writing(path):
         return form.write(path, going.head, going.labelled(labels, roles), how)
+
+
+def _hinted(project: Project, items: Sequence[str]) -> list[str]:
+    """Those that are not held out: a test set that is labelled with hints agrees with the model more than it should."""
+    return [item for item in items if not project.pool.is_held_out(project.pool.position(item))]
 
 
 def _going(project: Project) -> Going:
@@ -147,12 +153,13 @@ def pictures(
     from labelwise.project.learning import Learning
 
     learning, kind = Learning(project), project.kind
+    hinted = _hinted(project, ids)
     return drawn(
         learning.task(),
         project.source,
         partial(image_of, project),
-        ids,
-        learner=learning.predictor(*predictions) if kind.drawn else None,
+        hinted,
+        learner=learning.predictor(*predictions) if kind.drawn and hinted else None,
         labelled=project.labels() if kind.drawn else {},
         palette=project.palette(),
     )
