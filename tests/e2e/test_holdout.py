@@ -166,11 +166,13 @@ def test_a_test_set_is_labelled_without_a_hint(tmp_path, monkeypatch):
     (tmp_path / "img").mkdir()
     for number in range(6):
         Image.new("RGB", (20, 20), (40 * number, 0, 0)).save(tmp_path / "img" / f"{number}.png")
-    run("init", "img", "--task", "detection", "--classes", "cell", "--backbone", "pixels")
+    listed = [{"id": n, "file_name": f"{n}.png", "width": 20, "height": 20} for n in range(6)]
+    data = {"images": listed, "annotations": [], "categories": [{"id": 1, "name": "cell"}, {"id": 2, "name": "clump"}]}
+    Path("img/all.json").write_text(json.dumps(data))
+    run("init", "img", "--task", "detection", "--labels", "coco", "--backbone", "pixels")
     results = [
         {"file_name": f"{n}.png", "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.9, "image_id": n} for n in range(6)
     ]
-    Path("names.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cell"}]}')
     Path("r.json").write_text(json.dumps(results))
     held = as_json("holdout", "-n", 2)["picks"]
     asked = {pick["id"] for pick in as_json("suggest", "-n", 2, "-s", "random", "--more")["picks"]}

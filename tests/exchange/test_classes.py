@@ -32,7 +32,7 @@ def test_the_list_of_the_user_goes_before_all():
 
 
 def test_the_set_that_the_project_came_from_is_asked_last():
-    assert ClassMap(Head(), PROJECT, origin={1: "dog"})(1) == "dog"
+    assert ClassMap(Head(), PROJECT, origin=lambda: {1: "dog"})(1) == "dog"
 
 
 def test_numbers_without_a_list_are_refused_with_what_they_would_be():

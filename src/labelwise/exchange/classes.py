@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from labelwise.contracts.record import Head
@@ -28,7 +28,7 @@ class ClassMap:
         head: what the file says once.
         classes: of the project; () while it has none, and then every name goes.
         names: the list that the user gave: number -> name.
-        origin: number -> name, as the project's own data set counts.
+        origin: gives number -> name, as the project's own data set counts; asked only where no other list is there.
         shown: the file, for messages.
         optional: names that stand for no class where the project has none of that name.
         adding: names that the project does not have join its classes, at their end.
@@ -45,7 +45,7 @@ class ClassMap:
     head: Head
     classes: tuple[str, ...] = ()
     names: Mapping[int, str] | None = None
-    origin: Mapping[int, str] = field(default_factory=dict)
+    origin: Callable[[], Mapping[int, str]] = dict
     shown: str = ""
     optional: frozenset[str] = frozenset()
     adding: bool = False
@@ -103,8 +103,8 @@ class ClassMap:
             if 0 <= number < len(self.head.classes):
                 return self.head.classes[number]
             raise FormatError(f"class {number} is not in the list, which has 0 to {len(self.head.classes) - 1}")
-        if number in self.origin:
-            return self.origin[number]
+        if (name := self.origin().get(number)) is not None:
+            return name
         raise self._no_list(number)
 
     def _no_list(self, number: int) -> FormatError:

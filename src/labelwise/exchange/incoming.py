@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,11 +163,17 @@ class Incoming:
         #: names that no picture has, with where the first stood
         self.unknown: dict[str, Where] = {}
         self._splits: dict[str, Record] = {}
-        self._counted = False
 
     def _class_map(self) -> ClassMap:
         optional: frozenset[str] = BACKGROUNDS if self.known.kind.heavy else frozenset()
-        known = ClassMap(self.head, self.known.classes, self.wishes.names, shown=str(self.path), optional=optional)
+        known = ClassMap(
+            self.head,
+            self.known.classes,
+            self.wishes.names,
+            origin=lambda: self._origin[1],
+            shown=str(self.path),
+            optional=optional,
+        )
         known.adding = self.wishes.add_classes and bool(known.classes)
         if known.adding and self.known.kind.heavy:  # numbers of pixels count all classes, so they come before the first
             for name in self.head.classes:
@@ -213,14 +220,13 @@ class Incoming:
             return None
         if found := self.matcher.numbered(record.number, self.wishes.images or self.head.images):
             return found
-        self._count_with_origin()
+        self.matcher.numbers = self._origin[0]
         return self.matcher.numbered(record.number, {})
 
-    def _count_with_origin(self) -> None:
-        """Looks into the data set that the project came from, once, when a file counts instead of naming."""
-        if not self._counted:
-            self._counted = True
-            self.matcher.numbers, self.named.origin = self.known.numbers()
+    @cached_property
+    def _origin(self) -> tuple[Mapping[int | str, str], Mapping[int, str]]:
+        """How the data set counts that the project came from; looked at when a file counts instead of naming."""
+        return self.known.numbers()
 
     def _of_region(self, image: str, record: Record) -> tuple[str, Record]:
         """The item of a region, and its record with the place that the project knows."""
