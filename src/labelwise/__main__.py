@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import warnings
+
+from labelwise.errors import Terminated
+
+_STARTED = os.getpid()
 
 
 def main() -> None:
@@ -23,12 +28,20 @@ def main() -> None:
     # called like a library stands in nobody's way
     if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109
         sys.path.append("")
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         from labelwise.cli.app import app
 
         app(prog_name="labelwise")
-    except KeyboardInterrupt:  # before any command ran
-        sys.exit(130)
+    except KeyboardInterrupt as error:  # before any command ran
+        sys.exit(143 if isinstance(error, Terminated) else 130)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """A polite end of the whole command: as Ctrl-C in the process that people started, at once in its helpers."""
+    if os.getpid() != _STARTED:
+        os._exit(143)
+    raise Terminated
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ class LabelwiseError(Exception):
     """Base of all errors that labelwise raises on purpose."""
 
 
+class Terminated(KeyboardInterrupt):
+    """Somebody asked the process to end, as ``kill`` and the end of a job do."""
+
+
 class ConfigError(LabelwiseError):
     """An unknown or impossible name, key, value or combination of them."""
 

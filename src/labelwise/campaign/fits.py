@@ -55,12 +55,15 @@ class Fits:
         return place if place is not None and (place / _DONE).is_file() else None
 
     def find(self, key: str) -> Fitted | None:
-        """A finished training; None where there is none."""
+        """A finished training; None where there is none, or one whose record is damaged."""
         place = self.place(key)
         if place is None:
             return None
-        found = json.loads((place / _DONE).read_text())
-        return Fitted(key, FitReport(**found["report"]), found["metrics"], found.get("tested", ""))
+        try:
+            found = json.loads((place / _DONE).read_text())
+            return Fitted(key, FitReport(**found["report"]), found["metrics"], found.get("tested", ""))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
     def newest(self) -> str | None:
         """Key of the training that was finished last; None where none is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -96,8 +97,9 @@ class Campaign:
         init = self._warm_start(auxiliaries) if self.setting.warm else None
         key = learner.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
         if (found := self.fits.find(key)) is not None:
-            self._load(key, auxiliaries)
-            return up_to_date(found, self)
+            with contextlib.suppress(DataError):  # weights that are damaged are trained again
+                self._load(key, auxiliaries)
+                return up_to_date(found, self)
         report = learner.fit(data, seed, init=init, auxiliaries=auxiliaries, progress=self.progress)
         fitted = Fitted(key, report, *measure(self))
         self.fits.keep(learner, fitted)
@@ -113,6 +115,8 @@ class Campaign:
         if key is not None:
             try:
                 self._load(key, strategy.auxiliaries())
+            except DataError as error:
+                raise StateError(f"{error!s:.200}: run 'labelwise fit' first") from error
             except (RuntimeError, KeyError) as error:  # another network than the one that was saved
                 raise StateError(
                     "the weights trained last do not fit the configuration as it is now: run 'labelwise fit' first"

@@ -10,7 +10,9 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -90,6 +92,8 @@ def _event(kind: str, item_id: str, payload: str) -> Event:
 class Store:
     """The state of one project.
 
+    In a folder that cannot be written what is there can still be read: a copy is opened, and nothing is written.
+
     Args:
         folder: the ``.labelwise`` folder; made when missing.
         create: whether a missing database is made; otherwise it is an error.
@@ -103,8 +107,12 @@ class Store:
         path = folder / "state.db"
         if not create and not path.exists():
             raise StateError(f"no project at {folder.parent}: {path} is missing. Run 'labelwise init IMAGES' first")
+        self.read_only = path.is_file() and not all(os.access(place, os.W_OK) for place in (folder, path))
+        if self.read_only:
+            self._copy = tempfile.TemporaryDirectory(prefix="labelwise")
+            path = _copied(path, Path(self._copy.name))
         self._engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": 60})
-        sa.event.listen(self._engine, "connect", _set_pragmas)
+        sa.event.listen(self._engine, "connect", _read_only if self.read_only else _set_pragmas)
         with self._disk_errors():
             found = _version(path)
             if found is None and not create:
@@ -123,6 +131,8 @@ class Store:
     def close(self) -> None:
         """Lets go of the database file."""
         self._engine.dispose()
+        if self.read_only:
+            self._copy.cleanup()
 
     def _make(self) -> str:
         """Makes the tables, one process at a time; the version comes last and says that all are there."""
@@ -257,7 +267,7 @@ class Store:
         new = [i for i, (item, stat) in enumerate(pairs) if item not in known or known[item][0] != stat]
         found = digests([item_ids[i] for i in new])
         rows = [{"item": item_ids[i], "stat": stats[i], "digest": value} for i, value in zip(new, found, strict=True)]
-        if rows:
+        if rows and not self.read_only:
             with self._disk_errors(), self._engine.begin() as connection:
                 connection.execute(_CONTENT.insert().prefix_with("OR REPLACE"), rows)
         known.update({row["item"]: (row["stat"], row["digest"]) for row in rows})
@@ -277,6 +287,18 @@ def _version(path: Path) -> str | None:
                 raise
             return None
     return None if row is None else str(row[0])
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """A copy of a database with what is not merged into it yet: beside a file that cannot be written none is opened."""
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    return folder / path.name
+
+
+def _read_only(connection: Any, record: Any) -> None:
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _set_pragmas(connection: Any, record: Any) -> None:

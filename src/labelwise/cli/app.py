@@ -31,7 +31,7 @@ from labelwise.cli import (
     taking_back,
     training,
 )
-from labelwise.errors import LabelwiseError
+from labelwise.errors import LabelwiseError, Terminated
 
 #: what the command line library raises for usage errors and endings; it prints those itself
 _USAGE: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
@@ -39,7 +39,7 @@ _OWN: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, _USAGE)
 
 #: what a shell reports of a program whose reader went away
 BROKEN_PIPE = 128 + 13
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 _OURS = Path(labelwise.__file__).resolve().parent
 #: where Python and its packages lie
@@ -65,7 +65,7 @@ def explain(error: BaseException) -> int:
     """Says in one line what went wrong; returns the exit code."""
     if isinstance(error, KeyboardInterrupt):
         console.err("interrupted: what was finished is kept, the same command goes on from there")
-        return INTERRUPTED
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
     if isinstance(error, BrokenPipeError):
         # nobody reads any more, and Python would complain again when it closes the streams
         devnull = os.open(os.devnull, os.O_WRONLY)

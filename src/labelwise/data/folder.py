@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -171,10 +172,11 @@ def in_this_range(digest: str, value_range: ValueRange | None) -> str:
 
 def _stat_key(path: str) -> str:
     try:
-        stat = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return ""
-    return f"{stat.st_size}:{stat.st_mtime_ns}"
+    # of a pipe or a device nothing says that its content changed
+    return f"{status.st_size}:{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else "none"
 
 
 def _digests(paths: Sequence[str]) -> list[str]:
@@ -185,8 +187,10 @@ def _digest(path: str) -> str:
     """Plain system calls: a file object per file costs more than reading a small file."""
     digest = hashlib.blake2b(digest_size=16)
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return ""
             while block := os.read(handle, _BLOCK):
                 digest.update(block)
         finally:

@@ -9,13 +9,13 @@ import functools
 import io
 import os
 import re
+import stat
 import struct
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
@@ -149,8 +149,16 @@ def opened(image: Encoded) -> Iterator[tuple[Image.Image, BinaryIO]]:
         file = io.BytesIO(image)
         yield _open(file, len(image)), file
         return
-    with Path(image).open("rb") as on_disk:
-        yield _open(on_disk, os.fstat(on_disk.fileno()).st_size), on_disk
+    with open(image, "rb", opener=_at_once) as on_disk:
+        status = os.fstat(on_disk.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused("a pipe, a device or a folder and no file; replace it or leave it out")
+        yield _open(on_disk, status.st_size), on_disk
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes to is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _open(file: BinaryIO, size_bytes: int) -> Image.Image:

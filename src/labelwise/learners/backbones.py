@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -63,8 +64,9 @@ class Pixels(Backbone):
         self._mean_D: Tensor | None = None
         self._axes_DK: Tensor | None = None
         if self._file is not None and self._file.is_file():
-            state = read_state(self._file)
-            self._mean_D, self._axes_DK = state["mean"], state["axes"]
+            with contextlib.suppress(DataError, KeyError):  # what is damaged is made anew
+                state = read_state(self._file)
+                self._mean_D, self._axes_DK = state["mean"], state["axes"]
 
     def prepare(self, view: Examples) -> None:
         """Fits the axes, unless they are there."""

@@ -58,9 +58,7 @@ def read_weights(folder: Path, weights: str) -> dict[str, torch.Tensor]:
             found = (opened.metadata() or {}).get("weights")
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors raises its own kinds
-        raise DataError(
-            f"cannot read weights from {file}: {error}. Delete the folder; they are trained again"
-        ) from error
+        raise DataError(f"cannot read weights from {file} ({error})") from error
     if found != weights:
-        raise DataError(f"{file} holds weights {found}, not {weights}: delete the folder; they are trained again")
+        raise DataError(f"{file} holds weights {found}, not {weights}")
     return tensors

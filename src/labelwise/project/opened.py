@@ -21,6 +21,7 @@ from labelwise.data.remembered import Remembered
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Known
 from labelwise.kinds import kind_of
+from labelwise.processes import is_alive
 from labelwise.project.classes import colours
 from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images
 
@@ -143,12 +144,20 @@ class Opened:
         """Holds the project while a command changes it; what was read before may be old."""
         with self.store.lock(waiting=self.say):
             self.forget()
+            self._sweep()
             if (config := self._read_config()) != self.config:  # another process has named the classes, say
                 self.config = config
                 self.__dict__.pop("source", None)
                 self.__dict__.pop("kind", None)
             yield
             self.forget()
+
+    def _sweep(self) -> None:
+        """Deletes drafts of files whose writers were killed; those of other commands that still run are kept."""
+        for draft in [*self.state.rglob("*.tmp"), *self.folder.glob(f"{CONFIG_NAME}*.tmp")]:
+            writer = draft.name.split(".")[-2]
+            if not (writer.isdecimal() and is_alive(int(writer))):
+                draft.unlink(missing_ok=True)
 
     def write(self, events: Sequence[Event]) -> None:
         """Appends events and applies them.
