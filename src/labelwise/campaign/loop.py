@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labelwise.campaign.chooser import Chooser
+from labelwise.campaign.describing import described
 from labelwise.campaign.events import Event, Queried, Skipped
 from labelwise.campaign.examples import PoolExamples
 from labelwise.campaign.fits import Fits, Fitted
@@ -16,13 +17,12 @@ from labelwise.campaign.measuring import measure, up_to_date
 from labelwise.campaign.plan import Offer, unite
 from labelwise.campaign.pool import Pool
 from labelwise.campaign.records import RoundRecord
-from labelwise.campaign.setting import Setting, class_counts, labelled
+from labelwise.campaign.setting import Setting, labelled
 from labelwise.contracts.oracle import Answer, Oracle, Pick, Round
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.query import Budget
 from labelwise.contracts.strategy import Strategy
 from labelwise.errors import DataError, NonFiniteScore, NothingToAsk, StateError
-from labelwise.processes import peak_mb
 from labelwise.rng import seed_of
 from labelwise.strategies.random import Random
 
@@ -189,26 +189,7 @@ class Campaign:
 
     def describe(self, fitted: Fitted | None, asked: Round | None = None) -> RoundRecord:
         """The record of the round that is about to be asked, or of the last training when nothing more is."""
-        picks = asked.picks if asked is not None else ()
-        labels = [self.examples.target(p) for p in self.pool.labelled]
-        scores = [pick.score for pick in picks if pick.score is not None]
-        return RoundRecord(
-            round=self.pool.round,
-            labels=len(labels),
-            metrics=dict(fitted.metrics) if fitted is not None else {},
-            tested=len(self.pool.with_role("test")) if fitted is not None else 0,
-            cost=self.pool.cost(),
-            class_counts=class_counts(self.setting.task, labels),
-            picked=[pick.id for pick in picks],
-            scores=scores if scores else None,
-            notes=list(asked.notes) if asked is not None else [],
-            fit_seconds=fitted.report.seconds if fitted is not None else math.nan,
-            collect_seconds=asked.collect_seconds if asked is not None else math.nan,
-            select_seconds=asked.select_seconds if asked is not None else math.nan,
-            peak_mb=peak_mb(),
-            train_loss=fitted.report.loss if fitted is not None else math.nan,
-            fit_key=fitted.key if fitted is not None else "",
-        )
+        return described(self.examples, fitted, asked)
 
     def pending(self) -> list[Pick]:
         """Picks that wait for an answer, in the order chosen."""
