@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,144 @@ def test_pictures_with_nothing_but_shapes_that_are_left_out_are_not_answered(tmp
     )
     done = as_json("import", _write(tmp_path / "cvat.xml", xml), "-p", project, "--untouched", "empty")
     assert (done["labelled"], done["corrected"], done["unanswered"]) == (0, 0, 1)
+
+
+# ---- what is said ---------------------------------------------------------------------------------------------------
+
+
+def _coco(folder: Path, boxes: list[list[float]]) -> Path:
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 40, "height": 30} for n in range(len(boxes))]
+    annotations = [{"id": n, "image_id": n, "category_id": 1, "bbox": box} for n, box in enumerate(boxes)]
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+    return _write(folder / "labels.json", json.dumps(coco))
+
+
+@pytest.mark.parametrize(("boxes", "warned"), [
+    ([[10, 5, 38, 28], [20, 5, 39, 28], [1, 2, 9, 12]], True),
+    ([[10, 5, 38, 28], [20, 5, 39, 28], [10, 12, 9, 6]], False),
+    ([[1, 2, 9, 12], [2, 3, 10, 12], [3, 4, 5, 6]], False),
+])  # fmt: skip
+def test_corners_in_place_of_sides_are_suspected_at_init_and_import(tmp_path, boxes, warned):
+    project = _project(tmp_path, *(f"{n}.jpg" for n in range(3)))
+    said = as_json("import", _coco(tmp_path, boxes), "-p", project)["notes"]
+    assert any("written as corners" in note for note in said) is warned
+    (tmp_path / "labels.json").rename(tmp_path / "data" / "labels.json")
+    opened = as_json("init", tmp_path / "data", "-p", tmp_path / "again")["notes"]
+    assert [note for note in opened if "box" in note] == [note for note in said if "box" in note]
+
+
+def test_listed_pictures_that_are_missing_are_told_once(tmp_path):
+    for name in ("0.jpg", "1.jpg"):
+        _picture(tmp_path / "data" / name)
+    _coco(tmp_path / "data", [[1, 2, 3, 4]] * 3)
+    said = as_json("init", tmp_path / "data", "-p", tmp_path)["notes"]
+    assert [note for note in said if "2.jpg" in note] == ["1 listed image(s) are not there: '2.jpg'"]
+
+
+def test_a_table_beside_the_pictures_is_pointed_at(tmp_path):
+    _picture(tmp_path / "data" / "a.jpg")
+    _write(tmp_path / "data" / "boxes.csv", "filename,class,xmin,ymin,xmax,ymax\na.jpg,cat,1,2,3,4\n")
+    said = as_json("init", tmp_path / "data", "-p", tmp_path)["notes"]
+    [note] = [note for note in said if "boxes.csv' looks like tensorflow_csv" in note]
+    assert "not read: init" in note
+
+
+def test_the_data_are_opened_once(tmp_path, monkeypatch):
+    from labelwise.data import open as opening
+
+    _picture(tmp_path / "data" / "0.jpg")
+    _coco(tmp_path / "data", [[1, 2, 3, 4]])
+    seen = []
+    real = opening.open_labelled
+    monkeypatch.setattr(opening, "open_labelled", lambda path, *rest: seen.append(path) or real(path, *rest))
+    run("init", tmp_path / "data", "-p", tmp_path)
+    assert len(seen) == 1
+    run("init", tmp_path / "data", "-p", tmp_path)
+    assert len(seen) == 2
+
+
+def test_options_of_a_format_stand_behind_its_name(tmp_path):
+    project = _project(tmp_path, "a.jpg")
+    xml = (
+        '<annotations><meta/><image id="0" name="a.jpg" width="40" height="30">'
+        '<box label="cat" source="auto" xtl="1" ytl="2" xbr="9" ybr="8"/></image></annotations>'
+    )
+    file = _write(tmp_path / "cvat.xml", xml)
+    done = as_json("import", file, "-p", project)
+    assert (done["labelled"], done["unanswered"]) == (0, 1)
+    assert any("--format cvat:auto=answered" in note for note in done["notes"])
+    assert "did you mean 'auto'" in refused("import", file, "-p", project, "--format", "cvat:auti=answered")
+    assert "untouched" in refused("import", file, "-p", project, "--format", "cvat:auto=perhaps")
+    assert as_json("import", file, "-p", project, "--format", "cvat:auto=answered")["labelled"] == 1
+    rows = {row["name"]: row["options"] for row in as_json("list", "formats")}
+    assert (rows["cvat"], rows["coco"]) == ({"auto": "untouched"}, {})
+
+
+def test_the_control_of_label_studio_is_named_in_the_settings_too(tmp_path):
+    tasks = []
+    for picture, quality, what in (("a.jpg", "sharp", "cat"), ("b.jpg", "blurred", "dog")):
+        _picture(tmp_path / "data" / picture)
+        said = [
+            {"from_name": name, "to_name": "image", "type": "choices", "value": {"choices": [choice]}}
+            for name, choice in (("quality", quality), ("what", what))
+        ]
+        tasks.append({"id": len(tasks), "data": {"image": picture}, "annotations": [{"id": 1, "result": said}]})
+    file = _write(tmp_path / "data" / "tasks.json", json.dumps(tasks))
+    assert "label_studio:control=NAME" in refused("init", file, "-p", tmp_path)
+    run("init", file, "-p", tmp_path, "--labels", "label_studio:control=what")
+    assert _labels(tmp_path) == {"a.jpg": "cat", "b.jpg": "dog"}
+    run("init", file, "-p", tmp_path)
+
+
+def test_labelme_keeps_classes_without_objects_and_their_order(tmp_path):
+    project = _project(tmp_path, "a.jpg", "b.jpg")
+    _write(tmp_path / "answers" / "a.txt", f"1{HALF[1:]}")
+    run("import", tmp_path / "answers", "-p", project, "--names", _write(tmp_path / "names.txt", "cat\ndog\n"))
+    run("export", tmp_path / "out", "--format", "labelme", "--labelled", "--images", "copy", "-p", project)
+    assert as_json("init", tmp_path / "out", "-p", tmp_path / "again")["classes"] == ["cat", "dog"]
+
+
+# ---- answers without a list -----------------------------------------------------------------------------------------
+
+
+def test_pictures_sorted_by_hand_into_folders_of_classes(tmp_path):
+    project = _project(tmp_path, "x/a.jpg", "x/b.jpg", "y/c.jpg", task="classification")
+    for name, cls in (("x/a.jpg", "cat"), ("y/c.jpg", "dog")):
+        (tmp_path / "sorted" / cls).mkdir(parents=True)
+        shutil.copy(tmp_path / "data" / name, tmp_path / "sorted" / cls)
+    done = as_json("import", tmp_path / "sorted", "-p", project)
+    assert (done["format"], done["labelled"]) == ("class_folders", 2)
+    assert _labels(project) == {"x/a.jpg": "cat", "y/c.jpg": "dog"}
+    (tmp_path / "sorted" / "dog" / "a.jpg").write_bytes((tmp_path / "sorted" / "cat" / "a.jpg").read_bytes())
+    assert "two answers for 'x/a.jpg'" in refused("import", tmp_path / "sorted", "-p", project)
+
+
+def _mask(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:15, 5:15] = value
+    Image.fromarray(mask).save(path)
+
+
+def test_numbers_in_masks_without_a_list_are_told_and_a_list_may_be_given(tmp_path):
+    _picture(tmp_path / "data" / "a.jpg")
+    run("init", tmp_path / "data", "-p", tmp_path, "--task", "segmentation", "--classes", "bg,cat,dog")
+    _mask(tmp_path / "masks" / "a.png", 2)
+    done = as_json("import", tmp_path / "masks", "-p", tmp_path)
+    assert any("0 is 'bg', and so on" in note for note in done["notes"])
+    names = _write(tmp_path / "names.txt", "0 bg\n2 cat\n3 dog\n")
+    done = as_json("import", tmp_path / "masks", "-p", tmp_path, "--names", names)
+    assert (done["corrected"], [note for note in done["notes"] if "and so on" in note]) == (1, [])
+    assert as_json("import", tmp_path / "masks", "-p", tmp_path, "--names", names)["corrected"] == 0
+
+
+def test_results_that_seem_to_count_from_one_are_told(tmp_path):
+    project = _project(tmp_path, "a.jpg", "b.jpg")
+    row = {"image_id": "a", "file_name": "a.jpg", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    results = _write(tmp_path / "predictions.json", json.dumps([row]))
+    names = _write(tmp_path / "names.yaml", "names: {0: cat, 1: dog}")
+    found = as_json("suggest", "-n", "all", "--predictions", results, "--names", names, "-p", project)
+    assert any("counts from 1" in note for note in found["notes"])
+    _write(results, json.dumps([row, {**row, "category_id": 2}]))
+    said = refused("suggest", "-n", "all", "--predictions", results, "--names", names, "-p", project)
+    assert "count from 1?" in said

@@ -83,7 +83,8 @@ def test_every_shape_is_read(task):
         "1 <polyline> left out: there is no kind of label for it",
         "1 <ellipse> left out: there is no kind of label for it",
         "1 <cuboid> left out: there is no kind of label for it",
-        "1 image(s) hold only what a model drew (source auto) and nobody changed: taken as not answered",
+        "1 image(s) hold only what a model drew (source auto) and nobody changed: taken as not answered (--format "
+        "cvat:auto=answered takes them as labels)",
         "1 turned box(es): boxes are upright here, so the one around each is taken",
     )
 

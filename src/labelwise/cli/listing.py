@@ -121,7 +121,8 @@ def _formats() -> list[Row]:
         reads = [use for use in ("data", "answers", "predictions") if use in cls.reads]
         writes = [use for use in ("asked", "labelled", "predictions") if use in cls.writes]
         row = {"name": name, "kinds": sorted(cls.kinds), "reads": reads, "writes": writes}
-        rows.append(row | {"ending": cls.ending or ("folder" if writes else ""), "about": cls.title})
+        ending = cls.ending or ("folder" if writes else "")
+        rows.append(row | {"ending": ending, "options": _options(cls), "about": cls.title})
     return rows
 
 

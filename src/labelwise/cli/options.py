@@ -83,7 +83,8 @@ FormatName = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="Where it cannot be seen; see [bold]labelwise list formats[/].",
+        help="Where it cannot be seen; see [bold]labelwise list formats[/]. Options behind it: "
+        "[bold]cvat:auto=answered[/].",
         show_default=False,
     ),
 ]

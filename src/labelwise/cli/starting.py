@@ -154,9 +154,10 @@ def _left_out(made: Project) -> list[str]:
     """Files in the data that were not taken, and what is odd about labels that lie there."""
     from labelwise.data.brightness import look
     from labelwise.data.twins import said, twins
-    from labelwise.project.images import open_images
 
-    source = open_images(made.config, made.folder)
+    source = made.fresh
+    if source is None:
+        return []
     return [*source.notes(), *look(source, source.value_range).notes(), *said(source, twins(source))]
 
 

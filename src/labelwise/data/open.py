@@ -19,6 +19,7 @@ from labelwise.data.torchvision_sets import open_torchvision
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.exchange.lists import read_names
 from labelwise.exchange.sniffing import SURE, Choice, choose, kinds_said, named, refuse_packed, sniffed
+from labelwise.formats.glance import some_files
 from labelwise.kinds import KINDS, kind_of
 from labelwise.registry import import_object
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 _FOLDERS = ("folders", "none")
 #: from here on what looks like labels is told, although nobody reads it
 DOUBTFUL = 0.2
+#: endings of files beside the images that may list them, and how many are looked into
+_TABLES, _TRIED = frozenset({".csv", ".tsv", ".json", ".xml"}), 5
 
 _ALLOWED = (
     "give a folder of images, an .npz, .csv or COCO .json file, torchvision:NAME (for example "
@@ -146,9 +149,16 @@ def _also(choice: Choice) -> list[str]:
 def _perhaps(path: Path) -> list[str]:
     """Files that look like labels, and not enough so to be read."""
     near = [(sniff, one) for sniff, one in sniffed(path, "data") if DOUBTFUL <= sniff.sure < SURE]
-    return [
+    said = [
         f"labels of {one.name} may lie there ({sniff.why}), not read: --labels {one.name}" for sniff, one in near[:1]
     ]
+    for file in [file for file in some_files(path, _TABLES, 2 * _TRIED) if file.parent == path][:_TRIED]:
+        sniff, one = sniffed(file, "data")[0]
+        if sniff.sure >= SURE:
+            said.append(
+                f"{file.name!r:.60} looks like {one.name} ({sniff.why}), not read: init {str(file)!r:.120} reads it"
+            )
+    return said
 
 
 def _nearest(path: Path) -> str:

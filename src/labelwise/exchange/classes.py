@@ -98,7 +98,8 @@ class ClassMap:
                 if number in numbers:
                     return numbers[number]
                 listed = ", ".join(f"{n} {name}" for n, name in _few(numbers))
-                raise FormatError(f"class {number} is not in the list of names ({listed})")
+                more = "; does the file count from 1?" if 0 in numbers and number == len(numbers) else ""
+                raise FormatError(f"class {number} is not in the list of names ({listed:.150}){more}")
         if self.head.classes:
             if 0 <= number < len(self.head.classes):
                 return self.head.classes[number]

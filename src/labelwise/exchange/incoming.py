@@ -324,7 +324,7 @@ class Incoming:
 
     def _matched(self) -> str:
         told, found = self.matcher.said(), sum(self.matcher.told.values())
-        if not self.unknown:
+        if not self.unknown or self.use == "data":  # of a data set what is missing is told by whoever opens it
             plain = set(self.matcher.told) <= {"by path"} and not self.matcher.dropped
             return "" if plain else f"images matched: {told}"
         names = few(list(self.unknown))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labelwise.contracts.format import Format, Reads, Sniff
 from labelwise.errors import ConfigError, FormatError, unknown
@@ -41,12 +42,30 @@ class Choice:
 
 
 def named(name: str) -> Format:
-    """The format of a name, or of ``package.module:name``.
+    """The format of a name, or of ``package.module:name``, perhaps with options behind it.
 
     Raises:
-        ConfigError: for an unknown one, nearest names given.
+        ConfigError: for an unknown one, nearest names given; for an option that it does not have.
+
+    Example:
+        >>> named("cvat").auto, named("cvat:auto=answered").auto
+        ('untouched', 'answered')
     """
-    return FORMATS.create(_OLD_NAMES.get(name, name))
+    plain, options = _options(name)
+    return FORMATS.create(_OLD_NAMES.get(plain, plain), **options)
+
+
+def _options(name: str) -> tuple[str, dict[str, Any]]:
+    """A name and the options behind it: ``label_studio:control=quality``."""
+    plain, colon, told = name.rpartition(":")
+    if not colon or "=" not in told:
+        return name, {}
+    from labelwise.formats.yaml_text import parse_settings
+
+    pairs = [part.partition("=") for part in told.split(",")]
+    if not all(key.strip() and equals for key, equals, _ in pairs):
+        raise ConfigError(f"{name!r:.80} is no format with options: write NAME:option=value,option=value")
+    return plain, {key.strip(): parse_settings(text, f"{plain:.40}:{key.strip():.40}") for key, _, text in pairs}
 
 
 def kinds_said(name: str, path: Path) -> tuple[str, ...]:
@@ -105,8 +124,6 @@ def required(path: Path, use: Reads, *, kind: str | None = None, name: str | Non
     if not path.exists():
         raise FormatError(f"{str(path)!r} does not exist: check the path")
     found = choose(path, use, kind=kind, name=name)
-    if found is None:
-        refuse_packed(path)
     if found is None and kind is not None and (other := sniffed(path, use)) and other[0][0].sure >= SURE:
         sniff, form = other[0]
         raise FormatError(
@@ -114,6 +131,7 @@ def required(path: Path, use: Reads, *, kind: str | None = None, name: str | Non
             f"this project is about {kind}"
         )
     if found is None:
+        refuse_packed(path)
         near = [f"{one.name}: {sniff.why:.80}" for sniff, one in sniffed(path, use, kind)[:2]]
         raise FormatError(
             f"{str(path)!r:.100} is no format that is read here ({'; '.join(near)}): say --format NAME; "
@@ -128,7 +146,7 @@ def refuse_packed(path: Path) -> None:
     Raises:
         FormatError: an archive.
     """
-    if (what := packed(path)) is not None:
+    if path.suffix.lower() != ".npz" and (what := packed(path)) is not None:
         raise FormatError(f"{str(path)!r:.150} is {what}: unpack it, and give the folder or the file that was in it")
 
 

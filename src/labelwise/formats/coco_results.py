@@ -97,7 +97,7 @@ class CocoResults(Format):
             numbers={number: one.name for number, one in categories.items() if isinstance(number, int)},
             images={} if images is None else {image.id: image.name for image in images},
             omits_empty=images is None,
-            notes=_of_order(rows, classes, hints.classes),
+            notes=(*_of_order(rows, classes, hints.classes), *_of_first(rows, {} if listed else hints.names or {})),
         )
         return head, _Results(path, categories, hints.kind).records(rows, images)
 
@@ -125,6 +125,17 @@ def _of_order(rows: Sequence[Any], own: tuple[str, ...], wanted: tuple[str, ...]
     if not any(isinstance(row, dict) and row.get("probs") is not None for row in rows):
         return ()
     return (f"probs are taken in the order of the file's categories ({', '.join(own):.120}), not in the project's",)
+
+
+def _of_first(rows: Sequence[Any], names: Mapping[int, str]) -> tuple[str, ...]:
+    """Says so where a list of names counts from 0 and nothing is of class 0: Ultralytics counts from 1 since 8.3."""
+    seen = {row.get("category_id") for row in rows if isinstance(row, dict)} if 0 in names else {0}
+    if 0 in seen or not seen:
+        return ()
+    return (
+        f"nothing is of class 0 ({names[0]!r:.40}): if the file counts from 1, as Ultralytics does since 8.3, "
+        "give --names a list that does so, such as lines '1 cat', '2 dog'",
+    )
 
 
 def _is_bare(seen: Seen) -> bool:

@@ -234,7 +234,10 @@ def _state(record: Record, written_for: str, accepts: bool, counts: Counter[str]
     if written_for == "asked":
         state = "untouched"
     elif record.objects and all(map(_is_guess, record.objects)) and not accepts:
-        counts["{n} image(s) hold only what a model drew (source auto) and nobody changed: taken as not answered"] += 1
+        counts[
+            "{n} image(s) hold only what a model drew (source auto) and nobody changed: taken as not answered "
+            "(--format cvat:auto=answered takes them as labels)"
+        ] += 1
         state = "untouched"
     return replace(record, state=state)
 

@@ -128,7 +128,7 @@ class LabelStudio(Format):
         if len(names) > 1 and hints.kind == "classes":
             raise FormatError(
                 f"{shown!r:.100} has choices of several controls ({', '.join(sorted(names))[:100]}), and nothing says "
-                "which is the class: leave one of them in the export"
+                "which is the class: say it with --format label_studio:control=NAME (init: --labels)"
             )
         return next(iter(names)) if len(names) == 1 else None
 

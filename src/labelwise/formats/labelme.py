@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
 from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.errors import FormatError, StateError
+from labelwise.formats.delimited import read_text
 from labelwise.formats.files import write_whole
 from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import some_files
@@ -28,6 +29,8 @@ from labelwise.formats.written import name_of, of_pixels
 _READ = frozenset(
     {"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "split", "group"}
 )
+#: the list of classes beside the files, names in it that are none, and bytes that it may have
+CLASSES, _NO_CLASSES, _LIST_BYTES = "labels.txt", frozenset({"__ignore__", "_background_"}), 1 << 20
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "rectangle": ("boxes",),
     "rotation": ("boxes",),
@@ -97,7 +100,7 @@ class Labelme(Format):
         if strange:
             counts[f"{{n}} JSON file(s) that are none of labelme left out: {', '.join(strange[:3])}"] += len(strange)
         found = fitted(records, hints.kind, counts)
-        return Head(overlap="last", notes=lines(counts)), iter(found)
+        return Head(classes=_class_list(path), overlap="last", notes=lines(counts)), iter(found)
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
         """A folder with one file for each picture, and the picture beside it unless only lists are wanted.
@@ -120,10 +123,28 @@ class Labelme(Format):
             except OSError as error:
                 raise StateError(f"{str(file.parent)!r:.200} cannot be made: {error.strerror}") from None
             write_whole(file, dump_json(data, str(file)))
+        if head.classes:
+            write_whole(path / CLASSES, "".join(f"{name}\n" for name in head.classes).encode())
         return [*lines(counts), *placed.notes]
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def _class_list(path: Path) -> tuple[str, ...]:
+    """The classes that a list beside the files names in order, as ``labelme --labels`` takes it; () without one.
+
+    Raises:
+        FormatError: a name stands there twice.
+    """
+    file = (path if path.is_dir() else path.parent) / CLASSES
+    if not file.is_file():
+        return ()
+    names = [line.strip() for line in read_text(file, most=_LIST_BYTES).splitlines()]
+    names = [name for name in names if name and name not in _NO_CLASSES]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise FormatError(f"{str(file)!r:.150}: class {twice!r:.60} is listed twice; rename one of the two")
+    return tuple(names)
 
 
 def _is_own(start: Mapping[str, Any]) -> bool:

@@ -20,16 +20,14 @@ def split_word(folder: str) -> str | None:
 
     Example:
         >>> split_word("Train"), split_word("val_images"), split_word("images"), split_word("trainee")
-        ('Train', 'val_images', None, None)
+        ('Train', 'val', None, None)
     """
-    if role_of(folder) is not None:
-        return folder
     plain = plain_name(folder)
     for word in IMAGE_WORDS:
         for rest in (plain.removesuffix(word), plain.removeprefix(word)):
             if rest and rest != plain and role_of(rest) is not None:
                 return rest
-    return None
+    return folder if role_of(folder) is not None else None
 
 
 def splits_of(folder: Path, prefix: str, images: Sequence[str]) -> Splits:

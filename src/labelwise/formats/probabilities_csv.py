@@ -109,10 +109,15 @@ def _classes(columns: Columns, known: Sequence[str]) -> dict[str, int]:
         listed = ", ".join(f"{name!r:.40}" for name in missing[:_LISTED])
         raise FormatError(
             f"{columns.sheet.shown}: no column of probabilities for {len(missing)} of {len(known)} classes: {listed}"
-            f"{', ...' if len(missing) > _LISTED else ''}"
+            f"{', ...' if len(missing) > _LISTED else ''} (its columns are {_few(columns.written)})"
         )
     whole = (_behind(prefix, found) for prefix in _PREFIXES)
     return next((names for names in whole if len(names) == len(found)), found)
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(f"{name!r:.30}" for name in names[:_LISTED] if name)
+    return f"{shown}, ..." if len(names) > _LISTED else shown
 
 
 def _behind(prefix: str, found: Mapping[str, int]) -> dict[str, int]:
@@ -144,7 +149,7 @@ def _rows(columns: Columns, at: dict[str, int]) -> Iterator[tuple[int, str, list
 
 
 def _probabilities(cells: Sequence[str], at: dict[str, int], columns: Columns, number: int) -> list[float]:
-    where = f"{columns.sheet.shown}, row {number}"
+    where = f"{columns.sheet.shown}, row {number}" if number else columns.sheet.shown
     values, slack = [], TOLERANCE
     for name, column in at.items():
         cell = cells[column].strip()

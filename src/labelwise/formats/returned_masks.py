@@ -256,6 +256,10 @@ def _coding(folder: Path, asked: _Asked | None, hints: Hints) -> tuple[MaskCodin
     places = dict.fromkeys((place, folder, *([folder.parent] if plain_name(folder.name) in MASK_WORDS else [])))
     own = coding_among(places)
     names = asked.classes if asked is not None else hints.classes
+    guessed = own is None and asked is None
+    if own is None and hints.names:
+        names, guessed = tuple(dict.fromkeys(hints.names.values())), False
+        own = MaskCoding(names, {value: names.index(name) for value, name in hints.names.items() if value < IGNORE})
     if own is None and not names:
         raise FormatError(
             f"{str(place)!r:.120} has no classes.txt, and the project does not know its classes: list their names "
@@ -269,7 +273,9 @@ def _coding(folder: Path, asked: _Asked | None, hints: Hints) -> tuple[MaskCodin
         if asked is not None and asked.classes == own.classes:
             palette = asked.palette or palette
         own = replace(own, palette=palette or colours(len(own.classes)))
-    return own, list(own.said)
+    if not guessed:
+        return own, list(own.said)
+    return own, [f"no list of classes lies beside the masks: 0 is {names[0]!r:.40}, and so on (--names FILE says more)"]
 
 
 def _black_and_white(folder: Path, files: Sequence[Path], coding: MaskCoding, asked: _Asked | None) -> list[str]:

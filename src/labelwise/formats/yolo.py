@@ -70,6 +70,10 @@ class Yolo(Format):
         if not found.lines and not found.empty:
             if found.told and use != "predictions":
                 return Sniff(0.5, "a class list of YOLO, and no file of labels yet", found.kinds)
+            if found.listed and (text := next(iter(some_files(path / "labels", _TEXTS, 1)), None)):
+                return Sniff(
+                    0.15, f"{text.name!r:.40} is no file of labels: lines need a number and fractions, by blanks"
+                )
             return Sniff(0.0, "no .txt file of numbers")
         if use == "predictions" and found.lines and not found.behind:
             return Sniff(0.5, "lines of labels, without a confidence", found.kinds)

@@ -133,11 +133,23 @@ class Boxes(Kind):
     def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """Pictures without any box, crowds, difficult ones, boxes without area, and such as leave their picture."""
         counts: Counter[str] = Counter()
+        boxes = as_corners = 0
         for raw in raws:
             counts["{n} labelled image(s) without any object"] += not raw["objects"]
             for thing in raw["objects"]:
                 counts.update(_odd(thing, raw["size"]))
-        return [text.format(n=f"{count:,}") for text, count in counts.items() if count]
+                boxes += 1
+                as_corners += _fits_as_corners(thing["box"], raw["size"])
+        found = [text.format(n=f"{count:,}") for text, count in counts.items() if count]
+        if counts[_LEAVES] and boxes == as_corners > 1:
+            found.append(
+                f"all {boxes:,} boxes would lie inside if they had been written as corners: are they x1, y1, x2, y2 "
+                "in a file of x, y, width, height? Then every label is wrong"
+            )
+        return found
+
+
+_LEAVES = "{n} box(es) that leave the image: cut off at its border"
 
 
 def _thing(name: str, box: list[float], seen: Seen, extra: dict[str, Any], guessed: bool) -> dict[str, Any]:
@@ -161,4 +173,10 @@ def _odd(thing: Mapping[str, Any], size: Sequence[int]) -> Iterator[str]:
         for low, high, side in ((x1, x2, size[0]), (y1, y2, size[1]))
         for slack in (max(SLACK, SLACK_SHARE * side),)
     ):
-        yield "{n} box(es) that leave the image: cut off at its border"
+        yield _LEAVES
+
+
+def _fits_as_corners(box: Sequence[float], size: Sequence[int]) -> bool:
+    """Whether the sides of a box may be corners of another one that lies in the picture."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    return box[0] < width <= size[0] and box[1] < height <= size[1]

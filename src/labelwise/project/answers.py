@@ -104,7 +104,7 @@ def take(
         further=said.further,
         empty=said.empty,
         format=choice.format.name,
-        notes=(*incoming.notes(), *said.notes(), *gone_note(waiting_picks(project)[1])),
+        notes=(*incoming.notes(), *_odd(project.kind, rows), *said.notes(), *gone_note(waiting_picks(project)[1])),
     )
 
 
@@ -119,6 +119,11 @@ def _confirm(names: tuple[str, ...], project: Project, path: Path, confirm: Call
             "the classes were not confirmed, nothing was imported: correct the file and import it again, or name all "
             "classes with --classes a,b,c"
         )
+
+
+def _odd(kind: Kind, rows: Sequence[Row]) -> Sequence[str]:
+    """What is odd about labels that were taken all the same; empty ones are counted apart."""
+    return kind.tally([row.raw for row in rows if row.raw is not None and not kind.empty(row.raw)])
 
 
 def _gathered(incoming: Incoming) -> list[Row]:

@@ -44,6 +44,8 @@ class Opened:
     progress: Progress = silent
     say: Callable[[str], None] = field(default=lambda message: None)
     seed: int | None = None
+    #: the images as the data have them now, where they were read for the project in this process: with their notes
+    fresh: Source | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.config = self._read_config()

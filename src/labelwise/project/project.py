@@ -210,6 +210,7 @@ class Project(Opened):
         with self.changing():
             source = open_images(self.config, self.folder)
             self.config = keep_range(self.config, source, self.folder / CONFIG_NAME)
+            self.fresh = source.in_range(self.config.input.range)
             joined = joining.join(self, source)
             self.__dict__.pop("source", None)
             return joined

@@ -67,7 +67,9 @@ def init(
         source = View(source, truth=dict(_checked(source, settings, progress)))
     check_strategy(settings)
     if _register(settings, folder, source, kept):
-        return Project(folder, progress=progress)
+        made = Project(folder, progress=progress)
+        made.fresh = source
+        return made
     return _joined(folder, resolved, classes, config, progress)
 
 
