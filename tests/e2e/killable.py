@@ -26,7 +26,7 @@ import torch
 import torchmetrics.functional.classification  # noqa: F401
 
 import tiny
-from labelwise.campaign.events import Added, Item, Labelled
+from labelwise.campaign.events import Added, Item, Labelled, Skipped, Unlabelled
 from labelwise.campaign.fits import Fits
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.setting import Setting
@@ -43,6 +43,9 @@ from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.networks import Networks
 from labelwise.learners.torch import TorchLearner
 from labelwise.learners.training import Training
+from labelwise.project.project import Project
+from labelwise.project.setup import init
+from labelwise.project.taking_back import Which
 from labelwise.signals.cache import SignalCache, _Kept
 from labelwise.strategies import STRATEGIES
 from labelwise.studies.comparison import Comparison
@@ -181,7 +184,47 @@ def run_comparison(
     Comparison(parse(RecipeConfig, recipe, where="test"), source, Path(folder)).run()
 
 
-JOBS = {"campaign": run_campaign, "comparison": run_comparison}
+def run_people(images: str, labels: dict[str, str], folder: str, rounds: int = 3) -> None:
+    """People's loop as a script that looks at the state and does what comes next: killed anywhere, it goes on.
+
+    A test set is held out. In each round the first pick is skipped and asked again later, and the label of the second
+    is taken back.
+    """
+    where = Path(folder)
+    if not (where / ".labelwise/state.db").exists() or not (where / "labelwise.yaml").exists():
+        init(images, project=where, classes=tiny.CLASSES, labels="none", features={"backbone": "pixels"}, seed=3)
+    while True:
+        project = Project(where)
+        pool = project.pool
+        asked = {query.round: [] for query in pool.queries()}
+        for query in pool.queries():
+            asked[query.round].append(query.id)
+        taken_back = sum(isinstance(event, Unlabelled) for event in project.store.events())
+        if len(pool.pending):
+            pending = [pool.ids[p] for p in pool.pending]
+            first = {items[0] for items in asked.values()}
+            skipped_before = {event.id for event in project.store.events() if isinstance(event, Skipped)}
+            skip = (first & set(pending)) - skipped_before
+            rows = [f"{item},{'skip' if item in skip else labels[item]}" for item in pending]
+            (where / "answers.csv").write_text("\n".join(["id,label", *rows]) + "\n")
+            project.import_labels(where / "answers.csv")
+        elif taken_back < len(asked) and not len(pool.skipped) and len(asked) > 1:
+            number = sorted(asked)[taken_back]
+            project.unlabel(Which([asked[number][1]]))
+        elif len(pool.skipped):
+            project.restore(Which(all=True))
+        elif not asked:
+            project.holdout(8)
+        elif len(asked) <= rounds:
+            project.suggest(BATCH, strategy="margin")
+        else:
+            break
+        project.store.close()
+    project.fit()
+    project.store.close()
+
+
+JOBS = {"campaign": run_campaign, "comparison": run_comparison, "people": run_people}
 
 
 # ---- the server -----------------------------------------------------------------------------------------------------

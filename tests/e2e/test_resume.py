@@ -241,3 +241,38 @@ def test_a_comparison_killed_and_resumed_gives_the_same_study(server, images, tm
     found = _study(tmp_path / "killed")
     assert len(found["runs"]) == 4
     assert found == _study(tmp_path / "whole")
+
+
+# ---- people ---------------------------------------------------------------------------------------------------------
+
+
+def _people(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """As ``_history``, of a project; and nothing is left lying about."""
+    left = sorted(path.name for path in folder.rglob("*") if path.suffix == ".tmp" or path.name.startswith(".answers"))
+    assert left == [], "drafts of killed writers"
+    return _history(folder / ".labelwise")
+
+
+def _killed_until_done(server, images, folder: Path, seconds: float, draw: random.Random, growth: float) -> int:
+    """Runs the loop of people, killed at random instants of ever longer lives; gives the number of deaths."""
+    for deaths in range(400):
+        life = draw.uniform(0.2, 1.0) * seconds * 0.08 * growth**deaths
+        result = server.run("people", **images["torch"], folder=str(folder), after=life)
+        if result["ended"] == 0:
+            return deaths
+    raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("wanted", [5, pytest.param(200, marks=pytest.mark.kills)])
+def test_the_loop_of_people_is_killed_and_goes_on(wanted, server, images, tmp_path):
+    """Labels, a test set, labels and skips taken back: the same picks and events, whenever it is killed."""
+    done = server.run("people", **images["torch"], folder=str(tmp_path / "whole"))
+    whole = _people(tmp_path / "whole")
+    kinds = [event.partition("(")[0] for event in whole[0]]
+    assert {"HeldOut", "Queried", "Labelled", "Unlabelled", "Restored", "Skipped"} <= set(kinds)
+    assert done["ended"] == 0
+    deaths, draw = 0, random.Random(wanted)
+    while deaths < wanted:
+        folder = tmp_path / f"after {deaths}"
+        deaths += _killed_until_done(server, images, folder, done["seconds"], draw, 1.1 if wanted > 5 else 1.3)
+        _assert_same(_people(folder), whole)
