@@ -161,6 +161,7 @@ def _become(start: dict[str, Any]) -> None:
         os.chdir(start["cwd"])
         os.environ.clear()
         os.environ.update(start["environment"])
+        sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
         sys.path[:0] = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
         try:
             _run(start["arguments"])

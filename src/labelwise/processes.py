@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -111,3 +111,19 @@ def peak_mb() -> float:
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         host = used / (1 << 20) if sys.platform == "darwin" else used / (1 << 10)
     return host + (torch.cuda.max_memory_allocated() / (1 << 20) if torch.cuda.is_available() else 0.0)
+
+
+def devices_of(workers: int) -> list[str]:
+    """The GPU of each process, in turn, as CUDA_VISIBLE_DEVICES names them; "" where there are not several."""
+    import torch
+
+    count = torch.cuda.device_count()
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = listed.split(",")[:count] if listed else [str(number) for number in range(count)]
+    return [names[number % count] if count > 1 else "" for number in range(workers)]
+
+
+def see_one_device(devices: Any) -> None:
+    """In a new process, before it looks for GPUs: it is to find one, the next of ``devices``."""
+    if device := devices.get():
+        os.environ["CUDA_VISIBLE_DEVICES"] = device

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import forked
 import labelwise
 
 ROOT = Path(labelwise.__file__).parent
@@ -20,22 +18,20 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture
 def copy(tmp_path):
     """The package in a folder of its own."""
-    shutil.copytree(ROOT, tmp_path / "labelwise", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT, tmp_path / "labelwise")  # bytecode too: it need not be made again
     return tmp_path
 
 
 def run(folder, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *arguments], capture_output=True, text=True, env=environment, check=False
-    )
+    environment = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = forked.python("-W", "ignore", *arguments, environment=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def touched(folder):
     """Files of the copy that the package does not have, or has otherwise."""
-    files = [path for path in (folder / "labelwise").rglob("*") if path.is_file()]
+    files = [path for path in (folder / "labelwise").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     other = {path: ROOT / path.relative_to(folder / "labelwise") for path in files}
     return [path.name for path, old in other.items() if not old.is_file() or old.read_bytes() != path.read_bytes()]
 

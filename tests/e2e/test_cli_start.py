@@ -16,7 +16,10 @@ import labelwise
 from commands import refused
 from labelwise.cli.app import BROKEN_PIPE, INTERRUPTED, app
 
-HEAVY = ("torch", "numpy", "sqlalchemy", "PIL", "matplotlib", "scipy", "sklearn", "timm")
+HEAVY = (
+    *("torch", "torchvision", "numpy", "sqlalchemy", "PIL", "matplotlib"),
+    *("scipy", "sklearn", "timm", "accelerate", "faiss"),
+)
 COMMANDS = (
     "demo",
     "init",
@@ -39,20 +42,24 @@ def labelwise_process(*args: str, **options: object) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("args", [[], ["--help"], ["--version"], ["suggest", "--help"], ["compare", "--help"]])
-def test_help_and_version_import_nothing_heavy(args: list[str]) -> None:
+def test_help_and_version_import_nothing_heavy() -> None:
+    commands = [[], ["--help"], ["--version"], ["suggest", "--help"], ["compare", "--help"]]
     code = (
         "import sys\n"
-        f"sys.argv = ['labelwise', *{args!r}]\n"
         "from labelwise.__main__ import main\n"
-        "try:\n"
-        "    main()\n"
-        "except SystemExit:\n"
-        "    pass\n"
+        f"for arguments in {commands!r}:\n"
+        "    sys.argv = ['labelwise', *arguments]\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        print('END', end.code)\n"
         f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    strict = {**os.environ, "PYTHONWARNINGS": "error", "COLUMNS": "100"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=strict)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "HEAVY []"
+    assert [line for line in lines if line.startswith("END")] == ["END 2", *["END 0"] * 4]
 
 
 def test_help_answers_in_half_a_second() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import forked
+
 HERE = Path(__file__).parent
 
 
@@ -18,10 +20,11 @@ def _run(
 ) -> list[dict[str, np.ndarray]]:
     settings = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", **environment}
     out.mkdir()
-    done = subprocess.run(
-        [sys.executable, *launcher, str(HERE / script), str(out)],
-        capture_output=True, text=True, timeout=120, check=False, env=settings,
-    )  # fmt: skip
+    if launcher:
+        command = [sys.executable, *launcher, str(HERE / script), str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=settings)
+    else:
+        done = forked.python(HERE / script, out, environment=settings)
     assert done.returncode == 0, done.stderr[-3000:]
     return [dict(np.load(path)) for path in sorted(out.glob("process-*.npz"))]
 

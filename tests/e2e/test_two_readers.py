@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import forked
+
 HERE = Path(__file__).parent
 
 
-def _run(out: Path, *launcher: str) -> list[dict[str, np.ndarray]]:
-    settings = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
+def _run(out: Path, processes: int) -> list[dict[str, np.ndarray]]:
+    """By the variables that launchers set: test_multiprocess has a real one."""
     out.mkdir()
-    done = subprocess.run(
-        [sys.executable, *launcher, str(HERE / "two_readers.py"), str(out)],
-        capture_output=True, text=True, timeout=180, check=False, env=settings,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    environments = [{"PYTHONPATH": str(HERE.parent)} for _ in range(processes)]
+    if processes > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        for rank, environment in enumerate(environments):
+            number = str(rank)
+            environment |= place | {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": str(processes)}
+    command = [HERE / "two_readers.py", out]
+    for done in forked.together([command] * processes, environments=environments):
+        assert done.returncode == 0, done.stderr[-3000:]
     return [dict(np.load(path)) for path in sorted(out.glob("process-*.npz"))]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readers")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    return _run(folder / "one")[0], _run(folder / "two", *launcher), folder
+    return _run(folder / "one", 1)[0], _run(folder / "two", 2), folder
 
 
 def test_the_same_rows_in_each_process_as_in_one(runs):

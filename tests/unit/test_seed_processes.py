@@ -7,9 +7,8 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-import torch
 
-from labelwise.studies.processes import devices_of, see_one_device
+from labelwise.processes import devices_of, see_one_device
 
 
 @pytest.mark.parametrize(
@@ -23,7 +22,7 @@ from labelwise.studies.processes import devices_of, see_one_device
     ],
 )
 def test_processes_take_gpus_in_turn(count, listed, expected, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if listed is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
 
 from labelwise.errors import ConfigError
+from labelwise.processes import devices_of, see_one_device
 from labelwise.studies.seed import SeedRuns
 
 #: seconds between two looks at processes that are silent
@@ -51,22 +52,6 @@ def run_apart(runs: SeedRuns, seeds: Sequence[int], workers: int) -> None:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-
-
-def devices_of(workers: int) -> list[str]:
-    """The GPU of each process, in turn, as CUDA_VISIBLE_DEVICES names them; "" where there are not several."""
-    import torch
-
-    count = torch.cuda.device_count()
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = listed.split(",")[:count] if listed else [str(number) for number in range(count)]
-    return [names[number % count] if count > 1 else "" for number in range(workers)]
-
-
-def see_one_device(devices: Any) -> None:
-    """In a new process, before it looks for GPUs: it is to find one, the next of ``devices``."""
-    if device := devices.get():
-        os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
 def _listen(runs: SeedRuns, running: Sequence[Future[None]], told: Any) -> None:
