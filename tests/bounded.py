@@ -16,8 +16,8 @@ In a test::
 
 Each checks its bounds itself: 1,000 MB above the start, ten seconds of processor time, no exception but the package's
 own, one line of at most 300 characters. A process that outgrows twice the bounds is ended at once, so that a bomb
-harms nobody else. The peak is the kernel's high-water mark of the process, which an ``exec`` resets, unlike
-``ru_maxrss``.
+harms nobody else. The peak is the kernel's high-water mark of the process, which can be set back,
+unlike ``ru_maxrss``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ import importlib
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +37,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import forked
 
 #: bounds of the house: megabytes above the start, seconds of processor time, characters of a message
 MEGABYTES, SECONDS, CHARACTERS = 1000, 10.0, 300
@@ -104,49 +105,26 @@ def _check(cost: Cost, megabytes: float, seconds: float) -> None:
 
 
 def _run(order: dict[str, Any], megabytes: float, seconds: float) -> list[Cost]:
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.NamedTemporaryFile("r") as result:
-        process = subprocess.Popen(
-            [sys.executable, __file__, result.name],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # as the command line sets it up, before torch is imported
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
+    with tempfile.TemporaryDirectory() as folder:
+        asked, result = Path(folder) / "order.json", Path(folder) / "result.jsonl"
+        asked.write_text(json.dumps(order), encoding="utf-8")
+        # others may use the machine, so by the clock it may take longer than the processor time it is allowed
+        within = (2 * megabytes + 250, 6 * seconds + 60)
+        done = forked.python(__file__, asked, result, within=within, merged=True)
+        printed = done.stdout
+        if done.returncode in (forked.TOO_MUCH, forked.TOO_LATE):
+            much = done.returncode == forked.TOO_MUCH
+            what = f"more than {within[0]:.0f} MB of memory" if much else f"more than {within[1]:.0f} seconds"
+            raise AssertionError(f"ended: {what}; it had printed {printed[-500:]!r}")
+        found = (
+            [json.loads(line) for line in result.read_text(encoding="utf-8").splitlines()] if result.exists() else []
         )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(order))
-        process.stdin.close()
-        ended = _watch(process, megabytes, seconds)
-        out.seek(0)
-        printed = out.read()
-        assert not ended, f"ended: {ended}; it had printed {printed[-500:]!r}"
-        found = [json.loads(line) for line in result]
-        assert found or process.returncode == 0, f"it died ({process.returncode}): {printed[-2000:]}"
+        assert found or done.returncode == 0, f"it died ({done.returncode}): {printed[-2000:]}"
     costs = [Cost(**each) for each in found]
     if "command" in order:
         costs = [Cost(cost.error, printed, cost.megabytes, cost.seconds) for cost in costs]
-    assert len(costs) == len(order.get("arguments", [()])), f"it died ({process.returncode}): {printed[-2000:]}"
+    assert len(costs) == len(order.get("arguments", [()])), f"it died ({done.returncode}): {printed[-2000:]}"
     return costs
-
-
-def _watch(process: subprocess.Popen[str], megabytes: float, seconds: float) -> str:
-    """Waits for the end; ends it early, and says why, when it takes far more than it may."""
-    began = time.monotonic()
-    while process.poll() is None:
-        with contextlib.suppress(OSError, ValueError):
-            resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
-            if resident > 2 * megabytes + 500:  # with what Python and torch take
-                process.kill()
-                process.wait()
-                return f"{resident:.0f} MB of memory"
-        # others may use the machine, so by the clock it may take longer than the processor time it is allowed
-        if time.monotonic() - began > 6 * seconds + 60:
-            process.kill()
-            process.wait()
-            return f"no end after {6 * seconds + 60:.0f} seconds"
-        time.sleep(0.01)
-    return ""
 
 
 # ---- the other side: this file run as a program ----------------------------------------------------------------------
@@ -209,8 +187,8 @@ def _import_everything() -> None:
         getattr(importlib.import_module(f"labelwise.{module}"), name).names()
 
 
-def _main(result: str) -> None:
-    order = json.load(sys.stdin)
+def _main(asked: str, result: str) -> None:
+    order = json.loads(Path(asked).read_text(encoding="utf-8"))
     with open(result, "w", encoding="utf-8", buffering=1) as out:  # noqa: PTH123
         if "command" in order:
             from labelwise import __main__
@@ -232,4 +210,4 @@ def _main(result: str) -> None:
 
 if __name__ == "__main__":
     sys.path[:] = [path for path in sys.path if path != str(Path(__file__).parent)]
-    _main(sys.argv[1])
+    _main(*sys.argv[1:])

@@ -15,9 +15,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
+import resource
 import runpy
 import signal
 import subprocess
@@ -58,24 +60,25 @@ LIBRARIES = (
     "typer.testing",
 )
 
+#: return codes of processes that were killed because they took more memory, or more time, than was allowed
+TOO_MUCH, TOO_LATE = -1000, -1001
+
 Done = subprocess.CompletedProcess[str]
 
 
-def python(
-    *arguments: object, cwd: object = None, environment: Mapping[str, str] | None = None, after: float | None = None
-) -> Done:
+def python(*arguments: object, cwd: object = None, environment: Mapping[str, str] | None = None, **how: Any) -> Done:
     """``python ARGUMENTS`` to its end: ``-c CODE``, ``-m MODULE``, or a file, and what it is given.
 
     Args:
         arguments: after an optional ``-W ignore``.
         cwd: where it runs; None: where the tests run.
         environment: variables over those of the tests.
-        after: seconds after which it is killed; None: never.
+        how: as :func:`together` has it.
 
     Returns:
         As ``subprocess.run`` does; the return code of a killed process is negative.
     """
-    return together([arguments], cwd=cwd, environments=[environment or {}], after=after)[0]
+    return together([arguments], cwd=cwd, environments=[environment or {}], **how)[0]
 
 
 def together(
@@ -83,17 +86,27 @@ def together(
     *,
     cwd: object = None,
     environments: Sequence[Mapping[str, str]] = (),
-    after: float | None = None,
+    within: tuple[float, float] | None = None,
+    merged: bool = False,
 ) -> list[Done]:
-    """As :func:`python`, several at the same time, each with variables of its own."""
+    """As :func:`python`, several at the same time.
+
+    Args:
+        commands: the arguments of each.
+        cwd: where all run.
+        environments: the variables of each.
+        within: megabytes above the start and seconds by the clock; one that takes more is killed.
+        merged: what is written to standard error is in the output.
+    """
     lines = [[str(argument) for argument in command] for command in commands]
     with tempfile.TemporaryDirectory() as folder:
-        files = [[str(Path(folder) / f"{number}.{name}") for name in ("out", "err")] for number in range(len(lines))]
+        names = ("out", "out" if merged else "err")
+        files = [[str(Path(folder) / f"{number}.{name}") for name in names] for number in range(len(lines))]
         starts = [
             {"arguments": line, "cwd": str(cwd or Path.cwd()), "environment": {**os.environ, **more}, "files": both}
             for line, more, both in zip(lines, environments or [{}] * len(lines), files, strict=True)
         ]
-        codes = _ask({"starts": starts, "after": after})
+        codes = _ask({"starts": starts, "within": within})
         return [
             subprocess.CompletedProcess(line, code, *(Path(file).read_text(encoding="utf-8") for file in both))
             for line, code, both in zip(lines, codes, files, strict=True)
@@ -156,7 +169,7 @@ def _become(start: dict[str, Any]) -> None:
     code = 1
     try:
         for stream, file in zip((1, 2), start["files"], strict=True):
-            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(start["cwd"])
         os.environ.clear()
@@ -178,10 +191,35 @@ def _become(start: dict[str, Any]) -> None:
         os._exit(code)
 
 
+def _megabytes(process: int) -> float:
+    """What a process holds; 0 when it is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+    return 0.0
+
+
+def _ended(child: int, within: list[float] | None) -> int:
+    """The exit code; negative where a signal ended it, ours too."""
+    if within is None:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    most, end = _megabytes(child) + within[0], time.monotonic() + within[1]
+    while True:
+        gone, status = os.waitpid(child, os.WNOHANG)
+        if gone:
+            return os.waitstatus_to_exitcode(status)
+        much, late = _megabytes(child) > most, time.monotonic() > end
+        if much or late:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return TOO_MUCH if much else TOO_LATE
+        time.sleep(0.01)
+
+
 def _serve() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     importlib.import_module("torch").set_num_threads(1)
+    gc.freeze()  # what is there now is nobody's garbage: collections in what is forked need not look at it
     # the folder of this file is on the path because it was started: what starts here has its own
     sys.path[:] = [place for place in sys.path if place != str(Path(__file__).parent)]
     for line in sys.stdin:
@@ -192,11 +230,7 @@ def _serve() -> None:
             if not child:
                 _become(start)
             children.append(child)
-        if request["after"] is not None:
-            time.sleep(request["after"])
-            for child in children:
-                os.kill(child, signal.SIGKILL)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        codes = [_ended(child, request["within"]) for child in children]
         print(json.dumps(codes), flush=True)
 
 

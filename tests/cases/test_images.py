@@ -334,6 +334,7 @@ BELOW = [
 ]
 
 
+@pytest.mark.heavy
 def test_what_is_just_below_the_limit_stays_cheap(tmp_path):
     plain = {"images": np.zeros((3, 2, 2), "u1"), "ids": np.array(["a", "b", "c"]), "probs": np.full((3, 2), 0.5, "f4")}
     files = []

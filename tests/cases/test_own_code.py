@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked
 from commands import refused
 from labelwise.project.setup import init
 
@@ -95,18 +96,17 @@ def test_an_error_of_ours_in_it_is_said_as_ever(project):
     assert _with(project, 'learner: {kind: "own_code_of_a_test:within"}\n').startswith("error: a budget of None")
 
 
-@pytest.mark.parametrize(
-    "command", [[sys.executable, "-m", "labelwise"], [Path(sys.executable).with_name("labelwise")]]
-)
+@pytest.mark.parametrize("command", [["-m", "labelwise"], [Path(sys.executable).with_name("labelwise")]])
 def test_the_folder_one_stands_in_is_looked_through_behind_all_else(tmp_path, command):
     (tmp_path / "own_data.py").write_text("def data(): return [('x', 0)]")
     if len(command) == 1:  # of "python -m" that folder comes first, and Python says so
         (tmp_path / "colorsys.py").write_text("raise SystemExit('a file called like a library')")
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [*command, "init", "own_data:data", "--project", "p"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
+    arguments = [*command, "init", "own_data:data", "--project", "p"]
+    if len(command) == 1:
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    else:
+        done = forked.python(*arguments, cwd=tmp_path, environment={"PYTHONPATH": ""})
     assert done.returncode == 0, done.stderr
     assert "1 image" in done.stdout
     assert "p/own_data" not in done.stdout, "it is a name, no path in the project"

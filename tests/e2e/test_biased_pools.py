@@ -109,6 +109,7 @@ def test_what_ran_is_found_again(study):
     assert [run.rounds for run in again.runs] == [run.rounds for run in found.runs]
 
 
+@pytest.mark.heavy
 def test_seeds_in_processes_of_their_own_give_the_same_study(study, tmp_path):
     found, _ = study
     recipe, heard = _recipe(strategies=RECIPE["strategies"][:2]), []

@@ -84,6 +84,7 @@ def test_runs_beyond_the_picture_are_refused():
         mask.read()
 
 
+@pytest.mark.heavy
 def test_the_worst_mask_costs_seconds_and_no_more_than_a_byte_a_pixel(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     cost = bounded.call("worst_brush:read")

@@ -426,6 +426,7 @@ def _bomb(folder: Path, mode: str, side: int, ending: str = ".png") -> str:
     return str(folder)
 
 
+@pytest.mark.heavy
 def test_huge_masks_stay_within_the_bounds(tmp_path, cost):
     for one in cost(_bomb(tmp_path / "deep", "I;16", 13_370), _bomb(tmp_path / "colours", "RGB", 6_000)):
         assert one.error in ("", "FormatError"), one.text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import bounded
 
 FORMATS = "labelwise.formats"
@@ -25,6 +27,7 @@ def wide(count, cell="0", rows=2):
     return f"image,{header}\n" + "".join(f"{n}.jpg,{line}\n" for n in range(rows))
 
 
+@pytest.mark.heavy
 def test_tables_of_classes(tmp_path):
     texts = [
         wide(100_000),
@@ -44,6 +47,7 @@ def test_tables_of_classes(tmp_path):
     assert [cost.error for cost in costs] == [bad, bad, bad, bad, bad, "", "", "", bad, "", bad]
 
 
+@pytest.mark.heavy
 def test_tables_of_other_forms(tmp_path):
     paths = put(
         tmp_path,

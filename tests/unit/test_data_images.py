@@ -444,6 +444,7 @@ def costly(image):
     }
 
 
+@pytest.mark.heavy
 def test_no_format_takes_more_memory_than_was_reckoned(tmp_path):
     image = Image.linear_gradient("L").resize((SIDE, SIDE)).convert("RGB")
     files = costly(image)
