@@ -62,7 +62,10 @@ def test_scores_alone_are_a_yes_or_no(tmp_path):
     assert found.probs_UC.tolist() == [[0.75, 0], [0, 0.25], [1, 0], [0.5, 0]]
     assert not found.exclusive
     assert found.unit_embedding_UD is None
-    assert learner.notes == ("1 of 4 images have no detection",)
+    assert learner.notes[0].startswith("1 of 4 images have no detection: they come last")
+    assert learner.notes[1:] == (
+        "1 of 4 boxes leave their image, by up to 140 % of a side, and were cut off at its edge",
+    )
 
 
 def test_images_and_categories_that_the_file_lists(tmp_path):

@@ -108,7 +108,7 @@ def test_what_it_cannot_do_is_refused(tmp_path):
     with pytest.raises(UnmetNeed, match="cannot be trained"):
         learner.fit(tiny.learner_data(SOURCE, IDS[:5]), 0)
     campaign = tiny.campaign(tmp_path, SOURCE, _learner(embeddings=None))
-    with pytest.raises(UnmetNeed, match="needs embedding"):
+    with pytest.raises(UnmetNeed, match="needs an embedding of each image"):
         campaign.choose(STRATEGIES.create("k_center"), Budget(1))
     with pytest.raises(UnmetNeed, match="frozen features"):
         campaign.choose(STRATEGIES.create("kmeans"), Budget(1))

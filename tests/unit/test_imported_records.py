@@ -229,12 +229,12 @@ def test_boxes_come_in_fractions_best_first_and_images_without_any_are_seen():
     assert probs == [[0, 0.75], [0.25, 0]]
     assert table.ids == IDS[:2]
     assert set(table.failed) == {IDS[2]}
-    assert learner.notes == ("1 of 2 images have no detection",)
+    assert learner.notes[0].startswith("1 of 2 images have no detection: they come last")
 
 
 def test_images_that_a_list_does_not_name_were_looked_at():
     learner = OBJECTS.imported(rows([seen()], size=(8, 8)), naming(Head(omits_empty=True)), IDS)
-    assert learner.notes == ("7 of 8 images have no detection",)
+    assert learner.notes[0].startswith("7 of 8 images have no detection: they come last")
     assert units(learner, "boxes", ids=IDS)[1].ids == IDS
 
 

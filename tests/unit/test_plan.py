@@ -71,7 +71,11 @@ class Ghosts(Passes):
 TORCH, FEATURES = tiny.torch_learner(), tiny.feature_learner(SOURCE)
 IMPORTED = ImportedPredictions(tiny.digits_task(), ["a"], embeddings=tiny.np.zeros((1, 2), "float32"))
 CASES = {
-    "embedding from a file without probs": (IMPORTED, _wants(Probs()), "needs probs .* provides embedding"),
+    "embedding from a file without probs": (
+        IMPORTED,
+        _wants(Probs()),
+        "needs class probabilities, and the file of predictions gives an embedding",
+    ),
     "frozen features that are not there": (TORCH, _wants(Embedding("frozen")), "give the project a feature backbone"),
     "passes that frozen features cannot make": (FEATURES, _wants(DrawUncertainty("bald", Members())), "Members passes"),
     "passes that nobody makes": (TORCH, _wants(DrawUncertainty("bald", Ghosts())), "needs Ghosts passes"),
@@ -80,8 +84,8 @@ CASES = {
     "a head that is not trained": (TORCH, _wants(HeadOutput("loss_head")), "needs head:loss_head"),
     "a head beside frozen features": (FEATURES, _wants(heads=(tiny.LossHead(),)), "trains an extra head"),
     "hidden labels": (TORCH, Wants(Needs(truth=True)), "exist only in simulated campaigns"),
-    "what labelled items need": (IMPORTED, Wants(Needs(labelled=frozenset({Probs()}))), "needs probs"),
-    "what reference items need": (IMPORTED, Wants(Needs(reference=frozenset({Probs()}))), "needs probs"),
+    "what labelled items need": (IMPORTED, Wants(Needs(labelled=frozenset({Probs()}))), "needs class probabilities"),
+    "what reference items need": (IMPORTED, Wants(Needs(reference=frozenset({Probs()}))), "needs class probabilities"),
     "what a second step needs": (
         IMPORTED, STRATEGIES.create("prefilter", first=STRATEGIES.create("random")), "needs frozen features"
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from labelwise.contracts.signal import Draw, Probe, Signal
 from labelwise.contracts.strategy import Needs, Strategy
-from labelwise.contracts.task import PROMISES
+from labelwise.contracts.task import PROMISES, in_words
 from labelwise.errors import UnmetNeed
 
 if TYPE_CHECKING:
@@ -86,23 +86,23 @@ class Offer:
         if signal.of == "frozen":
             if not self.frozen:
                 raise UnmetNeed(
-                    f"strategy {strategy.name!r} needs frozen features ({signal!r}), and none are set up: "
+                    f"strategy {strategy.name!r} needs frozen features, and none are set up: "
                     "give the project a feature backbone, or choose another strategy"
                 )
             return
         heads = {f"head:{auxiliary.name}" for auxiliary in strategy.auxiliaries()}
         missing = signal.fields - self.learner.provides - heads
-        name = type(self.learner).__name__
+        name = self.learner.called
         if missing == {"per_image"}:
             raise UnmetNeed(
-                f"strategy {strategy.name!r} needs one answer for each image for {signal!r}, and {name} says something "
+                f"strategy {strategy.name!r} needs one answer for each image, and {name} says something "
                 f"of each of the objects or pixels in it: choose another strategy"
             )
         missing -= PROMISES
         if missing:
             raise UnmetNeed(
-                f"strategy {strategy.name!r} needs {', '.join(sorted(missing))} for {signal!r}, and {name} provides "
-                f"{', '.join(sorted(self.learner.provides - PROMISES))}: choose another strategy or learner"
+                f"strategy {strategy.name!r} needs {in_words(missing)}, and {name} gives "
+                f"{in_words(self.learner.provides)}: choose another strategy or learner"
             )
         if isinstance(signal, Draw) and type(signal.passes) not in self.learner.passes:
             kinds = ", ".join(sorted(kind.__name__ for kind in self.learner.passes)) or "no stochastic passes"
@@ -112,13 +112,13 @@ class Offer:
             )
         if isinstance(signal, Probe) and not self.learner.probes:
             raise UnmetNeed(
-                f"strategy {strategy.name!r} needs to probe the model for {signal!r}, and {name} has none to hand out: "
-                "choose another strategy, or options of this one that need no model"
+                f"strategy {strategy.name!r} needs to probe the model ({signal.words}), and {name} has none to hand "
+                "out: choose another strategy, or options of this one that need no model"
             )
         if self.regions and (isinstance(signal, Probe) or "loss" in signal.fields):
             raise UnmetNeed(
-                f"strategy {strategy.name!r} needs {signal!r}, which speaks of whole images, not of regions: choose "
-                "another strategy, or leave 'regions' out"
+                f"strategy {strategy.name!r} needs {signal.words}, which speaks of whole images, not of regions: "
+                "choose another strategy, or leave 'regions' out"
             )
         if isinstance(signal, Probe):
             self.learner.check_probe(signal)

@@ -85,13 +85,15 @@ def suggest(
     names: options.NameList = None,
     images: options.ImageList = None,
     ignore_unknown: options.IgnoreUnknown = False,
+    min_score: options.MinScore = None,
     project: options.ProjectFolder = None,
     seed: options.Seed = None,
     json: options.Json = False,
 ) -> None:
     """What to label next. While a round is open: its unanswered picks once more."""
     amount, chosen = _amount(number), options.settings(set_)
-    wishes = options.wishes(format_, names, images, None, ignore_unknown=ignore_unknown)
+    wishes = options.wishes(format_, names, images, None, ignore_unknown=ignore_unknown, min_score=min_score)
+    options.refuse_without("--predictions", predictions, {"--min-score": min_score})
     with Stages() as stages:
         opened = options.open_project(project, stages, seed=seed)
         _refuse(opened, export, amount)
@@ -108,7 +110,7 @@ def suggest(
         )
         written = list(export or ())
         left_out = [opened.export(path, asked=found, predictions=predictions, wishes=wishes) for path in written]
-        found = replace(found, notes=(*found.notes, *chain.from_iterable(left_out)))
+        found = replace(found, notes=tuple(dict.fromkeys([*found.notes, *chain.from_iterable(left_out)])))
     if json:
         console.print_json(_shown(found) | {"exported": written})
     else:
@@ -192,6 +194,8 @@ def export(
             show_default=False,
         ),
     ] = None,
+    names: options.NameList = None,
+    min_score: options.MinScore = None,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
@@ -203,12 +207,14 @@ def export(
         raise ConfigError("--labelled writes what people have said, --predictions what a model says: leave one out")
     if images is not None and (not labelled or images not in ("link", "copy", "list")):
         raise ConfigError("--images goes with --labelled, and is link, copy or list")
+    options.refuse_without("--predictions", predictions, {"--min-score": min_score, "--names": names})
+    wishes = options.wishes(None, names, None, None, ignore_unknown=False, min_score=min_score)
     with Stages() as stages:
         opened = options.open_project(project, stages)
         if labelled:
             _export_labels(opened, files, format_, images or "list", json=json)
             return
-        left = {path: opened.export(path, format_, predictions=predictions) for path in files}
+        left = {path: opened.export(path, format_, predictions=predictions, wishes=wishes) for path in files}
         count = len(opened.open_round())
     if json:
         lines = [line for lines in left.values() for line in lines]

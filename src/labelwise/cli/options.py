@@ -114,6 +114,15 @@ Untouched = Annotated[
     ),
 ]
 IgnoreUnknown = Annotated[bool, flag("--ignore-unknown", help="Leave out images that the project does not have.")]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        "--min-score",
+        metavar="SCORE",
+        help="With --predictions: boxes that score less are left out. [dim]default: as of our own detectors, 0.05[/]",
+        show_default=False,
+    ),
+]
 DropTwins = Annotated[bool, flag("--drop-twins", help="Leave out of the pool what is held out too, byte for byte.")]
 DataRoot = Annotated[
     Path | None,
@@ -155,6 +164,7 @@ def wishes(
     untouched: str | None,
     *,
     ignore_unknown: bool,
+    min_score: float | None = None,
 ) -> Wishes:
     """What the flags say about reading a file.
 
@@ -176,7 +186,19 @@ def wishes(
         None if images_file is None else read_images(images_file),
         "empty" if untouched == "empty" else "unanswered",
         ignore_unknown,
+        min_score=min_score,
     )
+
+
+def refuse_without(needed: str, given: object, others: Mapping[str, object]) -> None:
+    """Refuses options that would do nothing without another.
+
+    Raises:
+        ConfigError: names them.
+    """
+    idle = [name for name, value in others.items() if value is not None]
+    if given is None and idle:
+        raise ConfigError(f"{' and '.join(idle)} says how {needed} is read: give {needed} too, or leave it out")
 
 
 def open_project(folder: Path | None, progress: Progress, *, seed: int | None = None) -> Project:

@@ -218,6 +218,8 @@ class Learner(ABC):
     """
 
     task: Task[Any]
+    #: what it is called where people read of it
+    called: str = "the learner"
     #: what people should know of what it was made of, one line each
     notes: tuple[str, ...] = ()
     #: kinds of stochastic passes it can make

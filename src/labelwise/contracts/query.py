@@ -33,7 +33,7 @@ class Signals(Protocol):
         Raises:
             UnmetNeed: there are none.
         """
-        raise UnmetNeed(f"{signal!r} speaks of the objects in an image: run it in a project about boxes")
+        raise UnmetNeed(f"{signal.words} are of the objects in an image: run it in a project about boxes")
 
 
 @dataclass(frozen=True)

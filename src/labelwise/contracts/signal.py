@@ -64,6 +64,11 @@ class Signal(ABC):
         return rows_N
 
     @property
+    def words(self) -> str:
+        """What it is called where people read of it."""
+        return self.name.replace("_", " ")
+
+    @property
     def key(self) -> str:
         """Name, version and parameters: the signal's own part of a cache key."""
         return f"{self.name}@{self.version}:{self!r}"

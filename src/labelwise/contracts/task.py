@@ -33,6 +33,28 @@ Json = Any
 Field = str
 #: fields that promise something of the units, and are nothing in ``Outputs`` themselves
 PROMISES: frozenset[Field] = frozenset({"per_image", "per_pixel"})
+#: what fields are called where people read of them
+WORDS: Mapping[Field, str] = {
+    "probs": "class probabilities",
+    "logits": "class scores before the softmax",
+    "embedding": "an embedding of each image",
+    "unit_embedding": "an embedding of each object",
+    "map_embedding": "embeddings of the parts of an image",
+    "boxes": "boxes",
+    "scores": "scores of boxes",
+    "labels": "classes of boxes",
+    "loss": "the loss under the true label",
+}
+
+
+def in_words(fields: Iterable[Field]) -> str:
+    """Fields as people call them; promises are left out.
+
+    Example:
+        >>> in_words({"unit_embedding", "per_pixel"})
+        'an embedding of each object'
+    """
+    return ", ".join(WORDS.get(name, name) for name in sorted(set(fields) - PROMISES))
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,9 @@ class Arrays(Signals):
             UnmetNeed: one of them was not given, or no array could do.
         """
         if isinstance(signal, Probe):
-            raise UnmetNeed(f"{signal!r} needs the model itself, not arrays: run it in a project with a torch learner")
+            raise UnmetNeed(
+                f"{signal.words} needs the model itself, not arrays: run it in a project with a torch learner"
+            )
         if strange := signal.fields - {"probs", "per_image", "logits", "embedding"}:
             raise UnmetNeed(f"it needs {', '.join(sorted(strange))}, which only a model in a project gives")
         names = {"embeddings"} if "embedding" in signal.fields else set()

@@ -33,6 +33,7 @@ class Wishes:
         untouched: what pictures without objects are where the file cannot tell.
         ignore_unknown: leave out what is said of pictures that the project does not have.
         add_classes: classes that the project does not have join it; else they are refused.
+        min_score: lowest score of a box that counts in predictions; None: that of our own detectors.
     """
 
     format: str | None = None
@@ -41,6 +42,7 @@ class Wishes:
     untouched: Literal["empty", "unanswered"] = "unanswered"
     ignore_unknown: bool = False
     add_classes: bool = False
+    min_score: float | None = None
 
 
 @dataclass(frozen=True)

@@ -174,8 +174,8 @@ class Selector:
                     _AT_HAND.read_by(signal)
                 except UnmetNeed:
                     raise UnmetNeed(
-                        f"strategy {strategy.name!r} needs {signal!r}, which frozen features and a linear head do not "
-                        f"give: {_CAMPAIGN}"
+                        f"strategy {strategy.name!r} needs {signal.words}, which frozen features and a linear head do "
+                        f"not give: {_CAMPAIGN}"
                     ) from None
 
     def _round(self, strategy: Strategy, rows_L: torch.Tensor, size: int) -> Selection:

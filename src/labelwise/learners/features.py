@@ -160,6 +160,7 @@ class FeatureLearner(Learner):
     passes = frozenset({Dropout})
     keeps_rows = False
     quick = True
+    called = "the head on frozen features"
 
     def __init__(
         self,

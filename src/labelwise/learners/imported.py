@@ -44,6 +44,7 @@ class FromFile(Learner):
     """
 
     keeps_rows = False
+    called = "the file of predictions"
 
     def __init__(self, task: Task[Any], ids: Sequence[str], weights: str) -> None:
         self.task = task

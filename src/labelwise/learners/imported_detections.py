@@ -5,20 +5,31 @@ Shape letters: N images, U detections of all of them end to end, C classes, D fe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from labelwise.contracts.learner import Examples, LearnerData
+from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.record import Record, Seen, Where
+from labelwise.contracts.signal import Signal, SignalRole, SignalTable
 from labelwise.contracts.task import Field, Outputs, Task
 from labelwise.errors import DataError, FormatError, UnmetNeed
 from labelwise.formats.shapes import extent, in_pixels
+from labelwise.learners.crops import VECTORS, Features, vectors_of
+from labelwise.learners.features import FROZEN
 from labelwise.learners.gathered import TOLERANCE, Places, Told, check_range, check_sums, matrix, ordered, sums
 from labelwise.learners.imported import FromFile, ImportedPredictions, content, with_classes
+from labelwise.learners.inference import wanted_fields
 from labelwise.rng import digest
+
+#: how far a box may leave its image before it is said, in sides of the image: networks round
+SLACK = 0.01
+#: share of boxes that leave their images from which on they may be something else than boxes
+CORNERS = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,33 @@ class FoundBoxes:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    def boxes_of(self, row: int) -> np.ndarray:
+        """(G, 4) of one image."""
+        boxes_G4: np.ndarray = self.boxes_U4[self.offsets[row] : self.offsets[row + 1]]
+        return boxes_G4
+
+    def units(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Which detections these images have, end to end, and how many each."""
+        starts, ends = self.offsets[list(rows)], self.offsets[np.asarray(rows, dtype=np.int64) + 1]
+        units = [np.arange(a, b) for a, b in zip(starts, ends, strict=True)]
+        return np.concatenate([*units, np.zeros(0)]).astype(np.int64), ends - starts
+
+    def take(self, rows: Sequence[int]) -> FoundBoxes:
+        """Those of some images, in this order."""
+        units, counts = self.units(rows)
+        vectors_UD, vectors_ND = self.unit_embedding_UD, self.embedding_ND
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            boxes_U4=self.boxes_U4[units],
+            scores_U=self.scores_U[units],
+            labels_U=self.labels_U[units],
+            probs_UC=self.probs_UC[units],
+            unit_embedding_UD=None if vectors_UD is None else vectors_UD[units],
+            embedding_ND=None if vectors_ND is None else vectors_ND[list(rows)],
+        )
+
 
 class ImportedDetections(FromFile):
     """Detected boxes by id, found elsewhere; no model is loaded.
@@ -77,13 +115,70 @@ class ImportedDetections(FromFile):
         arrays = (*boxes, found.unit_embedding_UD, found.embedding_ND)
         super().__init__(task, found.ids, digest("detections", list(found.ids), *map(content, arrays)))
         self.found = found
+        self._features: Features | None = None
+
+    def beside(self, features: Features) -> ImportedDetections:
+        """The same, with a frozen backbone that gives the vectors that the file has not.
+
+        Those of objects are read off the crops of their boxes, those of images off the whole images; once, and kept.
+
+        Args:
+            features: gives the backbone when somebody asks for vectors.
+        """
+        made = ImportedDetections(self.task, self.found)
+        made.notes, made._features = self.notes, features
+        return made
+
+    def lacks(self, fields: frozenset[Field]) -> frozenset[Field]:
+        """Which of these fields are vectors that the file does not hold."""
+        held = {"unit_embedding": self.found.unit_embedding_UD, "embedding": self.found.embedding_ND}
+        return frozenset(name for name, array in held.items() if array is None) & fields
 
     @property
     def provides(self) -> frozenset[Field]:
-        """What the file holds."""
-        given = {"unit_embedding": self.found.unit_embedding_UD, "embedding": self.found.embedding_ND}
-        vectors = {name for name, array in given.items() if array is not None}
-        return frozenset({"probs", "boxes", "scores", "labels"} | vectors)
+        """What the file holds, and what the backbone beside it gives."""
+        vectors = frozenset({"unit_embedding", "embedding"})
+        told = frozenset({"probs", "boxes", "scores", "labels"})
+        return told | (vectors if self._features is not None else vectors - self.lacks(vectors))
+
+    def collect(
+        self,
+        view: Examples,
+        signals: frozenset[Signal],
+        *,
+        role: SignalRole = "pool",
+        data: LearnerData | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> SignalTable:
+        """Rows of the items that have a prediction; the others, and those that the backbone cannot read, failed."""
+        how: dict[str, Any] = {"role": role, "data": data, "seed": seed, "progress": progress}
+        lacking = self.lacks(wanted_fields(signals))
+        if not lacking or self._features is None:
+            return super().collect(view, signals, **how)
+        features = self._features()
+        rows = [row for row, item in enumerate(view.ids) if item in self._row]
+        known, failed = view.take(rows), dict[str, str]()
+        given: dict[str, Any] = {}
+        if "embedding" in lacking:
+            table = features.collect(known, frozenset({FROZEN}), progress=progress)
+            failed |= table.failed
+            known = Examples(view.source, table.ids)
+            given["embedding_ND"] = np.asarray(table[FROZEN], dtype=np.float32)
+        if "unit_embedding" in lacking:
+            boxes = {item: self.found.boxes_of(self._row[item]) for item in known.ids}
+            table = vectors_of(features, known, boxes, progress)
+            failed |= table.failed
+            given["unit_embedding_UD"] = np.asarray(table.ragged(VECTORS)[0], dtype=np.float32)
+            if len(table.ids) < len(known):  # could be read as a whole, and not in parts: it changed meanwhile
+                at = {item: row for row, item in enumerate(known.ids)}
+                if "embedding_ND" in given:
+                    given["embedding_ND"] = given["embedding_ND"][[at[item] for item in table.ids]]
+                known = Examples(view.source, table.ids)
+        part = self.found.take([self._row[item] for item in known.ids])
+        whole = ImportedDetections(self.task, replace(part, **given))
+        found = FromFile.collect(whole, view, signals, **how)
+        return replace(found, failed={**found.failed, **failed})
 
     @property
     def embedding_width(self) -> int | None:
@@ -92,9 +187,8 @@ class ImportedDetections(FromFile):
 
     def _outputs(self, rows: list[int]) -> Outputs:
         found = self.found
-        starts, ends = found.offsets[rows], found.offsets[np.asarray(rows, dtype=np.int64) + 1]
-        units = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)]).astype(np.int64)
-        item_U = torch.from_numpy(np.repeat(np.arange(len(rows)), ends - starts))
+        units, counts = found.units(rows)
+        item_U = torch.from_numpy(np.repeat(np.arange(len(rows)), counts))
         scores_U = torch.from_numpy(found.scores_U[units])
         extra: dict[Field, torch.Tensor] = {
             "boxes": torch.from_numpy(found.boxes_U4[units]),
@@ -126,14 +220,14 @@ def of_objects(task: Task[Any], told: Told) -> FromFile:
             different widths, or out of range; with file and row.
         UnmetNeed: it speaks of images as a whole, and gives no embeddings.
     """
-    objects = _Objects(told)
+    objects = _Objects(told, threshold=getattr(task, "threshold", 0.0))
     for item, record in told.rows:
         objects.add(item, record)
     if not objects.images:
         raise FormatError("the predictions speak of no image of this project: is this a file for other images?")
-    if not objects.items and objects.whole is not None:
+    if not objects.seen and objects.whole is not None:
         return _of_embeddings(task, objects)
-    found = objects.found(told.naming.classes or tuple(sorted(set(objects.names))))
+    found = objects.found(told.naming.classes or tuple(sorted(objects.seen)))
     named = task if task.classes == found.classes else with_classes(task, found.classes)
     learner = ImportedDetections(named, found)
     learner.notes = found.notes
@@ -174,9 +268,15 @@ class _Objects:
     boxes: list[Sequence[float]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    #: classes that boxes of any score have
+    seen: set[str] = field(default_factory=set)
     probs: list[Any] = field(default_factory=list)
     embeddings: list[Any] = field(default_factory=list)
     wheres: Places = field(default_factory=Places)
+    #: lowest score of a box that counts, and how many were below it
+    threshold: float = 0.0
+    weak: int = 0
+    leaving: _Leaving = field(default_factory=lambda: _Leaving())
     #: where the first image is that something is said of as a whole, and the first that has a class as a whole
     whole: Where | None = None
     classed: Where | None = None
@@ -202,14 +302,24 @@ class _Objects:
             elif seen.box is None and seen.outline is None:
                 continue
             elif name := self.told.naming.of(seen.cls):
-                self.items.append(item)
-                self.boxes.append(self._corners(item, seen, record))
-                self.scores.append(_score(seen, record.where))
-                self.names.append(name)
-                self.probs.append(seen.probs)
-                self.embeddings.append(seen.embedding)
-                self.wheres.append(record.where)
+                self._add_box(item, name, seen, record)
         self.images[item] = (record.where, vector)
+
+    def _add_box(self, item: str, name: str, seen: Seen, record: Record) -> None:
+        score = _score(seen, record.where)
+        self.seen.add(name)
+        if score < self.threshold:
+            self.weak += 1
+            return
+        corners = self._corners(item, seen, record)
+        self.leaving.look(corners)
+        self.items.append(item)
+        self.boxes.append(corners)
+        self.scores.append(score)
+        self.names.append(name)
+        self.probs.append(seen.probs)
+        self.embeddings.append(seen.embedding)
+        self.wheres.append(record.where)
 
     def _corners(self, item: str, seen: Seen, record: Record) -> list[float]:
         """In fractions of the sides."""
@@ -257,8 +367,22 @@ class _Objects:
             vectors_UD,
             self.embeddings_of(ids),
             classes,
-            (f"{bare:,} of {len(ids):,} images have no detection",) if bare else (),
+            tuple(self._notes(bare, len(ids))),
         )
+
+    def _notes(self, bare: int, images: int) -> Iterator[str]:
+        if self.weak:
+            total = self.weak + len(self.items)
+            yield (
+                f"{self.weak:,} of {total:,} boxes score below {self.threshold:g} and were left out, as those of our "
+                "own detectors are (--min-score says otherwise)"
+            )
+        if bare:
+            yield (
+                f"{bare:,} of {images:,} images have no detection: they come last where uncertainties of boxes count "
+                "(--set empty=first or median wants them)"
+            )
+        yield from self.leaving.notes(len(self.items))
 
     def _probs(self, scores_U: np.ndarray, labels_U: np.ndarray, classes: tuple[str, ...]) -> tuple[np.ndarray, bool]:
         """The file's, or a yes or no for the class of each detection, which is all that its score says."""
@@ -285,6 +409,36 @@ class _Objects:
             return None
         rows = [self.images.get(item, (Where(item), None)) for item in ids]
         return matrix([vector for _, vector in rows], [where for where, _ in rows], "embeddings of images")
+
+
+@dataclass
+class _Leaving:
+    """Boxes that do not stay in their image, and whether all look like corners taken for a corner and sides."""
+
+    count: int = 0
+    farthest: float = 0.0
+    #: whether every box is at least as wide as it is far from the left, and as high as it is far from the top
+    reaching: bool = True
+
+    def look(self, corners: Sequence[float]) -> None:
+        """Counts a box, in fractions of the sides."""
+        x1, y1, x2, y2 = corners
+        beyond = max(-x1, -y1, x2 - 1, y2 - 1)
+        self.count += beyond > SLACK
+        self.farthest = max(self.farthest, beyond)
+        self.reaching = self.reaching and x2 - x1 >= x1 and y2 - y1 >= y1
+
+    def notes(self, total: int) -> Iterator[str]:
+        """What people should know."""
+        if not self.count:
+            return
+        line = (
+            f"{self.count:,} of {total:,} boxes leave their image, by up to {100 * self.farthest:.3g} % of a side, and "
+            "were cut off at its edge"
+        )
+        if self.reaching and self.count >= CORNERS * total:
+            line += ": they look like corners (x1, y1, x2, y2) where a corner, width and height belong"
+        yield line
 
 
 def _score(seen: Seen, where: Where) -> float:

@@ -135,7 +135,7 @@ def collect_regions(
     if "embedding" in fields and "map_embedding" not in task.provides:
         raise UnmetNeed(f"{task.name} embeds images as a whole alone, not regions of them: choose another strategy")
     if probes := [signal for signal in signals if isinstance(signal, Probe)]:
-        raise UnmetNeed(f"{probes[0]!r} speaks of whole images, not of regions: choose another strategy")
+        raise UnmetNeed(f"{probes[0].words} speaks of whole images, not of regions: choose another strategy")
     whole = [row for row, item in enumerate(view.ids) if view.source.within(item)[1] is None]
     cut = view.take(sorted(set(range(len(view))) - set(whole)))
     found = _of_regions(networks, reader, cut, signals, seed=seed, progress=progress)
@@ -201,7 +201,9 @@ def taken(table: SignalTable, ids: Sequence[str]) -> SignalTable:
     columns: dict[Signal, Any] = {}
     for signal, column in table.columns.items():
         if isinstance(column, tuple):
-            raise UnmetNeed(f"{signal!r} keeps something of every pixel, which is too much: choose another strategy")
+            raise UnmetNeed(
+                f"{signal.words} keeps something of every pixel, which is too much: choose another strategy"
+            )
         columns[signal] = column[rows]
     return SignalTable(tuple(ids), columns, table.failed)
 

@@ -62,6 +62,7 @@ class TorchLearner(Learner):
     """
 
     probes = True
+    called = "the network in training"
     trains_auxiliaries = True
 
     def __init__(

@@ -75,6 +75,7 @@ def suggest(project: Project, how: Asking) -> Round:
     else:
         learner, notes = learning.imported(how.predictions, how.wishes)
         campaign = learning.campaign(learner)
+        notes += learning.lent(learner, chosen)
     found = campaign.choose(chosen, None) if size is None else campaign.suggest(chosen, size, fitted=fitted)
     return replace(found, classes=project.config.classes, notes=(*notes, *found.notes, *news(project)))
 

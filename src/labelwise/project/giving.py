@@ -70,10 +70,11 @@ def give_picks(project: Project, path: Path, name: str | None, asked: Round, pre
             _gallery(project, path, asked, predictions)
             return []
         hinted = _hinted(project, images)
-        guesses = project.guesses(hinted, *predictions) if hinted else {}
+        guesses, notes = project.said(hinted, *predictions) if hinted else ({}, [])
         going = _going(project)
         how = Writing("asked", project.kind.name, path_of=project.source.path, progress=project.progress)
-        return form.write(path, going.head, going.asked(asked.picks, guesses, asked.strategy, asked.number), how)
+        asking = going.asked(asked.picks, guesses, asked.strategy, asked.number)
+        return [*form.write(path, going.head, asking, how), *notes]
 
 
 def give_labels(project: Project, path: Path, name: str | None, images: Literal["link", "copy", "list"]) -> list[str]:

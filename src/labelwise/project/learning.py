@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from labelwise.exchange.incoming import Incoming, Wishes
 from labelwise.exchange.sniffing import required
 from labelwise.formats.files import write_whole
 from labelwise.learners.features import WhenRead
+from labelwise.learners.imported_detections import ImportedDetections
+from labelwise.models.by_name import chosen_backbone
 from labelwise.models.provenance import what_weights_saw
 from labelwise.project.images import CONFIG_NAME
 from labelwise.signals.cache import SignalCache
@@ -81,6 +83,8 @@ class Learning:
         else:
             task = learner.task
             frozen = learner if "embedding" in learner.provides else frozen
+            if isinstance(learner, ImportedDetections):
+                learner = learner.beside(lambda: self.features)
         cache = SignalCache(project.state / "signals" / "task")
         setting = Setting(
             project.source, task, learner, cache, fits=project.state / "fits", frozen=frozen, seed=config.seed
@@ -100,7 +104,7 @@ class Learning:
         choice = required(path, "predictions", kind=project.kind.name, name=wishes.format)
         known = project.known(project.config.classes)
         incoming = Incoming(path, choice.format, "predictions", known, wishes)
-        task = self.task(incoming.naming.classes)
+        task = _counting(self.task(incoming.naming.classes), wishes.min_score)
         try:
             learner = task.imported(incoming, incoming.naming, project.pool.ids, known.size)
         except FormatError:
@@ -122,6 +126,17 @@ class Learning:
                 f"{str(path)!r}: embeddings have {width} features, the cached ones have {known}: use one model for all"
             )
         write_whole(note, json.dumps({"embedding_width": width}).encode())
+
+    def lent(self, learner: Learner, strategy: Strategy) -> list[str]:
+        """Says it where a strategy reads vectors that a file of detections does not hold."""
+        if not isinstance(learner, ImportedDetections):
+            return []
+        read = [signal.fields for step in strategy.steps() for signal in step.needs.signals if signal.of == "task"]
+        lacking = learner.lacks(frozenset().union(*read))
+        what = {"unit_embedding": "crops of its boxes", "embedding": "the whole images"}
+        named = " and ".join(words for name, words in what.items() if name in lacking)
+        name = chosen_backbone(self.project.config.features.backbone)
+        return [f"the file holds no embeddings: {strategy.name!r} compares {named} by {name!r}"] if named else []
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -183,8 +198,33 @@ class Learning:
 
     def guesses(self, images: Sequence[str], predictions: Path | None, wishes: Wishes | None) -> dict[str, Any]:
         """Raw labels, with scores, that the model trained last or a file gives to these images; {} without a model."""
-        learner = self.predictor(predictions, wishes)
-        return {} if learner is None else dict(learner.task.guesses(learner, self.project.source, images))
+        return self.said(images, predictions, wishes)[0]
+
+    def said(
+        self, images: Sequence[str], predictions: Path | None, wishes: Wishes | None
+    ) -> tuple[dict[str, Any], list[str]]:
+        """As ``guesses``, with what people should know of the file."""
+        notes: list[str] = []
+        if predictions is None:
+            learner = self.predictor()
+        else:
+            learner, notes = self.imported(predictions, wishes or Wishes())
+        return {} if learner is None else dict(learner.task.guesses(learner, self.project.source, images)), notes
+
+
+def _counting(task: Task[Any], min_score: float | None) -> Task[Any]:
+    """The task with another lowest score of what counts as detected.
+
+    Raises:
+        ConfigError: it detects nothing, or the score is none.
+    """
+    if min_score is None:
+        return task
+    if "threshold" not in {option.name for option in fields(task)}:  # type: ignore[arg-type]
+        raise ConfigError(f"--min-score is for boxes, and this project is about {task.kind.name}: leave it out")
+    if not 0 <= min_score <= 1:
+        raise ConfigError(f"--min-score is {min_score:g}: give a score from 0 to 1")
+    return replace(task, threshold=min_score, confident=min_score)  # type: ignore[type-var]
 
 
 def _noted(path: Path) -> dict[str, Any]:

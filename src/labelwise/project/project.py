@@ -110,11 +110,17 @@ class Project(Opened):
 
     def guesses(self, images: Sequence[str], predictions: Path | None = None, wishes: Wishes | None = None) -> Any:
         """Raw labels, with scores, that the model trained last or a file gives to these images; {} without a model."""
+        return self.said(images, predictions, wishes)[0]
+
+    def said(
+        self, images: Sequence[str], predictions: Path | None = None, wishes: Wishes | None = None
+    ) -> tuple[dict[str, Any], list[str]]:
+        """As ``guesses``, with what people should know of the file."""
         if predictions is None and not any((self.state / "fits").glob("*/fit.json")):
-            return {}
+            return {}, []
         from labelwise.project.learning import Learning
 
-        return Learning(self).guesses(images, predictions, wishes)
+        return Learning(self).said(images, predictions, wishes)
 
     def export(
         self,

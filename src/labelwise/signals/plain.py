@@ -10,8 +10,11 @@ from torch import Tensor
 
 from labelwise.contracts.signal import Plain
 from labelwise.contracts.task import Field, Outputs
-from labelwise.selection.reduction import How, class_weights, fill_empty, reduce_present
+from labelwise.selection.reduction import Empty, How, class_weights, fill_empty, reduce_present
 from labelwise.selection.uncertainty import entropy, least_confidence, margin
+
+#: marks an item without a unit, where it is wanted so
+NO_OBJECT = -1.0
 
 Measure = Literal["entropy", "margin", "least_confidence"]
 Reduction = Literal["mean", "max", "sum", "top_k", "top_share", "weighted", "class_balanced"]
@@ -44,14 +47,15 @@ class Uncertainty(Plain):
             ``top_k`` and ``top_share`` (mean of the highest), ``weighted`` (by the score of an object),
             ``class_balanced`` (mean over the predicted classes of the mean within each).
         top: number of units for ``top_k``, percent of them for ``top_share``.
-        empty: which value an item without units takes: below all others (last), their median, above all (first).
+        empty: which value an item without units takes: below all others (last), their median, above all (first), or
+            NO_OBJECT (marked).
     """
 
     name: ClassVar[str] = "uncertainty"
     measure: Measure = "margin"
     reduction: Reduction = "mean"
     top: int = 10
-    empty: Literal["last", "median", "first"] = "last"
+    empty: Empty | Literal["marked"] = "last"
 
     def compute(self, outputs: Outputs) -> Tensor:
         """(B,) float32."""
@@ -60,7 +64,10 @@ class Uncertainty(Plain):
 
     def settle(self, rows_N: Tensor) -> Tensor:
         """Items without a unit take their declared value, which depends on all the others."""
-        return fill_empty(rows_N, rows_N != -torch.inf, empty=self.empty)
+        present_N = rows_N != -torch.inf
+        if self.empty == "marked":
+            return torch.where(present_N, rows_N, NO_OBJECT)
+        return fill_empty(rows_N, present_N, empty=self.empty)
 
 
 @dataclass(frozen=True)

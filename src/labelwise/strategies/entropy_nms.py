@@ -14,7 +14,7 @@ from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.errors import NonFiniteScore
 from labelwise.selection.objects import balance_weights, distinct_objects
 from labelwise.selection.ranking import take_top
-from labelwise.selection.reduction import reduce_units
+from labelwise.selection.reduction import Empty, reduce_units
 from labelwise.signals.plain import Measure
 from labelwise.signals.units import Units, UnitUncertainty
 
@@ -32,6 +32,7 @@ class EntropyNMS(Strategy):
     Args:
         measure: uncertainty of a box: ``entropy`` (as published), ``margin`` or ``least_confidence``.
         reduction: how boxes become an image: ``sum`` (as published), ``mean``, ``max`` or ``top_k``.
+        empty: where images without any box stand: ``last``, ``median`` or ``first``.
         top: boxes that ``top_k`` averages.
         alike: cosine in [-1, 1] above which two boxes of a class say the same; 1 counts all, and reads no embeddings.
         balance: weigh rare classes more.
@@ -57,6 +58,7 @@ class EntropyNMS(Strategy):
     name: ClassVar[str] = "entropy_nms"
     measure: Measure = "entropy"
     reduction: Literal["sum", "mean", "max", "top_k"] = "sum"
+    empty: Empty = "last"
     top: int = 10
     alike: float = 0.5
     balance: bool = False
@@ -94,4 +96,5 @@ class EntropyNMS(Strategy):
             features_UD = query.pool_rows(_FEATURES).values_U
             stays_U &= distinct_objects(ranked_U, labels_U, features_UD, rows.first_N, alike=self.alike)
         size = len(query.unlabelled_M)
-        return reduce_units(values_U[stays_U], item_U[stays_U], size, how=self.reduction, top=self.top)
+        values_U, item_U = values_U[stays_U], item_U[stays_U]
+        return reduce_units(values_U, item_U, size, how=self.reduction, empty=self.empty, top=self.top)

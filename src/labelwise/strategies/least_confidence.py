@@ -21,6 +21,7 @@ class LeastConfidence(ScoredOnce):
             which keeps a batch from being one image many times; None takes the top list itself.
         coldness: of that draw; higher follows the scores more closely.
         reduction: how the units of an image (objects, pixels) become one number; nothing to choose in classification.
+        empty: where images without any object stand: ``last``, ``median`` or ``first``.
 
     Raises:
         NonFiniteScore: the model's probabilities are not finite.

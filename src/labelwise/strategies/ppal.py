@@ -8,12 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from labelwise.contracts.query import Query, Selection
+from labelwise.contracts.query import Query, Rows, Selection
 from labelwise.contracts.signal import Signal
 from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.matching import Objects, matching_picks
 from labelwise.selection.objects import difficulty_weights
 from labelwise.selection.ranking import take_top
+from labelwise.selection.reduction import Empty, fill_empty
 from labelwise.signals.difficulty import ClassDifficulty
 from labelwise.signals.units import Units, UnitUncertainty
 
@@ -39,6 +40,8 @@ class PPAL(Strategy):
         beta: how much more the hardest class counts than the easiest.
         xi: share of the class probability in the difficulty, in [0, 1]; the rest is the overlap's.
         threshold: boxes with lower scores say nothing.
+        empty: where images without such boxes stand in the first stage: ``last``, ``median`` or ``first``, which also
+            picks them before any other in the second.
         calibrate: weigh classes by difficulty; without it no labelled image is read, and somebody else's detections
             do.
 
@@ -66,6 +69,7 @@ class PPAL(Strategy):
     beta: float = 0.2
     xi: float = 0.6
     threshold: float = 0.05
+    empty: Empty = "last"
     calibrate: bool = True
 
     def __post_init__(self) -> None:
@@ -95,7 +99,10 @@ class PPAL(Strategy):
         else:
             features, labels, scores = (query.pool_rows(signal) for signal in (_FEATURES, _LABELS, _SCORES))
             objects = Objects.of(features.values_U, labels.values_U, scores.values_U, features.first_N)
-            chosen = matching_picks(objects, query.budget, rng=query.rng)
+            bare_M = ~self._spoken(scores) if self.empty == "first" else torch.zeros(len(scores_M), dtype=torch.bool)
+            ahead, others = bare_M.nonzero()[: query.budget, 0], (~bare_M).nonzero()[:, 0]
+            matched = matching_picks(objects.take(others), query.budget - len(ahead), rng=query.rng)
+            chosen = torch.cat([ahead, others[matched]])
         return Selection(query.unlabelled_M[chosen], scores_M[chosen])
 
     def _scores(self, query: Query) -> Tensor:
@@ -110,4 +117,12 @@ class PPAL(Strategy):
             worth_U = worth_U * weight_C[labels.values_U]
         # float64: the order of the sum must not decide between images
         total_M = torch.zeros(len(query.unlabelled_M), dtype=torch.float64)
-        return total_M.index_add_(0, entropy.item_U, worth_U.double()).float()
+        total_M = total_M.index_add_(0, entropy.item_U, worth_U.double()).float()
+        if self.empty == "last":  # nothing is in doubt there
+            return total_M
+        return fill_empty(total_M, self._spoken(scores), empty=self.empty)
+
+    def _spoken(self, scores: Rows) -> Tensor:
+        """(M,) which images have a box that says something."""
+        said_U = scores.item_U[scores.values_U > self.threshold]
+        return said_U.bincount(minlength=len(scores.first_N) - 1) > 0

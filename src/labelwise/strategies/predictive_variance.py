@@ -21,6 +21,7 @@ class PredictiveVariance(ScoredOverDraws):
             which keeps a batch from being one image many times; None takes the top list itself.
         coldness: of that draw; higher follows the scores more closely.
         reduction: how the units of an image (objects, pixels) become one number; nothing to choose in classification.
+        empty: where images without any object stand: ``last``, ``median`` or ``first``.
         source: where the passes come from: ``dropout``, ``views`` (changed images), ``members`` (of an ensemble), or
             one of these in full, as ``Dropout(p=0.3, after=("layer4",))``. Without effect on arrays of draws.
         passes: how many, of members how many of each; None takes the source's own number: 10, of members 1 each.

@@ -12,6 +12,7 @@ from labelwise.contracts.query import Query, Selection
 from labelwise.contracts.signal import Signal
 from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.ranking import take_top
+from labelwise.selection.reduction import Empty
 from labelwise.selection.sampling import perturb, uniform
 from labelwise.signals.draws import DrawMeasure, DrawUncertainty
 from labelwise.signals.plain import Measure, Reduction, Uncertainty
@@ -25,6 +26,7 @@ class Scored(Strategy):
     noise: Literal["power", "softmax", "softrank"] | None = None
     coldness: float = 1.0
     reduction: Reduction = "mean"
+    empty: Empty = "last"
 
     def __post_init__(self) -> None:
         if self.subpool is not None and self.subpool < 1:
@@ -62,7 +64,7 @@ class ScoredOnce(Scored):
     @property
     def signal(self) -> Signal:
         """The uncertainty of one pass."""
-        return Uncertainty(self.measure, self.reduction)
+        return Uncertainty(self.measure, self.reduction, empty=self.empty)
 
 
 @dataclass(frozen=True)
@@ -82,4 +84,4 @@ class ScoredOverDraws(Scored):
     @property
     def signal(self) -> Signal:
         """The uncertainty over all passes."""
-        return DrawUncertainty(self.measure, passes_of(self.source, self.passes), self.reduction)
+        return DrawUncertainty(self.measure, passes_of(self.source, self.passes), self.reduction, empty=self.empty)
