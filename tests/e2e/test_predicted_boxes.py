@@ -126,6 +126,21 @@ def test_the_files_own_embeddings_are_taken_where_there_are_any(project, tmp_pat
     assert not any("embeddings" in note for note in notes)
 
 
+def test_what_is_measured_says_which_boxes_count(project, tmp_path):
+    file = written(tmp_path / "low.json", rows_of(weak=20))
+    run("suggest", "-n", 2, "-s", "random", "-o", tmp_path / "picks.json", "-p", project)
+    data = json.loads((tmp_path / "picks.json").read_text())
+    for image in data["images"]:
+        image["answered"] = True
+    (tmp_path / "answers.json").write_text(json.dumps(data))
+    run("import", tmp_path / "answers.json", "--untouched", "empty", "-p", project)
+    notes = as_json("evaluate", "--predictions", file, "-p", project)["notes"]
+    assert any("boxes score below 0.05 and were left out" in note for note in notes)
+    notes = as_json("evaluate", "--predictions", file, "--min-score", 0, "-p", project)["notes"]
+    assert not any("were left out" in note for note in notes)
+    run("unlabel", *[image["file_name"] for image in data["images"]], "-p", project)
+
+
 def test_boxes_that_look_like_corners_are_said(project, tmp_path):
     rows = [row | {"bbox": [x, y, x + w, y + h]} for row in rows_of() for x, y, w, h in [row["bbox"]]]
     notes = asked(project, written(tmp_path / "corners.json", rows), "-s", "margin")["notes"]

@@ -78,6 +78,7 @@ def evaluate(
     names: options.NameList = None,
     image_list: options.ImageList = None,
     ignore_unknown: options.IgnoreUnknown = False,
+    min_score: options.MinScore = None,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
@@ -89,7 +90,8 @@ def evaluate(
     if protocol is None:
         if indices or data is not None:
             raise ConfigError("--indices and --data need a protocol: labelwise evaluate linear --indices ...")
-        wishes = options.wishes(format_, names, image_list, None, ignore_unknown=ignore_unknown)
+        wishes = options.wishes(format_, names, image_list, None, ignore_unknown=ignore_unknown, min_score=min_score)
+        options.refuse_without("--predictions", predictions, {"--min-score": min_score})
         _of_model(project, predictions, wishes, json=json)
         return
     if predictions is not None:
