@@ -345,3 +345,17 @@ def test_results_that_seem_to_count_from_one_are_told(tmp_path):
     _write(results, json.dumps([row, {**row, "category_id": 2}]))
     said = refused("suggest", "-n", "all", "--predictions", results, "--names", names, "-p", project)
     assert "count from 1?" in said
+
+
+def test_predictions_that_count_are_exported_with_a_list_too(tmp_path):
+    project = _project(tmp_path, "a.jpg", "b.jpg")
+    row = {"image_id": "a", "category_id": 0, "bbox": [1, 2, 3, 4], "score": 0.5}
+    results = _write(tmp_path / "predictions.json", json.dumps([row]))
+    names = _write(tmp_path / "names.txt", "dog\ncat\n")
+    run("suggest", "-n", "2", "--predictions", results, "--names", names, "-p", project)
+    out = tmp_path / "picks.json"
+    assert "--names FILE" in refused("export", out, "--predictions", results, "-p", project)
+    run("export", out, "--predictions", results, "--names", names, "-p", project)
+    written = json.loads(out.read_text())
+    by_number = {category["id"]: category["name"] for category in written["categories"]}
+    assert [by_number[found["category_id"]] for found in written["annotations"]] == ["dog"]
