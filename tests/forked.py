@@ -22,6 +22,7 @@ import os
 import resource
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,6 @@ LIBRARIES = (
     "sklearn.linear_model",
     "sklearn.manifold",
     "sqlalchemy",
-    "timm",
     "torch",
     "torchmetrics.functional.classification",
     "torchvision.transforms.v2",
@@ -113,6 +113,17 @@ def together(
         ]
 
 
+def launched(*arguments: object, processes: int, environment: Mapping[str, str]) -> list[Done]:
+    """As many processes of one group, by the variables that ``torchrun`` sets."""
+    if processes == 1:
+        return [python(*arguments, environment=environment)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)} for rank in range(processes)]
+    return together([arguments] * processes, environments=[{**environment, **place, **rank} for rank in ranks])
+
+
 @functools.cache
 def _parent() -> subprocess.Popen[str]:
     """One for each process of the tests, from the first use to the end."""
@@ -167,6 +178,7 @@ def _run(arguments: list[str]) -> None:
 def _become(start: dict[str, Any]) -> None:
     """The forked process: never returns."""
     code = 1
+    atexit._clear()
     try:
         for stream, file in zip((1, 2), start["files"], strict=True):
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
@@ -185,6 +197,7 @@ def _become(start: dict[str, Any]) -> None:
                 print(end.code, file=sys.stderr)
         except BaseException:
             traceback.print_exc()
+        atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
     finally:

@@ -22,7 +22,7 @@ from scenes import BrokenOff, picks_of
 RECIPE = {
     "task": "detection",
     "input": {"size": [shapes.HEIGHT, shapes.WIDTH], "augment": "none"},
-    "learner": {"phases": [{"epochs": 4, "batch_size": 8, "min_steps": 8, "lr": 0.01}]},
+    "learner": {"phases": [{"epochs": 2, "batch_size": 8, "min_steps": 4, "lr": 0.01}]},
     "strategies": ["random", {"name": "margin", "reduction": "max"}, "ppal"],
     "initial": 8,
     "batch": 4,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked
 from boxes_on_disk import write_coco
 from commands import as_json, refused, run
 from labelwise.contracts.format import Hints
@@ -111,9 +109,7 @@ def test_suggest_works_from_a_file_of_detections_alone(project):
         f"'-p', {str(project)!r}]\n"
         "main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, check=False, env=dict(os.environ)
-    )
+    done = forked.python("-c", probe)
     assert done.returncode == 0, done.stderr
     body, _, loaded = done.stdout.rpartition("LOADED")
     assert loaded.strip() == "[]"

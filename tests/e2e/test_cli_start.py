@@ -137,7 +137,7 @@ def test_only_what_arises_in_labelwise_is_called_a_bug_in_it(monkeypatch: pytest
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    command = [sys.executable, "-m", "labelwise", "list", "strategies", "--json"]
+    command = [sys.executable, "-m", "labelwise", "list", "recipes", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None

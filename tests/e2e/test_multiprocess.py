@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,29 +10,31 @@ import pytest
 import forked
 
 HERE = Path(__file__).parent
+SCRIPT, PATH = HERE / "two_processes.py", {"PYTHONPATH": str(HERE.parent)}
 
 
-def _run(
-    out: Path, *launcher: str, script: str = "two_processes.py", **environment: str
-) -> list[dict[str, np.ndarray]]:
-    settings = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", **environment}
-    out.mkdir()
-    if launcher:
-        command = [sys.executable, *launcher, str(HERE / script), str(out)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=settings)
-    else:
-        done = forked.python(HERE / script, out, environment=settings)
-    assert done.returncode == 0, done.stderr[-3000:]
+def _found(out: Path, *ended: forked.Done) -> list[dict[str, np.ndarray]]:
+    for done in ended:
+        assert done.returncode == 0, done.stderr[-3000:]
     return [dict(np.load(path)) for path in sorted(out.glob("process-*.npz"))]
 
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-
-
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes")
-    return _run(folder / "one"), _run(folder / "two", *TORCHRUN), folder
+def alone(tmp_path_factory):
+    out = tmp_path_factory.mktemp("one")
+    return _found(out, forked.python(SCRIPT, out, environment=PATH))
+
+
+@pytest.fixture(scope="module", params=["variables", pytest.param("torchrun", marks=pytest.mark.heavy)])
+def runs(request, alone, tmp_path_factory):
+    """Two processes by the variables that a launcher sets, and by a launcher that imports everything three times."""
+    out = tmp_path_factory.mktemp("two")
+    if request.param == "variables":
+        ended = forked.launched(SCRIPT, out, processes=2, environment=PATH)
+    else:
+        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+        ended = [forked.python(*launcher, SCRIPT, out, environment=PATH)]
+    return alone, _found(out, *ended), out
 
 
 def test_both_processes_were_at_work(runs):
@@ -71,6 +70,6 @@ def test_the_same_table_as_one_process_in_each_of_them(runs):
 
 
 def test_only_the_main_process_writes(runs):
-    folder = runs[2] / "two"
+    folder = runs[2]
     assert [path.name for path in (folder / "saved-by-0").iterdir()] == ["weights.safetensors"]
     assert list((folder / "saved-by-1").iterdir()) == []

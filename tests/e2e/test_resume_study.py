@@ -99,8 +99,15 @@ def test_what_is_added_to_a_recipe_is_run_and_the_rest_is_kept(tmp_path):
     assert [labels for labels, _ in tiny.FITS][7:] == [10, 15, 20], "another seed"
 
 
-@pytest.mark.parametrize("warm", [False, True])
-@pytest.mark.parametrize("start", [None, "kmeans"])
+@pytest.mark.parametrize(
+    ("start", "warm"),
+    [
+        (None, False),
+        ("kmeans", True),
+        pytest.param(None, True, marks=pytest.mark.heavy),
+        pytest.param("kmeans", False, marks=pytest.mark.heavy),
+    ],
+)
 def test_interrupted_before_every_single_training_and_resumed(start, warm, tmp_path):
     changes = {"strategies": ["random", "margin"], "start": start, "warm": warm}
     whole = Comparison(_recipe(**changes), SOURCE, tmp_path / "whole").run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +10,12 @@ import pytest
 import forked
 
 HERE = Path(__file__).parent
+PATH = {"PYTHONPATH": str(HERE.parent)}
 
 
 def _run(out: Path, processes: int) -> list[dict[str, np.ndarray]]:
-    """By the variables that launchers set: test_multiprocess has a real one."""
     out.mkdir()
-    environments = [{"PYTHONPATH": str(HERE.parent)} for _ in range(processes)]
-    if processes > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-        for rank, environment in enumerate(environments):
-            number = str(rank)
-            environment |= place | {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": str(processes)}
-    command = [HERE / "two_readers.py", out]
-    for done in forked.together([command] * processes, environments=environments):
+    for done in forked.launched(HERE / "two_readers.py", out, processes=processes, environment=PATH):
         assert done.returncode == 0, done.stderr[-3000:]
     return [dict(np.load(path)) for path in sorted(out.glob("process-*.npz"))]
 

@@ -1,0 +1,16 @@
+"""What all ways through the whole house share."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from labelwise.report import renderings
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch):
+    """Reports with pictures of few pixels: tests look at words, and whether a picture is there."""
+    looks = {name: dataclasses.replace(look, dpi=30) for name, look in renderings.LOOKS.items()}
+    monkeypatch.setattr(renderings, "LOOKS", looks)
