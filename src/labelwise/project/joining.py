@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from labelwise.campaign.events import Event, Renamed
 from labelwise.contracts.source import Source
 from labelwise.errors import few
-from labelwise.project.images import open_images, registration
+from labelwise.project.images import CONFIG_NAME, open_images, registration
+from labelwise.project.reading import keep_range
 
 if TYPE_CHECKING:
     from labelwise.project.opened import Opened
@@ -45,13 +46,15 @@ class Joined:
         return lines
 
 
-def join(project: Opened, source: Source) -> Joined:
+def join(project: Opened) -> Joined:
     """Adds what is new in the data, and gives images whose file was renamed their new id.
 
     Args:
         project: held by the caller.
-        source: the data as they are now.
     """
+    source = open_images(project.config, project.folder)
+    project.config = keep_range(project.config, source, project.folder / CONFIG_NAME)
+    project.fresh = source.in_range(project.config.input.range)
     pool = project.pool
     present = set(source.ids)
     images = [item.id for item in pool.items if item.region is None]
@@ -63,6 +66,7 @@ def join(project: Opened, source: Source) -> Joined:
     events += registration(source, known=known)
     project.store.append(events)
     project.forget()
+    project.__dict__.pop("source", None)
     taken = set(renamed.values())
     return Joined(
         tuple(item for item in new if item not in taken), renamed, tuple(i for i in missing if i not in renamed)

@@ -13,11 +13,9 @@ from labelwise.errors import StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.project import answers, asking, classes, giving, joining, taking_back
 from labelwise.project.answers import Imported
-from labelwise.project.images import CONFIG_NAME, open_images
 from labelwise.project.joining import Joined
 from labelwise.project.opened import Opened
 from labelwise.project.presence import gone_note
-from labelwise.project.reading import keep_range
 from labelwise.project.taking_back import Which
 
 if TYPE_CHECKING:
@@ -214,12 +212,7 @@ class Project(Opened):
     def add_new_images(self) -> Joined:
         """Registers images that joined the data since, and recognises those whose file has another name now."""
         with self.changing():
-            source = open_images(self.config, self.folder)
-            self.config = keep_range(self.config, source, self.folder / CONFIG_NAME)
-            self.fresh = source.in_range(self.config.input.range)
-            joined = joining.join(self, source)
-            self.__dict__.pop("source", None)
-            return joined
+            return joining.join(self)
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Gives a project that has none yet its classes.
