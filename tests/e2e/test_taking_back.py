@@ -90,7 +90,8 @@ def test_skips_are_taken_back(folder):
 def test_equal_labels_come_in_once(folder):
     run("import", table("a.csv", {"00.png": "cat", "01.png": "dog"}))
     again = as_json("import", "a.csv")
-    assert (again["labelled"], again["corrected"], again["further"]) == (0, 0, 0)
+    assert (again["labelled"], again["corrected"], again["further"], again["unchanged"]) == (0, 0, 0, 2)
+    assert "imported as csv: 0 labelled, 2 as before" in run("import", "a.csv").output
     assert events(folder) == ["labelled", "labelled"]
     assert as_json("import", table("a.csv", {"00.png": "cat", "01.png": "cat"}))["corrected"] == 1
     assert events(folder) == ["labelled"] * 3

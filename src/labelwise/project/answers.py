@@ -30,6 +30,7 @@ class Imported:
         labelled: items that got their first label.
         corrected: items whose label changed: by the one who gave it, or by somebody who is not named.
         further: labels of a further annotator, kept beside those that are there.
+        unchanged: labels that were there already.
         skipped: items marked as not to be asked again.
         unanswered: pictures and rows without an answer.
         pending: items still waiting.
@@ -46,6 +47,7 @@ class Imported:
     pending: int
     classes: tuple[str, ...] = ()
     further: int = 0
+    unchanged: int = 0
     empty: int = 0
     format: str = ""
     notes: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ def take(
         pending=len(project.pool.pending),
         classes=() if had == names else names,
         further=said.further,
+        unchanged=said.unchanged,
         empty=said.empty,
         format=choice.format.name,
         notes=(*incoming.notes(), *_odd(project.kind, rows), *said.notes(), *gone_note(waiting_picks(project)[1])),
@@ -190,6 +193,7 @@ class _Said:
     labelled: int = 0
     corrected: int = 0
     further: int = 0
+    unchanged: int = 0
     skipped: int = 0
     empty: int = 0
     #: item -> what people say of it now, where these answers say anything
@@ -213,6 +217,7 @@ class _Said:
         self.empty += kind.empty(answer.target)
         own = [one for one in old if one.annotator == answer.annotator or not answer.annotator]
         if own and all(kind.same(one.target, answer.target) for one in own):
+            self.unchanged += 1
             return
         self.labelled += not old
         self.corrected += bool(own)
