@@ -307,9 +307,9 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
 
 def _print_import(done: Imported, counts: dict[str, int], project: Path | None) -> None:
     said = [f"{done.labelled:,} labelled"]
-    more = ((done.corrected, "corrected"), (done.further, "by a further annotator"))
-    more += ((done.unchanged, "as before"), (done.skipped, "skipped"))
-    said += [f"{n:,} {word}" for n, word in more if n]
+    counted = [(done.corrected, "corrected"), (done.further, "by a further annotator")]
+    counted += [(done.unchanged, "as before"), (done.skipped, "skipped")]
+    said += [f"{n:,} {word}" for n, word in counted if n]
     if done.empty:
         said.append(f"{done.empty:,} of the labelled without any object")
     if done.unanswered:
