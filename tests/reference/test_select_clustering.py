@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn import datasets
 from sklearn.cluster import KMeans as SklearnKMeans
 
 from labelwise.errors import ConfigError, DataError
@@ -79,9 +80,9 @@ def test_assignment_refuses_what_does_not_fit():
 
 def lloyd(rows, centroids, iterations, tolerance=0.0, among=None):
     read = clustering._Rows(torch.from_numpy(rows), among)
-    mean = read.mean()
+    middle = read.middle()
     search = clustering.Search(iterations=iterations, tolerance=tolerance)
-    return clustering._lloyd(read, torch.from_numpy(centroids), mean, read.norms(mean), search)
+    return clustering._lloyd(read, torch.from_numpy(centroids), middle, read.norms(middle), search)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
@@ -347,3 +348,11 @@ def test_a_pick_is_the_medoid_of_its_cluster():
 def test_unknown_pool_is_refused():
     with pytest.raises(ConfigError, match="pool"):
         clustering.kmeans_picks(np.ones((4, 2)), 2, pool="labelled", rng=generator())
+
+
+@pytest.mark.parametrize("name", ["load_wine", "load_breast_cancer", "load_digits"])
+def test_features_of_all_sizes_are_clustered_as_well_as_by_scikit_learn(name):
+    rows = getattr(datasets, name)().data
+    ours = [float(kmeans(rows, 10, seed=seed).distance2_N.sum()) for seed in range(20)]
+    theirs = [SklearnKMeans(10, n_init=1, random_state=seed).fit(rows).inertia_ for seed in range(20)]
+    assert np.mean(ours) <= np.mean(theirs)

@@ -39,7 +39,8 @@ def check_turns(chosen, rows, labelled, candidates, assignment, neighbours, leas
     members = {c: [i for i in sorted([*labelled, *candidates]) if assignment[i] == c] for c in set(assignment.values())}
     scores = {}
     for rows_of_cluster in members.values():
-        scores |= dict(zip(rows_of_cluster, slow_typicality(rows[rows_of_cluster], neighbours), strict=True))
+        fitting = max(1, min(neighbours, len(rows_of_cluster) // 2))
+        scores |= dict(zip(rows_of_cluster, slow_typicality(rows[rows_of_cluster], fitting), strict=True))
     taken = set(labelled)
 
     def order(c):

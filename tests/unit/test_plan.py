@@ -146,3 +146,12 @@ def test_hidden_labels_reach_an_oracle_and_nobody_else(tmp_path):
     campaign.choose(Looks(Needs(truth=True)), Budget(2))
     assert seen[0] is None
     assert seen[1].tolist() == [int(SOURCE.truth[item]) for item in SOURCE.ids]
+
+
+def test_a_study_names_the_strategies_that_change_what_is_trained(monkeypatch):
+    values = {"name": "x", "data": {"source": "digits"}, "initial": 10, "batch": 10, "rounds": 1}
+    recipe = RecipeConfig.model_validate({**values, "strategies": ["random", "margin"]})
+    assert own_parts(recipe) == []
+    with_head = _wants(HeadOutput("loss_head"), heads=(tiny.LossHead(),))
+    monkeypatch.setattr(settings, "make_strategy", lambda config: with_head)
+    assert own_parts(recipe) == ["random trains loss_head", "margin trains loss_head"]

@@ -63,6 +63,17 @@ def test_what_needs_a_start_starts_from_the_random_set_of_the_seed():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("name", "acts"), [("auto", "typiclust"), ("uherding", "max_herding"), ("tcm", "typiclust")])
+def test_what_acts_without_labels_starts_as_in_a_project(name, acts):
+    images = _images()
+    assert first_of(STRATEGIES.create(name)) == name
+    options = {"radius": 1.0} if acts == "max_herding" else {}
+    first, more = _quick(images, 3).choose(STRATEGIES.create(name), [8, 12])
+    assert set(first.ids) == set(_quick(images, 3).choose(STRATEGIES.create(acts, **options), [8])[0].ids)
+    assert set(first.ids) != set(_quick(images, 3).choose(STRATEGIES.create("random"), [8])[0].ids)
+    assert len(more.ids) == 12
+
+
 def test_going_on_from_labels_and_the_meaning_of_splits():
     images = _images()
     before = images.ids[10:16]

@@ -316,6 +316,14 @@ class TestSavings:
         assert result.target == 0.5
         assert result.saved_R[0] == pytest.approx(1 - 150 / 275)
 
+    def test_half_of_an_even_number_of_seeds_miss(self):
+        random = [[0.4, 0.5, 0.6, 0.7]] * 4
+        method = [[0.4, 0.5, 0.5, 0.6]] * 2 + [[0.4, 0.7, 0.8, 0.8]] * 2
+        result = savings(self.labels, method, random)
+        # the median lies between a seed that never gets there and one that does
+        assert (result.pairs, result.reached) == (4, 2)
+        assert math.isnan(result.median)
+
     def test_one_seed_has_no_interval(self):
         assert math.isnan(savings(self.labels, [[0, 1, 1, 1]], [[0, 0, 0, 1]]).saved.low)
 

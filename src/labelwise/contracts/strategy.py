@@ -28,6 +28,7 @@ class Needs:
         reference: for reference items.
         truth: hidden labels of the candidates: marks an oracle method, refused unless labels are held back.
         head: the linear layer between the task's embedding and its logits, as ``Query.head``.
+        exclusive: one class an item: rows of probabilities that sum to one. Refused where each class is a yes or no.
     """
 
     pool: frozenset[Signal] = frozenset()
@@ -35,6 +36,7 @@ class Needs:
     reference: frozenset[Signal] = frozenset()
     truth: bool = False
     head: bool = False
+    exclusive: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(
@@ -43,6 +45,7 @@ class Needs:
             self.reference | other.reference,
             self.truth or other.truth,
             self.head or other.head,
+            self.exclusive or other.exclusive,
         )
 
     @property

@@ -93,9 +93,19 @@ def _on(device: torch.device, targets: Any) -> Any:
 Losses = Mapping[str, tuple["Tensor", "Tensor"]]
 
 
-def batch_loss(losses: Losses) -> Tensor:
-    """Scalar loss of a batch: sum over parts of (sum of sums) / max(1, sum of norms)."""
-    return torch.stack([sums.sum() / norms.sum().clamp_min(1) for sums, norms in losses.values()]).sum()
+def batch_loss(losses: Losses, *, gathered: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Scalar loss of a batch: sum over parts of (sum of sums) / max(1, sum of norms); no gradient through the norms.
+
+    Args:
+        losses: the parts.
+        gathered: makes the sum of norms of this process that of all processes; None where there is only one.
+    """
+
+    def part(sums_B: Tensor, norms_B: Tensor) -> Tensor:
+        norm = norms_B.detach().sum()
+        return sums_B.sum() / (norm if gathered is None else gathered(norm)).clamp_min(1)
+
+    return torch.stack([part(*each) for each in losses.values()]).sum()
 
 
 def image_losses(losses: Losses) -> Tensor:

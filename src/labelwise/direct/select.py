@@ -154,6 +154,11 @@ def _chosen(strategy: Strategy, query: Query, arrays: Arrays, order: Tensor | No
 
 def _read(arrays: Arrays, needs: Needs, layer: LinearHead | None) -> frozenset[str]:
     """Names of the arrays that are going to be read; before any of them is."""
+    if needs.exclusive and not arrays.exclusive:
+        raise UnmetNeed(
+            "it asks which one class an item is, and with exclusive=False an item may be of several: take margin, "
+            "entropy or least_confidence, or a strategy that reads embeddings alone"
+        )
     if needs.head and layer is None:
         raise UnmetNeed(
             "it needs head=, which was not given: give (weight (C, D), bias (C,)) of the model's last linear layer, "

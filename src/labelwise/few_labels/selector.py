@@ -187,7 +187,7 @@ class Selector:
         order = rows_L.argsort()
         labels_L = images.labels_N[rows_L][order]
         known = bool(images.classes) and bool((labels_L >= 0).all())
-        model = self._fit(rows_L) if _asks_a_model(strategy) else None
+        model = self._fit(rows_L) if len(rows_L) and _asks_a_model(strategy) else None
         query = Query(
             labelled_L=rows_L[order],
             unlabelled_M=free_N.nonzero().squeeze(1),
@@ -218,8 +218,11 @@ def _check_before(strategy: Strategy, before: int) -> None:
 
 
 def first_of(strategy: Strategy) -> str:
-    """What chooses the first labels: the strategy itself, where it needs none and nothing else was published."""
-    return FIRST.get(strategy.name, "random" if _asks_a_model(strategy) else strategy.name)
+    """What chooses the first labels: the strategy itself, where it needs none and nothing else was published.
+
+    Strategies that act without labels as another (auto, uherding, tcm) begin here as they do in a project.
+    """
+    return FIRST.get(strategy.name, "random" if _asks_a_model(strategy) and not strategy.cold else strategy.name)
 
 
 def _asks_a_model(strategy: Strategy) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -405,13 +405,14 @@ class Training:
     def _total(self, losses: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
         """As ``batch_loss``, over all processes; data parallel averages gradients, hence the world size."""
         world = self.accelerator.num_processes
-        parts = []
-        for sums, norms in losses.values():
-            norm = norms.detach().sum()
-            if world > 1:
-                norm = self.accelerator.reduce(norm, reduction="sum")
-            parts.append(world * sums.sum() / norm.clamp_min(1))
-        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        if world == 1:
+            return batch_loss(losses)
+
+        def over_all(norm: Tensor) -> Tensor:
+            return cast("Tensor", self.accelerator.reduce(norm, reduction="sum"))
+
+        loss: Tensor = batch_loss(losses, gathered=over_all) * world
+        return loss
 
 
 def _chunks(order: list[int], size: int) -> list[list[int]]:

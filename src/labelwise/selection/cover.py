@@ -20,6 +20,7 @@ from labelwise.selection.space import Points, Space
 _GROUP = 2048  # candidates brought up to date together, at the least
 _NEAR = 16384  # those of them that are gathered, so that no group takes the memory of the pool
 _HEAD = 256  # those of them whose distances to each other are all at hand
+_EQUAL = 1e-12  # squared distances from the mean, in float64, that differ by less than this share are alike
 _FEW = 4  # a group that yields fewer picks than this was too small: the next has twice the size
 
 
@@ -264,7 +265,7 @@ def _highest(values_N: Tensor, size: int, order_N: Tensor) -> tuple[Tensor, floa
 
 
 def _nearest_mean(space: Space, candidates_M: Tensor, order_N: Tensor) -> Tensor:
-    """The candidate nearest the mean of all rows; the rows of a space are centred, so its norm is its distance."""
-    norms_M = space.norms_N[candidates_M]
-    equal = candidates_M[norms_M == norms_M.min()]
+    """The candidate nearest the mean of all rows."""
+    away2_M = space.from_mean2(candidates_M)
+    equal = candidates_M[away2_M <= away2_M.min() * (1 + _EQUAL)]
     return equal[order_N[equal].argmin()]

@@ -97,7 +97,8 @@ def typical_picks(
         labelled_L: rows that cover their clusters; none by default.
         candidates_M: positions that may be picked; all that are not labelled by default.
         rng: seeds the clustering, orders ties.
-        neighbours: of which the mean distance is taken, inside the cluster.
+        neighbours: of which the mean distance is taken, inside the cluster; at most half of its rows, as in their
+            code.
         most_clusters: clusters at most.
 
     Returns:
@@ -144,7 +145,8 @@ def typical_picks(
     giving = torch.unique(cluster_K).tolist()
     for done, cluster in enumerate(giving):
         report("finding typical rows", done, len(giving))
-        scores_J[members[cluster]] = typicality(rows_ND, among=joint_J[members[cluster]], neighbours=neighbours)
+        fitting = max(1, min(neighbours, len(members[cluster]) // 2))
+        scores_J[members[cluster]] = typicality(rows_ND, among=joint_J[members[cluster]], neighbours=fitting)
     free = torch.nonzero(free_N[joint_J]).flatten()
     order_M = by_cluster(assignment_J[free], -scores_J[free], rng=rng)
     places_K = free[order_M[(free_C.cumsum(0) - free_C)[cluster_K] + rank_K]]

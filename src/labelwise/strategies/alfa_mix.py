@@ -55,7 +55,7 @@ class AlfaMix(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on embeddings of candidates and labelled items, and the model's last layer."""
         signals = frozenset({Embedding("task")})
-        return (Step(Needs(pool=signals, labelled=signals, head=True), self._choose),)
+        return (Step(Needs(pool=signals, labelled=signals, head=True, exclusive=True), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         if not len(query.labelled_L):

@@ -63,7 +63,7 @@ class Bait(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on probabilities and embeddings of candidates and labelled items."""
         signals = frozenset({Probs(), Embedding("task")})
-        return (Step(Needs(pool=signals, labelled=signals), self._choose),)
+        return (Step(Needs(pool=signals, labelled=signals, exclusive=True), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         embeddings, probs = query.joint(Embedding("task")), query.joint(Probs())

@@ -54,7 +54,7 @@ class DropQuery(Strategy):
 
     def steps(self) -> tuple[Step, ...]:
         """One step, on the embeddings that the head reads."""
-        return (Step(Needs(pool=frozenset({Embedding("task")}), head=True), self._choose),)
+        return (Step(Needs(pool=frozenset({Embedding("task")}), head=True, exclusive=True), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         assert query.head is not None  # declared

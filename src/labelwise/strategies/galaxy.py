@@ -42,7 +42,7 @@ class Galaxy(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on probabilities of candidates and labelled items."""
         signals = frozenset({Probs()})
-        return (Step(Needs(pool=signals, labelled=signals), self._choose),)
+        return (Step(Needs(pool=signals, labelled=signals, exclusive=True), self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         if query.labels_L is None and len(query.labelled_L):

@@ -41,8 +41,9 @@ class MaxHerding(Covering):
     Reference:
         Bae, Noh and Sutherland, "Generalized Coverage for More Robust Low-Budget Active Learning", ECCV 2024, with the
         radius of 1 that they use on features of length one. Exact once the pairs that matter fit the list; the first
-        few picks from more than four thousand candidates rest on a sample of rows (the mean similarity reached was
-        within 0.4 % of the exact loop's on every set that we measured).
+        few picks from more than four thousand candidates rest on a sample of rows. The mean similarity reached was
+        within 0.4 % of the exact loop's on most sets that we measured; at worst 2.9 % below (0.4 % in the mean over
+        seeds), for three picks among 6,000 items in 40 equal blobs: a sample cannot tell which blob is the largest.
     """
 
     name: ClassVar[str] = "max_herding"

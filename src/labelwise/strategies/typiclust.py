@@ -23,7 +23,7 @@ class TypiClust(Covering):
         features: ``frozen`` for the feature source beside the model (as published, on self-supervised features),
             ``task`` for the model's own embedding,
             ``objects`` for the mean over the objects that it detects.
-        neighbours: n; in smaller clusters all other items.
+        neighbours: n; half of the items of a cluster of less than 2 n, as in the published code.
         clusters: clusters at most.
 
     Raises:

@@ -83,7 +83,11 @@ class UHerding(Strategy):
     def steps(self) -> tuple[Step, ...]:
         """One step, on embeddings of candidates and labelled items and on probabilities of candidates."""
         embedding = Embedding(self.features)
-        return (Step(Needs(pool=frozenset({embedding, PROBS}), labelled=frozenset({embedding})), self._choose),)
+        return (
+            Step(
+                Needs(pool=frozenset({embedding, PROBS}), labelled=frozenset({embedding}), exclusive=True), self._choose
+            ),
+        )
 
     def acts_as(self, query: Query) -> Strategy:
         """MaxHerding while nothing is labelled: there is no model to be unsure."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import labelwise
+from labelwise.assemble import make_strategy
 from labelwise.config import write_yaml
 from labelwise.data.twins import said, twins
 from labelwise.models.provenance import TrainedOn, what_weights_saw
@@ -66,6 +67,7 @@ def study_settings(
         "initial_set": start,
         "batch": recipe.batch,
         "rounds": recipe.rounds,
+        "auxiliaries": own_parts(recipe),
         "retrain": "warm" if recipe.warm else "scratch",
         "candidates": "all" if recipe.regions is None else "all regions of images that are not labelled as a whole",
         **({} if recipe.regions is None else {"regions": recipe.regions.model_dump(mode="json")}),
@@ -77,6 +79,12 @@ def study_settings(
         "seeds": list(recipe.seeds),
         "command": f"labelwise compare {shlex.quote(str(folder / 'recipe.yaml'))}",
     }
+
+
+def own_parts(recipe: RecipeConfig) -> list[str]:
+    """The strategies that change what is trained, each with the heads that are trained beside the model for it."""
+    named = [(config.label, make_strategy(config).auxiliaries()) for config in recipe.strategies]
+    return [f"{label} trains {', '.join(head.name for head in heads)}" for label, heads in named if heads]
 
 
 def _held_out(recipe: RecipeConfig, source: Source) -> dict[str, Any]:
