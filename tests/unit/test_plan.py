@@ -8,6 +8,7 @@ import pytest
 
 import tiny
 from labelwise.campaign.plan import Offer, unite
+from labelwise.config import RecipeConfig
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.query import Budget, Selection
 from labelwise.contracts.strategy import Needs, Step, Strategy
@@ -17,6 +18,8 @@ from labelwise.signals import Dropout, Embedding, HeadOutput, Members, Passes, P
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.probes import LossSlope
 from labelwise.strategies import STRATEGIES
+from labelwise.studies import settings
+from labelwise.studies.settings import own_parts
 
 SOURCE = tiny.digits(20)
 

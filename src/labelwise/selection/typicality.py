@@ -112,7 +112,7 @@ def typical_picks(
         ``kmeans`` of all rows, and A^2 D operations for each cluster of A rows that gives a pick.
 
     Example:
-        >>> rows = [[0.0], [1.0], [2.0], [3.0], [4.0], [20.0], [21.0], [22.0], [23.0], [24.0]]
+        >>> rows = [[0.0], [1.5], [2.0], [2.5], [4.0], [20.0], [21.5], [22.0], [22.5], [24.0]]
         >>> picks, scores = typical_picks(rows, 2, rng=np.random.default_rng(0))
         >>> sorted(picks.tolist())
         [2, 7]

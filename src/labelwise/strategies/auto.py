@@ -44,9 +44,9 @@ class Auto(Strategy):
 
     Example:
         >>> import labelwise as lw
-        >>> picks = lw.select("auto", 1, embeddings=[[0.0, 1.0], [0.1, 1.0], [0.2, 1.0]], seed=0)
+        >>> picks = lw.select("auto", 1, embeddings=[[0.0], [1.5], [2.0], [2.5], [4.0]], seed=0)
         >>> picks.positions.tolist(), picks.notes[0].split("(")[0]
-        ([1], 'auto acts as TypiClust')
+        ([2], 'auto acts as TypiClust')
 
     Reference:
         Hacohen, Dekel and Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets", ICML

@@ -34,7 +34,7 @@ class TypiClust(Covering):
 
     Example:
         >>> import labelwise as lw
-        >>> points = [[0.0], [1.0], [2.0], [3.0], [4.0], [20.0], [21.0], [22.0], [23.0], [24.0]]
+        >>> points = [[0.0], [1.5], [2.0], [2.5], [4.0], [20.0], [21.5], [22.0], [22.5], [24.0]]
         >>> lw.select("typiclust", 1, embeddings=points, labelled=[0], seed=0).positions.tolist()
         [7]
 
