@@ -260,7 +260,7 @@ class ProjectConfig(Config):
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()
     pretrain: PretrainConfig = PretrainConfig()
-    strategy: StrategyConfig = StrategyConfig(name="margin")
+    strategy: StrategyConfig = StrategyConfig(name="auto")
     map: MapMethod = pydantic.Field(
         "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
     )

@@ -64,7 +64,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _with(project: Path, settings: str) -> str:
     file = project / "labelwise.yaml"
     file.write_text(file.read_text() + settings)
-    return refused("suggest", "-n", 2, "--project", project)
+    return refused("suggest", "-n", 2, "-s", "margin", "--project", project)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_a_project_is_found_from_below_or_named(
 
 
 def test_suggest_shows_twenty_and_counts_the_rest(project: dict[str, str]) -> None:
-    shown = run("suggest", "-n", 25).stdout
+    shown = run("suggest", "-n", 25, "-s", "margin").stdout
     assert "round 0: 25 images chosen by kmeans" in shown
     assert "... and 5 more" in shown
     assert "'margin' needs a trained model: 'kmeans' chose instead" in shown
@@ -339,7 +339,7 @@ def test_weights_of_another_network_are_no_traceback(truth: dict[str, str], tmp_
     run("fit")
     config["learner"]["model"] = "resnet18_cifar"
     (tmp_path / "labelwise.yaml").write_text(yaml.safe_dump(config))
-    assert "do not fit" in refused("suggest", "-n", 2, "--no-fit")
+    assert "do not fit" in refused("suggest", "-n", 2, "-s", "margin", "--no-fit")
 
 
 def test_a_state_without_its_file_is_not_taken_for_another_project(project: dict[str, str], tmp_path: Path) -> None:

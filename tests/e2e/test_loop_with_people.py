@@ -95,7 +95,7 @@ def test_the_loop(truth, tmp_path):
 
     again = suggested("-n", 5)
     assert [pick["id"] for pick in again["picks"]] == ids[16:], "the open round comes back, not a new one"
-    more = suggested("-n", 5, "--more")
+    more = suggested("-n", 5, "--more", "--strategy", "margin")
     assert len(more["picks"]) == 5
     assert not {pick["id"] for pick in more["picks"]} & set(ids)
     assert more["picks"][0]["predicted"] in truth.values()

@@ -40,13 +40,36 @@ def test_panels_have_one_size_whatever_the_image(size):
 def test_a_box_stands_where_it_was_drawn_in_the_colour_of_its_class():
     image = Image.new("L", (200, 100))
     sheet = boxed(image, CLASSES, {"labelled": label(("dog", 50, 20, 150, 80))}).crop((0, 0, SIDE, SIDE // 2))
-    found = (np.abs(np.asarray(sheet).astype(int) - colour("dog")) < 3).all(2)
-    rows, columns = np.nonzero(found)
     scale = SIDE / 200
+    found = (np.abs(np.asarray(sheet).astype(int) - colour("dog")) < 3).all(2)
+    found[: int(20 * scale) - 1] = False  # its name stands above
+    rows, columns = np.nonzero(found)
     np.testing.assert_allclose(
         [columns.min(), rows.min(), columns.max(), rows.max()], np.array([50, 20, 150, 80]) * scale, atol=1.5
     )
     assert not found[rows.min() + 5 : rows.max() - 5, columns.min() + 5 : columns.max() - 5].any(), "only its border"
+
+
+def test_the_class_of_each_box_stands_at_it_in_words():
+    """Two classes of one colour: only words tell them apart."""
+    classes = tuple(f"class {number}" for number in range(len(COLOURS_LIGHT) + 1))
+    image = Image.new("RGB", (200, 100))
+    one, other = (
+        np.asarray(boxed(image, classes, {"": label((name, 50, 40, 150, 90))})) for name in (classes[0], classes[-1])
+    )
+    above = slice(40 * SIDE // 200 - 16, 40 * SIDE // 200 - 1)
+    assert one[above].any(), "a name above the box"
+    assert (one[above] != other[above]).any()
+
+
+def test_names_of_boxes_in_a_crowd_stand_beside_one_another():
+    """Boxes at one place would have their names there too: each is moved to another corner."""
+    sheet = boxed(
+        Image.new("RGB", (200, 100)), CLASSES, {"": label(("cat", 50, 40, 150, 90), ("dog", 50, 40, 150, 90))}
+    )
+    for name in CLASSES:
+        tag = (np.asarray(sheet) == colour(name)).all(2)[: SIDE // 2]
+        assert max(np.convolve(row, np.ones(12), "same").max() for row in tag.astype(float)) == 12, "a filled name"
 
 
 @pytest.mark.parametrize("box", [(-50, -50, 400, 300), (0, 0, 200, 100), (200, 100, 200, 100), (30, 40, 30, 40)])
@@ -67,7 +90,7 @@ def test_scores_crowds_and_strange_classes():
 def test_a_gallery_with_large_pictures(tmp_path):
     picture = boxed(Image.new("RGB", (200, 100)), CLASSES, {"predicted": label(), "labelled": label()})
     picks = [Pick(str(i), str(i), i, 0.5, None, None) for i in range(3)]
-    page = write_gallery(tmp_path / "g.html", picks, image_of=lambda _: picture, title="Round 0", side=600).read_text()
+    page = write_gallery(tmp_path / "g.html", picks, image_of=lambda _: picture, title="Round 0", side=900).read_text()
     assert 'class="cards wide"' in page
     uri = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
     assert Image.open(io.BytesIO(base64.b64decode(uri[1]))).size == picture.size

@@ -69,10 +69,7 @@ class Chooser:
         started = time.perf_counter()
         reset_peak()
         available = len(self.candidates)
-        cost_N = self._costs(budget)
-        count = available
-        if budget is not None:
-            count = budget.items(available, None if cost_N is None else cost_N[torch.from_numpy(self.candidates)])
+        count, cost_N = self._size(budget)
         while True:
             known = len(self.unreadable)
             query = self._query(strategy, count)
@@ -106,6 +103,17 @@ class Chooser:
             collect_seconds=self.collect_seconds,
             select_seconds=seconds,
         )
+
+    def acting(self, strategy: Strategy, budget: Budget | None) -> Strategy:
+        """What a strategy hands over to as things stand, itself mostly; no image is read and no model."""
+        return strategy.acts_as(self._query(strategy, self._size(budget)[0]))
+
+    def _size(self, budget: Budget | None) -> tuple[int, Tensor | None]:
+        """How many of the candidates a budget pays for, and (N,) what each costs where it counts no items."""
+        available, cost_N = len(self.candidates), self._costs(budget)
+        if budget is None:
+            return available, cost_N
+        return budget.items(available, None if cost_N is None else cost_N[torch.from_numpy(self.candidates)]), cost_N
 
     def _costs(self, budget: Budget | None) -> Tensor | None:
         """(N,) expected cost of the candidates in the unit of the budget; None where items are counted."""

@@ -21,7 +21,7 @@ from labelwise.campaign.setting import Setting, labelled
 from labelwise.contracts.oracle import Answer, Oracle, Pick, Round
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.query import Budget
-from labelwise.contracts.strategy import Strategy
+from labelwise.contracts.strategy import Needs, Strategy
 from labelwise.errors import DataError, NonFiniteScore, NothingToAsk, StateError
 from labelwise.rng import seed_of
 from labelwise.strategies.random import Random
@@ -96,14 +96,26 @@ class Campaign:
         auxiliaries = strategy.auxiliaries() if strategy is not None else ()
         init = self._warm_start(auxiliaries) if self.setting.warm else None
         key = learner.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
-        if (found := self.fits.find(key)) is not None:
-            with contextlib.suppress(DataError):  # weights that are damaged are trained again
-                self._load(key, auxiliaries)
-                return up_to_date(found, self)
+        if (found := self._found(key, auxiliaries)) is not None:
+            return found
         report = learner.fit(data, seed, init=init, auxiliaries=auxiliaries, progress=self.progress)
         fitted = Fitted(key, report, *measure(self))
         self.fits.keep(learner, fitted)
         return fitted
+
+    def trained(self) -> Fitted | None:
+        """The training on exactly the labels there are, its weights in use; None where there is none."""
+        if self.fits.newest() is None:
+            return None
+        key = self.setting.learner.fit_key(self.examples.data(), seed_of(self.setting.seed, "fit"))
+        return self._found(key, ())
+
+    def _found(self, key: str, auxiliaries: Sequence[Auxiliary]) -> Fitted | None:
+        found = self.fits.find(key)
+        with contextlib.suppress(DataError):  # weights that are damaged are trained again
+            self._load(key, auxiliaries)
+            return None if found is None else up_to_date(found, self)
+        return None
 
     def load_newest(self, strategy: Strategy) -> bool:
         """Takes the weights into use that were trained last; False where none were.
@@ -167,6 +179,10 @@ class Campaign:
         """
         self.offer.check([strategy])
         return Chooser(self.examples, unite([strategy, *companions]), self.progress).run(strategy, budget)
+
+    def acting(self, strategy: Strategy, budget: Budget | None) -> Strategy:
+        """What a strategy hands over to as things stand; itself where it hands over to none."""
+        return Chooser(self.examples, Needs(), self.progress).acting(strategy, budget)
 
     def suggest(
         self,

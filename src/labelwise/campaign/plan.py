@@ -44,6 +44,14 @@ class Offer:
     reference: bool = True
     regions: bool = False
 
+    def meets(self, strategy: Strategy) -> bool:
+        """Whether a strategy can have all it needs."""
+        try:
+            self.check([strategy])
+        except UnmetNeed:
+            return False
+        return True
+
     def check(self, strategies: Sequence[Strategy]) -> None:
         """Refuses what cannot be met.
 

@@ -40,5 +40,4 @@ def holdout(
         return
     console.out(f"round {found.number}: {console.counted(len(found), 'image')} held out for testing")
     console.notes(found.notes)
-    steps = [("labelwise export test.html test.json", "look at them; a file to fill in")]
-    console.next_steps([*steps, ("labelwise import test.json", "take their labels back")], project)
+    console.next_steps(opened.next_steps(), project)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 #: picks shown in the terminal
 SHOWN = 20
-DEFAULT = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -97,9 +96,8 @@ def suggest(
     with Stages() as stages:
         opened = options.open_project(project, stages, seed=seed)
         _refuse(opened, export, amount)
-        left = len(opened.pool.candidates)
         found = opened.suggest(
-            min(DEFAULT, left) or DEFAULT if amount is None else amount,
+            amount,
             strategy=strategy,
             options=chosen,
             predictions=predictions,
@@ -136,8 +134,17 @@ def _shown(found: Round) -> dict[str, Any]:
 def _print(found: Round, written: Sequence[Path], project: Project, folder: Path | None) -> None:
     from labelwise.project.asking import noun_of
 
+    for part in found.parts():
+        _print_round(part, noun_of(project, part.picks))
+    console.notes(found.notes)
+    for path in written:
+        console.out(f"wrote {path}")
+    if found.number is not None:
+        console.next_steps(project.next_steps(written), folder)
+
+
+def _print_round(found: Round, kind: str) -> None:
     what = "ranking" if found.number is None else f"round {found.number}"
-    kind = noun_of(project, found.picks)
     console.out(f"{what}: {console.counted(len(found), kind)} chosen by {found.strategy}")
     heads = ["rank", kind, "score", "predicted", "probability"]
     rows = [
@@ -149,13 +156,6 @@ def _print(found: Round, written: Sequence[Path], project: Project, folder: Path
     console.show(console.table([heads[i] for i in told], cells, right=("rank", "score", "probability")))
     if len(found) > SHOWN:
         console.out(f"... and {len(found) - SHOWN:,} more")
-    console.notes(found.notes)
-    for path in written:
-        console.out(f"wrote {path}")
-    if found.number is None:
-        return
-    steps = [] if written else [("labelwise export picks.html picks.json", "look at them; a file to fill in")]
-    console.next_steps([*steps, ("labelwise import picks.json", "take the labels back")], folder)
 
 
 def export(
@@ -223,10 +223,7 @@ def export(
     for path, lines in left.items():
         console.out(f"wrote {path} ({console.counted(count, 'pick')})")
         console.notes(lines)
-    steps = [step for step in opened.next_steps() if step.startswith("labelwise import")]
-    filled = next((path for path in files if path.suffix.lower() not in (".html", ".htm")), None)
-    back = f"labelwise import {filled}" if filled else steps[0]
-    console.next_steps([(back, "take the labels back, filled in")], project)
+    console.next_steps(opened.next_steps(files, format_), project)
 
 
 def _export_labels(opened: Project, files: list[Path], format_: str | None, images: Any, *, json: bool) -> None:
@@ -286,7 +283,7 @@ def import_(
     if json:
         console.print_json({**asdict(done), **{key: counts[key] for key in ("unlabelled",)}, "total": counts})
     else:
-        _print_import(done, counts, project)
+        _print_import(done, counts, opened, project)
 
 
 def _confirm(classes: tuple[str, ...], file: Path) -> bool:
@@ -305,7 +302,7 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
     return typer.confirm("Are these all the classes there are?", err=True)
 
 
-def _print_import(done: Imported, counts: dict[str, int], project: Path | None) -> None:
+def _print_import(done: Imported, counts: dict[str, int], opened: Project, project: Path | None) -> None:
     said = [f"{done.labelled:,} labelled"]
     counted = [(done.corrected, "corrected"), (done.further, "by a further annotator")]
     counted += [(done.unchanged, "as before"), (done.skipped, "skipped")]
@@ -321,10 +318,7 @@ def _print_import(done: Imported, counts: dict[str, int], project: Path | None) 
     console.out(
         f"now {counts['labelled']:,} labelled, {counts['unlabelled']:,} unlabelled, {counts['pending']:,} pending"
     )
-    steps = [("labelwise export picks.json", "what is still unanswered")] if done.pending else []
-    if counts["unlabelled"] and not done.pending:
-        steps.append(("labelwise suggest", "train on the labels and choose the next images"))
-    console.next_steps([*steps, ("labelwise report", "how far it is")], project)
+    console.next_steps([*opened.next_steps(), ("labelwise report", "how far it is")], project)
 
 
 def cancel(project: options.ProjectFolder = None, json: options.Json = False) -> None:

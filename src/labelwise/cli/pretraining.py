@@ -76,7 +76,7 @@ def pretrain(
     _neighbours(done)
     _criteria(others, done)
     _advice(done)
-    console.next_steps([("labelwise suggest", "what to label next")], project)
+    console.next_steps(opened.next_steps(), project)
 
 
 def _neighbours(done: Pretrained) -> None:

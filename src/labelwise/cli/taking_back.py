@@ -84,4 +84,4 @@ def _take_back(which: Which, state: Literal["labelled", "skipped"], folder: Path
     console.notes(notes)
     console.out(f"now {', '.join(f'{counts[name]:,} {name}' for name in ('labelled', 'unlabelled', 'skipped'))}")
     if items:
-        console.next_steps([("labelwise suggest", "choose what to label next")], folder)
+        console.next_steps(opened.next_steps(), folder)

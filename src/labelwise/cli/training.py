@@ -41,7 +41,7 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
     )
     console.notes(f"left out {item!r}: {why}" for item, why in list(skipped.items())[:10])
     show(measured(opened, fitted.metrics))
-    console.next_steps([("labelwise suggest", "what to label next")], project)
+    console.next_steps([step for step in opened.next_steps() if step[0] != "labelwise fit"], project)
 
 
 def _trainings(state: Path) -> set[str]:

@@ -87,8 +87,10 @@ class Kind(ABC):
     parted: ClassVar[bool] = False
     #: whether there is something to draw into a picture
     drawn: ClassVar[bool] = True
-    #: commands that make sense while picks wait for an answer, without the program's name
-    steps: ClassVar[tuple[str, ...]] = ("export picks.json picks.html", "import picks.json")
+    #: what follows the name of a file, or of a folder, that picks are written to for people to fill in
+    filled: ClassVar[str] = ".json"
+    #: likewise for all labels, as a set that trains as it is
+    kept: ClassVar[str] = ".json"
     #: names of the formats that a file's ending means when labels of this kind are written, the usual one first
     written: ClassVar[tuple[str, ...]] = ()
 

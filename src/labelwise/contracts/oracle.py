@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -20,6 +20,8 @@ class Pick:
         score: the strategy's own score, higher = more wanted; None where the method ranks without one.
         predicted: name of the class the model thinks most likely; None before there is a model.
         probability: of that class, in [0, 1].
+        round: that asked it; None where only one is spoken of.
+        strategy: that chose it then; "" likewise.
     """
 
     id: str
@@ -28,6 +30,8 @@ class Pick:
     score: float | None = None
     predicted: str | None = None
     probability: float | None = None
+    round: int | None = None
+    strategy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,24 @@ class Round:
 
     def __len__(self) -> int:
         return len(self.picks)
+
+    def parts(self) -> list[Round]:
+        """The rounds that these picks belong to, in order, each by itself; mostly one.
+
+        Example:
+            >>> picks = [Pick("a", "a", 0, round=1, strategy="kmeans"), Pick("b", "b", 0, round=2, strategy="margin")]
+            >>> [(part.number, part.strategy) for part in Round(2, tuple(picks), "kmeans and margin").parts()]
+            [(1, 'kmeans'), (2, 'margin')]
+        """
+        groups: dict[int | None, list[Pick]] = {}
+        for pick in self.picks:
+            groups.setdefault(pick.round, []).append(pick)
+        if len(groups) < 2:
+            return [self]
+        return [
+            replace(self, number=number, picks=tuple(picks), strategy=picks[0].strategy)
+            for number, picks in sorted(groups.items(), key=lambda group: -1 if group[0] is None else group[0])
+        ]
 
 
 class Oracle(ABC):

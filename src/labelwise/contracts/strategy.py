@@ -53,6 +53,11 @@ class Needs:
         """All signals, whatever the role."""
         return self.pool | self.labelled | self.reference
 
+    @property
+    def model(self) -> bool:
+        """Whether the model in training is read: frozen features alone are there before any label."""
+        return self.head or any(signal.of == "task" for signal in self.signals)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -106,9 +111,21 @@ class Strategy(ABC):
         """
         return self
 
+    def informed(self) -> Strategy:
+        """The strategy that chooses where somebody else's model speaks: itself, unless it goes by labels given here.
+
+        How many labels that model has learnt from nobody knows.
+        """
+        return self
+
     def auxiliaries(self) -> tuple[Auxiliary, ...]:
         """Extra heads that must be trained with the model."""
         return ()
+
+    @property
+    def reads_model(self) -> bool:
+        """Whether any step reads the model in training; where none does, nothing has to be trained to choose."""
+        return bool(self.auxiliaries()) or any(step.needs.model for step in self.steps())
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,22 @@ from PIL import Image, ImageDraw, ImageFont
 from labelwise.drawing.colours import COLOURS_LIGHT
 from labelwise.errors import visible
 
-#: longest side of a panel, and the height of the line of words below it, in pixels
-SIDE, LINE = 260, 15
+#: longest side of a panel, the height of the line of words below it, and that of words, in pixels
+SIDE, LINE, WORDS = 400, 20, 14
 _GAP = 4
-
-
+#: height of the name of a class at its box
+_TAG = 15
 #: half the width of a key point
-_DOT = 3
+_DOT = 4
+
+_Frame = tuple[float, float, float, float]
 _INK, _GREY = "#1F2733", "#687385"
 
 
 def boxed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mapping[str, Any]]) -> Image.Image:
     """Panels side by side: the image with the boxes and key points of a label, a word and the classes below.
+
+    The class of each box stands at it in words; the colour is there to find boxes of one class at a glance.
 
     Args:
         image: as people see it, of any size.
@@ -32,7 +36,7 @@ def boxed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mappi
     Example:
         >>> label = {"size": [100, 50], "objects": [{"class": "cat", "box": [10, 10, 60, 40], "score": 0.8}]}
         >>> boxed(Image.new("RGB", (100, 50)), ["cat"], {"found": label}).size
-        (260, 145)
+        (400, 220)
     """
     scale = SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -47,38 +51,75 @@ def boxed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mappi
 def _panel(image: Image.Image, classes: Sequence[str], word: str, label: Mapping[str, Any]) -> Image.Image:
     panel = Image.new("RGB", (image.width, image.height + LINE), "white")
     panel.paste(image)
-    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(10)
+    draw, font = ImageDraw.Draw(panel), ImageFont.load_default(WORDS)
     colours = {name: COLOURS_LIGHT[number % len(COLOURS_LIGHT)] for number, name in enumerate(classes)}
     things = label["objects"]
     scale = (image.width / label["size"][0], image.height / label["size"][1])
     # the surest on top
+    tags: list[tuple[str, str, _Frame]] = []
     for thing in sorted(things, key=lambda thing: thing.get("score") or 0.0):
         colour = colours.get(thing["class"], _GREY)
         if thing.get("box") is not None:
-            _box(draw, thing, colour, scale, image.size)
+            tags.append((_said(thing), colour, _box(draw, thing, colour, scale, image.size)))
         if thing.get("points"):
             _points(draw, thing["points"], label.get("skeleton", ()), colour, scale)
+    _name(draw, tags[::-1], image.size)
     at = 2.0
     there = {thing["class"] for thing in things}
     named = [(name, colour) for name, colour in colours.items() if name in there]
     said = ", ".join([word] * bool(word) + [f"{len(things)}:" if named else "none"])
     for text, colour in ((said, _INK), *named):
-        draw.text((at, image.height + 2), visible(text), colour, font)
+        draw.text((at, image.height + 1), visible(text), colour, font)
         at += draw.textlength(visible(text), font) + 6
     return panel
 
 
+def _said(thing: Mapping[str, Any]) -> str:
+    """The class of an object, and how sure a model is of it in percent."""
+    score = thing.get("score")
+    return visible(thing["class"]) if score is None else f"{visible(thing['class'])} {100 * score:.0f}"
+
+
 def _box(
     draw: ImageDraw.ImageDraw, thing: Mapping[str, Any], colour: str, scale: tuple[float, float], size: tuple[int, int]
-) -> None:
+) -> _Frame:
+    """Draws a box; gives it in pixels of the panel."""
     x1, y1, x2, y2 = (value * by for value, by in zip(thing["box"], scale * 2, strict=True))
     x1, x2 = (min(max(x, 0), size[0] - 1) for x in (x1, x2))
     y1, y2 = (min(max(y, 0), size[1] - 1) for y in (y1, y2))
     draw.rectangle((x1, y1, x2, y2), outline=colour, width=1 if thing.get("crowd") or thing.get("difficult") else 2)
-    if (score := thing.get("score")) is not None:
-        font, text = ImageFont.load_default(10), f"{100 * score:.0f}"
-        draw.rectangle((x1, y1, x1 + draw.textlength(text, font) + 3, y1 + 11), fill=colour)
+    return x1, y1, x2, y2
+
+
+def _name(draw: ImageDraw.ImageDraw, tags: Sequence[tuple[str, str, _Frame]], size: tuple[int, int]) -> None:
+    """The class of each box at one of its corners, where it hides the least of the names that stand there already.
+
+    The surest are named first; all names are drawn.
+    """
+    font = ImageFont.load_default(_TAG - 3)
+    taken: list[_Frame] = []
+    for text, _, (x1, y1, x2, y2) in tags:
+        width = draw.textlength(text, font) + 4
+        places = [(x1, y1 - _TAG), (x1, y1), (x2 - width, y2 - _TAG), (x1, y2), (x2 - width, y1), (x1, y2 - _TAG)]
+        spots = [_inside((x, y, x + width, y + _TAG), size) for x, y in places]
+        taken.append(min(spots, key=lambda spot: sum(_shared(spot, other) for other in taken)))
+    for (text, colour, _), (x1, y1, x2, y2) in reversed(list(zip(tags, taken, strict=True))):
+        draw.rectangle((x1, y1, x2, y2), fill=colour)
         draw.text((x1 + 2, y1), text, "white", font)
+
+
+def _inside(spot: _Frame, size: tuple[int, int]) -> _Frame:
+    """A frame moved so far that the panel holds it, from its left upper corner on."""
+    x = max(0.0, min(spot[0], size[0] - 1 - (spot[2] - spot[0])))
+    y = max(0.0, min(spot[1], size[1] - 1 - (spot[3] - spot[1])))
+    return x, y, x + spot[2] - spot[0], y + spot[3] - spot[1]
+
+
+def _shared(one: _Frame, other: _Frame) -> float:
+    """Pixels that two frames share."""
+    return max(0.0, min(one[2], other[2]) - max(one[0], other[0])) * max(
+        0.0, min(one[3], other[3]) - max(one[1], other[1])
+    )
 
 
 def _points(

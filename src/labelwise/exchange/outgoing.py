@@ -151,9 +151,9 @@ def marks(pick: Pick, strategy: str, round_: int | None) -> dict[str, Any]:
         "path": pick.path,
         "rank": pick.rank,
         "strategy_score": None if pick.score is None else float(pick.score),
-        "strategy": strategy,
+        "strategy": pick.strategy or strategy,
         "predicted": pick.predicted,
         "probability": None if pick.probability is None else float(pick.probability),
-        "round": round_,
+        "round": round_ if pick.round is None else pick.round,
     }
     return {key: value for key, value in known.items() if value is not None}

@@ -271,9 +271,10 @@ def _round(records: Sequence[Record], classes: tuple[str, ...]) -> Round:
             ((thing.cls, thing.score) for thing in record.objects if isinstance(thing.cls, str)), (None, None)
         )
         predicted, probability = extra.get("predicted", guess[0]), extra.get("probability", guess[1])
-        picks.append(Pick(called(record), extra.get("path", ""), rank, score, predicted, probability))
-    said = records[0].extra if records else {}
-    return Round(said.get("round"), tuple(picks), said.get("strategy", ""), classes=classes)
+        asked = extra.get("round"), extra.get("strategy", "")
+        picks.append(Pick(called(record), extra.get("path", ""), rank, score, predicted, probability, *asked))
+    last = max(picks, key=lambda pick: -1 if pick.round is None else pick.round, default=Pick("", "", 0))
+    return Round(last.round, tuple(picks), last.strategy, classes=classes)
 
 
 def _labelled(record: Record, classes: Sequence[str]) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def write_picks(path: str | os.PathLike[str], asked: Round) -> None:
         "strategy": asked.strategy,
         "classes": list(asked.classes),
     }
-    items = [_item(pick) for pick in asked]
+    alone = len(asked.parts()) == 1
+    items = [_item(pick, alone) for pick in asked]
     text = json.dumps({**head, "items": items}, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(path, text.encode("utf-8", "backslashreplace") + b"\n")
 
@@ -63,12 +64,15 @@ def _own_version() -> str:
         return "unknown"
 
 
-def _item(pick: Pick) -> dict[str, Any]:
+def _item(pick: Pick, alone: bool) -> dict[str, Any]:
+    """What is known of a pick; its round and strategy where the head does not say them for all."""
     for name in ("score", "probability"):
         value = getattr(pick, name)
         if value is not None and not math.isfinite(value):
             raise FormatError(f"pick {pick.id!r} has {name} {value}: it must be finite to be written")
     known = {**asdict(pick), "score": _plain(pick.score), "probability": _plain(pick.probability)}
+    if alone:
+        del known["round"], known["strategy"]
     return {**known, "label": "", "skipped": False, "reason": ""}
 
 

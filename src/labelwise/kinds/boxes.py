@@ -39,6 +39,7 @@ class Boxes(Kind):
     name: ClassVar[str] = "boxes"
     noun: ClassVar[str] = "box"
     task: ClassVar[str] = "detection"
+    kept: ClassVar[str] = " --format yolo"
     written: ClassVar[tuple[str, ...]] = ("coco",)
 
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:

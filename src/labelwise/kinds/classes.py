@@ -30,6 +30,7 @@ class Classes(Kind):
     task: ClassVar[str] = "classification"
     fewest: ClassVar[int] = 2
     drawn: ClassVar[bool] = False
+    kept: ClassVar[str] = ".csv"
     written: ClassVar[tuple[str, ...]] = ("csv", "json")
 
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:

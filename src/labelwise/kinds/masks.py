@@ -56,7 +56,8 @@ class Masks(Kind):
     fewest: ClassVar[int] = 2
     heavy: ClassVar[bool] = True
     parted: ClassVar[bool] = True
-    steps: ClassVar[tuple[str, ...]] = ("export asked --format masks", "import asked")
+    filled: ClassVar[str] = " --format masks"
+    kept: ClassVar[str] = " --format masks"
     written: ClassVar[tuple[str, ...]] = ("coco",)
 
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:

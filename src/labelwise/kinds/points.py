@@ -36,6 +36,7 @@ class Points(Kind):
     name: ClassVar[str] = "points"
     noun: ClassVar[str] = "point"
     task: ClassVar[str] = "keypoints"
+    kept: ClassVar[str] = " --format yolo"
     written: ClassVar[tuple[str, ...]] = ("coco",)
 
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from labelwise.project.project import Project
 
 
+#: images of a round where nobody says how many
+DEFAULT = 100
+
+
 @dataclass(frozen=True)
 class Asking:
     """How a round is chosen.
 
     Args:
-        budget: how many; ``all`` ranks everything and asks nobody.
+        budget: how many; None: 100, or what is left; ``all`` ranks everything and asks nobody.
         strategy: a name or a ``Strategy``; None: the project's own.
         options: of a strategy given by name.
         predictions: somebody else's predictions; no model is trained then.
@@ -35,7 +39,7 @@ class Asking:
         despite_missing: choose though most image files are not there.
     """
 
-    budget: int | Literal["all"] = 100
+    budget: int | Literal["all"] | None = None
     strategy: str | Strategy | None = None
     options: Mapping[str, Any] | None = None
     predictions: Path | None = None
@@ -52,7 +56,7 @@ def suggest(project: Project, how: Asking) -> Round:
     from labelwise.project.learning import Learning
 
     if len(project.pool.pending) and not how.more and how.budget != "all":
-        return open_round(project)
+        return _asked_before(project, how)
     if project.config.regions is not None or project.pool.has_regions:
         join_regions(project)
     if not len(project.pool.candidates):
@@ -64,20 +68,51 @@ def suggest(project: Project, how: Asking) -> Round:
         refuse_absent_disk(project)
     learning = Learning(project)
     chosen = learning.strategy(how.strategy, how.options)
-    size = None if how.budget == "all" else Budget(how.budget, _unit(project))
+    count = min(DEFAULT, len(project.pool.candidates)) if how.budget is None else how.budget
+    size = None if count == "all" else Budget(count, _unit(project))
     if size is not None and size.counts_items:
         size.items(len(project.pool.candidates))
-    fitted, notes = None, list[str]()
+    fitted, kept = None, list[str]()
     if how.predictions is None:
         campaign = learning.campaign()
-        chosen, fitted, notes = learning.ready(campaign, chosen, how.fit)
-        notes += learning.spoilt()
+        chosen, fitted, kept = learning.ready(campaign, chosen, size, how.fit)
+        notes = learning.spoilt()
     else:
         learner, notes = learning.imported(how.predictions, how.wishes)
         campaign = learning.campaign(learner)
+        informed = chosen.informed()
+        if informed is not chosen and campaign.offer.meets(informed):
+            kept = [f"{chosen.name} acts as {informed.name} here: the predictions are those of a trained model"]
+            chosen = informed
         notes += learning.lent(learner, chosen)
-    found = campaign.choose(chosen, None) if size is None else campaign.suggest(chosen, size, fitted=fitted)
+    if size is None:
+        found = campaign.choose(chosen, None)
+        found = replace(found, notes=(*kept, *found.notes))
+    else:
+        found = campaign.suggest(chosen, size, fitted=fitted, notes=tuple(kept))
+        picks = tuple(replace(pick, round=found.number, strategy=found.strategy) for pick in found)
+        found = replace(found, picks=picks)
     return replace(found, classes=project.config.classes, notes=(*notes, *found.notes, *news(project)))
+
+
+def _asked_before(project: Project, how: Asking) -> Round:
+    """The picks that wait, and what of the wishes had no say in them."""
+    found = open_round(project)
+    asked = [query for query in project.pool.queries() if query.round == found.number]
+    wanted = how.strategy if how.strategy is None or isinstance(how.strategy, str) else how.strategy.name
+    # the same command once more, as after a kill, wishes for nothing else
+    ignored = [f"-n {how.budget}"] if how.budget not in (None, len(asked)) else []
+    ignored += [f"--strategy {wanted}"] if wanted not in (None, asked[0].strategy) else []
+    ignored += [f"--set {key}={value}" for key, value in (how.options or {}).items()]
+    ignored += [f"--predictions {how.predictions}"] if how.predictions is not None else []
+    ignored += ["--no-fit"] if not how.fit else []
+    if not ignored:
+        return found
+    one = "was" if len(ignored) == 1 else "were"
+    note = (
+        f"{', '.join(ignored)} {one} ignored in choosing: these picks were chosen before. --more chooses further ones"
+    )
+    return replace(found, notes=(*found.notes, note))
 
 
 def _unit(project: Project) -> str:
@@ -96,18 +131,23 @@ def open_round(project: Project) -> Round:
     pool = project.pool
     there, gone = waiting(project)
     queries = [query for item in there + gone if (query := pool.query(pool.position(item))) is not None]
-    last = max(queries, key=lambda query: query.round)
+    strategies = {query.round: query.strategy for query in queries}
     queries = queries[: len(there)]
     path = project.source.path
-    picks = tuple(Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in queries)
+    picks = tuple(
+        Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability, q.round, q.strategy) for q in queries
+    )
+    several = len(strategies) > 1
+    rounds = " and ".join(str(number) for number in sorted(strategies))
     note = (
-        f"round {last.round} is open: {len(picks)} of its picks are unanswered, here they are again. Import labels "
-        "for them, ask for more with --more, or drop them with 'labelwise cancel'"
+        f"round{'s' * several} {rounds} {'are' if several else 'is'} open: {len(picks)} of "
+        f"{'their' if several else 'its'} picks are unanswered, here they are again. Import labels for them, ask for "
+        "more with --more, or drop them with 'labelwise cancel'"
     )
     return Round(
-        number=last.round,
+        number=max(strategies),
         picks=picks,
-        strategy=last.strategy,
+        strategy=" and ".join(dict.fromkeys(strategies[number] for number in sorted(strategies))),
         classes=project.config.classes,
         notes=(note, *gone_note(gone)),
         open=True,

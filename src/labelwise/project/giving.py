@@ -25,7 +25,7 @@ Predictions = tuple[Path | None, Wishes | None]
 #: endings of a gallery
 PICTURES = (".html", ".htm")
 #: longest side of a picture in a page, and of one that shows several panels, in pixels
-SIDE, WIDE = 320, 528
+SIDE, WIDE = 400, 804
 
 
 def is_gallery(path: Path, name: str | None) -> bool:

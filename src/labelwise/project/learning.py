@@ -30,6 +30,7 @@ from labelwise.signals.cache import SignalCache
 from labelwise.strategies import COLD_START
 
 if TYPE_CHECKING:
+    from labelwise.contracts.query import Budget
     from labelwise.project.project import Project
 
 #: in place of classes before the first label: any two names do, no strategy sees them
@@ -149,8 +150,13 @@ class Learning:
             return make_strategy(config)
         return make_strategy(StrategyConfig(name=wanted or config.name, options=dict(options or {})))
 
-    def ready(self, campaign: Campaign, chosen: Strategy, fit: bool) -> tuple[Strategy, Fitted | None, list[str]]:
-        """Trains or loads what the strategy needs; without labels a strategy that needs them gives way."""
+    def ready(
+        self, campaign: Campaign, chosen: Strategy, budget: Budget | None, fit: bool
+    ) -> tuple[Strategy, Fitted | None, list[str]]:
+        """Trains or loads what the strategy needs; without labels a strategy that needs them gives way.
+
+        Nothing is trained for a strategy that reads nothing of the model as things stand.
+        """
         if not len(campaign.pool.labelled):
             if chosen.cold:
                 return chosen, None, []
@@ -158,10 +164,29 @@ class Learning:
             note = f"there is no label yet, and {chosen.name!r} needs a trained model: {cold.name!r} chose instead"
             return cold, None, [note]
         campaign.offer.check([chosen])
+        acting = campaign.acting(chosen, budget)
+        if not acting.reads_model:
+            return chosen, *self._as_it_is(campaign, chosen, acting)
         if not fit:
             self.last_fit(campaign, chosen)
             return chosen, None, []
         return chosen, self.fit(campaign, chosen), []
+
+    def _as_it_is(self, campaign: Campaign, chosen: Strategy, acting: Strategy) -> tuple[Fitted | None, list[str]]:
+        """The training on these labels where it was done, else the weights trained last, for hints; and a note."""
+        pool, source = campaign.pool, self.project.source
+        # a training would have read them, and images that were read are known again under another name
+        source.content(list(dict.fromkeys(source.within(pool.ids[p])[0] for p in pool.labelled)))
+        if (fitted := campaign.trained()) is not None:
+            return fitted, []
+        who = chosen.name if acting.name == chosen.name else f"{chosen.name}, which acts as {acting.name} here,"
+        count = len(campaign.pool.labelled)
+        note = f"{who} reads no model, so nothing was trained on the {count:,} label(s): 'labelwise fit' does"
+        try:
+            hints = campaign.load_newest(acting)
+        except StateError:  # of another configuration, and nobody asked for them
+            hints = False
+        return None, [note + ("; what is predicted, the weights trained last say" if hints else "")]
 
     def fit(self, campaign: Campaign, strategy: Strategy) -> Fitted:
         """Trains on all labels, unless exactly this was trained before; older weights are deleted."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from labelwise.campaign.events import Event
+from labelwise.campaign.events import Event, Item
 from labelwise.campaign.pool import Pool
 from labelwise.campaign.records import RoundRecord
 from labelwise.campaign.store import Store
@@ -177,8 +177,19 @@ class Opened:
         """The record of each round."""
         return [RoundRecord.from_json(record) for record in self.store.rounds()]
 
-    def progress_counts(self) -> dict[str, int]:
-        """Items of the pool by state."""
+    def progress_counts(self, noun: Literal["image", "region"] | None = None) -> dict[str, int]:
+        """Items of the pool by state; of images or of regions alone where they are to be told apart.
+
+        Unlabelled are items that may be asked now; of images alone those that have no label of their own, of regions
+        those that no label covers.
+        """
         pool = self.pool
-        states = (pool.labelled, pool.pending, pool.skipped, pool.candidates)
-        return dict(zip(("labelled", "pending", "skipped", "unlabelled"), map(len, states), strict=True))
+        states: list[Iterable[int]] = [pool.labelled, pool.pending, pool.skipped, pool.candidates]
+        if noun is not None:
+            states[3] = pool.unlabelled if noun == "region" else [p for p in range(len(pool)) if pool.is_free(p)]
+        counts = [sum(noun in (None, _noun(pool.items[p])) for p in state) for state in states]
+        return dict(zip(("labelled", "pending", "skipped", "unlabelled"), counts, strict=True))
+
+
+def _noun(item: Item) -> Literal["image", "region"]:
+    return "image" if item.region is None else "region"

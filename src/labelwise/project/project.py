@@ -14,6 +14,7 @@ from labelwise.exchange.incoming import Wishes
 from labelwise.project import answers, asking, classes, giving, joining, taking_back
 from labelwise.project.answers import Imported
 from labelwise.project.joining import Joined
+from labelwise.project.next_steps import next_steps
 from labelwise.project.opened import Opened
 from labelwise.project.presence import gone_note
 from labelwise.project.taking_back import Which
@@ -65,7 +66,7 @@ class Project(Opened):
 
     def suggest(
         self,
-        budget: int | Literal["all"] = 100,
+        budget: int | Literal["all"] | None = None,
         *,
         strategy: str | Strategy | None = None,
         predictions: str | Path | None = None,
@@ -74,7 +75,7 @@ class Project(Opened):
         """What to label next. While a round is open it returns that round's unanswered picks.
 
         Args:
-            budget: how many; ``all`` ranks everything and asks nobody.
+            budget: how many; None: 100, or what is left; ``all`` ranks everything and asks nobody.
             strategy: a name or a ``Strategy``; the project's own by default.
             predictions: what somebody else's model says, in any format that ``labelwise list formats`` reads as
                 predictions; no model is trained then.
@@ -284,8 +285,6 @@ class Project(Opened):
 
         return report(self, Path(path) if path is not None else self.state / "report.html")
 
-    def next_steps(self) -> list[str]:
-        """Commands that make sense now."""
-        if len(self.pool.pending):
-            return [f"labelwise {step}" for step in self.kind.steps]
-        return ["labelwise suggest -n 100"] if len(self.pool.candidates) >= 100 else ["labelwise suggest"]
+    def next_steps(self, written: Sequence[Path] = (), format: str | None = None) -> list[tuple[str, str]]:
+        """Commands that make sense now, with what they do; see :func:`labelwise.project.next_steps.next_steps`."""
+        return next_steps(self, written, format)

@@ -43,7 +43,8 @@ def report(project: Project, out: Path) -> Path:
         name=project.folder.resolve().name,
         task=config.task,
         strategy=config.strategy.label,
-        progress=project.progress_counts(),
+        progress=project.progress_counts("image") if pool.has_regions else project.progress_counts(),
+        regions=project.progress_counts("region") if pool.has_regions else {},
         rounds=project.records(),
         picks=picks,
         class_counts=kind.counts(project.labels().values(), config.classes) if config.classes else {},
@@ -53,13 +54,14 @@ def report(project: Project, out: Path) -> Path:
         settings=config.model_dump(mode="json"),
         environment=environment(),
         warnings=[line for line in (untested, blind) if line],
-        next_steps=project.next_steps(),
+        next_steps=[command for command, _ in project.next_steps()],
         mistakes=found,
         disputed=_disputed(project),
+        given={} if kind.drawn else {item: str(label) for item, label in project.labels(("pool", "test")).items()},
     )
     if not kind.drawn:
         return write_project_report(state, out, image_of=partial(image_of, project))
-    most = shown_of_a_round(max(1, len(picks)))
+    most = shown_of_a_round(max(1, len(picks)), drawn=True)
     ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
     return write_project_report(state, out, image_of=pictures(project, sorted(ids)), side=WIDE)
 

@@ -5,6 +5,7 @@ Works without JavaScript as a plain list in the order of the picks, and without 
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections import Counter
@@ -17,7 +18,9 @@ from labelwise.report import wording
 from labelwise.report.page import render, write_page
 from labelwise.report.thumbs import ImageOf, Thumbnails
 
-MANY = 300  # from here on smaller thumbnails: 1,000 picks stay a file that can be mailed
+#: picks from which on pictures have this longest side (in pixels), with labels in them that, and this JPEG quality: the
+#: page of many stays one that can be mailed
+SIZES = ((300, 112, 400, 70), (100, 240, 528, 75), (0, 400, 804, 80))
 
 
 def write_gallery(
@@ -30,11 +33,11 @@ def write_gallery(
     classes: Sequence[str] = (),
     side: int | None = None,
 ) -> Path:
-    """Write the picks of one round as one self-contained HTML file.
+    """Write picks as one self-contained HTML file; those of several rounds under a heading each.
 
     Args:
         path: the file; its folder is made.
-        picks: in any order; shown by rank.
+        picks: in any order; shown by round and rank.
         image_of: the image of an id; None, or an exception, shows a placeholder.
         title: heading of the page.
         subtitle: a line below it.
@@ -47,25 +50,31 @@ def write_gallery(
     Raises:
         StateError: the file cannot be written.
 
-    Cost: one decoded image at a time; about 3 kB of page per pick, 8 kB below 300 picks.
+    Cost: one decoded image at a time; about 3 kB of page per pick, 12 kB below 300 picks, 30 kB below 100.
     """
-    many = len(picks) >= MANY
-    thumbnails = Thumbnails(image_of, size=side or (112 if many else 160), quality=70 if many else 80)
-    ordered = sorted(picks, key=lambda p: p.rank)
-    cards = [_card(pick, thumbnails) for pick in ordered]
+    plain, wide, quality = next(sizes for many, *sizes in SIZES if len(picks) >= many)
+    thumbnails = Thumbnails(image_of, size=plain if side is None else min(side, wide), quality=quality)
+    ordered = sorted(picks, key=lambda p: (-1 if p.round is None else p.round, p.rank))
+    rounds = [_round(list(asked), thumbnails) for _, asked in itertools.groupby(ordered, key=lambda p: p.round)]
     guessed = Counter(p.predicted for p in ordered if p.predicted is not None)
     names = [*(c for c in classes if c in guessed), *sorted(c for c in guessed if c not in classes)]
     context = {
         "title": title,
         "kicker": "labelwise picks",
         "meta": subtitle,
-        "cards": cards,
+        "rounds": rounds,
         "wide": side is not None,
         "guesses": [{"name": name, "count": guessed[name]} for name in names],
         "scored": any(p.score is not None for p in picks),
         "footer": _footer(len(picks), thumbnails),
     }
     return write_page(path, render("gallery.html.j2", **context))
+
+
+def _round(picks: Sequence[Pick], thumbnails: Thumbnails) -> dict[str, Any]:
+    number, strategy = picks[0].round, picks[0].strategy
+    about = wording.count(len(picks), "pick") + (f" chosen by {strategy}" if strategy else "")
+    return {"name": f"Round {number}", "about": about, "cards": [_card(pick, thumbnails) for pick in picks]}
 
 
 def _card(pick: Pick, thumbnails: Thumbnails) -> dict[str, Any]:

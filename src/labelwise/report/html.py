@@ -161,13 +161,17 @@ def facts(values: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     return out
 
 
-def thumb(thumbnails: Thumbnails, item: str, text: str = "") -> dict[str, Any]:
-    """One picture of a strip: data URI or None, id, file name, a line of text."""
+def thumb(
+    thumbnails: Thumbnails, item: str, text: str = "", given: str = "", *, differs: bool = False
+) -> dict[str, Any]:
+    """One picture of a strip: data URI or None, id, file name, a line of text, and what people said of it."""
     return {
         "uri": thumbnails.uri(item),
         "id": item,
-        "name": wording.middle(PurePosixPath(item).name or item),
+        "name": PurePosixPath(item).name or item,
         "text": text,
+        "given": given,
+        "differs": differs,
     }
 
 
@@ -406,7 +410,8 @@ def _galleries(summary: Summary, marks: Mapping[str, Mark], image_of: ImageOf | 
             first[run.strategy] = (run.seed, picking)
     shown = {name: _some(picking, MOST_ROUNDS) for name, (_, picking) in first.items()}
     most = max(4, min(per_round, MOST_THUMBS // max(1, sum(len(r) for r in shown.values()))))
-    thumbnails = Thumbnails(image_of, size=96, quality=75)
+    # small on the page, and large enough to be looked at
+    thumbnails = Thumbnails(image_of, size=192, quality=75)
     strategies, best = [], best_row(summary)
     opened = best.strategy if best is not None else summary.baseline
     for name in (row.strategy for row in summary.rows if row.strategy in shown):

@@ -1,6 +1,6 @@
 """One self-contained HTML page: templates inside the package, everything inline, no address but data URIs.
 
-Every page carries a content security policy that forbids the network and any script but the one shipped here (by its
+Every page carries a content security policy that forbids the network and any script but those shipped here (by their
 hash), so that not even a file name that broke out of its quotes could run.
 """
 
@@ -18,6 +18,9 @@ from markupsafe import Markup
 
 from labelwise.campaign.records import write_whole
 from labelwise.errors import visible
+
+#: all code that may run: one searches and sorts a gallery, one opens pictures large
+SCRIPTS = ("gallery", "large")
 
 
 def render(template: str, **context: Any) -> str:
@@ -59,15 +62,20 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["visible"] = visible
     environment.filters["numeric"] = numeric
-    style, script = _source(environment, "style.css"), _source(environment, "gallery.js")
-    mark = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    environment.globals["style"] = Markup(style)  # our own file
-    environment.globals["script"] = Markup(script)  # our own file
+    # our own files
+    environment.globals["style"] = Markup(_source(environment, "style.css"))
+    scripts = {name: _source(environment, f"{name}.js") for name in SCRIPTS}
+    environment.globals["scripts"] = {name: Markup(text) for name, text in scripts.items()}
+    marks = " ".join(f"'sha256-{_mark(text)}'" for text in scripts.values())
     environment.globals["policy"] = (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{mark}'; base-uri 'none'; "
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {marks}; base-uri 'none'; "
         "form-action 'none'"
     )
     return environment
+
+
+def _mark(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
 
 
 def _source(environment: jinja2.Environment, name: str) -> str:

@@ -26,7 +26,10 @@ from labelwise.report.statistics import wilson
 from labelwise.report.thumbs import ImageOf, Thumbnails
 
 STATES = ("labelled", "pending", "skipped", "unlabelled")
-MOST_THUMBS = 900
+#: longest side of a picture, in pixels: shown smaller, and opened as large as it is
+LARGE = 320
+#: pictures of a page, plain ones and such with labels in them
+MOST_THUMBS, MOST_DRAWN = 480, 160
 #: disputed images that are listed
 MOST_DISPUTED = 100
 
@@ -39,7 +42,8 @@ class ProjectState:
         name: title of the page.
         task: e.g. ``classification``.
         strategy: the label of the strategy in use.
-        progress: state -> items, for labelled, pending, skipped, unlabelled.
+        progress: state -> images, for labelled, pending, skipped, unlabelled.
+        regions: likewise of regions of images, where they are asked about; {} else.
         rounds: one record per fit, in order; metrics may be empty where nothing is held out.
         picks: round -> what was asked in it.
         class_counts: class -> labels so far; classes without a label count 0.
@@ -52,12 +56,14 @@ class ProjectState:
         next_steps: commands to run next.
         mistakes: of the model trained last, on the test images.
         disputed: image -> what each annotator says of it, in words, and whether that is what counts.
+        given: item -> its label in a few words, where labels are not drawn into the pictures.
     """
 
     name: str
     task: str
     strategy: str
     progress: Mapping[str, int]
+    regions: Mapping[str, int] = field(default_factory=dict)
     rounds: Sequence[RoundRecord] = ()
     picks: Mapping[int, Sequence[Pick]] = field(default_factory=dict)
     class_counts: Mapping[str, int] = field(default_factory=dict)
@@ -70,6 +76,7 @@ class ProjectState:
     next_steps: Sequence[str] = ()
     mistakes: Mistakes | None = None
     disputed: Mapping[str, Sequence[tuple[str, str, bool]]] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_project_report(
@@ -144,15 +151,14 @@ def _curve(state: ProjectState) -> Any:
 def _named(state: ProjectState) -> dict[str, list[Mistakes]]:
     if state.mistakes is None:
         return {}
-    return {f"{state.strategy}, {wording.count(state.progress.get('labelled', 0), 'label')}": [state.mistakes]}
+    labels = state.progress.get("labelled", 0) + state.regions.get("labelled", 0)
+    return {f"{state.strategy}, {wording.count(labels, 'label')}": [state.mistakes]}
 
 
 def _headline(state: ProjectState) -> str:
-    counts = {s: state.progress.get(s, 0) for s in STATES}
-    total = sum(counts.values())
-    text = f"{counts['labelled']:,} of {wording.count(total, 'image')} labelled"
-    if counts["pending"]:
-        text += f", {counts['pending']:,} asked and not answered yet"
+    text = _how_far(state.progress, "image")
+    if state.regions:
+        text += f"; {_how_far(state.regions, 'region')}"
     name = _primary(state)
     last = next((r for r in reversed(state.rounds) if math.isfinite(r.metrics.get(name, math.nan))), None)
     if last is not None:
@@ -164,10 +170,22 @@ def _headline(state: ProjectState) -> str:
     return text + "."
 
 
+def _how_far(progress: Mapping[str, int], noun: str) -> str:
+    counts = {s: progress.get(s, 0) for s in STATES}
+    text = f"{counts['labelled']:,} of {wording.count(sum(counts.values()), noun)} labelled"
+    return text + (f", {counts['pending']:,} asked and not answered yet" if counts["pending"] else "")
+
+
 def _progress(state: ProjectState) -> list[dict[str, Any]]:
-    counts = {s: state.progress.get(s, 0) for s in STATES}
-    total = max(1, sum(counts.values()))
-    return [{"name": s, "count": f"{n:,}", "width": round(100 * n / total, 3)} for s, n in counts.items()]
+    """Images, and regions of images by themselves, by what has happened to them."""
+    found = []
+    for noun, progress in (("image", state.progress), ("region", state.regions)):
+        counts = {s: progress.get(s, 0) for s in STATES}
+        total = max(1, sum(counts.values()))
+        parts = [{"name": s, "count": f"{n:,}", "width": round(100 * n / total, 3)} for s, n in counts.items()]
+        if progress:
+            found.append({"noun": noun, "says": _how_far(progress, noun), "parts": parts})
+    return found
 
 
 def _caption(state: ProjectState) -> str:
@@ -213,9 +231,9 @@ def _disputed(state: ProjectState) -> dict[str, Any]:
     return {"rows": rows, "lead": lead}
 
 
-def shown_of_a_round(rounds: int, per_round: int = 48) -> int:
-    """How many pictures of each round a page with so many rounds has room for."""
-    return max(6, min(per_round, MOST_THUMBS // rounds))
+def shown_of_a_round(rounds: int, per_round: int = 48, *, drawn: bool = False) -> int:
+    """How many pictures of each round a page with so many rounds has room for; fewer with labels drawn into them."""
+    return max(6, min(per_round, (MOST_DRAWN if drawn else MOST_THUMBS) // rounds))
 
 
 def _picks(
@@ -223,18 +241,28 @@ def _picks(
 ) -> tuple[list[dict[str, Any]], str]:
     if image_of is None or not state.picks:
         return [], ""
-    most = shown_of_a_round(len(state.picks), per_round)
-    thumbnails = Thumbnails(image_of, size=side or 112, quality=75)
+    most = shown_of_a_round(len(state.picks), per_round, drawn=side is not None)
+    thumbnails = Thumbnails(image_of, size=side or LARGE, quality=75)
     rounds = []
     for number, picks in sorted(state.picks.items(), reverse=True):
         ordered = sorted(picks, key=lambda p: p.rank)[:most]
-        thumbs = [thumb(thumbnails, p.id, _says(p)) for p in ordered]
+        thumbs = [_thumb(thumbnails, p, state.given.get(p.id)) for p in ordered]
         about = wording.count(len(picks), "pick") + (f", the first {most} shown" if len(picks) > most else "")
         rounds.append({"number": number, "about": about, "thumbs": thumbs})
-    lead = "The newest round first, most wanted first, with what the model thought."
+    lead = "The newest round first, most wanted first, with what the model thought and what people said."
     if thumbnails.failed:
         lead += f" {wording.count(len(thumbnails.failed), 'image')} could not be decoded."
     return rounds, lead
+
+
+def _thumb(thumbnails: Thumbnails, pick: Pick, given: str | None) -> dict[str, Any]:
+    """A pick with what the model thought when it was asked, and what people said since."""
+    if given is None:
+        return thumb(thumbnails, pick.id, _says(pick))
+    said = f"predicted {_says(pick)}" if pick.predicted is not None else _says(pick)
+    return thumb(
+        thumbnails, pick.id, said, f"labelled {given}", differs=pick.predicted is not None and given != pick.predicted
+    )
 
 
 def _says(pick: Pick) -> str:

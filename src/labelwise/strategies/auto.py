@@ -90,6 +90,10 @@ class Auto(Strategy):
             return high.acts_as(query)
         return Prefilter(first="random", then=high.acts_as(query), keep=keep)
 
+    def informed(self) -> Strategy:
+        """``high``: a model that is there has learnt enough to be asked."""
+        return self._both()[1]
+
     def auxiliaries(self) -> tuple[Auxiliary, ...]:
         """Those of both, each once."""
         return auxiliaries_of(self._both())

@@ -1,15 +1,16 @@
 (() => {
   "use strict";
-  const grid = document.querySelector("[data-gallery]");
-  if (!grid) return;
+  const grids = [...document.querySelectorAll("[data-gallery]")];
+  if (!grids.length) return;
   document.documentElement.classList.add("js");
   const find = document.getElementById("find");
   const only = document.getElementById("only");
   const order = document.getElementById("order");
   const shown = document.getElementById("shown");
   const number = (text) => (text === undefined || text === "" ? null : Number(text));
-  const cards = [...grid.children].map((element) => ({
+  const cards = grids.flatMap((grid) => [...grid.children]).map((element) => ({
     element,
+    grid: element.parentElement,
     text: element.textContent.toLowerCase() + " " + element.title.toLowerCase(),
     rank: number(element.dataset.rank),
     score: number(element.dataset.score),
@@ -38,7 +39,7 @@
   };
   const arrange = () => {
     cards.sort(orders[order.value]);
-    grid.append(...cards.map((card) => card.element));
+    for (const grid of grids) grid.append(...cards.filter((card) => card.grid === grid).map((card) => card.element));
   };
   find.addEventListener("input", update);
   if (only) only.addEventListener("change", update);
