@@ -20,7 +20,7 @@ from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.selection.arrays import ArrayLike, as_matrix, as_positions, as_tensor, check_budget
 from labelwise.selection.progress import report
 from labelwise.selection.seeding import plus_plus
-from labelwise.selection.space import ROUNDING, Space, crowd, mean_or_median, tile
+from labelwise.selection.space import ROUNDING, Space, crowd, mean_or_median, middle_row, tile
 
 Start: TypeAlias = Literal["oversampled", "plus_plus", "random"]
 Over: TypeAlias = Literal["candidates", "all"]
@@ -371,7 +371,7 @@ class _Rows:
         total_D = torch.zeros(self.rows_ND.shape[1], dtype=torch.float64, device=self.rows_ND.device)
         for _, block_BD in self.blocks():
             total_D += block_BD.sum(0)
-        return mean_or_median(total_D / max(1, len(self)), self.take(crowd(len(self), total_D.device)).float())
+        return mean_or_median(total_D / max(1, len(self)), self.take(crowd(len(self), total_D.device)).float())[0]
 
     def norms(self, middle_D: Tensor) -> Tensor:
         """Squared length of each row less the middle, float32."""
@@ -418,7 +418,7 @@ def _seeds(rows_ND: Tensor, k: int, start: Start, rng: np.random.Generator) -> T
     counted = torch.from_numpy(rng.permutation(len(rows_ND))[: _ROWS_PER_SEED * many]).to(rows_ND.device)
     seeds_SD = torch.index_select(rows_ND, 0, seeds_S).float()
     rows = _Rows(rows_ND, counted)
-    assignment_A, _ = _assigned(rows, seeds_SD, rows.middle())
+    assignment_A, _ = _assigned(rows, seeds_SD, middle_row(seeds_SD)[0])
     points_S = Space.of(seeds_SD).take(torch.arange(many, device=rows_ND.device))
     # one more for each: a seed stands at least for itself
     weight_S = torch.bincount(assignment_A, minlength=many).double() + 1

@@ -26,7 +26,7 @@ from labelwise.selection.arrays import ArrayLike, as_matrix, block_rows, blocks,
 ROUNDING = 1e-6
 
 # Rows that tell whether the mean lies among them.
-_CROWD = 512
+_CROWD = 128
 # Squared distance of the mean from the median, in units of that of an ordinary row, up to which it does.
 _AMONG = 4
 
@@ -86,6 +86,7 @@ class Space:
     middle_D: Tensor | None
     norms_N: Tensor
     scale_N: Tensor | None = None
+    pulled: bool = False
 
     @classmethod
     def of_unit(cls, features_ND: ArrayLike) -> Space:
@@ -97,11 +98,11 @@ class Space:
         rows_ND = as_matrix(features_ND)
         length2_N = squared_norms(rows_ND)
         scale_N = torch.where(length2_N > 0, length2_N.rsqrt(), 1.0)
-        middle_D = middle_row(rows_ND, scale_N)
+        middle_D, pulled = middle_row(rows_ND, scale_N)
         norms_N = torch.empty_like(length2_N)
         for part, block in blocks(rows_ND, block_rows(rows_ND)):
             norms_N[part] = squared_norms(block * scale_N[part, None], minus=middle_D)
-        return cls(rows_ND, None, middle_D, norms_N, scale_N)
+        return cls(rows_ND, None, middle_D, norms_N, scale_N, pulled)
 
     @classmethod
     def of(cls, features_ND: ArrayLike, factor_NC: ArrayLike | None = None) -> Space:
@@ -112,8 +113,8 @@ class Space:
         """
         rows_ND = as_matrix(features_ND)
         if factor_NC is None:
-            middle_D = middle_row(rows_ND)
-            return cls(rows_ND, None, middle_D, squared_norms(rows_ND, minus=middle_D))
+            middle_D, pulled = middle_row(rows_ND)
+            return cls(rows_ND, None, middle_D, squared_norms(rows_ND, minus=middle_D), pulled=pulled)
         factor = as_matrix(factor_NC, "factors")
         if len(factor) != len(rows_ND):
             raise DataError(f"got {len(rows_ND)} feature rows and {len(factor)} factor rows; needed is one per item")
@@ -138,8 +139,15 @@ class Space:
         """Centres to compare them with at once."""
         return tile(self.rows_ND)[1]
 
+    @property
+    def mean_is_middle(self) -> bool:
+        """Whether the rows are centred on their mean, as they are where none of them is far off."""
+        return self.middle_D is not None and not self.pulled
+
     def from_mean2(self, positions_A: Tensor) -> Tensor:
         """Squared distances of some rows from the mean of all, (A,) float64, whatever the mean is pulled by."""
+        if self.mean_is_middle:
+            return self.norms_N[positions_A].double()
         rows = range(0, len(self), self.block)
         positions_N = torch.arange(len(self), device=self.device)
         total_D = torch.zeros(self.rows_ND.shape[1], dtype=torch.float64, device=self.device)
@@ -165,8 +173,10 @@ class Space:
         return Points(rows_AD, factor_AC, self.norms_N[positions_A])
 
 
-def middle_row(rows_ND: Tensor, scale_N: Tensor | None = None) -> Tensor:
+def middle_row(rows_ND: Tensor, scale_N: Tensor | None = None) -> tuple[Tensor, bool]:
     """What to subtract from all rows, (D,) float32: their mean, summed in float64, or the median if that is far off.
+
+    And whether it is the median.
 
     Args:
         rows_ND: one row per item; those that are not finite are for others to find.
@@ -183,18 +193,18 @@ def middle_row(rows_ND: Tensor, scale_N: Tensor | None = None) -> Tensor:
 
 
 def crowd(rows: int, device: torch.device) -> Tensor:
-    """Places of at most 512 rows, spread evenly over all."""
+    """Places of at most 128 rows, spread evenly over all."""
     count = min(rows, _CROWD)
     return torch.arange(count, device=device) * rows // max(1, count)
 
 
-def mean_or_median(mean_D: Tensor, crowd_AD: Tensor) -> Tensor:
-    """The mean where it lies among these rows, else their median feature by feature; (D,) float32 and finite."""
+def mean_or_median(mean_D: Tensor, crowd_AD: Tensor) -> tuple[Tensor, bool]:
+    """The mean where it lies among these rows, else True and their median feature by feature; (D,) float32, finite."""
     if not len(crowd_AD):
-        return mean_D.float()
+        return mean_D.float(), False
     # sorted along memory, and NaN last: one bad row must not make all others bad
     ordered_DA = crowd_AD.T.contiguous().sort(1).values
     median_D = ordered_DA[:, (len(crowd_AD) - 1) // 2].nan_to_num(0.0, 0.0, 0.0)
     ordinary2 = float((crowd_AD - median_D).double().square().sum(1).sort().values[(len(crowd_AD) - 1) // 2])
     off2 = float((mean_D - median_D).square().sum())
-    return mean_D.float() if off2 <= _AMONG * ordinary2 else median_D
+    return (mean_D.float(), False) if off2 <= _AMONG * ordinary2 else (median_D, True)
