@@ -505,7 +505,7 @@ def test_foreign_weights_are_refused_and_change_nothing(tmp_path):
     other.save(cut)
     (cut / "weights.safetensors").write_bytes((cut / "weights.safetensors").read_bytes()[:-100])
     for folder, weights in (("other", "something else"), ("empty", "x"), ("noise", "x"), ("cut", other.weights)):
-        with pytest.raises(DataError, match=r"[Dd]elete the folder") as caught:
+        with pytest.raises(DataError, match=r"cannot read weights|holds weights") as caught:
             learner.load(tmp_path / folder, weights)
         assert "\n" not in str(caught.value)
         assert learner.weights == key
