@@ -33,7 +33,7 @@ from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import model_names
 from labelwise.models.weights import located
-from labelwise.registry import check_options, import_object
+from labelwise.registry import check_options, made_by
 from labelwise.signals.cache import SignalCache
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks import TASKS
@@ -150,7 +150,7 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
             raise ConfigError("a learner of kind 'features' needs a feature backbone: set features: {backbone: auto}")
         return FeatureLearner(task, features, head=config.head, strength=config.strength, neighbours=config.neighbours)
     if ":" in config.kind:
-        learner = import_object(config.kind)(task)
+        learner = made_by(config.kind, task, told="(task)")
         if not isinstance(learner, Learner):
             raise ConfigError(f"{config.kind!r} returned {type(learner).__name__}: return a Learner")
         return learner

@@ -14,6 +14,7 @@ import yaml
 from labelwise.contracts.source import ValueRange, checked_range
 from labelwise.errors import ConfigError, FormatError, StateError, brief, unknown
 from labelwise.formats.yaml_text import read_settings
+from labelwise.registry import beside
 
 #: raised whenever older code could misread what newer code writes
 CONFIG_VERSION = 1
@@ -469,6 +470,7 @@ def read_yaml(path: Path) -> Any:
     """
     if not path.exists():
         raise ConfigError(f"no configuration at {path}: check the path")
+    beside(path.parent)
     try:
         return read_settings(path)
     except FormatError as error:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 #: names that a message lists before it only counts them
@@ -136,3 +137,50 @@ def visible(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def whose(code: object) -> str:
+    """File and line where a function or a class begins; its name where nobody knows.
+
+    Example:
+        >>> whose(whose).rpartition(", line ")[0].endswith("errors.py")
+        True
+    """
+    import inspect
+
+    try:
+        return f"{inspect.getsourcefile(code)}, line {inspect.getsourcelines(code)[1]}"  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return repr(code)
+
+
+def code_of_ones_own(error: BaseException) -> str | None:
+    """File and line of code outside labelwise and all that is installed in which an error arose; None elsewhere.
+
+    It is the innermost such place on the way to the error: what such code calls in a library counts as its own, and so
+    does what it calls in labelwise, for it is there that something can be mended.
+    """
+    import re
+    import traceback
+
+    if isinstance(error, SyntaxError) and error.filename is not None and _is_ones_own(error.filename):
+        return f"{error.filename}, line {error.lineno}"
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    # an error in another process brings its way along as text
+    for text in (str(error), str(error.__cause__ or "")):
+        frames += [
+            (file, int(line)) for file, line in re.findall(r'^ *File "([^"\n]+)", line (\d+)', text, re.MULTILINE)
+        ]
+    for file, line in reversed(frames):
+        if _is_ones_own(file):
+            return f"{file}, line {line}"
+    return None
+
+
+def _is_ones_own(file: str) -> bool:
+    """Whether a file is neither ours nor installed."""
+    import sysconfig
+
+    installed = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    ours = Path(__file__).resolve().parent
+    return not file.startswith("<") and not any(Path(file).is_relative_to(folder) for folder in (ours, *installed))

@@ -10,30 +10,87 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import sys
 import types
 import typing
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from labelwise.errors import ConfigError, unknown
+from labelwise.errors import ConfigError, unknown, whose
 
 T = TypeVar("T")
+
+
+#: folders of files that name code, in the order in which they were read
+_FOLDERS: list[str] = []
+
+
+def beside(folder: Path) -> None:
+    """Lets code be named as ``module:name`` by a file in this folder, where the module lies beside the file.
+
+    Searched last, so that nothing there stands in the way of a library.
+    """
+    place = str(folder.resolve())
+    if place not in _FOLDERS:
+        _FOLDERS.append(place)
+        sys.path.append(place)
+        importlib.invalidate_caches()
 
 
 def import_object(reference: str) -> Any:
     """The object that ``package.module:attribute`` names.
 
+    What such a module raises while it is imported is not caught: it is code of somebody's own.
+
     Raises:
-        ConfigError: when the module or the attribute is missing.
+        ConfigError: when the module or the attribute is missing; says where it was looked for.
     """
     module_name, _, attribute = reference.partition(":")
+    how = "Write it as package.module:name"
+    if not all(part.isidentifier() for part in module_name.split(".")) or not attribute.isidentifier():
+        raise ConfigError(f"cannot import {reference!r:.80}: that names no module. {how}")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:  # an odd name raises the last two
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # something that the module itself wants
+        where = ", ".join(dict.fromkeys([*_FOLDERS[-2:], str(Path.cwd())]))
         raise ConfigError(
-            f"cannot import {reference!r}: {error}. Write it as package.module:name, where the module can be imported "
-            "from the folder you stand in or is installed"
+            f"cannot import {reference!r:.80}: {error}. Looked in {where:.120} and among what is installed. {how}"
         ) from error
+    if not hasattr(module, attribute):
+        near = [name for name in vars(module) if not name.startswith("_")]
+        file = getattr(module, "__file__", None) or module_name
+        raise ConfigError(
+            f"cannot import {reference!r:.80}: {file} has {', '.join(near):.100}, and not {attribute!r:.40}"
+        )
+    return getattr(module, attribute)
+
+
+def made_by(reference: str, *arguments: Any, told: str) -> Any:
+    """What the function or class makes that ``package.module:attribute`` names.
+
+    Args:
+        reference: names it.
+        arguments: what it is called with.
+        told: these, in words.
+
+    Raises:
+        ConfigError: it is missing, or cannot be called so.
+    """
+    found = import_object(reference)
+    if not callable(found):
+        raise ConfigError(f"{reference!r} is {type(found).__name__} and cannot be called: name a function or a class")
+    try:
+        inspect.signature(found).bind(*arguments)
+    except TypeError as error:
+        raise ConfigError(
+            f"{reference!r} is called with {told}, and does not take that: {error} ({whose(found)})"
+        ) from None
+    except ValueError:  # made in C: nobody knows its signature
+        pass
+    return found(*arguments)
 
 
 class Registry(Generic[T]):

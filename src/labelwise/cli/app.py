@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import sysconfig
 import traceback
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +29,7 @@ from labelwise.cli import (
     taking_back,
     training,
 )
-from labelwise.errors import LabelwiseError, Terminated
+from labelwise.errors import LabelwiseError, Terminated, code_of_ones_own
 
 #: what the command line library raises for usage errors and endings; it prints those itself
 _USAGE: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
@@ -40,10 +38,6 @@ _OWN: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, _USAGE)
 #: what a shell reports of a program whose reader went away
 BROKEN_PIPE = 128 + 13
 INTERRUPTED, TERMINATED = 130, 143
-
-_OURS = Path(labelwise.__file__).resolve().parent
-#: where Python and its packages lie
-_INSTALLED = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 
 
 class Guarded(TyperGroup):
@@ -79,7 +73,9 @@ def explain(error: BaseException) -> int:
 def _in_words(error: BaseException) -> str:
     if isinstance(error, LabelwiseError):
         return str(error)
-    kind = type(error)
+    kind, place = type(error), code_of_ones_own(error)
+    if place is not None and not isinstance(error, MemoryError) and kind.__name__ != "OutOfMemoryError":
+        return f"{place}: {kind.__name__}: {_last_words(error):.160}. This is code of your own: mend it there"
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -91,26 +87,16 @@ def _in_words(error: BaseException) -> str:
         return (
             f"the project state cannot be read ({_first_line(getattr(error, 'orig', error))}): restore it from a backup"
         )
-    if (place := code_of_ones_own(error)) is not None:
-        return f"{place}: {kind.__name__}: {_first_line(error):.160}. This is code of your own: mend it there"
     return (
         f"{kind.__name__}: {_first_line(error)}. This is a bug in labelwise {labelwise.__version__}, please report it; "
         "LABELWISE_DEBUG=1 shows where it happened"
     )
 
 
-def code_of_ones_own(error: BaseException) -> str | None:
-    """File and line of code outside labelwise and all that is installed in which an error arose; None elsewhere.
-
-    What such code calls in a library counts as its own; what it calls in labelwise does not.
-    """
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = Path(frame.filename)
-        if file.is_relative_to(_OURS):
-            return None
-        if not (frame.filename.startswith("<") or any(file.is_relative_to(folder) for folder in _INSTALLED)):
-            return f"{frame.filename}, line {frame.lineno}"
-    return None
+def _last_words(error: BaseException) -> str:
+    """The message; of an error from another process, without the way that it brings along."""
+    text = str(error).strip()
+    return _first_line(text.splitlines()[-1] if "Traceback (most recent call last)" in text else error)
 
 
 def _first_line(error: object) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from labelwise.contracts.query import Query, Rows, Selection, Signals
-from labelwise.errors import NonFiniteScore, PoolError, UndeclaredSignal
+from labelwise.errors import NonFiniteScore, PoolError, UndeclaredSignal, whose
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Auxiliary
@@ -204,6 +204,11 @@ def run_steps(strategy: Strategy, query: Query, collect: Callable[[Step, Query],
             # nothing left that could be chosen: no method has to cope with that
             return Selection(query.unlabelled_M[:0], notes=notes)
         selection = step.select(query)
+        if not isinstance(selection, Selection):
+            raise PoolError(
+                f"strategy {strategy.name!r} returned {type(selection).__name__}: return a Selection "
+                f"({whose(type(strategy))})"
+            )
         _check(strategy, query, selection, exact=step is steps[-1])
         notes += selection.notes
         query = replace(query, unlabelled_M=selection.positions_K.sort().values)

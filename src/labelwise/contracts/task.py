@@ -305,6 +305,15 @@ class Task(ABC, Generic[Target]):
             ConfigError: says what is needed.
         """
 
+    def adapted(self, model: nn.Module) -> nn.Module:
+        """A network of the user's own in the form that this task asks for; most are that already.
+
+        Raises:
+            ConfigError: it cannot do this task.
+        """
+        self.check_model(model)
+        return model
+
     @classmethod
     def model_names(cls) -> list[str]:
         """Names that ``named_model`` knows without a prefix."""

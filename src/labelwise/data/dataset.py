@@ -13,7 +13,7 @@ import numpy as np
 from labelwise.contracts.source import Role, Source, ValueRange, checked_range
 from labelwise.data.arrays import number_ids
 from labelwise.data.images import to_array
-from labelwise.errors import DataError
+from labelwise.errors import DataError, code_of_ones_own
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +105,9 @@ class DatasetSource(Source):
             return self._parts[part][n]
         except Exception as error:  # the user's own code may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise DataError(f"{item_id!r}: the data set fails on item {n} ({reason})") from error
+            place = code_of_ones_own(error)
+            at = "" if place is None else f" at {place}"
+            raise DataError(f"{item_id!r}: the data set fails on item {n}{at} ({reason:.160})") from error
 
     def has_labels(self, part: int) -> bool:
         """Whether items of the pool (0) or the test set (1) are tuples with a label; the first readable one tells."""

@@ -45,8 +45,7 @@ class FreshNets:
             elif isinstance(self.model, str):
                 net = self.task.named_model(self.model, self.weights)
             else:
-                net = self.model()
-                self.task.check_model(net)
+                net = self.task.adapted(self.model())
         # on a CPU pooling and convolution take half the time in this layout, of one input channel as of three
         net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return net

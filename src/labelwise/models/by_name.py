@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labelwise.errors import ConfigError, DataError, unknown
+from labelwise.errors import ConfigError, DataError, code_of_ones_own, unknown
 from labelwise.models.reference import LeNet, SmallLeNet, resnet10, resnet18_cifar
 from labelwise.models.taps import last_linear
 from labelwise.models.weights import load_weights
-from labelwise.registry import import_object
+from labelwise.registry import made_by
 
 if TYPE_CHECKING:
     from labelwise.contracts.input import InputSpec
@@ -56,7 +56,7 @@ def build(name: str, classes: int, spec: InputSpec, *, weights: str | None = Non
     elif name == "resnet18_cifar":
         model = resnet18_cifar(classes, spec.channels)
     elif ":" in name and name.split(":")[0] not in ("torchvision", "timm"):
-        model = import_object(name)(classes, spec)
+        model = made_by(name, classes, spec, told="(number of classes, input)")
     else:
         return _library_model(name, classes, spec, weights)
     if weights is not None:
@@ -204,9 +204,11 @@ def check_output(model: nn.Module, classes: int, spec: InputSpec) -> None:
         with torch.inference_mode():
             shape = tuple(model.eval()(torch.zeros(2, spec.channels, *spec.size)).shape)
     except (RuntimeError, ValueError) as error:
+        place, why = code_of_ones_own(error), next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(
-            f"{type(model).__name__} refuses input of shape (2, {spec.channels}, {spec.size[0]}, {spec.size[1]}): "
-            f"{str(error).splitlines()[0]}. Set another image size"
+            f"{'' if place is None else f'{place}: '}{type(model).__name__} refuses input of shape "
+            f"(2, {spec.channels}, {spec.size[0]}, {spec.size[1]}): {why:.120}. Set another image size"
+            f"{'' if place is None else ', or mend it'}"
         ) from error
     if shape != (2, classes):
         raise ConfigError(

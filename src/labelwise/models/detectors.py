@@ -7,7 +7,7 @@ objects, U kept boxes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -112,6 +112,11 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def read(self, seen: Any, at: Detections, moved: Tensor | None) -> tuple[Tensor, Tensor]:
         """(U, C) distributions and (U, 4) boxes at the places of these boxes."""
+
+
+def maps_of(found: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Maps of features by level, as a torchvision backbone gives them: several by name, or one."""
+    return {"0": found} if isinstance(found, Tensor) else dict(found)
 
 
 def background_last(logits: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou, generalized_box_iou_loss, sigmoid_focal_loss
 
-from labelwise.models.detectors import Dense, OneStage, PixelBoxes, background_last, settled
+from labelwise.models.detectors import Dense, OneStage, PixelBoxes, background_last, maps_of, settled
 
 #: what a place is matched with instead of an object
 BACKGROUND, IGNORED = -1, -2
@@ -24,8 +24,8 @@ class _FromTorchvision(OneStage):
 
     Args:
         net: the network; its own resizing and normalising are left aside.
-        objects: number of the map that object vectors are averaged from.
-        image: number of the map whose mean is the image's vector.
+        objects: number of the map that object vectors are averaged from; the last, where there are fewer.
+        image: number of the map whose mean is the image's vector; likewise.
     """
 
     def __init__(self, net: Any, *, objects: int = 0, image: int = 2) -> None:
@@ -36,7 +36,7 @@ class _FromTorchvision(OneStage):
     def see(self, images: Tensor) -> Dense:
         """What the dense heads say."""
         size = (images.shape[-2], images.shape[-1])
-        maps = list(self.net.backbone(images).values())
+        maps = list(maps_of(self.net.backbone(images)).values())
         said = self.net.head(maps)
         anchors_A4 = self.net.anchor_generator(ImageList(images, [size] * len(images)), maps)[0]
         counts = self.net.anchor_generator.num_anchors_per_location()
@@ -48,8 +48,8 @@ class _FromTorchvision(OneStage):
             anchors_A4=anchors_A4,
             levels=tuple((m.shape[-2], m.shape[-1], count) for m, count in zip(maps, counts, strict=True)),
             size=size,
-            objects=maps[self.objects_map],
-            images_BD=maps[self.image_map].mean((2, 3)),
+            objects=maps[min(self.objects_map, len(maps) - 1)],
+            images_BD=maps[min(self.image_map, len(maps) - 1)].mean((2, 3)),
         )
 
     def decode(self, deltas_U4: Tensor, anchors_U4: Tensor) -> Tensor:

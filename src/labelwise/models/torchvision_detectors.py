@@ -22,7 +22,7 @@ from labelwise.models.detectors import Detector
 from labelwise.models.one_stage import FCOS, SSD, RetinaNet
 from labelwise.models.two_stage import FasterRCNN
 from labelwise.models.weights import load_weights, read_state
-from labelwise.registry import import_object
+from labelwise.registry import made_by
 
 if TYPE_CHECKING:
     from labelwise.contracts.input import InputSpec
@@ -138,10 +138,10 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
         DataError: weights that cannot be had or do not fit.
     """
     if ":" in name:
-        model: nn.Module = import_object(name)(classes, spec)
+        model: nn.Module = made_by(name, classes, spec, told="(number of classes, input)")
         if weights is not None:
             load_weights(model, weights)
-        return model
+        return of_ones_own(model, classes, spec)
     if name == "centre":
         model = CentreNet(classes, spec.channels)
         if weights is not None:
@@ -163,6 +163,47 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
     if weights is None:
         return wrap(net)
     return renormalised(wrap(net), spec, net.transform.image_mean, net.transform.image_std)
+
+
+#: what wraps torchvision's networks, by their type; networks that add masks or key points are of a type of these
+_WRAPPERS: tuple[tuple[type, Callable[[Any], Detector], Callable[[Any], int]], ...] = (
+    (detection.FCOS, FCOS, lambda net: net.head.classification_head.num_classes),
+    (detection.RetinaNet, RetinaNet, lambda net: net.head.classification_head.num_classes),
+    (detection.ssd.SSD, _SSD, lambda net: net.head.classification_head.num_columns - 1),
+    (detection.FasterRCNN, FasterRCNN, lambda net: net.roi_heads.box_predictor.cls_score.out_features - 1),
+)
+
+
+def of_ones_own(model: nn.Module, classes: int, spec: InputSpec) -> nn.Module:
+    """A detector of the user's own: one of ours as it is, torchvision's with what labelwise asks of it.
+
+    A network of ``torchvision.models.detection`` is told by its type, whatever its backbone is. Its own resizing is
+    left aside, its own mean and scale are applied.
+
+    Args:
+        model: the network.
+        classes: number of classes, without a background.
+        spec: the input that it will get.
+
+    Raises:
+        ConfigError: torchvision's, made for another number of classes.
+    """
+    for kind, wrap, count in _WRAPPERS:
+        if not isinstance(model, kind):
+            continue
+        try:
+            found = count(model)
+        except AttributeError:  # a head of somebody's own: what it gives is checked when it gives it
+            found = classes
+        if found != classes:
+            background = " and one for the background" if kind in (detection.ssd.SSD, detection.FasterRCNN) else ""
+            raise ConfigError(
+                f"the {type(model).__name__} was made for {found} classes, and the data have {classes}: give it one "
+                f"output for each{background}"
+            )
+        own: Any = model.transform
+        return renormalised(wrap(model), spec, own.image_mean, own.image_std)
+    return model
 
 
 def _check_input(name: str, spec: InputSpec) -> None:

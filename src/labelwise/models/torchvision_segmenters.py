@@ -13,7 +13,7 @@ from labelwise.models.by_name import _downloaded, renormalised
 from labelwise.models.drn import DRND22
 from labelwise.models.unet import UNet
 from labelwise.models.weights import load_weights, read_state, split_layout
-from labelwise.registry import import_object
+from labelwise.registry import made_by
 
 if TYPE_CHECKING:
     from labelwise.contracts.input import InputSpec
@@ -55,7 +55,7 @@ def build_segmenter(name: str, classes: int, spec: InputSpec, *, weights: str | 
     """
     library, _, bare = name.rpartition(":")
     if library not in ("", "torchvision"):
-        model: nn.Module = import_object(name)(classes, spec)
+        model: nn.Module = made_by(name, classes, spec, told="(number of classes, input)")
         if weights is not None:
             load_weights(model, weights)
         return model

@@ -22,6 +22,7 @@ from labelwise.models.detectors import (
     background_last,
     inverse,
     kept,
+    maps_of,
     moved_boxes,
 )
 
@@ -109,7 +110,7 @@ class FasterRCNN(Detector):
         """Features and proposals."""
         rpn, size = self.net.rpn, (images.shape[-2], images.shape[-1])
         sizes = [size] * len(images)
-        maps = dict(self.net.backbone(images))
+        maps = maps_of(self.net.backbone(images))
         objectness, deltas = rpn.head(list(maps.values()))
         anchors = rpn.anchor_generator(ImageList(images, sizes), list(maps.values()))
         counts = [level[0].numel() for level in objectness]
@@ -194,7 +195,8 @@ class FasterRCNN(Detector):
             place_U4 = corners_P4[row] / seen.sides
             item_U = torch.full_like(row, image)
             parts.append((item_U, boxes_U4, score_P[row], label_P[row], probs_PC[row], place_U4, features_PD[row]))
-        images_BD = list(seen.maps.values())[3].mean((2, 3))
+        maps = list(seen.maps.values())
+        images_BD = maps[min(3, len(maps) - 1)].mean((2, 3))
         item_U, boxes_U4, scores_U, labels_U, probs_UC, place_U4, features_UD = (
             torch.cat(part) for part in zip(*parts, strict=True)
         )

@@ -279,9 +279,21 @@ class Detection(Task[Boxes]):
         """
         if not isinstance(model, Detector):
             raise ConfigError(
-                f"{type(model).__name__} is no detector: subclass labelwise.models.detectors.Detector, or name one of "
-                "ours ('labelwise list models --match rcnn')"
+                f"{type(model).__name__} is no detector: give a network of torchvision.models.detection, subclass "
+                "labelwise.models.detectors.Detector (docs/extending/detectors.md), or name one of ours"
             )
+
+    def adapted(self, model: nn.Module) -> nn.Module:
+        """A detector of ours as it is, one of torchvision by its type.
+
+        Raises:
+            ConfigError: it is neither.
+        """
+        from labelwise.models.torchvision_detectors import of_ones_own
+
+        found = of_ones_own(model, len(self.classes), self.input)
+        self.check_model(found)
+        return found
 
     @classmethod
     def model_names(cls) -> list[str]:
@@ -294,4 +306,6 @@ class Detection(Task[Boxes]):
         """A detector by name; see ``labelwise.models.torchvision_detectors.build_detector``."""
         from labelwise.models.torchvision_detectors import build_detector
 
-        return build_detector(name, len(self.classes), self.input, weights=weights)
+        model = build_detector(name, len(self.classes), self.input, weights=weights)
+        self.check_model(model)
+        return model
