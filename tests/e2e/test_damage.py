@@ -161,7 +161,12 @@ def test_a_command_that_is_ended_says_that_it_goes_on(number, code, project):
     text = (project / "labelwise.yaml").read_text().replace("epochs: 5", "epochs: 100000")
     (project / "labelwise.yaml").write_text(text)
     process = subprocess.Popen(
-        [sys.executable, "-m", "labelwise", "fit"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "labelwise", "fit"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # what a shell starts in the background ignores Ctrl-C, and so would what that starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     lock = project / ".labelwise/lock.holder"
     began = time.monotonic()
@@ -169,7 +174,10 @@ def test_a_command_that_is_ended_says_that_it_goes_on(number, code, project):
         time.sleep(0.05)
     time.sleep(1)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert "interrupted: what was finished is kept" in errors
     assert "Traceback" not in errors

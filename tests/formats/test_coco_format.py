@@ -224,6 +224,9 @@ def test_coco_mini_comes_back_as_it_was(tmp_path, name):
     before, after = (json.loads(p.read_text()) for p in (path, tmp_path / "b.json"))
     for data in (before, after):
         data["annotations"].sort(key=lambda annotation: annotation["id"])
+    for image in after["images"]:  # it is named by where it was found
+        folder, _, image["file_name"] = image["file_name"].rpartition("/")
+        assert (path.parents[1] / folder / image["file_name"]).is_file()
     assert before == after
 
 
