@@ -216,10 +216,10 @@ def test_picks_are_written_and_come_back_unanswered(tmp_path):
     assert (data["format"], data["round"], data["strategy"], data["classes"]) == (
         *("labelwise-picks", 3, "margin", ["cat", "dog"]),
     )
-    assert data["items"][0] == {**PICKS["items"][0], "label": ""}
+    assert data["items"][0] == {**PICKS["items"][0], "label": "", "round": 3, "strategy": "margin"}
     assert data["items"][1] == {
         **{"id": "b.png#4", "path": "", "rank": 1, "score": None, "predicted": "dog", "probability": 0.5},
-        **{"label": "", "skipped": False, "reason": ""},
+        **{"label": "", "skipped": False, "reason": "", "round": None, "strategy": ""},
     }
     _, found = FORM.read(path, "answers", Hints())
     assert [(record.image, record.region, record.state) for record in found] == [
