@@ -18,7 +18,6 @@ import labelwise
 
 ROOT = Path(labelwise.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 def _module(path: Path) -> str:
@@ -27,6 +26,18 @@ def _module(path: Path) -> str:
 
 
 MODULES = {_module(path): path for path in FILES}
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    """A tree of each file; a million nodes, which no other test should have to carry along."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@pytest.fixture(scope="module")
+def imports(trees: dict[Path, ast.Module]) -> dict[str, set[str]]:
+    """What each module imports of labelwise."""
+    return {name: (_imported(trees[path]) | _lazy(trees[path], path, name)) - {name} for name, path in MODULES.items()}
 
 
 def _imported(tree: ast.AST) -> set[str]:
@@ -51,21 +62,18 @@ def _imported(tree: ast.AST) -> set[str]:
     return found & set(MODULES)
 
 
-def _lazy(path: Path, package: str) -> set[str]:
+def _lazy(tree: ast.Module, path: Path, package: str) -> set[str]:
     """Modules that a package loads when a name is asked for: its table of names says which."""
     if path.name != "__init__.py" or package == "labelwise":
         return set()  # the face of the whole house may look at all of it
     tables = [
         node.value
-        for node in TREES[path].body
+        for node in tree.body
         if isinstance(node, ast.Assign) and any(ast.unparse(target) == "_HOME" for target in node.targets)
     ]
     homes = {ast.literal_eval(value) for table in tables if isinstance(table, ast.Dict) for value in table.values}
     assert not ("def __getattr__" in path.read_text() and not homes), f"{package} loads lazily without a table _HOME"
     return {f"{package}.{home}" for home in homes}
-
-
-IMPORTS = {name: (_imported(TREES[path]) | _lazy(path, name)) - {name} for name, path in MODULES.items()}
 
 
 def _room(name: str) -> str:
@@ -105,10 +113,10 @@ ONLY = {
 }
 
 
-def _between_rooms() -> dict[tuple[str, str], list[str]]:
+def _between_rooms(imports: dict[str, set[str]]) -> dict[tuple[str, str], list[str]]:
     """(room, room) -> which module imports which."""
     found: dict[tuple[str, str], list[str]] = {}
-    for name, others in IMPORTS.items():
+    for name, others in imports.items():
         for other in others:
             rooms = _room(name), _room(other)
             # the face of the house gives its version away
@@ -121,10 +129,13 @@ def test_every_room_has_a_floor():
     assert {_room(name) for name in MODULES} - {"labelwise"} == set().union(*FLOORS)
 
 
-def test_a_room_imports_from_floors_below_alone():
+def test_a_room_imports_from_floors_below_alone(imports):
     floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
     strays = [
-        line for (room, other), lines in _between_rooms().items() if floor[other] >= floor[room] for line in lines
+        line
+        for (room, other), lines in _between_rooms(imports).items()
+        if floor[other] >= floor[room]
+        for line in lines
     ]
     assert strays == []
 
@@ -138,9 +149,9 @@ def test_the_architecture_page_shows_these_floors():
 
 
 @pytest.mark.parametrize("room", ONLY)
-def test_some_rooms_look_at_little(room):
+def test_some_rooms_look_at_little(room, imports):
     strays = [
-        line for (one, other), lines in _between_rooms().items() if one == room and other not in ONLY[room]
+        line for (one, other), lines in _between_rooms(imports).items() if one == room and other not in ONLY[room]
         for line in lines
     ]  # fmt: skip
     assert strays == []
@@ -168,16 +179,16 @@ def test_a_circle_is_found():
     assert _circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-def test_no_import_between_modules_goes_round_in_a_circle():
+def test_no_import_between_modules_goes_round_in_a_circle(imports):
     """Imports inside functions and lazy tables of packages count as well."""
     assert (
-        _circle({name: {other for other in others if other != "labelwise"} for name, others in IMPORTS.items()}) == []
+        _circle({name: {other for other in others if other != "labelwise"} for name, others in imports.items()}) == []
     )
 
 
-def test_no_import_between_rooms_goes_round_in_a_circle():
+def test_no_import_between_rooms_goes_round_in_a_circle(imports):
     graph: dict[str, set[str]] = {_room(name): set() for name in MODULES}
-    for room, other in _between_rooms():
+    for room, other in _between_rooms(imports):
         graph[room].add(other)
     assert _circle(graph) == []
 
@@ -191,9 +202,9 @@ MANY_PARAMETERS = {
 }
 
 
-def _functions():
+def _functions(trees):
     for name, path in MODULES.items():
-        for node in ast.walk(TREES[path]):
+        for node in ast.walk(trees[path]):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{name}.{node.name}", node
 
@@ -210,24 +221,26 @@ def _declared(name: str, node: ast.FunctionDef) -> int:
     return node.body[0].lineno - node.lineno if name.startswith("labelwise.cli.") else 0
 
 
-def test_functions_have_at_most_60_lines():
-    long = {name: lines for name, node in _functions() if (lines := _code_lines(node) - _declared(name, node)) > 60}
+def test_functions_have_at_most_60_lines(trees):
+    long = {
+        name: lines for name, node in _functions(trees) if (lines := _code_lines(node) - _declared(name, node)) > 60
+    }
     assert long == {}
 
 
-def test_classes_have_at_most_250_lines():
+def test_classes_have_at_most_250_lines(trees):
     long = {
         f"{name}.{node.name}": _code_lines(node)
         for name, path in MODULES.items()
-        for node in ast.walk(TREES[path])
+        for node in ast.walk(trees[path])
         if isinstance(node, ast.ClassDef) and _code_lines(node) > 250
     }
     assert long == {}
 
 
-def test_functions_have_at_most_7_parameters():
+def test_functions_have_at_most_7_parameters(trees):
     many = {}
-    for name, node in _functions():
+    for name, node in _functions(trees):
         arguments = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         count = len([a for a in arguments if a not in ("self", "cls")])
         if count > 7 and not name.startswith("labelwise.cli."):  # options of a command are its parameters
@@ -243,9 +256,9 @@ def test_no_module_is_a_drawer():
     assert not [name for name in MODULES if set(name.split(".")) & drawers]
 
 
-def test_every_module_says_what_it_is():
+def test_every_module_says_what_it_is(trees):
     for name, path in MODULES.items():
-        text = ast.get_docstring(TREES[path])
+        text = ast.get_docstring(trees[path])
         assert text, f"{name} has no docstring"
         assert text.splitlines()[0].endswith((".", ":")), f"the first line of {name} is no sentence"
 
