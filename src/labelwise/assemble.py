@@ -12,7 +12,6 @@ from labelwise.config import (
     FeaturesConfig,
     InputConfig,
     LearnerConfig,
-    PhaseConfig,
     ProjectConfig,
     RecipeConfig,
     RegionsConfig,
@@ -127,12 +126,13 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
     Raises:
         ConfigError: unknown kind, or a head on features without a feature source.
     """
-    if config.kind == "torch":
+    kind = learner_kind(config, task)
+    if kind == "torch":
         return TorchLearner(
             task,
             config.model,
             embedding=config.embedding,
-            phases=[make_phase(phase) for phase in config.phases],
+            phases=make_phases(config, task),
             weights=None if config.weights is None else located(config.weights, base),
             members=config.members,
             precision=config.precision,
@@ -140,7 +140,7 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
             workers=config.workers,
             best=None if config.best is None else BestOf(**config.best.model_dump()),
         )
-    if config.kind == "features":
+    if kind == "features":
         if "per_image" not in task.provides:
             raise ConfigError(
                 f"a head on frozen features gives one answer for an image, and {task.name} needs many: set learner: "
@@ -149,17 +149,24 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
         if not isinstance(features, FeatureSource):
             raise ConfigError("a learner of kind 'features' needs a feature backbone: set features: {backbone: auto}")
         return FeatureLearner(task, features, head=config.head, strength=config.strength, neighbours=config.neighbours)
-    if ":" in config.kind:
-        learner = made_by(config.kind, task, told="(task)")
+    if ":" in kind:
+        learner = made_by(kind, task, told="(task)")
         if not isinstance(learner, Learner):
-            raise ConfigError(f"{config.kind!r} returned {type(learner).__name__}: return a Learner")
+            raise ConfigError(f"{kind!r} returned {type(learner).__name__}: return a Learner")
         return learner
-    raise unknown("learner", config.kind, LEARNERS)
+    raise unknown("learner", kind, LEARNERS)
 
 
-def make_phase(config: PhaseConfig) -> Phase:
-    """A phase of training."""
-    return Phase(**config.model_dump())
+def learner_kind(config: LearnerConfig, task: Task[Any] | type[Task[Any]]) -> str:
+    """What ``kind`` stands for: a head on frozen features knows no places, where a task asks for many answers."""
+    if config.kind != "auto":
+        return config.kind
+    return "features" if "per_image" in task.provides else "torch"
+
+
+def make_phases(config: LearnerConfig, task: Task[Any]) -> tuple[Phase, ...]:
+    """The phases of training: those of the configuration, else the task's own."""
+    return task.phases if config.phases is None else tuple(Phase(**phase.model_dump()) for phase in config.phases)
 
 
 def parse_strategy(value: str | dict[str, Any]) -> StrategyConfig:
@@ -197,7 +204,7 @@ def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
     wanted = []
     if not isinstance(config, SizesConfig):  # a study by size has no learner
         task = TASKS.get(config.task)
-        kind, model = config.learner.kind, config.learner.model
+        kind, model = learner_kind(config.learner, task), config.learner.model
         if kind not in LEARNERS and ":" not in kind:
             raise unknown("learner", kind, LEARNERS)
         wanted = [("model", model)] if model is not None and kind == "torch" else []

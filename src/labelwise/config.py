@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import pydantic
 import yaml
 
+from labelwise.contracts.learner import Phase
 from labelwise.contracts.source import ValueRange, checked_range
 from labelwise.errors import ConfigError, FormatError, StateError, brief, unknown
 from labelwise.formats.yaml_text import read_settings
@@ -23,25 +24,8 @@ CONFIG_VERSION = 1
 #: of an image, in pixels
 Side = Annotated[int, pydantic.Field(ge=4, le=4096)]
 
-#: what is trained where the configuration says nothing: a head on frozen features knows no places
-OWN_LEARNER: dict[str, dict[str, Any]] = {
-    "detection": {
-        "kind": "torch",
-        "phases": [{"epochs": 30, "batch_size": 8, "min_steps": 600, "lr": 2e-3, "schedule": "onecycle"}],
-    },
-    "segmentation": {
-        "kind": "torch",
-        "phases": [{"epochs": 30, "batch_size": 8, "min_steps": 400, "lr": 6e-3, "schedule": "onecycle"}],
-    },
-}
-
-
-def _with_own_learner(values: Any) -> Any:
-    """Fills in what a task's learner is where the configuration leaves it open."""
-    if not isinstance(values, Mapping) or not isinstance(values.get("learner", {}), Mapping):
-        return values
-    own = OWN_LEARNER.get(str(values.get("task")), {})
-    return {**values, "learner": {**own, **values.get("learner", {})}} if own else values
+#: a phase of which nothing is said: the defaults of Python are those of configurations
+_PHASE = Phase()
 
 
 class Config(pydantic.BaseModel):
@@ -79,7 +63,7 @@ class InputConfig(ReadingConfig):
     std: tuple[float, ...] = (0.5,)
     augment: str | None = pydantic.Field(
         None,
-        description="classification: none, shift, shift_flip, crop_flip; detection and segmentation: none, flip, "
+        description="classification: auto, none, shift, shift_flip, crop_flip; detection and segmentation: none, flip, "
         "flip_scale, all; None: the task's own choice",
     )
 
@@ -102,23 +86,26 @@ class FeaturesConfig(Config):
 class PhaseConfig(Config):
     """One stretch of training; see labelwise.contracts.learner.Phase."""
 
-    epochs: int = pydantic.Field(30, ge=1)
-    batches: Literal["labelled", "unlabelled", "alternate"] = "labelled"
-    batch_size: int = pydantic.Field(64, ge=1)
-    # 30 epochs of the first 60 labels are 30 steps, which train nothing (accuracy 0.23 on digits; 0.65 after 300)
-    min_steps: int = pydantic.Field(300, ge=0)
-    trainable: tuple[str, ...] = ()
-    optimiser: Literal["sgd", "adamw"] = "adamw"
-    lr: float = pydantic.Field(1e-3, gt=0)
-    rates: tuple[tuple[str, float], ...] = pydantic.Field(
-        (), description="(prefix, rate) of parts that learn at another rate, e.g. [[head, 0.01]]"
+    epochs: int = pydantic.Field(_PHASE.epochs, ge=1)
+    batches: Literal["labelled", "unlabelled", "alternate"] = _PHASE.batches
+    batch_size: int = pydantic.Field(_PHASE.batch_size, ge=1)
+    min_steps: int = pydantic.Field(_PHASE.min_steps, ge=0, description="epochs are added up to this many steps")
+    max_steps: int | None = pydantic.Field(_PHASE.max_steps, ge=1, description="epochs are left out above this many")
+    average: float = pydantic.Field(
+        _PHASE.average, ge=0, lt=1, description="weights averaged over about this share of the steps; 0: the last"
     )
-    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = pydantic.Field(1e-2, ge=0)
-    schedule: Literal["cosine", "onecycle", "constant", "steps"] = "cosine"
-    milestones: tuple[int, ...] = ()
-    loss: str = "task"
+    trainable: tuple[str, ...] = _PHASE.trainable
+    optimiser: Literal["sgd", "adamw"] = _PHASE.optimiser
+    lr: float = pydantic.Field(_PHASE.lr, gt=0)
+    rates: tuple[tuple[str, float], ...] = pydantic.Field(
+        _PHASE.rates, description="(prefix, rate) of parts that learn at another rate, e.g. [[head, 0.01]]"
+    )
+    momentum: float = pydantic.Field(_PHASE.momentum, ge=0, lt=1)
+    nesterov: bool = _PHASE.nesterov
+    weight_decay: float = pydantic.Field(_PHASE.weight_decay, ge=0)
+    schedule: Literal["cosine", "onecycle", "constant", "steps"] = _PHASE.schedule
+    milestones: tuple[int, ...] = _PHASE.milestones
+    loss: str = _PHASE.loss
     options: dict[str, Any] = {}
 
 
@@ -153,7 +140,9 @@ class LearnerConfig(Config):
     """What is trained: a head on frozen features, or a whole network."""
 
     kind: str = pydantic.Field(
-        "features", description="features, torch, or package.module:name of a function (task) -> Learner"
+        "auto",
+        description="features (a head on frozen features), torch (a whole network), package.module:name of a function "
+        "(task) -> Learner; auto: features where the task asks for one answer for an image, else torch",
     )
     head: Literal["linear", "knn"] = "linear"
     strength: float = pydantic.Field(1.0, gt=0)
@@ -168,7 +157,7 @@ class LearnerConfig(Config):
     batch_size: int | None = pydantic.Field(None, ge=1, description="images of an inference step")
     workers: int | None = pydantic.Field(None, ge=0)
     best: BestConfig | None = pydantic.Field(None, description="keep the best epoch; none: the last")
-    phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
+    phases: tuple[PhaseConfig, ...] | None = pydantic.Field(None, description="None: the task's own")
 
 
 #: strategies that reports compare the others with, the first there is
@@ -266,8 +255,6 @@ class ProjectConfig(Config):
         "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
     )
     seed: int = 0
-
-    _own_learner = pydantic.model_validator(mode="before")(_with_own_learner)
 
 
 class ImbalanceConfig(Config):
@@ -367,7 +354,6 @@ class RecipeConfig(Config):
         "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
     )
 
-    _own_learner = pydantic.model_validator(mode="before")(_with_own_learner)
     _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
     _different = pydantic.field_validator("seeds")(_different_seeds)
     _once = pydantic.field_validator("strategies")(_listed_once)

@@ -61,7 +61,8 @@ class Fits:
             return None
         try:
             found = json.loads((place / _DONE).read_text())
-            return Fitted(key, FitReport(**found["report"]), found["metrics"], found.get("tested", ""))
+            report = FitReport(**found["report"] | {"losses": tuple(found["report"].get("losses", ()))})
+            return Fitted(key, report, found["metrics"], found.get("tested", ""))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 

@@ -198,8 +198,11 @@ def _some(items: Sequence[str], most: int = 5) -> str:
 
 
 def _print(found: Found, project: Project) -> None:
+    from labelwise.assemble import learner_kind
+    from labelwise.tasks import TASKS
+
     config = project.config
-    learner = config.learner.model or config.learner.kind
+    learner = config.learner.model or learner_kind(config.learner, TASKS.get(config.task))
     console.out(f"configuration: {config.task}, learner {learner}, strategy {config.strategy.label}: fine")
     counts = project.progress_counts()
     console.out(f"images: {found.images:,} ({', '.join(f'{n:,} {name}' for name, n in counts.items() if n)})")

@@ -75,6 +75,7 @@ class FitReport:
         seconds: wall clock.
         skipped: id -> why a labelled image could not be read.
         held_out: loss of a last phase without labels on the validation images, which it did not see; None for others.
+        losses: mean training loss of each tenth of the last phase, first to last; () where nobody wrote it down.
     """
 
     loss: float
@@ -82,6 +83,7 @@ class FitReport:
     seconds: float
     skipped: Mapping[str, str] = field(default_factory=dict)
     held_out: float | None = None
+    losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ class Phase:
         batches: which items batches are made of; ``alternate`` takes a labelled and an unlabelled batch in turn.
         batch_size: images per step.
         min_steps: epochs are added until at least this many steps are taken: ten labels make few batches.
+        max_steps: epochs are left out until at most this many steps are taken, one epoch at least; None: no bound.
+        average: of the weights over the steps, as an exponential moving average whose memory is this share of the
+            whole phase, in [0, 1): the network that comes out is the average. 0: the weights of the last step.
         trainable: prefixes of parameter names that learn; empty = all.
         optimiser: ``sgd`` (Nesterov momentum) or ``adamw``.
         lr: peak learning rate.
@@ -112,6 +117,8 @@ class Phase:
     batches: Literal["labelled", "unlabelled", "alternate"] = "labelled"
     batch_size: int = 64
     min_steps: int = 0
+    max_steps: int | None = None
+    average: float = 0.0
     trainable: tuple[str, ...] = ()
     optimiser: Literal["sgd", "adamw"] = "adamw"
     lr: float = 1e-3

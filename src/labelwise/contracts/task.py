@@ -11,6 +11,7 @@ import torch
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
+from labelwise.contracts.learner import Phase
 from labelwise.errors import UnmetNeed
 
 if TYPE_CHECKING:
@@ -183,6 +184,9 @@ class Task(ABC, Generic[Target]):
     provides: ClassVar[frozenset[Field]]
     #: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
     inference_pixels: ClassVar[int] = 1 << 22
+    #: how a network is trained where nobody says, whatever the network, the size of its input and the number of labels:
+    #: the one place that knows, for Python and for configurations alike
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
     classes: tuple[str, ...]
     input: InputSpec
 
@@ -297,6 +301,11 @@ class Task(ABC, Generic[Target]):
     @abstractmethod
     def default_model(self) -> nn.Module:
         """A small reference net that trains on a CPU."""
+
+    @property
+    def augmentation(self) -> str:
+        """How training changes the images, in a word that reports show."""
+        return str(getattr(self, "augment", "none"))
 
     def check_model(self, model: nn.Module) -> None:
         """Refuses a network of the user's own that cannot do this task, where that can be told without running it.

@@ -12,6 +12,9 @@ import torch
 from labelwise.errors import StateError
 from labelwise.processes import is_main
 
+#: raised when other things are kept: what an older version left is not gone on with
+FORM = 2
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -42,7 +45,7 @@ class Checkpoint:
         draft = self.file.with_name(f"{self.file.name}.{os.getpid()}.tmp")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"key": self.key, **state}, draft)
+            torch.save({"key": self.key, "form": FORM, **state}, draft)
             draft.replace(self.file)
         except OSError as error:
             raise StateError(
@@ -57,7 +60,8 @@ class Checkpoint:
             state: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
         except Exception:  # a power cut, or somebody else's file: the training starts over
             return None
-        return state if isinstance(state, dict) and state.get("key") == self.key else None
+        fits = isinstance(state, dict) and (state.get("key"), state.get("form")) == (self.key, FORM)
+        return state if fits else None
 
     def clear(self) -> None:
         """Deletes the file: the training is finished."""

@@ -29,7 +29,7 @@ from labelwise.learners.inference import Collector, Reader, gathered, measured, 
 from labelwise.learners.networks import Networks
 from labelwise.learners.regions import asks_regions, collect_regions
 from labelwise.learners.saved import read_weights, write_weights
-from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded
+from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded, tenths
 from labelwise.rng import digest
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class TorchLearner(Learner):
         model: a name (see ``Task.named_model``), or a function that returns a fresh net; None: the task's own.
         embedding: module whose output, averaged over places, is the image's embedding; ``path:input`` takes its input;
             None: the input of the last linear layer.
-        phases: what training consists of.
+        phases: what training consists of; None: the task's own (``Task.phases``).
         weights: pretrained weights to start from (see ``labelwise.models.by_name``); only with a named model.
         members: networks in the ensemble; their probabilities are averaged.
         precision: ``no`` (float32), ``bf16`` or ``fp16`` mixed precision.
@@ -71,7 +71,7 @@ class TorchLearner(Learner):
         model: str | Callable[[], nn.Module] | None = None,
         *,
         embedding: str | None = None,
-        phases: Sequence[Phase] = (Phase(),),
+        phases: Sequence[Phase] | None = None,
         weights: str | None = None,
         members: int = 1,
         precision: Precision = "no",
@@ -83,7 +83,7 @@ class TorchLearner(Learner):
         self.model = model
         self._nets = FreshNets(task, model, weights)
         self.embedding = embedding
-        self.phases = tuple(phases)
+        self.phases = task.phases if phases is None else tuple(phases)
         self.pretrained = weights
         self.members = members
         self.precision = precision
@@ -122,7 +122,7 @@ class TorchLearner(Learner):
         return {
             "learner": "torch",
             **self._nets.config,
-            "phases": [asdict(phase) for phase in self.phases],
+            "phases": [_identity(phase) for phase in self.phases],
             "members": self.members,
             "precision": self.precision,
             # left out where it is not said: trainings of before keep their keys
@@ -192,7 +192,8 @@ class TorchLearner(Learner):
             heads.append(added.eval())
         self._networks = self._together(nets, heads, auxiliaries)
         self._weights = self.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
-        return FitReport(loss, steps, time.perf_counter() - started, skipped, training.held_out)
+        seconds = time.perf_counter() - started
+        return FitReport(loss, steps, seconds, skipped, training.held_out, tenths(training.losses))
 
     def fresh(self, seed: int) -> nn.Module:
         """The net of a seed before any training, on the device."""
@@ -303,3 +304,9 @@ class TorchLearner(Learner):
         networks = self._together(nets, heads, auxiliaries)
         networks.load_state(tensors)
         self._networks, self._weights = networks, weights
+
+
+def _identity(phase: Phase) -> dict[str, Any]:
+    """All that a phase is; what came later is left out where it is not said, so that trainings keep their keys."""
+    later = {"max_steps": None, "average": 0.0}
+    return {key: value for key, value in asdict(phase).items() if key not in later or value != later[key]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.task import Batch, Losses, Task, batch_loss, image_losses
 from labelwise.data.loader import Loaded, PreparedImages, batches, default_workers
 from labelwise.errors import ConfigError, DataError
+from labelwise.learners.averaged import Averaged
 from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of
@@ -176,6 +178,7 @@ class Training:
         checkpoint: where it is kept while it runs; a killed one goes on from there.
         judge: keeps the weights of the best epoch of the last phase; None keeps the last.
         held_out: loss of the last phase on the validation images, where that is a phase without labels.
+        losses: mean loss of each epoch of the last phase.
     """
 
     step: TrainingStep
@@ -190,6 +193,7 @@ class Training:
     steps: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     held_out: float | None = None
+    losses: list[float] = field(default_factory=list)
 
     def run(self) -> float:
         """Trains; returns the mean loss of the last epoch, NaN when it diverged.
@@ -218,16 +222,17 @@ class Training:
             self.step.take(phase, self._example())
         items = self._items(phase)
         per_epoch = len(items) * self._steps(items, phase.batch_size)
-        epochs = max(phase.epochs, math.ceil(phase.min_steps / per_epoch))
+        epochs = _epochs(phase, per_epoch)
         self._set_trainable(phase)
         optimiser = _optimiser(phase, _by_rate(phase, self.step))
         total = epochs * per_epoch
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate(phase, at, total))
         step, optimiser = self.accelerator.prepare(self.step, optimiser)
         step.train()
-        first, mean = 0, math.nan
+        averaged = Averaged.over(self.step, phase.average * total)
+        first, self.losses = 0, []
         if kept is not None:
-            first, mean = self._go_on(kept, optimiser, schedule)
+            first = self._go_on(kept, optimiser, schedule, averaged)
         judge = self.judge if number == len(self.phases) - 1 else None
         if judge is not None:
             judge.see(self.step.model, 0, epochs)
@@ -237,20 +242,25 @@ class Training:
             with seeded(self.seed, "train", self.member, number, epoch):
                 for done, batch in enumerate(self._epoch(items, (number, epoch), phase.batch_size), epoch * per_epoch):
                     losses.append(self._learn(step, optimiser, schedule, batch, done / total))
+                    averaged.update()
                     if self.step.objective is not None:
                         self.progress("training without labels", done + 1, total)
             if not losses:
                 raise _unreadable(items)
-            mean = float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean"))
+            self.losses.append(float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean")))
             if self.step.objective is None:
                 self.progress("training", epoch + 1, epochs)
             if judge is not None:
-                judge.see(self.step.model, epoch + 1, epochs)
-            self._keep({"phase": number, "epoch": epoch + 1, "loss": mean}, optimiser, schedule, epoch + 1 == epochs)
+                with averaged.in_use():
+                    judge.see(self.step.model, epoch + 1, epochs)
+            if epoch + 1 == epochs:
+                averaged.settle()
+            where = {"phase": number, "epoch": epoch + 1, "losses": self.losses, "averaged": averaged.state()}
+            self._keep(where, optimiser, schedule, epoch + 1 == epochs)
         for part in items:
             self.skipped.update({part.view.ids[row]: reason for row, reason in part.images.failed.items()})
         self.held_out = self._held_out(phase)
-        return mean
+        return self.losses[-1] if self.losses else math.nan
 
     def _keep(self, where: dict[str, Any], optimiser: Any, schedule: Any, last: bool) -> None:
         if self.checkpoint is None or not (last or where["epoch"] % self.checkpoint.every == 0):
@@ -267,15 +277,17 @@ class Training:
             }
         )
 
-    def _go_on(self, kept: Mapping[str, Any], optimiser: Any, schedule: Any) -> tuple[int, float]:
-        """Takes the state of a checkpoint; returns the next epoch and the loss of the last."""
+    def _go_on(self, kept: Mapping[str, Any], optimiser: Any, schedule: Any, averaged: Averaged) -> int:
+        """Takes the state of a checkpoint; returns the next epoch."""
         self.step.load_state_dict(kept["step"])
         optimiser.load_state_dict(kept["optimiser"])
         schedule.load_state_dict(kept["schedule"])
         if self.accelerator.scaler is not None and kept["scaler"]:
             self.accelerator.scaler.load_state_dict(kept["scaler"])
-        self.steps = kept["steps"]
-        return kept["epoch"], kept["loss"]
+        averaged.load(kept["averaged"])
+        self.steps, self.losses = kept["steps"], list(kept["losses"])
+        epoch: int = kept["epoch"]
+        return epoch
 
     @torch.inference_mode()
     def _held_out(self, phase: Phase) -> float | None:
@@ -413,6 +425,28 @@ class Training:
 
         loss: Tensor = batch_loss(losses, gathered=over_all) * world
         return loss
+
+
+def tenths(losses: Sequence[float]) -> tuple[float, ...]:
+    """Means over tenths of the epochs; over each epoch where there are fewer than ten.
+
+    Example:
+        >>> tenths([4.0, 3.0]), tenths([float(10 - epoch) for epoch in range(20)])[:2]
+        ((4.0, 3.0), (9.5, 7.5))
+    """
+    parts = min(10, len(losses))
+    ends = [round(part * len(losses) / parts) for part in range(parts + 1)] if parts else []
+    return tuple(sum(losses[start:end]) / (end - start) for start, end in itertools.pairwise(ends))
+
+
+def _epochs(phase: Phase, per_epoch: int) -> int:
+    """How many, from the bounds on steps."""
+    if phase.max_steps is not None and phase.max_steps < max(phase.min_steps, 1):
+        raise ConfigError(
+            f"a phase of at least {phase.min_steps} and at most {phase.max_steps} steps cannot be: raise max_steps"
+        )
+    epochs = max(phase.epochs, math.ceil(phase.min_steps / per_epoch))
+    return epochs if phase.max_steps is None else max(1, min(epochs, phase.max_steps // per_epoch))
 
 
 def _chunks(order: list[int], size: int) -> list[list[int]]:

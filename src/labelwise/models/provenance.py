@@ -174,12 +174,12 @@ def what_weights_saw(
 
     Args:
         features: the frozen feature source.
-        learner: what is trained; None where only features are read.
+        learner: of the network that is trained; None where only features are read.
         data: where the data come from.
         classes: their names.
         base: what paths of weights are relative to.
     """
-    if learner is not None and learner.kind != "features":
+    if learner is not None:
         if learner.model is None or learner.weights is None:
             return TrainedOn("none")
         model, weights = learner.model, located(learner.weights, base)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.assemble import learner_kind, make_features, make_learner, make_strategy, make_task
 from labelwise.campaign.fits import Fitted
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.setting import Setting
@@ -79,7 +79,7 @@ class Learning:
         frozen: Producer = WhenRead(lambda: self.features)
         if learner is None:
             task = self.task()
-            own = self.features if config.learner.kind == "features" else None
+            own = self.features if learner_kind(config.learner, task) == "features" else None
             learner = make_learner(config.learner, task, own, base=project.folder)
         else:
             task = learner.task
@@ -206,8 +206,9 @@ class Learning:
     def spoilt(self) -> list[str]:
         """Says it where the weights in use were trained with the labels of these very images."""
         config = self.project.config
+        learner = None if learner_kind(config.learner, self.task()) == "features" else config.learner
         seen = what_weights_saw(
-            config.features, config.learner, data=config.images, classes=config.classes, base=self.project.folder
+            config.features, learner, data=config.images, classes=config.classes, base=self.project.folder
         )
         return [] if seen.warning is None else [seen.warning]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.assemble import make_strategy
+from labelwise.assemble import learner_kind, make_strategy
 from labelwise.campaign.mistakes import check_map
 from labelwise.campaign.plan import Offer
 from labelwise.campaign.records import RunRecord, Study, write_study
@@ -116,8 +116,9 @@ class Comparison:
             raise DataError("the data have no labelled test items: set data.test_share")
         check_start(recipe)
         check_map(recipe.map)
-        if recipe.pretrain is not None and recipe.learner.kind != "torch":
-            raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {recipe.learner.kind!r}")
+        kind = learner_kind(recipe.learner, self.runs.task)
+        if recipe.pretrain is not None and kind != "torch":
+            raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {kind!r}")
         setting = self.runs.setting(recipe.seeds[0])
         reference = "reference" in source.roles.values()
         offer = Offer(setting.learner, True, True, reference, regions=recipe.regions is not None)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.assemble import make_features, make_learner, make_strategy, make_task
+from labelwise.assemble import learner_kind, make_features, make_learner, make_strategy, make_task
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.mistakes import last_mistakes
 from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord
@@ -159,7 +159,7 @@ class SeedRuns:
         task = self.task
         if self.make is not None:
             return self.make(task)
-        features = self._features if self.recipe.learner.kind == "features" else None
+        features = self._features if learner_kind(self.recipe.learner, task) == "features" else None
         config = self.recipe.learner
         if weights is not None:
             config = config.model_copy(update={"weights": str(weights)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import torch
 
 import labelwise
-from labelwise.assemble import make_strategy
+from labelwise.assemble import learner_kind, make_phases, make_strategy
+from labelwise.campaign.records import plain
 from labelwise.config import write_yaml
 from labelwise.data.twins import said, twins
 from labelwise.models.provenance import TrainedOn, what_weights_saw
 from labelwise.studies.data import unmatched_classes
+from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,16 +52,17 @@ def study_settings(
         folder: where it ran.
         made: configuration of a learner that is not the recipe's.
     """
-    learner = recipe.learner.model_dump(mode="json", exclude_defaults=True) | {"kind": recipe.learner.kind}
-    if recipe.learner.kind == "torch":
-        learner["phases"] = [phase.model_dump(mode="json") for phase in recipe.learner.phases]
+    kind = learner_kind(recipe.learner, task)
+    learner = recipe.learner.model_dump(mode="json", exclude_defaults=True) | {"kind": kind}
+    if kind == "torch":
+        learner["phases"] = [plain(asdict(phase)) for phase in make_phases(recipe.learner, task)]
     if made is not None:
         learner = dict(made)
     start = "random" if recipe.start is None else f"{recipe.start.label}, without labels"
     if recipe.start is not None and recipe.start.name == "own":
         start = "each strategy's own, without labels"
     return {
-        "model": learner.get("model") or recipe.learner.kind,
+        "model": learner.get("model") or kind,
         "learner": learner,
         "phases": learner.get("phases", []),
         "pretraining": what_was_seen(recipe, source).pretraining,
@@ -71,7 +75,7 @@ def study_settings(
         "retrain": "warm" if recipe.warm else "scratch",
         "candidates": "all" if recipe.regions is None else "all regions of images that are not labelled as a whole",
         **({} if recipe.regions is None else {"regions": recipe.regions.model_dump(mode="json")}),
-        "transforms": {"train": getattr(task, "augment", "none"), "pool": "resize and normalise, deterministic"},
+        "transforms": {"train": task.augmentation, "pool": "resize and normalise, deterministic"},
         **({} if source.value_range is None else {"value_range": list(source.value_range)}),
         "streams": ["initial", "fit (weights, order, augmentation)", "select", "draw"],
         **SAME_FOR_ALL,
@@ -99,7 +103,9 @@ def what_was_seen(recipe: RecipeConfig, source: Source) -> TrainedOn:
     """What the pretrained weights in play were trained on."""
     if recipe.pretrain is not None:
         return TrainedOn(f"{recipe.pretrain.objective} on the pool of each seed, without labels")
-    return what_weights_saw(recipe.features, recipe.learner, data=recipe.data.source, classes=source.classes or ())
+    whole = learner_kind(recipe.learner, TASKS.get(recipe.task)) != "features"
+    learner = recipe.learner if whole else None
+    return what_weights_saw(recipe.features, learner, data=recipe.data.source, classes=source.classes or ())
 
 
 def study_warnings(recipe: RecipeConfig, source: Source) -> list[str]:

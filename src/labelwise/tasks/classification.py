@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
-from labelwise.contracts.learner import Examples
+from labelwise.contracts.learner import Examples, Phase
 from labelwise.contracts.record import Record
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
 from labelwise.data.random_views import CROP_FLIP
@@ -37,7 +37,9 @@ class Classification(Task[int]):
         input: how images become model input.
         augment: what training adds: ``none``; ``shift`` (up to an eighth of each side, zero-padded); ``shift_flip``
             (the same and a mirror image half of the time); ``crop_flip`` (a crop of 8 to 100 % of the area at full
-            size, and a mirror image half of the time).
+            size, and a mirror image half of the time); ``auto``: ``shift``, and ``none`` below 16 pixels, where a
+            shift by one pixel is as large as the strokes of a digit. Nothing is mirrored unless asked: mirrored
+            digits and letters are others, or none.
 
     Raises:
         ConfigError: fewer than two classes, or one named twice.
@@ -51,9 +53,13 @@ class Classification(Task[int]):
     name: ClassVar[str] = "classification"
     kind: ClassVar[Kind] = Classes()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
+    #: thirty epochs, of few labels as many as make 500 steps
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase(epochs=30, min_steps=500, max_steps=20_000, lr=3e-3, schedule="onecycle"),
+    )
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=InputSpec)
-    augment: Literal["none", "shift", "shift_flip", "crop_flip"] = "shift_flip"
+    augment: Literal["auto", "none", "shift", "shift_flip", "crop_flip"] = "auto"
 
     def __post_init__(self) -> None:
         twice = [name for name in self.classes if self.classes.count(name) > 1]
@@ -80,11 +86,11 @@ class Classification(Task[int]):
     ) -> Batch:
         """Normalised images, shifted and mirrored at random when ``train``."""
         images = self.input.normalise(images)
-        if train and self.augment == "crop_flip":
+        if train and self.augmentation == "crop_flip":
             images = CROP_FLIP.moved(images, rng or torch.default_generator)
-        elif train and self.augment != "none":
+        elif train and self.augmentation != "none":
             images = _shift(images, rng)
-            if self.augment == "shift_flip":
+            if self.augmentation == "shift_flip":
                 flip_B = torch.rand(len(images), generator=rng) < 0.5
                 images[flip_B] = images[flip_B].flip(-1)
         return Batch(images, None if targets is None else self.collate(targets))
@@ -149,6 +155,11 @@ class Classification(Task[int]):
     def metrics(self) -> Metrics:
         """Accuracy and what accuracy hides."""
         return ClassificationMetrics(len(self.classes))
+
+    @property
+    def augmentation(self) -> str:
+        """What ``auto`` stands for at this size of the input; else as it was given."""
+        return self.augment if self.augment != "auto" else "shift" if min(self.input.size) >= 16 else "none"
 
     def default_model(self) -> nn.Module:
         """LeNet up to 32 pixels, a CIFAR-style ResNet-18 above."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
-from labelwise.contracts.learner import Examples
+from labelwise.contracts.learner import Examples, Phase
 from labelwise.contracts.record import Record
 from labelwise.contracts.targets import Boxes
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
@@ -72,6 +72,8 @@ class Detection(Task[Boxes]):
     name: ClassVar[str] = "detection"
     kind: ClassVar[Kind] = BoxesOfImages()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "unit_embedding"}) | ALWAYS
+    #: thirty epochs, of few labels as many as make 600 steps
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(epochs=30, batch_size=8, min_steps=600, lr=2e-3, schedule="onecycle"),)
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=lambda: InputSpec((256, 320)))
     augment: Literal["none", "flip", "flip_scale", "all"] = "all"

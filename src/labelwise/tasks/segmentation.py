@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Naming
-from labelwise.contracts.learner import Examples
+from labelwise.contracts.learner import Examples, Phase
 from labelwise.contracts.record import IGNORE, Record
 from labelwise.contracts.targets import Mask, nearest
 from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
@@ -69,6 +69,8 @@ class Segmentation(Task[Mask]):
     name: ClassVar[str] = "segmentation"
     kind: ClassVar[Masks] = Masks()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_pixel", "embedding", "map_embedding"})
+    #: thirty epochs, of few labels as many as make 400 steps
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(epochs=30, batch_size=8, min_steps=400, lr=6e-3, schedule="onecycle"),)
     #: probabilities of all pixels and the maps of a full-size network are in memory at once
     inference_pixels: ClassVar[int] = 1 << 19
     classes: tuple[str, ...]
