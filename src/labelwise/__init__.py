@@ -1,13 +1,19 @@
 """labelwise: which images to label next, and what that saved.
 
 ``labelwise.select`` chooses from plain arrays; ``labelwise.init`` and ``labelwise.open`` work with projects.
-Everything is imported when it is first used, so that ``import labelwise`` costs nothing.
+Everything is imported when it is first used, so that ``import labelwise`` costs nothing. Import it before torch: it
+asks OpenMP for threads that sleep while they wait (``OMP_WAIT_POLICY``, unless that is set).
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
+
+# waiting threads sleep instead of spinning: where others use the machine too, small nets train six times faster; the
+# number of threads stays, since results depend on it in the last digits. Nothing where torch was imported before
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __version__ = "0.1.0"
 

@@ -21,9 +21,6 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if not os.environ.get("LABELWISE_DEBUG"):
         warnings.simplefilter("ignore")  # other packages' notes to programmers; ours to people are printed as such
-    # waiting threads sleep instead of spinning: where others use the machine too, small nets train six times faster;
-    # the number of threads stays, since results depend on it in the last digits
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # package.module:name is looked for in the folder one stands in, too; behind all else, so that a file there that is
     # called like a library stands in nobody's way
     if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109

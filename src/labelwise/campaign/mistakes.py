@@ -142,10 +142,14 @@ def flat_map(rows_ND: NDArray[np.float32], *, seed: int, method: MapMethod = "ts
 
 def _tsne(rows_NA: NDArray[np.float64], start: str, state: int) -> NDArray[np.float64]:
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     perplexity = min(_PERPLEXITY, (len(rows_NA) - 1) / 4)
     made = TSNE(2, perplexity=perplexity, init=start, random_state=state, n_jobs=1)
-    return np.asarray(made.fit_transform(rows_NA), dtype=np.float64)
+    # its threads and those of PyTorch each wait for their own by spinning, which takes ten times the processor time of
+    # the map: a few hundred points need one
+    with threadpool_limits(1, user_api="openmp"):
+        return np.asarray(made.fit_transform(rows_NA), dtype=np.float64)
 
 
 def _umap(rows_NA: NDArray[np.float64], start: str, state: int) -> NDArray[np.float64]:
