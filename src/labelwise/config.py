@@ -94,7 +94,8 @@ class PhaseConfig(Config):
     average: float = pydantic.Field(
         _PHASE.average, ge=0, lt=1, description="weights averaged over about this share of the steps; 0: the last"
     )
-    trainable: tuple[str, ...] = _PHASE.trainable
+    trainable: tuple[str, ...] = pydantic.Field(_PHASE.trainable, description="prefixes of what learns; none: all")
+    frozen: tuple[str, ...] = pydantic.Field(_PHASE.frozen, description="prefixes of what does not learn")
     optimiser: Literal["sgd", "adamw"] = _PHASE.optimiser
     lr: float = pydantic.Field(_PHASE.lr, gt=0)
     rates: tuple[tuple[str, float], ...] = pydantic.Field(

@@ -98,10 +98,13 @@ class Phase:
         max_steps: epochs are left out until at most this many steps are taken, one epoch at least; None: no bound.
         average: of the weights over the steps, as an exponential moving average whose memory is this share of the
             whole phase, in [0, 1): the network that comes out is the average. 0: the weights of the last step.
-        trainable: prefixes of parameter names that learn; empty = all.
+        trainable: prefixes of parameter names that learn; empty = all but what the network itself froze.
+        frozen: prefixes of parameter names that do not learn. A part of the model of which nothing learns is in eval
+            mode: its running statistics stay as they are, and its dropout rests.
         optimiser: ``sgd`` (Nesterov momentum) or ``adamw``.
         lr: peak learning rate.
-        rates: (prefix of parameter names, peak learning rate) of parts that learn faster or slower.
+        rates: (prefix of parameter names, peak learning rate) of parts that learn faster or slower; these learn even
+            where the network froze them.
         momentum: of sgd.
         nesterov: for sgd; False for the plain heavy ball.
         weight_decay: decoupled for adamw.
@@ -120,6 +123,7 @@ class Phase:
     max_steps: int | None = None
     average: float = 0.0
     trainable: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
     optimiser: Literal["sgd", "adamw"] = "adamw"
     lr: float = 1e-3
     rates: tuple[tuple[str, float], ...] = ()

@@ -308,5 +308,5 @@ class TorchLearner(Learner):
 
 def _identity(phase: Phase) -> dict[str, Any]:
     """All that a phase is; what came later is left out where it is not said, so that trainings keep their keys."""
-    later = {"max_steps": None, "average": 0.0}
+    later: dict[str, Any] = {"max_steps": None, "average": 0.0, "frozen": ()}
     return {key: value for key, value in asdict(phase).items() if key not in later or value != later[key]}

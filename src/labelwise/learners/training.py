@@ -194,6 +194,7 @@ class Training:
     skipped: dict[str, str] = field(default_factory=dict)
     held_out: float | None = None
     losses: list[float] = field(default_factory=list)
+    _learns: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
 
     def run(self) -> float:
         """Trains; returns the mean loss of the last epoch, NaN when it diverged.
@@ -203,7 +204,8 @@ class Training:
             DataError: none of its images can be read.
         """
         loss = math.nan
-        learnt = [parameter.requires_grad for parameter in self.step.parameters()]
+        # what the network itself froze
+        self._learns = {name: parameter.requires_grad for name, parameter in self.step.named_parameters()}
         kept = self.checkpoint.read() if self.checkpoint is not None else None
         for number, phase in enumerate(self.phases):
             if kept is None or number >= kept["phase"]:
@@ -213,8 +215,8 @@ class Training:
         if self.judge is not None:
             self.judge.restore(self.step.model)
         # what a phase left frozen is no property of the weights: loaded ones would not have it
-        for parameter, flag in zip(self.step.parameters(), learnt, strict=True):
-            parameter.requires_grad_(flag)
+        for name, parameter in self.step.named_parameters():
+            parameter.requires_grad_(self._learns[name])
         return loss
 
     def _run_phase(self, number: int, phase: Phase, kept: Mapping[str, Any] | None) -> float:
@@ -228,7 +230,7 @@ class Training:
         total = epochs * per_epoch
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate(phase, at, total))
         step, optimiser = self.accelerator.prepare(self.step, optimiser)
-        step.train()
+        self._take_modes()
         averaged = Averaged.over(self.step, phase.average * total)
         first, self.losses = 0, []
         if kept is not None:
@@ -236,6 +238,7 @@ class Training:
         judge = self.judge if number == len(self.phases) - 1 else None
         if judge is not None:
             judge.see(self.step.model, 0, epochs)
+            self._take_modes()
         for epoch in range(first, epochs):
             losses = []
             # streams of its own for each epoch: one that is gone on with sees what it would have seen
@@ -253,6 +256,7 @@ class Training:
             if judge is not None:
                 with averaged.in_use():
                     judge.see(self.step.model, epoch + 1, epochs)
+                self._take_modes()
             if epoch + 1 == epochs:
                 averaged.settle()
             where = {"phase": number, "epoch": epoch + 1, "losses": self.losses, "averaged": averaged.state()}
@@ -342,16 +346,28 @@ class Training:
             raise _unreadable(items)
         return items
 
+    def _take_modes(self) -> None:
+        """Training mode, but for parts of the model of which nothing learns: their running statistics stay as well."""
+        self.step.train()
+        for module in self.step.model.modules():
+            learns = [parameter.requires_grad for parameter in module.parameters()]
+            if learns and not any(learns):
+                module.eval()
+
     def _set_trainable(self, phase: Phase) -> None:
+        named = (*phase.trainable, *(prefix for prefix, _ in phase.rates))
+        _check_prefixes(self.step.model, "frozen", phase.frozen)
         for name, parameter in self.step.model.named_parameters():
-            parameter.requires_grad_(not phase.trainable or name.startswith(phase.trainable))
+            learns = self._learns[f"model.{name}"] or name.startswith(named)
+            asked = not phase.trainable or name.startswith(phase.trainable)
+            parameter.requires_grad_(learns and asked and not name.startswith(phase.frozen))
         if self.step.objective is not None and phase.batches == "unlabelled":
             # no gradient reaches the last layer, and data parallel waits for all that could have one
             for parameter in self.step.unread(self._example()):
                 parameter.requires_grad_(False)
         if not any(p.requires_grad for p in self.step.model.parameters()):
-            names = sorted({name.split(".")[0] for name, _ in self.step.model.named_parameters()})
-            raise ConfigError(f"no parameter starts with {phase.trainable}: the model's parts are {', '.join(names)}")
+            _check_prefixes(self.step.model, "trainable", phase.trainable)
+            raise ConfigError("nothing of the model learns: name less in frozen, or a part that learns in trainable")
 
     def _steps(self, items: list[_Items], size: int) -> int:
         """Batches of an epoch; a loss that compares the images of a batch gets whole batches only."""
@@ -474,10 +490,17 @@ def _by_rate(phase: Phase, step: TrainingStep) -> list[dict[str, Any]]:
         unused.discard(prefix or "")
         if parameter.requires_grad:
             groups.setdefault(rate, []).append(parameter)
-    if unused:
-        parts = sorted({name.split(".")[0] for name, _ in step.model.named_parameters()})
-        raise ConfigError(f"rates: no parameter starts with {min(unused)!r}: the model's parts are {', '.join(parts)}")
+    _check_prefixes(step.model, "rates", sorted(unused))
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def _check_prefixes(model: nn.Module, key: str, prefixes: Sequence[str]) -> None:
+    """Refuses a prefix that no parameter has."""
+    names = [name for name, _ in model.named_parameters()]
+    stray = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
+    if stray:
+        parts = sorted({name.split(".")[0] for name in names})
+        raise ConfigError(f"{key}: no parameter starts with {stray[0]!r}: the model's parts are {', '.join(parts)}")
 
 
 def _optimiser(phase: Phase, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
