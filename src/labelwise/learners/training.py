@@ -21,6 +21,7 @@ from labelwise.learners.averaged import Averaged
 from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of
+from labelwise.learners.what_learns import check_learning, check_prefixes, choose, in_training_mode
 from labelwise.models.taps import Taps, last_linear, pooled, widths
 from labelwise.processes import on_cpu
 from labelwise.rng import seed_of, torch_generator
@@ -225,12 +226,12 @@ class Training:
         items = self._items(phase)
         per_epoch = len(items) * self._steps(items, phase.batch_size)
         epochs = _epochs(phase, per_epoch)
-        self._set_trainable(phase)
+        self._choose_what_learns(phase)
         optimiser = _optimiser(phase, _by_rate(phase, self.step))
         total = epochs * per_epoch
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda at: _rate(phase, at, total))
         step, optimiser = self.accelerator.prepare(self.step, optimiser)
-        self._take_modes()
+        in_training_mode(self.step)
         averaged = Averaged.over(self.step, phase.average * total)
         first, self.losses = 0, []
         if kept is not None:
@@ -238,7 +239,7 @@ class Training:
         judge = self.judge if number == len(self.phases) - 1 else None
         if judge is not None:
             judge.see(self.step.model, 0, epochs)
-            self._take_modes()
+            in_training_mode(self.step)
         for epoch in range(first, epochs):
             losses = []
             # streams of its own for each epoch: one that is gone on with sees what it would have seen
@@ -256,7 +257,7 @@ class Training:
             if judge is not None:
                 with averaged.in_use():
                     judge.see(self.step.model, epoch + 1, epochs)
-                self._take_modes()
+                in_training_mode(self.step)
             if epoch + 1 == epochs:
                 averaged.settle()
             where = {"phase": number, "epoch": epoch + 1, "losses": self.losses, "averaged": averaged.state()}
@@ -346,28 +347,13 @@ class Training:
             raise _unreadable(items)
         return items
 
-    def _take_modes(self) -> None:
-        """Training mode, but for parts of the model of which nothing learns: their running statistics stay as well."""
-        self.step.train()
-        for module in self.step.model.modules():
-            learns = [parameter.requires_grad for parameter in module.parameters()]
-            if learns and not any(learns):
-                module.eval()
-
-    def _set_trainable(self, phase: Phase) -> None:
-        named = (*phase.trainable, *(prefix for prefix, _ in phase.rates))
-        _check_prefixes(self.step.model, "frozen", phase.frozen)
-        for name, parameter in self.step.model.named_parameters():
-            learns = self._learns[f"model.{name}"] or name.startswith(named)
-            asked = not phase.trainable or name.startswith(phase.trainable)
-            parameter.requires_grad_(learns and asked and not name.startswith(phase.frozen))
+    def _choose_what_learns(self, phase: Phase) -> None:
+        choose(self.step.model, phase, {name.removeprefix("model."): flag for name, flag in self._learns.items()})
         if self.step.objective is not None and phase.batches == "unlabelled":
             # no gradient reaches the last layer, and data parallel waits for all that could have one
             for parameter in self.step.unread(self._example()):
                 parameter.requires_grad_(False)
-        if not any(p.requires_grad for p in self.step.model.parameters()):
-            _check_prefixes(self.step.model, "trainable", phase.trainable)
-            raise ConfigError("nothing of the model learns: name less in frozen, or a part that learns in trainable")
+        check_learning(self.step.model, phase)
 
     def _steps(self, items: list[_Items], size: int) -> int:
         """Batches of an epoch; a loss that compares the images of a batch gets whole batches only."""
@@ -490,17 +476,8 @@ def _by_rate(phase: Phase, step: TrainingStep) -> list[dict[str, Any]]:
         unused.discard(prefix or "")
         if parameter.requires_grad:
             groups.setdefault(rate, []).append(parameter)
-    _check_prefixes(step.model, "rates", sorted(unused))
+    check_prefixes(step.model, "rates", sorted(unused))
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
-
-
-def _check_prefixes(model: nn.Module, key: str, prefixes: Sequence[str]) -> None:
-    """Refuses a prefix that no parameter has."""
-    names = [name for name, _ in model.named_parameters()]
-    stray = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
-    if stray:
-        parts = sorted({name.split(".")[0] for name in names})
-        raise ConfigError(f"{key}: no parameter starts with {stray[0]!r}: the model's parts are {', '.join(parts)}")
 
 
 def _optimiser(phase: Phase, parameters: list[dict[str, Any]]) -> torch.optim.Optimizer:
