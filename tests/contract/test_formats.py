@@ -47,7 +47,8 @@ def samples(name, folder):
 
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_it_keeps_the_contract(name, tmp_path):
-    check_format(FORMATS.create(name), samples(name, tmp_path / "good"), tmp_path / "work")
+    # tests/fuzz has each reader meet hundreds of broken files
+    check_format(FORMATS.create(name), samples(name, tmp_path / "good"), tmp_path / "work", mutations=25)
 
 
 @pytest.mark.parametrize("name", sorted(set(FORMATS.names()) - WRITTEN))

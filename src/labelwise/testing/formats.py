@@ -24,13 +24,12 @@ from labelwise.testing.mutations import survive
 
 #: a format takes a file as its own from here on
 SURE = 0.5
-#: broken copies that a reader meets
-MUTATIONS = 100
-
 _STATES, _READS, _WRITES = get_args(State), get_args(Reads), get_args(Writes)
 
 
-def check_format(form: Format, samples: Sequence[Path], folder: Path, hints: Hints | None = None) -> None:
+def check_format(
+    form: Format, samples: Sequence[Path], folder: Path, hints: Hints | None = None, *, mutations: int = 100
+) -> None:
     """Holds a format to its contract: it recognises its samples and nothing else, reads, writes and reads again.
 
     Args:
@@ -39,6 +38,7 @@ def check_format(form: Format, samples: Sequence[Path], folder: Path, hints: Hin
             reads nothing.
         folder: an empty folder to work in; made where it is missing.
         hints: given to the reader, such as the classes of a project.
+        mutations: broken copies of its samples that the reader meets for each use.
 
     Raises:
         AssertionError: the first promise that is broken, in words.
@@ -58,7 +58,7 @@ def check_format(form: Format, samples: Sequence[Path], folder: Path, hints: Hin
         _check_written(form, sample, uses, folder / f"again{number}", hints)
     assert set(read) == set(form.reads), f"{form.name}: no sample is read for {sorted(form.reads - set(read))}"
     for use, fits in read.items():
-        survive(form, use, fits, folder / f"broken_{use}", MUTATIONS, hints)
+        survive(form, use, fits, folder / f"broken_{use}", mutations, hints)
 
 
 # ---- the class ------------------------------------------------------------------------------------------------------
