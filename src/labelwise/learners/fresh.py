@@ -13,6 +13,7 @@ from torch import nn
 from labelwise.contracts.task import Task
 from labelwise.learners.code import code_of
 from labelwise.learners.training import seeded
+from labelwise.models.trunks import weights_in_use
 from labelwise.models.weights import file_digest, split_layout
 
 
@@ -33,7 +34,8 @@ class FreshNets:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Model and weights, a file by its content: another one under its name is another training."""
-        pretrained = None if self.weights is None else file_digest(split_layout(self.weights)[1]) or self.weights
+        weights = weights_in_use(self.model, self.weights) if isinstance(self.model, str) else self.weights
+        pretrained = None if weights is None else file_digest(split_layout(weights)[1]) or weights
         model = self.model if isinstance(self.model, str | None) else code_of(self.model)
         return {"model": model, "pretrained": pretrained}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labelwise.errors import ConfigError, DataError, code_of_ones_own, unknown
+from labelwise.errors import ConfigError, DataError, brief, code_of_ones_own, unknown
 from labelwise.models.reference import LeNet, SmallLeNet, resnet10, resnet18_cifar
 from labelwise.models.taps import last_linear
 from labelwise.models.weights import load_weights
@@ -149,13 +150,20 @@ def without_head(model: nn.Module) -> nn.Module:
     return model
 
 
+def unknown_network(what: str, name: str, known: Sequence[str]) -> ConfigError:
+    """As ``errors.unknown``, without a list of over a thousand names."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return ConfigError(f"unknown {what} {brief(name)}:{hint} 'labelwise list models --match TEXT' shows all names")
+
+
 def _downloaded(name: str, make: Any) -> nn.Module:
     try:
         return make()  # type: ignore[no-any-return]
     except Exception as error:  # each library raises its own kinds when it is offline
         raise DataError(
             f"the weights of {name!r} could not be downloaded ({type(error).__name__}: "
-            f"{str(error).splitlines()[0][:120]}). Fetch them where there is a network{_origin(name)} and pass the "
+            f"{str(error).splitlines()[0][:40]}). Fetch them where there is a network{_origin(name)} and pass the "
             f"file: weights: path/to/{name}.pth (or .safetensors)"
         ) from error
 

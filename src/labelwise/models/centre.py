@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss
 
 from labelwise.models.detectors import Dense, OneStage, PixelBoxes, settled
+from labelwise.models.trunks import Trunk
 
 STRIDE = 8
 
@@ -40,9 +41,10 @@ class CentreNet(OneStage):
         classes: number of classes.
         channels: of the input.
         width: channels of the finest maps; the cost grows with its square.
+        trunk: gives the maps of strides 8, 16 and 32; None: a small one of its own.
 
     Cost:
-        about 0.45 G multiply-adds for 320 x 320 pixels.
+        about 0.45 G multiply-adds for 320 x 320 pixels, with a trunk of its own.
 
     Reference:
         Zhou, Wang, Krähenbühl, "Objects as Points", 2019, equation 1 (peaks); Liu et al., "Training-Time-Friendly
@@ -52,14 +54,18 @@ class CentreNet(OneStage):
 
     exclusive = False
 
-    def __init__(self, classes: int, channels: int = 3, width: int = 16) -> None:
+    def __init__(self, classes: int, channels: int = 3, width: int = 16, trunk: Trunk | None = None) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_block(channels, width, 2), _block(width, 2 * width, 2))
-        self.fine = nn.Sequential(_block(2 * width, 4 * width, 2), _Residual(4 * width))
-        self.middle = nn.Sequential(_block(4 * width, 8 * width, 2), _Residual(8 * width))
-        self.coarse = nn.Sequential(_block(8 * width, 8 * width, 2), _Residual(8 * width))
-        self.from_coarse = nn.Conv2d(8 * width, 4 * width, 1)
-        self.from_middle = nn.Conv2d(8 * width, 4 * width, 1)
+        self.trunk = trunk
+        widths = (4 * width, 8 * width, 8 * width) if trunk is None else trunk.widths
+        if trunk is None:  # without a prefix, by which saved weights know them
+            self.stem = nn.Sequential(_block(channels, width, 2), _block(width, 2 * width, 2))
+            self.fine = nn.Sequential(_block(2 * width, 4 * width, 2), _Residual(4 * width))
+            self.middle = nn.Sequential(_block(4 * width, 8 * width, 2), _Residual(8 * width))
+            self.coarse = nn.Sequential(_block(8 * width, 8 * width, 2), _Residual(8 * width))
+        self.from_coarse = nn.Conv2d(widths[2], 4 * width, 1)
+        self.from_middle = nn.Conv2d(widths[1], 4 * width, 1)
+        self.from_fine = nn.Identity() if trunk is None else nn.Conv2d(widths[0], 4 * width, 1)
         self.neck = _block(4 * width, 4 * width)
         self.dropout = nn.Dropout2d(0.1)
         self.head = _block(4 * width, 4 * width)
@@ -69,11 +75,15 @@ class CentreNet(OneStage):
         nn.init.constant_(self.peaks.bias, -math.log(99))  # rare at first: probability 0.01
         nn.init.normal_(self.peaks.weight, std=0.01)
 
-    def see(self, images: Tensor) -> Dense:
-        """Peaks and sides at each cell."""
+    def _own_maps(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         fine = self.fine(self.stem(images))
         middle = self.middle(fine)
-        coarse = self.coarse(middle)
+        return fine, middle, self.coarse(middle)
+
+    def see(self, images: Tensor) -> Dense:
+        """Peaks and sides at each cell."""
+        fine, middle, coarse = self._own_maps(images) if self.trunk is None else self.trunk(images)
+        fine = self.from_fine(fine)
         maps = self.from_middle(middle) + _enlarged(self.from_coarse(coarse), middle)
         objects = self.head(self.dropout(self.neck(fine + _enlarged(maps, fine))))
         logits, deltas = self.peaks(objects), self.sides(objects)

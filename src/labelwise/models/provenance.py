@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from labelwise.errors import DataError
 from labelwise.models.by_name import chosen_backbone
+from labelwise.models.trunks import on_trunk, weights_in_use
 from labelwise.models.weights import LAYOUTS, in_layout, located, read_metadata, read_state, split_layout
 
 if TYPE_CHECKING:
@@ -89,9 +90,11 @@ def provenance(model: str, weights: str | None = "default") -> Provenance:
     """What the weights of a network were trained on.
 
     Args:
-        model: as ``build`` and ``backbone`` take it; ``pixels``, ``lite0`` and a file written by ``pretrain``, too.
+        model: as ``build`` and ``backbone`` take it; ``pixels``, ``lite0``, a file written by ``pretrain``, and
+            ``NETWORK@TRUNK``, too.
         weights: None (random), ``default``, ``lite0``, or ``[layout:]path``.
     """
+    weights, model = weights_in_use(model, weights), on_trunk(model)[1] or model
     if model == "pixels" or (read_metadata(model).get("labels") == "none"):
         return Provenance("images")
     if "lite0" in (model, weights):
@@ -180,9 +183,10 @@ def what_weights_saw(
         base: what paths of weights are relative to.
     """
     if learner is not None:
-        if learner.model is None or learner.weights is None:
+        weights = None if learner.model is None else weights_in_use(learner.model, learner.weights)
+        if learner.model is None or weights is None:
             return TrainedOn("none")
-        model, weights = learner.model, located(learner.weights, base)
+        model, weights = learner.model, located(weights, base)
     else:
         model = located(chosen_backbone(features.backbone), base)
         weights = located(features.weights or "default", base)

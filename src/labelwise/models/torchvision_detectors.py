@@ -20,6 +20,7 @@ from labelwise.models.by_name import _downloaded, renormalised
 from labelwise.models.centre import CentreNet
 from labelwise.models.detectors import Detector
 from labelwise.models.one_stage import FCOS, SSD, RetinaNet
+from labelwise.models.trunks import build_on_trunk, check_trunk, on_trunk
 from labelwise.models.two_stage import FasterRCNN
 from labelwise.models.weights import load_weights, read_state
 from labelwise.registry import made_by
@@ -125,18 +126,23 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
     """A detector by name.
 
     Args:
-        name: ``centre`` (small, for a CPU), ``fcos``, ``retinanet`` or ``faster_rcnn`` with ``_resnet18`` or
-            ``_resnet50``, ``ssd300_vgg16``, ``ssdlite320``, or ``package.module:function`` called with (classes, spec).
+        name: ``centre`` (small, for a CPU), the same on another trunk (``centre@lite0``, ``centre@timm:resnet18``),
+            ``fcos``, ``retinanet`` or ``faster_rcnn`` with ``_resnet18`` or ``_resnet50``, ``ssd300_vgg16``,
+            ``ssdlite320``, or ``package.module:function`` called with (classes, spec).
         classes: number of classes, without a background.
         spec: the input it will get.
         weights: None (random), ``default`` (torchvision's download: the whole detector where there is one, else its
             backbone), or a file: of the whole detector (heads of other widths stay random) or of the classifier that
-            is its backbone. Pretrained networks undo the input's normalisation and apply their own.
+            is its backbone. Pretrained networks undo the input's normalisation and apply their own. Of a network on a
+            trunk the weights are the trunk's (``labelwise.models.trunks.build_on_trunk``).
 
     Raises:
         ConfigError: unknown name, or an input that the network cannot take.
         DataError: weights that cannot be had or do not fit.
     """
+    if on_trunk(name)[1] is not None:
+        check_trunk(name, DETECTORS)
+        return build_on_trunk(lambda trunk: CentreNet(classes, trunk=trunk), name, spec, weights, head=("peaks",))
     if ":" in name:
         model: nn.Module = made_by(name, classes, spec, told="(number of classes, input)")
         if weights is not None:

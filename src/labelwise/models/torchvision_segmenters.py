@@ -11,6 +11,7 @@ from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD
 from labelwise.errors import ConfigError, unknown
 from labelwise.models.by_name import _downloaded, renormalised
 from labelwise.models.drn import DRND22
+from labelwise.models.trunks import build_on_trunk, check_trunk, on_trunk
 from labelwise.models.unet import UNet
 from labelwise.models.weights import load_weights, read_state, split_layout
 from labelwise.registry import made_by
@@ -40,19 +41,24 @@ def build_segmenter(name: str, classes: int, spec: InputSpec, *, weights: str | 
     """A network for segmentation by name.
 
     Args:
-        name: ``unet`` (small, for a CPU), ``drn_d_22`` (and ``drn_d_22_dropout``, as it was published for MC dropout),
+        name: ``unet`` (small, for a CPU), the same on another trunk (``unet@lite0``, ``unet@timm:resnet18``),
+            ``drn_d_22`` (and ``drn_d_22_dropout``, as it was published for MC dropout),
             torchvision's ``lraspp_mobilenet_v3_large``, ``deeplabv3_...`` and ``fcn_...``, perhaps after
             ``torchvision:``, or ``package.module:function`` called with (classes, spec).
         classes: number of classes.
         spec: the input it will get.
         weights: None (random), ``default`` (torchvision's download of the whole network), or a file: of the whole
             network (layers that know the classes stay random where there are others), or of the classifier that is its
-            backbone. All but ``unet`` then undo the input's normalisation and apply that of ImageNet.
+            backbone. All but ``unet`` then undo the input's normalisation and apply that of ImageNet. Of a network on a
+            trunk the weights are the trunk's (``labelwise.models.trunks.build_on_trunk``).
 
     Raises:
         ConfigError: unknown name, or an input that the network cannot take.
         DataError: weights that cannot be had or do not fit.
     """
+    if on_trunk(name)[1] is not None:
+        check_trunk(name, SEGMENTERS)
+        return build_on_trunk(lambda trunk: UNet(classes, trunk=trunk), name, spec, weights, head=("head",))
     library, _, bare = name.rpartition(":")
     if library not in ("", "torchvision"):
         model: nn.Module = made_by(name, classes, spec, told="(number of classes, input)")

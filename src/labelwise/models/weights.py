@@ -55,6 +55,8 @@ LAYOUTS = (
     Layout("parallel", "module.", mark="module.", label_free=False),
     Layout("plain", "", label_free=False),
 )
+#: characters for names of tensors in a message of one line
+_ROOM = 120
 #: where checkpoints keep the state dict, beside optimiser and settings
 _WRAPPERS = ("state_dict", "model", "net", "teacher")
 
@@ -208,9 +210,11 @@ def load_weights(model: nn.Module, weights: str, *, head: Sequence[str] | None =
     if missing or unexpected or wrong:
         shown = [f"{key} {_shape(state[key])} where {_shape(own[key])} is needed" for key in wrong]
         parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", shown))
+        said = [(what, names) for what, names in parts if names]
+        few = 3 if sum(len(name) for _, names in said for name in names[:3]) < _ROOM else 1
         raise DataError(
-            f"the weights in {path} do not fit {type(model).__name__}: "
-            f"{'; '.join(_first(what, names) for what, names in parts if names)}. "
+            f"the weights in {Path(path).name} do not fit {type(model).__name__}: "
+            f"{'; '.join(_first(what, names, few) for what, names in said)}. "
             "Nothing was loaded: choose the model they were saved from"
         )
     fitting = {key: value for key, value in state.items() if key in own and key not in misshapen}
@@ -220,9 +224,9 @@ def load_weights(model: nn.Module, weights: str, *, head: Sequence[str] | None =
     model.load_state_dict(fitting, strict=False)
 
 
-def _first(what: str, names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{what} {', '.join(names[:3])}{more}"
+def _first(what: str, names: Sequence[str], count: int) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return f"{what} {', '.join(names[:count])}{more}"
 
 
 def _shape(tensor: Tensor) -> str:
