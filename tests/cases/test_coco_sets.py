@@ -265,6 +265,7 @@ def test_results_by_name_keep_their_classes(tmp_path):
     assert [found.naming.of(seen.cls) for seen in record.objects] == ["jack", "ace"]
 
 
+@pytest.mark.heavy
 def test_half_a_million_unknown_images_are_one_line(tmp_path):
     rows = [RESULT | {"image_id": f"x{n}.png"} for n in range(20_000)]
     found = _incoming(put(tmp_path / "r.json", rows), CocoResults(), {"i00.png": (40, 30)}, "predictions")

@@ -214,6 +214,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(bombed, name):
     assert any(words in cost.text for words in bombs()[name][1].split("|")), cost.text
 
 
+@pytest.mark.heavy
 def test_a_small_file_of_many_black_pixels_is_cheap(tmp_path):
     """0.35 MB of PNG, 16 bits: its 179 million pixels took 7 GB."""
     Image.new("I;16", (13_370, 13_370)).save(tmp_path / "big.png")
@@ -221,6 +222,7 @@ def test_a_small_file_of_many_black_pixels_is_cheap(tmp_path):
     assert not bounded.call("labelwise.data.images:decode", str(tmp_path / "big.png")).error
 
 
+@pytest.mark.heavy
 def test_bombs_in_a_folder_cost_a_project_only_themselves(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
@@ -356,6 +358,7 @@ def test_packings_that_unpack_without_bounds_are_refused(tmp_path):
         assert "packed in an unusual way" in cost.text
 
 
+@pytest.mark.heavy
 def test_a_directory_of_a_hundred_thousand_arrays(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for n in range(100_000):

@@ -96,6 +96,7 @@ def test_an_error_of_ours_in_it_is_said_as_ever(project):
     assert _with(project, 'learner: {kind: "own_code_of_a_test:within"}\n').startswith("error: a budget of None")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("command", [["-m", "labelwise"], [Path(sys.executable).with_name("labelwise")]])
 def test_the_folder_one_stands_in_is_looked_through_behind_all_else(tmp_path, command):
     (tmp_path / "own_data.py").write_text("def data(): return [('x', 0)]")

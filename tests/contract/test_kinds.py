@@ -68,6 +68,7 @@ def test_every_task_names_its_kind_and_is_named_by_it(name):
     assert kind_of_labels({"a": LABELS[kind.name]()[-1]}) == kind
 
 
+@pytest.mark.heavy
 def test_no_kind_needs_torch():
     code = (
         "import sys\n"

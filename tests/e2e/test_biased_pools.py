@@ -59,6 +59,7 @@ def study(tmp_path_factory):
     return found, folder
 
 
+@pytest.mark.heavy
 def test_every_method_buys_from_a_pool_drawn_by_its_seed(study):
     found, folder = study
     assert [run.strategy for run in found.runs[:4]] == [
@@ -213,6 +214,7 @@ def test_classes_on_one_side_only_are_warned_of(tmp_path):
     assert study.warnings == ["the pool has class 3, which the reference has not: failures of it cannot be seen"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", [name for name in shipped() if name.startswith("fisher-")])
 def test_layers_and_options_of_the_shipped_recipes_are_there(name, tmp_path):
     """On a few made-up images of the recipe's kind: data that large is not at hand everywhere."""

@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 
 import shapes
 from boxes_on_disk import write_voc
+from labelwise.assemble import learner_kind
 from labelwise.campaign.records import read_study
 from labelwise.cli.app import app
 from labelwise.recipes import find
 from labelwise.studies.comparison import Comparison
+from labelwise.tasks.detection import Detection
 from scenes import BrokenOff, picks_of
 
 RECIPE = {
@@ -56,6 +58,7 @@ def _plan(folder: Path, where: Path) -> Any:
     return find(str(where / "shapes.yaml"))
 
 
+@pytest.mark.heavy
 def test_a_study_over_boxes_runs_and_resumes_with_the_samepicks_of(folder, tmp_path):
     plan = _plan(folder, tmp_path / "plan")
     source = plan.open()
@@ -88,9 +91,10 @@ def test_a_study_over_boxes_runs_and_resumes_with_the_samepicks_of(folder, tmp_p
 def test_a_folder_of_boxes_is_taken_for_detection(folder):
     recipe = find(str(folder)).recipe
     assert recipe.task == "detection"
-    assert recipe.learner.kind == "torch"
+    assert learner_kind(recipe.learner, Detection) == "torch"
 
 
+@pytest.mark.heavy
 def test_the_command_writes_costs_in_images_and_in_boxes(folder, tmp_path):
     plan = _plan(folder, tmp_path)
     flags = ["--strategy", "random", "--strategy", "entropy", "--rounds", "1", "--no-full", "--json"]

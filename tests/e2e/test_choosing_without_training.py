@@ -60,6 +60,7 @@ def test_auto_trains_from_ten_labels_a_class_on(truth, tmp_path):
     assert Project(tmp_path).records()[-1].fit_key == trainings()[0]
 
 
+@pytest.mark.heavy
 def test_what_was_trained_before_is_used_and_found(truth, tmp_path):
     accuracy = as_json("fit")["metrics"]
     before = trainings()

@@ -60,6 +60,7 @@ def test_a_labelled_folder_twice_and_its_report(folder: Path, tmp_path: Path) ->
     assert "data:image/jpeg" in page
 
 
+@pytest.mark.heavy
 def test_sizes_are_chosen_by_the_data(folder: Path) -> None:
     said = run(
         "compare", "my digits", "--rounds", 1, "--initial", 50, "--batch", 5, "--seeds", 1, "--backbone", "pixels"

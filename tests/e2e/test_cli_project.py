@@ -141,6 +141,7 @@ def test_suggest_takes_what_is_left_by_default_and_ends(project: dict[str, str])
     assert "no image is left to ask" in refused("suggest", "--more")
 
 
+@pytest.mark.heavy
 def test_export_shortcut_and_its_errors(project: dict[str, str], tmp_path: Path) -> None:
     assert ".csv, .json, .xml or .html" in refused("suggest", "-n", 3, "--export", "picks.pdf")
     assert as_json("cancel") == {"dropped": 0}, "a file that cannot be written opens no round"
@@ -172,6 +173,7 @@ def test_seed_decides_and_repeats(project: dict[str, str]) -> None:
     assert picks(1) != picks(2)
 
 
+@pytest.mark.heavy
 def test_options_are_typed(project: dict[str, str], tmp_path: Path) -> None:
     run("import", answers(tmp_path / "a.csv", list(project.items())[:12]), "--yes")
     found = as_json("suggest", "-n", 3, "--strategy", "prefilter", "--set", "first=entropy", "--set", "keep=2.5")
@@ -252,6 +254,7 @@ def test_odd_file_names_survive_every_format(truth: dict[str, str], tmp_path: Pa
 # ---- what cannot be read
 
 
+@pytest.mark.heavy
 def test_unreadable_images_are_reported_and_cost_no_round(truth: dict[str, str], tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     good = (photos / "00.png").read_bytes()
@@ -292,6 +295,7 @@ def test_check_finds_missing_and_new_images_and_says_what_to_do(project: dict[st
 # ---- the model
 
 
+@pytest.mark.heavy
 def test_fit_and_evaluate_on_held_out_images(truth: dict[str, str], tmp_path: Path) -> None:
     rows = [("file", "label", "split")]
     rows += [(f"photos/{name}", label if i >= 25 else "", "test" if i >= 25 else "train")
@@ -323,6 +327,7 @@ def test_fit_and_evaluate_on_held_out_images(truth: dict[str, str], tmp_path: Pa
     assert "What is taken for what cannot be said" in Path(as_json("report", "--project", "p")["report"]).read_text()
 
 
+@pytest.mark.heavy
 def test_without_test_images_it_says_so(project: dict[str, str], tmp_path: Path) -> None:
     run("import", answers(tmp_path / "a.csv", list(project.items())[:12]), "--yes")
     assert "they were chosen, not drawn" in run("fit").stdout

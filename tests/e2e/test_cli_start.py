@@ -166,6 +166,7 @@ def _interruptible(command: list[str]) -> subprocess.Popen[str]:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.heavy
 def test_ctrl_c_ends_in_one_line(tmp_path: Path) -> None:
     # a project whose lock somebody else holds: the command waits, and is interrupted there
     from filelock import FileLock

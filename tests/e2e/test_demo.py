@@ -72,6 +72,7 @@ def test_demo_walks_the_whole_way_and_again(tmp_path: Path) -> None:
     assert _waiting(tmp_path) == waiting
 
 
+@pytest.mark.heavy
 def test_a_short_demo_walks_the_whole_way_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same with three of the five strategies, two seeds and one round."""
     whole = demo.Demo.recipe

@@ -39,6 +39,7 @@ def table(path: str, truth: dict[str, str], items) -> str:
     return path
 
 
+@pytest.mark.heavy
 def test_held_out_images_are_asked_and_never_learnt_from_nor_chosen(truth, tmp_path):
     held = as_json("holdout", "-n", 30)
     assert len(set(held["picks"])) == 30
@@ -67,6 +68,7 @@ def test_held_out_images_are_asked_and_never_learnt_from_nor_chosen(truth, tmp_p
     assert not {pick["id"] for pick in rest["picks"]} & set(held["picks"])
 
 
+@pytest.mark.heavy
 def test_labels_of_the_test_set_that_come_later_are_measured_on(truth, tmp_path):
     held = as_json("holdout", "-n", 40)["picks"]
     run("import", table("a.csv", truth, [name for name in truth if name not in held][:40]))
@@ -81,6 +83,7 @@ def test_labels_of_the_test_set_that_come_later_are_measured_on(truth, tmp_path)
     assert second["metrics"] == pytest.approx(as_json("evaluate")["metrics"])
 
 
+@pytest.mark.heavy
 def test_without_a_test_set_accuracy_is_cross_validated_and_named_so(truth, tmp_path):
     run("import", table("few.csv", truth, list(truth)[:9]))
     assert "labelwise holdout -n 50" in run("fit").stdout

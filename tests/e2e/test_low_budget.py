@@ -36,6 +36,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- select and evaluate --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_selectors_write_what_evaluators_read(tmp_path: Path) -> None:
     args = ("-s", "kmeans", "-s", "uniform", "-s", "coreset", "--splits", "10,20", "--indices", "ix")
     found = as_json("select", *DIGITS, *args)["selections"]
@@ -63,6 +64,7 @@ def test_selectors_write_what_evaluators_read(tmp_path: Path) -> None:
     assert (len(after), after[:10]) == (15, before)
 
 
+@pytest.mark.heavy
 def test_networks_are_trained_on_a_selection() -> None:
     file = as_json("select", *DIGITS, "-s", "uniform", "--splits", 60, "--indices", "ix")["selections"][0]["file"]
     args = ("--data", "labelwise.demo:digits", "--test-share", 0.3, "--indices", file)
@@ -119,6 +121,7 @@ def test_test_images_cannot_be_chosen() -> None:
 # ---- studies --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_study_by_size_and_again(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(RECIPE))
     first = run("compare", "s.yaml")

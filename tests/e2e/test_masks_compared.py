@@ -69,6 +69,7 @@ def _plan(folder: Path, where: Path, **changed: Any) -> Any:
     return find(str(where / "painted.yaml"))
 
 
+@pytest.mark.heavy
 def test_a_study_over_masks_runs_and_resumes_with_the_samepicks_of(folder, tmp_path):
     plan = _plan(folder, tmp_path / "plan")
     source = plan.open()
@@ -98,6 +99,7 @@ def test_a_study_over_masks_runs_and_resumes_with_the_samepicks_of(folder, tmp_p
     assert [[r.metrics for r in run.rounds] for run in again.runs] == [[r.metrics for r in run.rounds] for run in both]
 
 
+@pytest.mark.heavy
 def test_the_command_writes_curves_pictures_and_costs(folder, tmp_path):
     _plan(folder, tmp_path)
     flags = ["--strategy", "random", "--strategy", "entropy", "--rounds", "1", "--no-full", "--json"]
@@ -113,6 +115,7 @@ def test_the_command_writes_curves_pictures_and_costs(folder, tmp_path):
     assert page.count("data:image/jpeg;base64") >= 4
 
 
+@pytest.mark.heavy
 def test_pictures_of_asked_regions_show_them_in_their_images(folder, tmp_path):
     _plan(folder, tmp_path, strategies=["random"], regions={"count": 6}, initial=4, batch=5, rounds=1, full=False)
     result = CliRunner().invoke(app, ["compare", str(tmp_path / "painted.yaml"), "--out", str(tmp_path / "run")])

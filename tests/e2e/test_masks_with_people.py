@@ -98,6 +98,7 @@ def test_a_folder_of_masks_there_and_back(project):
     assert spent["pixels"] > 0
 
 
+@pytest.mark.heavy
 def test_a_trained_model_suggests_masks_and_the_report_is_written(project):
     masks = [(name, _scene(name)[1]) for name in NAMES[:6]]
     write_png_masks(project / "done", masks, MaskCoding(painted.CLASSES))
@@ -242,6 +243,7 @@ def _within(source, region: str, mask: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return whole, box, (x, y)
 
 
+@pytest.mark.heavy
 def test_regions_come_back_as_masks_of_either_size_and_as_parts_of_an_image(regions):
     source = open_project(regions).source
     items = [item for item in _asked(regions / "asked") if (_truth(source, item["id"]) != IGNORE).any()]
@@ -269,6 +271,7 @@ def _truth(source, region: str, *, box: bool = False) -> np.ndarray:
     return _within(source, region, mask)[1 if box else 0]
 
 
+@pytest.mark.heavy
 def test_a_coco_file_answers_regions_and_a_whole_mask_answers_them_all(regions):
     run("export", regions / "picks.json", "-p", regions)
     data = json.loads((regions / "picks.json").read_text())
@@ -303,6 +306,7 @@ def test_one_class_for_each_region(regions):
     assert open_project(regions).pool.cost()["regions"] == 1
 
 
+@pytest.mark.heavy
 def test_what_regions_refuse(regions):
     before = _labels(regions)
     source = open_project(regions).source
@@ -341,6 +345,7 @@ def test_what_regions_refuse(regions):
 # ---- refused --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_masks_that_are_refused_leave_the_project_as_it_was(project):
     good = _scene(NAMES[0])[1]
     bad = project / "bad"

@@ -93,6 +93,7 @@ def labelled() -> int:
     return len(Project(Path()).pool.labelled)
 
 
+@pytest.mark.heavy
 def test_from_the_first_picks_to_the_last_label(kind):
     said = walk(run("suggest", "-n", 5, "-s", "random").output)
     assert labelled() == 5, "an open round: written, filled in, taken back"

@@ -54,6 +54,7 @@ def _set(project: Path, **keys: object) -> None:
     (project / "labelwise.yaml").write_text(yaml.safe_dump(settings))
 
 
+@pytest.mark.heavy
 def test_pretrain_then_suggest_and_fit_with_it(project: Path):
     said = json.loads(run("pretrain", *QUICK, "--json").stdout)
     assert said["file"] == str(project / "pretrained" / "simclr-lenet.safetensors")

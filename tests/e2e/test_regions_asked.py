@@ -25,6 +25,7 @@ def study(tmp_path, regions, **changes):
     )
 
 
+@pytest.mark.heavy
 def test_a_study_asks_for_regions_and_counts_what_they_cost(tmp_path):
     found = study(tmp_path, {"count": 6}, strategies=["random", "entropy", "k_center", "predictive_entropy"])
     for run in found.runs:

@@ -263,6 +263,7 @@ def _killed_until_done(server, images, folder: Path, seconds: float, draw: rando
     raise AssertionError("it never came to an end")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("wanted", [5, pytest.param(200, marks=pytest.mark.kills)])
 def test_the_loop_of_people_is_killed_and_goes_on(wanted, server, images, tmp_path):
     """Labels, a test set, labels and skips taken back: the same picks and events, whenever it is killed."""

@@ -49,6 +49,7 @@ def _plain(study) -> dict:
     return found
 
 
+@pytest.mark.heavy
 def test_round_0_is_trained_once_for_each_seed(tmp_path):
     study = Comparison(_recipe(), SOURCE, tmp_path).run()
     sizes = Counter(labels for labels, _ in tiny.FITS)
@@ -61,6 +62,7 @@ def test_round_0_is_trained_once_for_each_seed(tmp_path):
     assert [record.labels for record in study.runs[0].rounds] == [10, 15, 20]
 
 
+@pytest.mark.heavy
 def test_seeds_are_paired_and_differ(tmp_path):
     """The same initial set and the same weights for every strategy of a seed; other ones for another seed."""
     study = Comparison(_recipe(rounds=1), SOURCE, tmp_path).run()
@@ -73,6 +75,7 @@ def test_seeds_are_paired_and_differ(tmp_path):
     assert len(set(picks)) == 4, "each strategy picks by itself"
 
 
+@pytest.mark.heavy
 def test_finished_runs_are_skipped(tmp_path):
     first = Comparison(_recipe(), SOURCE, tmp_path).run()
     done = len(tiny.FITS)
@@ -84,6 +87,7 @@ def test_finished_runs_are_skipped(tmp_path):
     assert read_study(tmp_path / "study.json").to_json() == first.to_json()
 
 
+@pytest.mark.heavy
 def test_what_is_added_to_a_recipe_is_run_and_the_rest_is_kept(tmp_path):
     Comparison(_recipe(strategies=["margin"], seeds=[0]), SOURCE, tmp_path).run()
     assert [labels for labels, _ in tiny.FITS] == [10, 15, 20]

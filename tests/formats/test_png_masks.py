@@ -432,6 +432,7 @@ def test_huge_masks_stay_within_the_bounds(tmp_path, cost):
         assert one.error in ("", "FormatError"), one.text
 
 
+@pytest.mark.heavy
 def test_a_mask_larger_than_its_image_is_not_decoded(tmp_path, cost):
     image(tmp_path / "images/a.png")
     (tmp_path / "masks").mkdir()

@@ -438,6 +438,7 @@ def test_older_files_and_odd_classes_are_refused(tmp_path):
         VocMasks().write(tmp_path / "voc", Head(classes=("a:b", "c")), [], how)
 
 
+@pytest.mark.heavy
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_any_masks_there_and_back(tmp_path_factory, data):

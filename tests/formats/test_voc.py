@@ -505,6 +505,7 @@ def test_asked_images_do_not_look_answered(tmp_path):
     assert read(tmp_path / "two", "answers")[1]["s/a"].size is None
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 def test_blood_cells_come_back_as_they_were(tmp_path):
     folder = unpacked("BCCD")

@@ -202,6 +202,7 @@ def _outputs(batch=None, want=frozenset({"unit_embedding", "embedding"}), **opti
         return shapes.task(**options).outputs(learner.networks.nets[0], batch or _batch(), want)
 
 
+@pytest.mark.heavy
 def test_units_are_boxes_by_image_and_falling_score():
     outputs = _outputs()
     assert outputs.size == 12

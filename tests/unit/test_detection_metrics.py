@@ -131,6 +131,7 @@ def test_voc_curves_follow_their_definition(seed):
     assert ours["voc"] == pytest.approx(_voc(found, truth, eleven=False), abs=1e-6)
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["coco_mini", "BCCD"])
 def test_the_truth_against_itself_is_one(name):

@@ -73,6 +73,7 @@ def _theirs(detector, images, targets) -> torch.Tensor:
         net.transform = transform
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", [*NAMES[:4], VGG])
 def test_a_step_of_training_has_the_loss_of_torchvision_to_the_image(name):
     """In training mode but for batch norm, whose statistics two calls would move twice; the gradient arrives."""

@@ -270,6 +270,7 @@ def test_nothing_to_train_on():
         _fit(tiny.torch_learner(phases=[Phase(batches="alternate", loss="tiny:agreement_loss")]), data=everything)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle", "constant"])
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_every_optimiser_and_schedule_learns(optimiser, schedule):
@@ -469,6 +470,7 @@ def test_a_head_on_a_layer_that_is_not_there():
 # ---- weights on disk ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "options", [{}, {"members": 2}, {"model": "resnet18_cifar"}, {"model": "tiny:named_net"}, {"precision": "bf16"}]
 )

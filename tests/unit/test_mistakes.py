@@ -170,6 +170,7 @@ def test_found_once_and_kept_with_the_run(tmp_path):
     assert last_mistakes(tmp_path, gone, open_campaign, strategy, mapped="tsne") is None
 
 
+@pytest.mark.heavy
 def test_a_study_keeps_them_and_maps_the_first_seed(tmp_path):
     study = compare_strategies(
         SOURCE, lambda task: tiny.torch_learner(task), out=tmp_path, strategies=["random", "margin"], initial=10,
@@ -297,6 +298,7 @@ def _found(classes=10, tested=60):
     return Mistakes(confusion=rows, points=points, tested=6 * classes, picked=500)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("look", [Look(dpi=40), Look(dark=True, width=4.0, height=3.3, dpi=40, transparent=True)])
 @pytest.mark.parametrize("models", [1, 2, 4])
 def test_pictures_of_any_number_of_models_and_classes(look, models):

@@ -52,6 +52,7 @@ def _weights(learner) -> dict[str, torch.Tensor]:
 # ---- the loop -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("objective", OPTIONS)
 def test_each_objective_learns_and_the_same_seed_gives_the_same_weights(objective):
     runs = [_learner(objective, min_steps=60) for _ in range(2)]

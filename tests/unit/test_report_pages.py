@@ -373,6 +373,7 @@ class TestSummary:
 
 
 class TestStudyReport:
+    @pytest.mark.heavy
     def test_whole(self, tmp_path):
         path = write_study_report(made_up_study(), tmp_path / "deep" / "report.html", image_of=digit)
         page = page_of(path)
@@ -395,6 +396,7 @@ class TestStudyReport:
         page = page_of(write_study_report(made_up_study(seeds=seeds), tmp_path / "r.html"))
         assert ("no interval, no test" in page.text) == (seeds == 1)
 
+    @pytest.mark.heavy
     @pytest.mark.parametrize(
         "study",
         [
@@ -419,6 +421,7 @@ class TestStudyReport:
         study = dataclasses.replace(study, runs=[dataclasses.replace(r, rounds=r.rounds[:1]) for r in study.runs])
         page_of(write_study_report(study, tmp_path / "r.html", image_of=digit))
 
+    @pytest.mark.heavy
     def test_names_cannot_break_out(self, tmp_path):
         slopes = {name: 0.5 + i / 50 for i, name in enumerate(["random", *NASTY])}
         study = made_up_study(seeds=2, slopes=slopes, name=NASTY[0], warnings=[NASTY[0]])
@@ -464,6 +467,7 @@ class TestStudyReport:
         with pytest.raises(StateError, match=r"cannot write .*Choose a folder"):
             write_study_report(made_up_study(seeds=2), tmp_path / "file" / "r.html")
 
+    @pytest.mark.heavy
     def test_same_study_same_page(self, tmp_path):
         a, b = (write_study_report(made_up_study(seeds=2), tmp_path / n, image_of=digit).read_bytes() for n in "ab")
         assert a == b
@@ -540,6 +544,7 @@ class TestCurves:
             assert learning_curves(summary, look=look)
             assert class_balance(summary, look=look)
 
+    @pytest.mark.heavy
     def test_more_strategies_than_fit_beside(self):
         slopes = {"random": 0.5} | {f"strategy number {i}": 0.5 + i / 100 for i in range(25)}
         assert learning_curves(summarise(made_up_study(seeds=2, slopes=slopes)), look=Look(dpi=50))
@@ -649,6 +654,7 @@ class TestGallery:
     def test_none(self, tmp_path):
         assert "No picks" in page_of(write_gallery(tmp_path / "g.html", [], image_of=digit, title="R")).text
 
+    @pytest.mark.heavy
     def test_a_thousand_photos(self, tmp_path):
         photo = Image.effect_noise((640, 480), 40).convert("RGB")
         path = write_gallery(tmp_path / "g.html", made_up_picks(1000), image_of=lambda _: photo, title="Round 1")

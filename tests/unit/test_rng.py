@@ -20,6 +20,7 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.heavy
 @given(plain)
 def test_a_digest_is_32_hex_digits_and_repeats(value):
     assert digest(value) == digest(value)

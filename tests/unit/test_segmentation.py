@@ -206,6 +206,7 @@ def test_dropout_of_drn_sits_behind_the_stages_of_residual_blocks():
     assert net.state_dict().keys() == DRND22(2).state_dict().keys(), "weights of one load into the other"
 
 
+@pytest.mark.heavy
 def test_weights_of_whole_networks_and_of_backbones_load(tmp_path):
     task = Segmentation(("a", "b"), InputSpec((16, 16)))
     whole = task.named_model("lraspp_mobilenet_v3_large")

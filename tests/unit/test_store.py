@@ -325,6 +325,7 @@ def test_killed_in_the_middle_of_the_making_the_next_one_rolls_back_and_goes_on(
         assert len(store.pool()) == 1
 
 
+@pytest.mark.heavy
 def test_two_processes_append_at_once_and_nothing_is_lost(tmp_path):
     Store(tmp_path, create=True).close()
     writers = [_python(WRITER, tmp_path, name, 40, 40) for name in ("one", "two", "three")]
@@ -350,6 +351,7 @@ print(len(store.pool()))
 """
 
 
+@pytest.mark.heavy
 def test_many_processes_may_create_the_same_project_at_once(tmp_path):
     start = time.time() + 2.0
     openers = [_python(OPENER, tmp_path / "new", start) for _ in range(5)]
