@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -163,6 +163,22 @@ class LearnerConfig(Config):
 
 #: strategies that reports compare the others with, the first there is
 BASELINES = ("random", "stratified_random")
+
+
+def baseline_of(names: Sequence[str]) -> str | None:
+    """Random if it is there, else stratified_random, else the first.
+
+    Example:
+        >>> baseline_of(["margin", "random"]), baseline_of(["margin", "entropy"])
+        ('random', 'margin')
+    """
+    for wanted in BASELINES:
+        for name in names:
+            if name == wanted or name.startswith((f"{wanted}(", f"{wanted} ")):
+                return name
+    return names[0] if names else None
+
+
 #: how a report lays out images by their features
 MapMethod: TypeAlias = Literal["tsne", "umap"]
 
@@ -351,6 +367,12 @@ class RecipeConfig(Config):
         None, description="train the network without labels first, on the pool of each seed; it starts from there"
     )
     full: bool = pydantic.Field(True, description="also train on all labels, for the headroom line")
+    again: int = pydantic.Field(
+        1,
+        ge=0,
+        description="further trainings on the same labels, for the first and the last round of the baseline's run of "
+        "each seed: the noise of training, below which a gain is none; 0: not measured, nor is it with warm: true",
+    )
     map: MapMethod = pydantic.Field(
         "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
     )

@@ -97,7 +97,7 @@ def test_a_folder_of_boxes_is_taken_for_detection(folder):
 @pytest.mark.heavy
 def test_the_command_writes_costs_in_images_and_in_boxes(folder, tmp_path):
     plan = _plan(folder, tmp_path)
-    flags = ["--strategy", "random", "--strategy", "entropy", "--rounds", "1", "--no-full", "--json"]
+    flags = ["--strategy", "random", "--strategy", "entropy", "--rounds", "1", "--no-full", "--again", "0", "--json"]
     arguments = ["compare", str(tmp_path / "shapes.yaml"), *flags, "--out", str(tmp_path / "run")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

@@ -36,6 +36,7 @@ RECIPE = {
     "initial": 8,
     "batch": 4,
     "rounds": 2,
+    "again": 0,
     "seeds": 1,
 }
 NAMES = [
@@ -102,7 +103,7 @@ def test_a_study_over_masks_runs_and_resumes_with_the_samepicks_of(folder, tmp_p
 @pytest.mark.heavy
 def test_the_command_writes_curves_pictures_and_costs(folder, tmp_path):
     _plan(folder, tmp_path)
-    flags = ["--strategy", "random", "--strategy", "entropy", "--rounds", "1", "--no-full", "--json"]
+    flags = ["--strategy", "random", "--strategy", "entropy", "--rounds", "1", "--no-full", "--again", "0", "--json"]
     result = CliRunner().invoke(
         app, ["compare", str(tmp_path / "painted.yaml"), *flags, "--out", str(tmp_path / "run")]
     )

@@ -102,6 +102,7 @@ def _recipe(**changes) -> RecipeConfig:
         "rounds": 1,
         "seeds": [0],
         "full": False,
+        "again": 0,
     }
     return parse(RecipeConfig, values | changes, where="test")
 

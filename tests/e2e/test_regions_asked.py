@@ -13,7 +13,8 @@ from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.studies.comparison import compare_strategies
 
 INPUT = {"size": list(painted.INPUT), "augment": "none"}
-STUDY = {"task": "segmentation", "input": INPUT, "initial": 3, "batch": 6, "rounds": 2, "seeds": 1, "full": False}
+STUDY = {"task": "segmentation", "input": INPUT, "initial": 3, "batch": 6, "rounds": 2, "seeds": 1}
+STUDY |= {"full": False, "again": 0}
 
 
 def study(tmp_path, regions, **changes):
@@ -27,7 +28,9 @@ def study(tmp_path, regions, **changes):
 
 @pytest.mark.heavy
 def test_a_study_asks_for_regions_and_counts_what_they_cost(tmp_path):
-    found = study(tmp_path, {"count": 6}, strategies=["random", "entropy", "k_center", "predictive_entropy"])
+    found = study(tmp_path, {"count": 6}, strategies=["random", "entropy", "k_center", "predictive_entropy"], again=1)
+    assert [(r.round, r.labels) for r in found.runs[0].again] == [(0, 3), (2, 15)], "the labels of both are found"
+    assert {r.fit_key for r in found.runs[0].again}.isdisjoint(r.fit_key for r in found.runs[0].rounds)
     for run in found.runs:
         first, second, last = run.rounds
         assert [r.labels for r in run.rounds] == [3, 9, 15]

@@ -218,7 +218,7 @@ RECIPE = {
 def _study(folder: Path) -> dict[str, Any]:
     study = read_study(folder / "study.json").to_json()
     for run in study["runs"]:
-        for record in run["rounds"]:
+        for record in [*run["rounds"], *run.get("again", [])]:
             for name in TIMINGS:
                 record.pop(name)
     study["settings"].pop("command")

@@ -29,6 +29,7 @@ def _recipe(**changes) -> RecipeConfig:
         "rounds": 2,
         "seeds": [0, 1],
         "full": False,
+        "again": 0,
     }
     return parse(RecipeConfig, values | changes, where="test")
 
@@ -42,7 +43,7 @@ def _count_anew():
 def _plain(study) -> dict:
     found = study.to_json()
     for run in found["runs"]:
-        for record in run["rounds"]:
+        for record in [*run["rounds"], *run.get("again", [])]:
             for name in TIMINGS:
                 record.pop(name)
     found["settings"].pop("command")
@@ -113,7 +114,7 @@ def test_what_is_added_to_a_recipe_is_run_and_the_rest_is_kept(tmp_path):
     ],
 )
 def test_interrupted_before_every_single_training_and_resumed(start, warm, tmp_path):
-    changes = {"strategies": ["random", "margin"], "start": start, "warm": warm}
+    changes = {"strategies": ["random", "margin"], "start": start, "warm": warm, "again": 1}
     whole = Comparison(_recipe(**changes), SOURCE, tmp_path / "whole").run()
     expected = len(tiny.FITS)
     tiny.FITS.clear()

@@ -189,6 +189,7 @@ def test_a_study_of_detection_counts_boxes(tmp_path):
             "rounds": 1,
             "seeds": 1,
             "full": False,
+            "again": 0,
         },
         where="x",
     )

@@ -36,5 +36,7 @@ def described(examples: PoolExamples, fitted: Fitted | None, asked: Round | None
         select_seconds=asked.select_seconds if asked is not None else math.nan,
         peak_mb=peak_mb(),
         train_loss=fitted.report.loss if fitted is not None else math.nan,
+        losses=list(fitted.report.losses) if fitted is not None else [],
+        steps=fitted.report.steps if fitted is not None else 0,
         fit_key=fitted.key if fitted is not None else "",
     )

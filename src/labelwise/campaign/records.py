@@ -41,6 +41,8 @@ class RoundRecord:
         select_seconds: wall time of choosing from the collected arrays.
         peak_mb: highest memory of the process in this round, MiB.
         train_loss: last training loss; NaN if not known.
+        losses: mean training loss of each tenth of the last phase, first to last; [] where nobody wrote it down.
+        steps: optimiser steps of the training; 0 if not known.
         fit_key: digest of all that the fit depends on; equal keys mean one shared fit.
         tested: labelled test images behind the metrics; 0 where there were none, or nobody counted.
 
@@ -63,6 +65,8 @@ class RoundRecord:
     select_seconds: float = NAN
     peak_mb: float = NAN
     train_loss: float = NAN
+    losses: list[float] = field(default_factory=list)
+    steps: int = 0
     fit_key: str = ""
     tested: int = 0
 
@@ -79,6 +83,8 @@ class RoundRecord:
                 known[name] = {str(k): _number(v) for k, v in known[name].items()}
         if known.get("scores") is not None:
             known["scores"] = [_number(v) for v in known["scores"]]
+        if "losses" in known:
+            known["losses"] = [_number(v) for v in known["losses"]]
         for name in ("fit_seconds", "collect_seconds", "select_seconds", "peak_mb", "train_loss"):
             if name in known:
                 known[name] = _number(known[name])
@@ -142,6 +148,8 @@ class RunRecord:
         rounds: in order, from round 0.
         finished: False while rounds are missing.
         mistakes: of the last model, where the labels are classes.
+        again: further trainings on the labels of the first and of the last round, each from random streams of its own:
+            how far a metric moves by chance. With the baseline's runs only.
     """
 
     strategy: str
@@ -149,18 +157,22 @@ class RunRecord:
     rounds: list[RoundRecord]
     finished: bool = True
     mistakes: Mistakes | None = None
+    again: list[RoundRecord] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """This run as strict JSON values."""
         rounds = [r.to_json() for r in self.rounds]
         run = {"strategy": self.strategy, "seed": self.seed, "finished": self.finished, "rounds": rounds}
-        return run if self.mistakes is None else run | {"mistakes": self.mistakes.to_json()}
+        if self.mistakes is not None:
+            run["mistakes"] = self.mistakes.to_json()
+        return run | {"again": [r.to_json() for r in self.again]} if self.again else run
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunRecord:
         """The run that ``to_json`` wrote."""
         known = _known(cls, data)
-        known["rounds"] = [RoundRecord.from_json(r) for r in known.get("rounds", [])]
+        for name in ("rounds", "again"):
+            known[name] = [RoundRecord.from_json(r) for r in known.get(name, [])]
         if known.get("mistakes") is not None:
             known["mistakes"] = Mistakes.from_json(known["mistakes"])
         return _build(cls, known)
@@ -186,7 +198,7 @@ class Study:
             ``transforms`` ({train, pool}), ``streams`` (names of the random streams), ``paired`` (bool),
             ``validation`` (labels held for validation, counted in the cost), ``reference`` (likewise),
             ``early_stopping``, ``tuning``, ``classes_from`` (``user`` | ``labelled``), ``ties`` (how broken),
-            ``command`` (the line that repeats the study).
+            ``again`` (further trainings that measure noise), ``command`` (the line that repeats the study).
         environment: ``python``, ``torch``, ``labelwise``, ``cpu``, ``gpu``, ``threads``, ``platform``.
         pool: ``items``, ``test`` (count), ``classes`` (names), ``class_counts`` (class -> items in the pool),
             ``duplicates`` (share in [0, 1]), ``out_of_distribution`` (share), ``source``.

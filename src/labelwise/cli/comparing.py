@@ -54,6 +54,12 @@ TestShare = Annotated[
 ]
 Download = Annotated[bool, options.flag("--download", help="Fetch a torchvision data set that is not there.")]
 NoFull = Annotated[bool, options.flag("--no-full", help="Do not train on all labels for the line of what is possible.")]
+Again = Annotated[
+    int | None,
+    _option(
+        "--again", metavar="N", about="Trainings on the same labels that measure the noise; 0: none. [dim]default: 1[/]"
+    ),
+]
 Workers = Annotated[
     int,
     typer.Option("--workers", metavar="N", min=1, help="Seeds that run at once, each in a process of its own."),
@@ -83,6 +89,7 @@ def compare(
     drop_twins: options.DropTwins = False,
     download: Download = False,
     no_full: NoFull = False,
+    again: Again = None,
     workers: Workers = 1,
     out: Out = None,
     json: options.Json = False,
@@ -95,7 +102,8 @@ def compare(
     from labelwise.recipes import find, sized
     from labelwise.studies.data import with_regions
 
-    flags = _given(seeds=seeds, initial=initial, batch=batch, rounds=rounds, task=task, full=False if no_full else None)
+    flags = _given(seeds=seeds, initial=initial, batch=batch, rounds=rounds, task=task, again=again)
+    flags |= _given(full=False if no_full else None)
     if strategy or set_:
         flags["strategies"] = studies.strategies(strategy or (), options.settings(set_))
     flags["data"] = _given(

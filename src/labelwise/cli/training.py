@@ -26,8 +26,9 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
         labels = len(opened.pool.labelled)
         before = _trainings(opened.state)
         fitted = opened.fit()
-    from labelwise.project.measured import measured
+        from labelwise.project.measured import measured, starving
 
+        hungry = starving(opened)
     report = fitted.report
     skipped = dict(report.skipped)
     if json:
@@ -36,9 +37,11 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
         console.print_json({**values, "loss": report.loss, "seconds": report.seconds, "unreadable": skipped})
         return
     what = "trained before on the same" if fitted.key in before else "trained on"
-    console.out(
-        f"{what} {console.counted(labels, 'label')} ({report.seconds:.1f} s, loss {console.number(report.loss, 3)})"
-    )
+    took = f"{report.seconds:.1f} s, loss {console.number(report.loss, 3)}"
+    if report.losses:  # in steps, over images that are changed each time
+        took += f"; {report.steps:,} steps, augmentation {opened.task.augmentation}"
+    console.out(f"{what} {console.counted(labels, 'label')} ({took})")
+    console.notes(hungry)
     console.notes(f"left out {item!r}: {why}" for item, why in list(skipped.items())[:10])
     show(measured(opened, fitted.metrics))
     console.next_steps([step for step in opened.next_steps() if step[0] != "labelwise fit"], project)

@@ -54,6 +54,7 @@ def suggest(project: Project, how: Asking) -> Round:
     # what chooses loads torch; the round that is open does not
     from labelwise.contracts.query import Budget
     from labelwise.project.learning import Learning
+    from labelwise.project.measured import starving
 
     if len(project.pool.pending) and not how.more and how.budget != "all":
         return _asked_before(project, how)
@@ -92,7 +93,8 @@ def suggest(project: Project, how: Asking) -> Round:
         found = campaign.suggest(chosen, size, fitted=fitted, notes=tuple(kept))
         picks = tuple(replace(pick, round=found.number, strategy=found.strategy) for pick in found)
         found = replace(found, picks=picks)
-    return replace(found, classes=project.config.classes, notes=(*notes, *found.notes, *news(project)))
+    hungry = [] if fitted is None or size is None else starving(project)
+    return replace(found, classes=project.config.classes, notes=(*hungry, *notes, *found.notes, *news(project)))
 
 
 def _asked_before(project: Project, how: Asking) -> Round:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelwise.assemble import make_phases
 from labelwise.campaign.measuring import CHOSEN, cross_validated
+from labelwise.campaign.starving import fell, starved
 from labelwise.errors import StateError
 from labelwise.project.learning import Learning
 
@@ -53,6 +55,20 @@ def of_own_weights(project: Project) -> Measured:
     if campaign.setting.learner.weights is None:
         raise StateError("nothing has been trained yet: run 'labelwise fit' first")
     return measured(project, campaign.evaluate("test") or cross_validated(campaign.examples, project.progress))
+
+
+def starving(project: Project) -> list[str]:
+    """Signs that the training of the last round was too short, or that more labels made the model worse; said first.
+
+    Kept of a round are its losses and its metrics, so nothing is trained or measured.
+    """
+    records, learning = project.records(), Learning(project)
+    if not records or not project.config.classes:
+        return []
+    task = learning.task()
+    phases = [asdict(phase) for phase in make_phases(project.config.learner, task)]
+    told = fell(records, task.metrics().primary)
+    return starved(records[-1:], phases) + [told] * bool(told)
 
 
 def of_file(project: Project, path: Path, wishes: Wishes) -> Measured:

@@ -13,6 +13,7 @@ from labelwise.contracts.oracle import Pick
 from labelwise.errors import LabelwiseError
 from labelwise.project.giving import WIDE, image_of, pictures
 from labelwise.project.learning import Learning
+from labelwise.project.measured import starving
 from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
 from labelwise.studies.settings import environment
 
@@ -53,7 +54,7 @@ def report(project: Project, out: Path) -> Path:
         measured_on=f"{tests} labelled test images" if tests else "",
         settings=config.model_dump(mode="json"),
         environment=environment(),
-        warnings=[line for line in (untested, blind) if line],
+        warnings=[line for line in (*starving(project), untested, blind) if line],
         next_steps=[command for command, _ in project.next_steps()],
         mistakes=found,
         disputed=_disputed(project),

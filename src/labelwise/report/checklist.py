@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -65,7 +66,7 @@ def _design(summary: Summary) -> list[_Line]:
             "printed" if stratified else "warned",
             f"{', '.join(stratified)} was run" if stratified else "stratified_random was not run",
         ),
-        ("Same framework, augmentation and schedule for all rows", "enforced", "one learner and recipe for all runs"),
+        ("Same framework, augmentation and schedule for all rows", "enforced", _learner(study)),
         (
             "Methods that change network or loss reported in two ways",
             "warned" if study.settings.get("auxiliaries") else "not applicable",
@@ -75,6 +76,18 @@ def _design(summary: Summary) -> list[_Line]:
         ),
         _said(study, "candidates", "Equal sub-sampling of candidates"),
     ]
+
+
+def _learner(study: Study) -> str:
+    """What all runs are trained with: augmentation, and how many steps."""
+    transforms = study.settings.get("transforms")
+    named = [transforms["train"]] if isinstance(transforms, Mapping) and transforms.get("train") else []
+    steps = sorted({r.steps for run in study.runs for r in run.rounds if r.losses})
+    if steps:
+        least, most = f"{steps[0]:,}", f"{steps[-1]:,}"
+        named.append(f"{least} steps" if least == most else f"{least} to {most} steps")
+    text = "one learner and recipe for all runs"
+    return f"{text}: {', '.join(map(_text, named))}" if steps else text
 
 
 def _cost(summary: Summary) -> list[_Line]:
@@ -140,6 +153,7 @@ def _randomness(summary: Summary) -> list[_Line]:
             "printed" if tests else "warned",
             tests or "impossible with one seed",
         ),
+        ("Noise of training measured; a gain below it is none", *_noise(summary)),
         ("Full curves; area over a stated range and x scale", "printed", f"{span} labels, {summary.scale} scale"),
         (
             "Diverged runs flagged, not dropped",
@@ -148,6 +162,26 @@ def _randomness(summary: Summary) -> list[_Line]:
         ),
         _said(study, "retrain", "From scratch or warm start"),
     ]
+
+
+def _noise(summary: Summary) -> tuple[Status, str]:
+    """Whether the same labels were trained on again, and how far such trainings lie apart."""
+    noise, settings = summary.noise, summary.study.settings
+    if noise is None:
+        why = {"warm": "training goes on from the round before, so no round can be trained again"}
+        asked = "again: 0" if settings.get("again") == 0 else "no training on the same labels again"
+        return "warned", f"not measured: {why.get(str(settings.get('retrain')), asked)}"
+    if noise.fixed:
+        return "enforced", "training has no noise: the same labels give the same model"
+    row = next((row for row in summary.rows if math.isfinite(row.floor)), None)
+    floor = "" if row is None else f", {wording.noise_floor(row.floor)} of the mean over the curve"
+    within = [row.strategy for row in summary.rows if row.within_noise]
+    return (
+        "printed",
+        f"{wording.count(noise.trainings, 'training')} again, standard deviation "
+        f"{wording.value(noise.first.deviation)} in the first round and {wording.value(noise.last.deviation)} in the "
+        f"last{floor}" + (f"; none by that: {', '.join(within)}" if within else ""),
+    )
 
 
 def _leaks(summary: Summary) -> list[_Line]:

@@ -33,8 +33,9 @@ from labelwise.report.curves import (
 from labelwise.report.mistakes import shown_mistakes
 from labelwise.report.page import render, write_page
 from labelwise.report.renderings import picture
-from labelwise.report.statistics import Paired, Savings, Scale
+from labelwise.report.statistics import NAN, Savings, Scale
 from labelwise.report.summary import (
+    Row,
     Summary,
     best_row,
     classes_of,
@@ -239,7 +240,7 @@ def _results(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any]:
         cells = [
             Cell(wording.value(row.final.mean), _half(row.final.half)),
             Cell(wording.value(row.area.mean), _half(row.area.half)),
-            *_against(summary, row.against, verdict(summary, row)),
+            *_against(summary, row),
             _savings_cell(row.savings[-1]) if row.savings else Cell(""),
             Cell(wording.seconds(row.select_seconds), _inference(row.collect_seconds)),
             Cell(wording.seconds(row.fit_seconds)),
@@ -254,20 +255,39 @@ def _results(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any]:
         f"{wording.count(max(len(summary.rows) - 1, 0), 'strategy', 'strategies')}) are about this area. Effect: mean "
         f"difference in standard deviations of the differences. Intervals are not corrected. Labels saved: at "
         f"{summary.baseline}'s best {metric}. A fit that several strategies share counts for each."
+        f"{_noise(summary)}"
     )
     return {"heads": heads, "rows": rows, "lead": lead}
 
 
-def _against(summary: Summary, test: Paired | None, judged: int) -> tuple[Cell, Cell]:
+def _noise(summary: Summary) -> str:
+    """How the noise floor was measured."""
+    noise = summary.noise
+    if noise is None:
+        return ""
+    if noise.fixed:
+        return " The noise of training is none: the same labels give the same model."
+    return (
+        f" Noise: {wording.count(noise.trainings, 'training')} again on the labels of {summary.baseline}'s first and "
+        f"last round, with other orders, weights and augmentation (standard deviation of one training "
+        f"{wording.value(noise.first.deviation)} and {wording.value(noise.last.deviation)}); 95 of 100 differences "
+        "that are due to chance alone stay below what is given, and a gain below it is none."
+    )
+
+
+def _against(summary: Summary, row: Row) -> tuple[Cell, Cell]:
+    test = row.against
     if test is None:
         return Cell("baseline"), Cell("")
     if not test.difference.n:
         return Cell(wording.NONE), Cell(wording.NONE)
-    word, tone = {1: ("better", "good"), -1: ("worse", "bad"), 0: ("unclear", "")}[judged]
+    word, tone = {1: ("better", "good"), -1: ("worse", "bad"), 0: ("unclear", "")}[verdict(summary, row)]
+    word = "none, within the noise of training" if row.within_noise else word
     if not math.isfinite(test.p_holm):
         return Cell(wording.signed(test.difference.mean), "no interval, no test"), Cell(wording.NONE)
     rank = f", signed-rank {wording.p_value(test.p_wilcoxon_holm)}" if math.isfinite(test.p_wilcoxon_holm) else ""
-    note = f"{wording.limits(test.difference)}"
+    floor = f"; noise ±{wording.value(row.floor)}" if row.floor > 0 else ""
+    note = f"{wording.limits(test.difference)}{floor}"
     word = f"{word}, p {wording.p_value(test.p_holm)}{rank}"
     return Cell(wording.signed(test.difference.mean), note, word, tone), Cell(wording.signed(test.effect, 1))
 
@@ -280,13 +300,15 @@ def _by_budget(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any]:
     rows = []
     for name, tests in summary.by_budget.items():
         cells = []
-        for test in tests:
+        for at, test in enumerate(tests):
             gain = summary.curves.sign * test.difference.mean
-            tone = "" if not test.p_holm < 0.05 else "good" if gain > 0 else "bad"
+            floor = NAN if summary.noise is None else summary.noise.at(at, test.difference.n)
+            tone = "" if not test.p_holm < 0.05 or abs(gain) <= floor else "good" if gain > 0 else "bad"
             if not test.difference.n or (test.difference.mean == 0 and not math.isfinite(test.p_t)):
                 cells.append(Cell("–"))
             else:
-                cells.append(Cell(wording.signed(test.difference.mean), f"p {wording.p_value(test.p_holm)}", "", tone))
+                said = f"p {wording.p_value(test.p_holm)}" + (f"; noise ±{wording.value(floor)}" if floor > 0 else "")
+                cells.append(Cell(wording.signed(test.difference.mean), said, "", tone))
         rows.append({"mark": marks[name], "cells": cells})
     return {"heads": [f"{n:,.0f}" for n in summary.curves.labels_B], "rows": rows, "lead": lead}
 

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from labelwise.campaign.records import RoundRecord, RunRecord, Study
-from labelwise.config import BASELINES
+from labelwise.config import BASELINES, baseline_of
 from labelwise.errors import DataError, unknown
 from labelwise.report import wording
+from labelwise.report.noise import Noise, noise_of
+from labelwise.report.starved import falling, short_trainings
 from labelwise.report.statistics import (
     WAYS,
     Divergence,
@@ -85,6 +87,8 @@ class Row:
         at_end: paired comparison at the last budget.
         savings: one for each of ``statistics.WAYS``.
         others: the other metrics at the last budget.
+        floor: noise floor of the difference of areas: as far apart trainings lie by chance; NaN where it is not known.
+        floor_at_end: likewise at the last budget.
         select_seconds: mean per round with picks.
         collect_seconds: likewise, the inference pass.
         fit_seconds: mean per round.
@@ -100,10 +104,17 @@ class Row:
     at_end: Paired | None
     savings: tuple[Savings, ...]
     others: dict[str, Interval]
+    floor: float
+    floor_at_end: float
     select_seconds: float
     collect_seconds: float
     fit_seconds: float
     peak_mb: float
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the difference of areas is none: trainings on the same labels lie as far apart."""
+        return self.against is not None and abs(self.against.difference.mean) <= self.floor and self.floor > 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,7 @@ class Summary:
         ranks: mean rank by area.
         flags: rounds that look diverged.
         full: the metric with all labels.
+        noise: what trainings on the same labels say of the differences; None where there were none.
         notes: what a reader has to know before believing the rest.
     """
 
@@ -134,6 +146,7 @@ class Summary:
     ranks: dict[str, Interval]
     flags: list[Divergence]
     full: Interval | None
+    noise: Noise | None
     notes: list[str]
 
     def row(self, strategy: str) -> Row:
@@ -172,17 +185,19 @@ def summarise(study: Study, *, scale: Scale = "linear", baseline: str | None = N
     by_budget = _by_budget(curves, base)
     flags = diverged(curves.oriented, present=curves.present, losses=curves.losses, chance=chance_of(study))
     rows = [_row(study, curves, n, base, areas[n], against.get(n), by_budget.get(n)) for n in names]
+    noise = noise_of(study, curves.labels_B, scale)
     summary = Summary(
         study=study,
         curves=curves,
         scale=scale,
         baseline=base,
-        rows=rows,
+        rows=rows if noise is None else [_with_floor(row, noise) for row in rows],
         by_budget=by_budget,
         penalty=penalty_matrix(curves.oriented) if names else np.empty((0, 0)),
         ranks=mean_ranks({n: curves.sign * a for n, a in areas.items()}) if names else {},
         flags=flags,
         full=interval(study.full) if study.full else None,
+        noise=noise,
         notes=[],
     )
     return replace(summary, notes=_notes(summary, areas))
@@ -217,8 +232,11 @@ def best_row(summary: Summary) -> Row | None:
 
 
 def verdict(summary: Summary, row: Row) -> int:
-    """1: better than the baseline by the corrected test on areas, -1: worse, 0: no reliable difference."""
-    if row.against is None or not row.against.p_holm < ALPHA:
+    """1: better than the baseline by the corrected test on areas, -1: worse, 0: no reliable difference.
+
+    A difference that trainings on the same labels have by chance is none, whatever the test says.
+    """
+    if row.against is None or not row.against.p_holm < ALPHA or row.within_noise:
         return 0
     return 1 if summary.curves.sign * row.against.difference.mean > 0 else -1
 
@@ -295,20 +313,6 @@ def chance_of(study: Study) -> float | None:
     """The primary metric of guessing: 1/C for accuracies, else None."""
     classes = len(classes_of(study))
     return 1 / classes if study.primary in ("accuracy", "balanced_accuracy") and classes > 1 else None
-
-
-def baseline_of(names: list[str]) -> str | None:
-    """Random if it is there, else stratified_random, else the first.
-
-    Example:
-        >>> baseline_of(["margin", "random"]), baseline_of(["margin", "entropy"])
-        ('random', 'margin')
-    """
-    for wanted in BASELINES:
-        for name in names:
-            if name == wanted or name.startswith((f"{wanted}(", f"{wanted} ")):
-                return name
-    return names[0] if names else None
 
 
 def unpaired_seeds(study: Study) -> list[int]:
@@ -413,11 +417,20 @@ def _row(
         at_end=by_budget[-1] if by_budget else None,
         savings=found,
         others=_others(study, curves, runs),
+        floor=NAN,
+        floor_at_end=NAN,
         select_seconds=_mean([r.select_seconds for r in picking]),
         collect_seconds=_mean([r.collect_seconds for r in picking]),
         fit_seconds=_mean([r.fit_seconds for r in rounds]),
         peak_mb=max((r.peak_mb for r in rounds if math.isfinite(r.peak_mb)), default=NAN),
     )
+
+
+def _with_floor(row: Row, noise: Noise) -> Row:
+    if row.against is None:
+        return row
+    at_end = NAN if row.at_end is None else noise.at(-1, row.at_end.difference.n)
+    return replace(row, floor=noise.over_curve(row.against.difference.n), floor_at_end=at_end)
 
 
 def _others(study: Study, curves: Curves, runs: list[RunRecord]) -> dict[str, Interval]:
@@ -439,8 +452,14 @@ def _single(summary: Summary, best: Row, metric: str) -> str:
     more = "above" if difference.mean > 0 else "below"
     return (
         f"{lead}, {best.strategy} was {wording.value(abs(difference.mean))} {more} {summary.baseline} in mean {metric} "
-        "over the curve. One seed allows no interval and no test: this is no evidence."
+        f"over the curve{_beside(best)}. One seed allows no interval and no test: this is no evidence."
     )
+
+
+def _beside(best: Row) -> str:
+    """What stands beside a difference: the noise of training, and whether the difference is any."""
+    floor = wording.noise_floor(best.floor)
+    return f", {floor}{': none' if best.within_noise else ''}" if floor else ""
 
 
 def _judged(summary: Summary, best: Row, metric: str) -> str:
@@ -451,6 +470,7 @@ def _judged(summary: Summary, best: Row, metric: str) -> str:
         f"{wording.signed(difference.mean)} mean {metric} over the curve (95 % interval {wording.limits(difference)}, "
         f"{wording.count(difference.n, 'seed')}, corrected p {wording.p_value(best.against.p_holm)})"
     )
+    numbers += _beside(best)
     rivals = sum(r.against is not None for r in summary.rows)
     if not (verdict(summary, best) > 0):
         if rivals == 1:
@@ -475,7 +495,9 @@ def _judged(summary: Summary, best: Row, metric: str) -> str:
 
 def _notes(summary: Summary, areas: Mapping[str, FloatArray]) -> list[str]:
     study, seeds = summary.study, len(summary.curves.seeds)
-    notes = list(study.warnings)
+    told = falling(summary.curves.oriented, summary.curves.labels_B, summary.noise, study.primary)
+    notes = [f"{line[0].upper()}{line[1:]}." for line in short_trainings(study)] + [told] * bool(told)
+    notes += study.warnings
     if seeds == 1:
         notes.append("One seed: no interval, no test, no claim. Run at least 5.")
     elif 1 < seeds < ENOUGH_SEEDS:

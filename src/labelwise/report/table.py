@@ -54,6 +54,20 @@ def study_table(study: Study | Summary, *, width: int | None = None) -> Table:
     return table
 
 
+def _noise(summary: Summary) -> str:
+    """The noise floor in the caption, for all rows: they are compared over the same seeds, or nearly."""
+    row = next((row for row in summary.rows if math.isfinite(row.floor)), None)
+    if summary.noise is None or row is None:
+        return ""
+    if summary.noise.fixed:
+        return " Training has no noise: the same labels give the same model."
+    again = wording.count(summary.noise.trainings, "training")
+    return (
+        f" Noise floor of training: ±{wording.value(row.floor)} of the mean, ±{wording.value(row.floor_at_end)} at the "
+        f"end ({again} again on the same labels); a gain below it is none."
+    )
+
+
 def _cells(summary: Summary, row: Row, *, wide: bool) -> list[str]:
     gap = " " if wide else "\n"
     name = escape(visible(row.strategy))
@@ -64,7 +78,7 @@ def _cells(summary: Summary, row: Row, *, wide: bool) -> list[str]:
         cells += ["", "", ""]
     else:
         colour = VERDICTS[verdict(summary, row)]
-        difference = _two(row.against.difference, gap, wording.signed)
+        difference = _two(row.against.difference, gap, wording.signed) + (f"{gap}none" if row.within_noise else "")
         cells += [f"[{colour}]{difference}[/]" if colour else difference, wording.p_value(row.against.p_holm)]
         cells.append(_saved(row, gap))
     if wide:
@@ -104,5 +118,5 @@ def _caption(summary: Summary, metric: str) -> str:
     return (
         f"{wording.count(seeds, 'seed')}, {labels[0]:,.0f} to {labels[-1]:,.0f} labels ({summary.scale} scale); "
         f"±: 95 % t interval; p: paired t-test on the mean {metric}, Holm-corrected; saved: labels saved at "
-        f"{summary.baseline}'s best {metric}.{flagged}"
+        f"{summary.baseline}'s best {metric}.{_noise(summary)}{flagged}"
     )

@@ -110,6 +110,16 @@ def saved(savings: Savings) -> str:
     return text
 
 
+def noise_floor(floor: float) -> str:
+    """How far trainings on the same labels lie apart by chance; "" where that is not known, or they do not differ.
+
+    Example:
+        >>> noise_floor(0.0203), noise_floor(0.0)
+        ('noise floor of training ±0.020', '')
+    """
+    return f"noise floor of training ±{value(floor)}" if floor > 0 else ""
+
+
 def seconds(number: float) -> str:
     """A duration.
 

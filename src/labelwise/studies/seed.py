@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwise.assemble import learner_kind, make_features, make_learner, make_strategy, make_task
+from labelwise.campaign.again import trained_again
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.mistakes import last_mistakes
 from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord
 from labelwise.campaign.setting import Setting
 from labelwise.campaign.store import Store
-from labelwise.config import RecipeConfig, StrategyConfig
+from labelwise.config import RecipeConfig, StrategyConfig, baseline_of
 from labelwise.contracts.learner import Examples
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.progress import Progress, silent
@@ -100,8 +101,7 @@ class SeedRuns:
         finished = any(record["round"] == self.recipe.rounds for record in store.rounds())
         if not finished:
             with store.lock():
-                setting = self.setting(seed, self._pretrained(seed))
-                campaign = Campaign(store, setting, progress=self.progress)
+                campaign = self._campaign(store, seed)
                 begin(campaign, self.recipe, config, seed)
                 strategies = [make_strategy(c) for c in self.recipe.strategies]
                 companions = [s for s in strategies[index + 1 :] if not s.auxiliaries()]
@@ -115,20 +115,37 @@ class SeedRuns:
                     self.on_round(label, seed, record)
         rounds = [RoundRecord.from_json(record) for record in store.rounds() if record["round"] <= self.recipe.rounds]
         found = self._mistakes(store, config, seed, rounds[-1]) if rounds else None
+        again = self._again(store, config, seed, rounds) if rounds else []
         store.close()
         self.on_run(label, seed, finished)
-        return RunRecord(strategy=label, seed=seed, rounds=rounds, mistakes=found)
+        return RunRecord(strategy=label, seed=seed, rounds=rounds, mistakes=found, again=again)
 
     def _mistakes(self, store: Store, config: StrategyConfig, seed: int, last: RoundRecord) -> Mistakes | None:
         """What the last model of a finished run gets wrong; a map of the first seed's only."""
         if last.picked:
             return None
 
-        def campaign() -> Campaign:
-            return Campaign(store, self.setting(seed, self._pretrained(seed)), progress=self.progress)
-
         folder, first = self._run_folder(config, seed), seed == self.recipe.seeds[0]
-        return last_mistakes(folder, last, campaign, make_strategy(config), mapped=self.recipe.map if first else None)
+        mapped = self.recipe.map if first else None
+        return last_mistakes(folder, last, lambda: self._campaign(store, seed), make_strategy(config), mapped=mapped)
+
+    def _again(
+        self, store: Store, config: StrategyConfig, seed: int, rounds: Sequence[RoundRecord]
+    ) -> list[RoundRecord]:
+        """Further trainings on the labels of the baseline's first and last round; none with warm starts.
+
+        Where each round trains on from the one before, one round alone cannot be trained again.
+        """
+        recipe = self.recipe
+        if config.label != baseline_of([each.label for each in recipe.strategies]) or recipe.warm or not recipe.again:
+            return []
+        folder = self._run_folder(config, seed)
+        return trained_again(
+            folder, rounds, lambda: self._campaign(store, seed), make_strategy(config), count=recipe.again
+        )
+
+    def _campaign(self, store: Store, seed: int) -> Campaign:
+        return Campaign(store, self.setting(seed, self._pretrained(seed)), progress=self.progress)
 
     def _run_folder(self, config: StrategyConfig, seed: int) -> Path:
         return self.folder / "runs" / f"{config.name}-{self._digest(config)[:10]}" / f"seed-{seed}"

@@ -73,6 +73,7 @@ def study_settings(
         "rounds": recipe.rounds,
         "auxiliaries": own_parts(recipe),
         "retrain": "warm" if recipe.warm else "scratch",
+        "again": 0 if recipe.warm else recipe.again,
         "candidates": "all" if recipe.regions is None else "all regions of images that are not labelled as a whole",
         **({} if recipe.regions is None else {"regions": recipe.regions.model_dump(mode="json")}),
         "transforms": {"train": task.augmentation, "pool": "resize and normalise, deterministic"},

@@ -1,0 +1,48 @@
+"""A project whose network got too few steps is told so by what it runs; one that had enough is not."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from commands import as_json, run
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """60 digits, 40 of them labelled; LeNet, at most eight steps."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    digits = load_digits()
+    for number in range(60):
+        Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(tmp_path / "photos" / f"{number:02d}.png")
+    run("init", "photos", "--classes", ",".join("0123456789"), "--backbone", "pixels")
+    settings = yaml.safe_load(Path("labelwise.yaml").read_text())
+    phase = {"batch_size": 20, "max_steps": 8, "lr": 0.0001}
+    settings |= {"learner": {"kind": "torch", "model": "lenet", "phases": [phase]}, "input": {"size": 16}}
+    Path("labelwise.yaml").write_text(yaml.safe_dump(settings))
+    with Path("a.csv").open("w", newline="") as file:
+        rows = [(f"{number:02d}.png", str(digits.target[number])) for number in range(40)]
+        csv.writer(file).writerows([("id", "label"), *rows])
+    run("import", "a.csv")
+    return tmp_path
+
+
+def test_fit_suggest_and_report_say_it_first(project):
+    said = run("fit").stdout
+    first = said.splitlines()[0]
+    assert first.startswith("trained on 40 labels (")
+    assert first.endswith("; 8 steps, augmentation shift)")
+    assert "the training may be too short to learn from" in said
+    assert "max_steps: 8 allows fewer than 100 steps" in said
+    assert said.index("max_steps: 8") < said.index("nothing says how good the model is")
+    notes = as_json("suggest", "-n", 5, "-s", "margin")["notes"]
+    assert notes[0].startswith("the training may be too short to learn from")
+    run("report", "--out", "page.html")
+    assert "may be too short to learn from" in Path("page.html").read_text()
