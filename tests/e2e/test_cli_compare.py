@@ -61,6 +61,20 @@ def test_a_labelled_folder_twice_and_its_report(folder: Path, tmp_path: Path) ->
 
 
 @pytest.mark.heavy
+def test_a_study_in_which_nothing_was_learnt_says_so_first(folder: Path, tmp_path: Path) -> None:
+    """Labels that have nothing to do with the images: three of four are ``0``."""
+    for number, file in enumerate(sorted(folder.rglob("*.png"))):
+        place = tmp_path / "noise" / ("1" if number % 4 == 0 else "0")
+        place.mkdir(parents=True, exist_ok=True)
+        file.rename(place / file.name)
+    said = run("compare", "noise", *SMALL, "--no-full").stdout
+    assert said.startswith("Nothing was learnt: the best mean accuracy of all rounds, 0.")
+    assert said.count("Nothing was learnt") == 1
+    assert "that naming '0' every time gives on 16 test images" in said
+    assert as_json("report", tmp_path / "runs/noise")["headline"].startswith("Nothing was learnt")
+
+
+@pytest.mark.heavy
 def test_sizes_are_chosen_by_the_data(folder: Path) -> None:
     said = run(
         "compare", "my digits", "--rounds", 1, "--initial", 50, "--batch", 5, "--seeds", 1, "--backbone", "pixels"

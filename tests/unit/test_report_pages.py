@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 from labelwise.campaign.records import RoundRecord, RunRecord, Study
+from labelwise.contracts.chance import Chance
 from labelwise.contracts.oracle import Pick
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.report import renderings
@@ -253,6 +254,34 @@ class TestHeadline:
         assert text.startswith("margin reached random's best NLL of ")
         assert summary.row("margin").against.difference.mean < 0
         assert summary.row("margin").savings[-1].target > 0
+
+    def test_a_study_at_chance_claims_nothing(self):
+        """Made-up curves go from .45 to .9: against a level of .97 none of that was learnt."""
+        level = Chance(0.97, "naming 'a' every time", images=360)
+        found = headline(made_up_study(chance=level))
+        assert re.match(
+            r"Nothing was learnt: the best mean accuracy of all rounds, 0\.\d{3} \(margin with 120 labels\)", found
+        )
+        assert "from the 0.970 that naming 'a' every time gives on 360 test images" in found
+        assert headline(made_up_study(chance=Chance(0.1, "naming 'a' every time", images=360))).startswith(
+            "margin reached"
+        )
+
+    def test_what_a_few_test_images_cannot_tell_from_chance_is_not_learnt(self):
+        flat = {"random": 0.0, "margin": 0.0}
+        assert headline(made_up_study(slopes=flat, chance=Chance(0.4, "a guess", images=360))).startswith(
+            "margin was not"
+        )
+        assert headline(made_up_study(slopes=flat, chance=Chance(0.4, "a guess", images=40))).startswith(
+            "Nothing was learnt"
+        )
+
+    def test_at_chance_no_tile_speaks_of_savings(self, tmp_path):
+        study = made_up_study(chance=Chance(0.97, "naming 'a' every time", images=360))
+        page = write_study_report(study, tmp_path / "page.html").read_text()
+        assert page.index("Nothing was learnt") < page.index("Learning curves</h2>")
+        assert "labels saved by" not in page
+        assert "labels saved by" in write_study_report(made_up_study(), tmp_path / "other.html").read_text()
 
     def test_a_reliable_lead_goes_before_a_larger_noisy_one(self):
         study = made_up_study(slopes={"random": 0.55, "steady": 0.58, "wild": 0.55})

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from labelwise.campaign.records import RoundRecord, RunRecord, Study, plain, read_study, write_study
+from labelwise.contracts.chance import Chance
 from labelwise.errors import FormatError, StateError
 
 
@@ -44,6 +45,7 @@ def a_study():
         pool={"items": 100},
         warnings=["w"],
         examples={"é.png": "/data/é.png"},
+        chance=Chance(0.5, "naming 'a' every time", images=40),
     )
 
 

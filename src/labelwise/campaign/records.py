@@ -12,15 +12,16 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from labelwise.contracts.chance import Chance
 from labelwise.errors import DataError, FormatError, StateError
 
 FORMAT = 1
 NAN = float("nan")
-_Record = TypeVar("_Record", "Mistakes", "RoundRecord", "RunRecord", "Study")
+_Record = TypeVar("_Record", "Mistakes", "RoundRecord", "RunRecord", "Study", Chance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,7 @@ class Study:
             ``duplicates`` (share in [0, 1]), ``out_of_distribution`` (share), ``source``.
         warnings: printed at the top of the report.
         examples: id -> path of the image, for the ids that galleries show.
+        chance: what the primary metric says of answers that look at no image; None where nobody knows.
 
     Example:
         >>> study = Study(name="digits", task="classification", primary="accuracy", runs=[])
@@ -222,6 +224,7 @@ class Study:
     pool: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     examples: dict[str, str] = field(default_factory=dict)
+    chance: Chance | None = None
 
     def to_json(self) -> dict[str, Any]:
         """This study as strict JSON values."""
@@ -229,7 +232,7 @@ class Study:
         for f in fields(self):
             value = getattr(self, f.name)
             out[f.name] = [r.to_json() for r in value] if f.name == "runs" else plain(value)
-        return out
+        return out | {"chance": None if self.chance is None else plain(asdict(self.chance))}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Study:
@@ -248,6 +251,8 @@ class Study:
         known["runs"] = [RunRecord.from_json(r) for r in known.get("runs", [])]
         if known.get("full") is not None:
             known["full"] = [_number(v) for v in known["full"]]
+        if known.get("chance") is not None:
+            known["chance"] = _build(Chance, _known(Chance, known["chance"]))
         return _build(cls, known)
 
 

@@ -186,7 +186,7 @@ def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: b
     from labelwise.campaign.records import write_whole
     from labelwise.few_labels.study import SizesStudy
     from labelwise.report.by_size import markdown, size_tables
-    from labelwise.report.summary import headline
+    from labelwise.report.summary import headline, unlearnt
 
     with SizesProgress(len(recipe.strategies) * len(recipe.seeds) * len(recipe.sizes)) as progress:
         study = SizesStudy(recipe, source, folder, progress=progress, on_chosen=progress.on_chosen)
@@ -203,13 +203,17 @@ def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: b
         found = {name: studies.as_json(one.summary, one) for name, one in written.items() if one.summary is not None}
         console.print_json({"studies": found, "tables": {table.title: table.values for table in tables}})
         return
+    for name, one in written.items():
+        if one.summary is not None and (first := unlearnt(one.summary)):
+            console.out(f"{name}: {first}\n")
     for table in tables:
         console.out(table.title)
         console.show(console.table(table.heads, table.rows, right=table.heads[1:]))
         console.out()
     for name, one in written.items():
         assert one.summary is not None
-        console.out(f"{name}: {headline(one.summary)}")
+        if not unlearnt(one.summary):
+            console.out(f"{name}: {headline(one.summary)}")
         console.notes(one.summary.notes)
         console.out(f"report   {one.report}")
     console.out(f"tables   {folder / 'table.md'}")
@@ -217,14 +221,18 @@ def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: b
 
 def show(written: studies.Written) -> None:
     """The table, what it says, and what to know before believing it."""
-    from labelwise.report.summary import headline
+    from labelwise.report.summary import headline, unlearnt
     from labelwise.report.table import study_table
 
     assert written.summary is not None
-    terminal = console.stdout()
+    terminal, first = console.stdout(), unlearnt(written.summary)
+    if first:  # before a table that invites to compare
+        console.out(first)
+        console.out()
     terminal.print(study_table(written.summary, width=terminal.width))
-    console.out()
-    console.out(headline(written.summary))
+    if not first:
+        console.out()
+        console.out(headline(written.summary))
     console.notes(written.summary.notes)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
 
+from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.learner import Phase
@@ -258,6 +259,16 @@ class Task(ABC, Generic[Target]):
     @abstractmethod
     def metrics(self) -> Metrics:
         """A fresh accumulator."""
+
+    def chance(self, targets: Iterable[Target]) -> Chance | None:
+        """What the primary metric says of the best answer that looks at no image; None where nobody can tell.
+
+        By it a study, or a project, in which nothing was learnt is told from one that works.
+
+        Args:
+            targets: of the test images; drawn at most once.
+        """
+        return None
 
     def guesses(self, learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, Json]]:
         """What a model would answer: raw labels with scores, to be offered to people.

@@ -19,7 +19,7 @@ from labelwise.assemble import make_task
 from labelwise.campaign.records import RoundRecord, RunRecord, Study
 from labelwise.config import InputConfig
 from labelwise.processes import peak_mb
-from labelwise.studies.data import describe_pool
+from labelwise.studies.data import chance_on, describe_pool
 from labelwise.studies.settings import SAME_FOR_ALL, environment
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Records:
         runs: dict[tuple[str, int], list[Measured]] = {}
         for one in measured:
             runs.setdefault((one.picked.strategy, one.picked.seed), []).append(one)
+        task = make_task("classification", self.images.classes, InputConfig())
         return Study(
             name=f"{self.recipe.name}: {_IN_WORDS[evaluator]}",
             task="classification",
@@ -105,9 +106,10 @@ class Records:
             full=None if full is None else [full["accuracy"]],
             settings=_settings(self.recipe, evaluator, self.folder, self.seen.pretraining),
             environment=environment(),
-            pool=describe_pool(self.source, make_task("classification", self.images.classes, InputConfig())),
+            pool=describe_pool(self.source, task),
             examples={item: self.source.path(item) for one in measured for item in one.picked.chosen.ids},
             warnings=[] if self.seen.warning is None else [self.seen.warning],
+            chance=chance_on(self.source, task),
         )
 
     def _place(self, run: tuple[str, int]) -> tuple[int, int]:

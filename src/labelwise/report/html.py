@@ -43,6 +43,7 @@ from labelwise.report.summary import (
     headline,
     picks_by_class,
     summarise,
+    unlearnt,
     verdict,
 )
 from labelwise.report.thumbs import ImageOf, Thumbnails
@@ -206,7 +207,7 @@ def _tiles(summary: Summary) -> list[dict[str, str]]:
                 "note": note,
             }
         )
-    if best is not None and best.savings:
+    if best is not None and best.savings and not unlearnt(summary):
         last = best.savings[-1]
         value, note = wording.percent(last.saved.mean), _savings_note(last)
         if last.reached and verdict(summary, best) <= 0:  # a number that big would be taken for a claim

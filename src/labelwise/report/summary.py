@@ -208,6 +208,8 @@ def headline(summary: Summary) -> str:
     base, metric = summary.baseline, wording.metric_name(summary.study.primary)
     if base is None or not any(r.final.n or r.area.n for r in summary.rows):
         return "No run has been finished yet: nothing to compare."
+    if told := unlearnt(summary):
+        return told
     best = best_row(summary)
     if best is None or best.against is None:
         row = summary.row(base)
@@ -219,6 +221,34 @@ def headline(summary: Summary) -> str:
     if best.against.difference.n < ENOUGH_SEEDS:
         text += f" With only {best.against.difference.n} seeds this is a hint, not a claim."
     return text
+
+
+def unlearnt(summary: Summary) -> str:
+    """That nothing was learnt, where no mean over the seeds beats answers that look at no image; "" elsewhere.
+
+    Differences between strategies are noise then, whatever their tests say.
+    """
+    study, curves = summary.study, summary.curves
+    means = {
+        (name, int(labels)): float(np.mean(column[np.isfinite(column)]))
+        for name, values_RB in curves.values.items()
+        for labels, column in zip(curves.labels_B.tolist(), values_RB.T, strict=True)
+        if np.isfinite(column).any()
+    }
+    if study.chance is None or not study.higher_is_better or not means:
+        return ""
+    name, labels = max(means, key=lambda cell: means[cell])
+    best, metric = means[name, labels], wording.metric_name(study.primary)
+    if study.chance.beaten(best):
+        return ""
+    on = f" on {wording.count(study.chance.images, 'test image')}" if study.chance.images else ""
+    more = ", or measure on more test images" if study.chance.images else ""
+    return (
+        f"Nothing was learnt: the best mean {metric} of all rounds, {wording.value(best)} ({name} with "
+        f"{wording.count(labels, 'label')}), does not stand out from the {wording.value(study.chance.level)} that "
+        f"{study.chance.answer} gives{on}. Strategies cannot be told apart by this: train longer, with more "
+        f"labels{more}."
+    )
 
 
 def best_row(summary: Summary) -> Row | None:

@@ -18,13 +18,14 @@ from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError
 from labelwise.kinds import check_labels
-from labelwise.studies.data import SeededData, describe_pool, images_of, open_labelled, with_regions
+from labelwise.studies.data import SeededData, chance_on, describe_pool, images_of, open_labelled, with_regions
 from labelwise.studies.processes import run_apart
 from labelwise.studies.seed import OnRound, OnRun, SeedRuns, unheard_round, unheard_run
 from labelwise.studies.settings import environment, study_settings, study_warnings, write_recipe
 from labelwise.studies.start import check_start
 
 if TYPE_CHECKING:
+    from labelwise.contracts.chance import Chance
     from labelwise.contracts.learner import Learner
     from labelwise.contracts.source import Source
     from labelwise.contracts.task import Task
@@ -140,7 +141,13 @@ class Comparison:
             pool=describe_pool(source, self.runs.task),
             examples={item: source.path(item) for run in runs for r in run.rounds for item in r.picked},
             warnings=study_warnings(self.recipe, source),
+            chance=self._chance,
         )
+
+    @cached_property
+    def _chance(self) -> Chance | None:
+        """Of the test images of the first seed."""
+        return chance_on(self.data.of(self.recipe.seeds[0]), self.runs.task)
 
 
 def compare_strategies(

@@ -22,6 +22,7 @@ from labelwise.rng import generator
 
 if TYPE_CHECKING:
     from labelwise.config import DataConfig, RecipeConfig, SizesConfig
+    from labelwise.contracts.chance import Chance
     from labelwise.contracts.source import Source
     from labelwise.contracts.task import Task
 
@@ -161,6 +162,12 @@ def labels_of(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:
         for item in images_of(source)
         if (source.roles.get(item, "pool") == "pool") is pool and item in source.truth
     ]
+
+
+def chance_on(source: Source, task: Task[Any]) -> Chance | None:
+    """What the task's metric says of answers that look at no image, on the test images."""
+    tests = (item for item in images_of(source) if source.roles.get(item) == "test" and item in source.truth)
+    return task.chance(task.load(source.truth[item]) for item in tests)
 
 
 def describe_pool(source: Source, task: Task[Any]) -> dict[str, Any]:

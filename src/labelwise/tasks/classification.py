@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Examples, Phase
@@ -160,6 +162,14 @@ class Classification(Task[int]):
     def augmentation(self) -> str:
         """What ``auto`` stands for at this size of the input; else as it was given."""
         return self.augment if self.augment != "auto" else "shift" if min(self.input.size) >= 16 else "none"
+
+    def chance(self, targets: Iterable[int]) -> Chance | None:
+        """The share of the most frequent class."""
+        counts = Counter(targets)
+        if not counts:
+            return None
+        (most, images), total = counts.most_common(1)[0], counts.total()
+        return Chance(images / total, f"naming {self.classes[most]!r} every time", total)
 
     def default_model(self) -> nn.Module:
         """LeNet up to 32 pixels, a CIFAR-style ResNet-18 above."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Examples, Phase
@@ -266,6 +267,10 @@ class Detection(Task[Boxes]):
         from labelwise.tasks.detection_metrics import DetectionMetrics
 
         return DetectionMetrics(self.classes)
+
+    def chance(self, targets: Iterable[Boxes]) -> Chance | None:
+        """Nothing: boxes put down without looking find hardly an object."""
+        return Chance(0.0, "boxes put down without looking")
 
     def default_model(self) -> Detector:
         """The small one-level detector."""

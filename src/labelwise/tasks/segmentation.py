@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Naming
 from labelwise.contracts.learner import Examples, Phase
@@ -279,6 +280,21 @@ class Segmentation(Task[Mask]):
         from labelwise.tasks.segmentation_metrics import SegmentationMetrics
 
         return SegmentationMetrics(self.classes, self.input.size)
+
+    def chance(self, targets: Iterable[Mask]) -> Chance | None:
+        """The mean intersection over union of one class for every pixel: its share, over the classes that occur.
+
+        Cost:
+            One look at every mask.
+        """
+        pixels_C = torch.zeros(len(self.classes), dtype=torch.int64)
+        for target in targets:
+            pixels_C += target.classes_HW.flatten().bincount(minlength=IGNORE + 1)[: len(self.classes)].cpu()
+        if not pixels_C.any():
+            return None
+        most = int(pixels_C.argmax())
+        share = float(pixels_C[most] / pixels_C.sum())
+        return Chance(share / int((pixels_C > 0).sum()), f"calling every pixel {self.classes[most]!r}")
 
     def default_model(self) -> nn.Module:
         """The small encoder-decoder."""
