@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from torch import nn
 from labelwise.contracts.query import Selection
 from labelwise.contracts.strategy import Needs, Step, Strategy
+from labelwise.contracts.task import Outputs
+from labelwise.tasks.classification import Classification
 
 class Net(nn.Module):
     def __init__(self, classes, spec):
@@ -54,6 +56,21 @@ class Mine(Strategy):
         if self.wrong:
             return [1, 2]
         return Selection(query.unlabelled_M[:query.budget], scores_K=torch.ones(1) @ torch.ones(2))
+
+class Plain(nn.Module):
+    def __init__(self, classes, spec):
+        super().__init__()
+        self.l = nn.Linear(3 * 8 * 8, classes)
+    def forward(self, x):
+        return self.l(x.flatten(1))
+
+class Forgetful(Classification):
+    name = "tags"
+    def outputs(self, model, batch, want):
+        return Outputs.of_images(self._logits(model, batch).sigmoid(), exclusive=False)
+
+class Tags(Forgetful):
+    exclusive = False
 
 class Pictures:
     classes = ["a", "b"]
@@ -164,3 +181,20 @@ def test_from_elsewhere_as_a_program(mine, tmp_path):
     done = forked.python("-m", "labelwise", "suggest", "-n", "2", "-s", "margin", "-p", folder, cwd=Path("/"))
     assert done.returncode == 1
     assert f"{folder / name}.py, line" in done.stderr
+
+
+def test_methods_of_one_class_an_image_are_refused_for_a_task_of_several(mine):
+    """Before anything is trained; what works on each class by itself goes on."""
+    folder, name = mine
+    configured(folder, f"task: {name}:Tags\n" + torch_net(f"{name}:Plain"))
+    told = refused("suggest", "-n", 2, "-p", folder, "-s", "uherding")
+    assert "'uherding' asks which one class an image is, and in tags an image may be of several: take margin" in told
+    assert not (folder / ".labelwise/fits").exists()
+    run("suggest", "-n", 2, "-p", folder, "-s", "margin")
+
+
+def test_a_task_of_several_classes_says_so(mine):
+    folder, name = mine
+    configured(folder, f"task: {name}:Forgetful\n" + torch_net(f"{name}:Plain"))
+    told = refused("suggest", "-n", 2, "-p", folder, "-s", "margin")
+    assert "outputs of Forgetful say exclusive=False, and the class does not: set 'exclusive = False' on it" in told

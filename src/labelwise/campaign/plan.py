@@ -71,6 +71,12 @@ class Offer:
                         f"strategy {strategy.name!r} reads the one class of each image, and in "
                         f"{self.learner.task.name} an image has many or none: choose another strategy"
                     )
+                if step.needs.exclusive and not self.learner.task.exclusive:
+                    raise UnmetNeed(
+                        f"strategy {strategy.name!r} asks which one class an image is, and in "
+                        f"{self.learner.task.name} an image may be of several: take margin, entropy or "
+                        "least_confidence, or a strategy that reads embeddings alone"
+                    )
                 if step.needs.reference and not self.reference:
                     raise UnmetNeed(
                         f"strategy {strategy.name!r} matches images against a reference set, labelled and kept out of "

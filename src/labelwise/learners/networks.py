@@ -14,7 +14,7 @@ from labelwise.contracts.head import LinearHead
 from labelwise.contracts.learner import Auxiliary
 from labelwise.contracts.passes import Members, Passes
 from labelwise.contracts.task import Batch, Field, Outputs, Task, image_losses
-from labelwise.errors import DataError, UnmetNeed
+from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.learners.passes import all_passes
 from labelwise.models import Taps, last_linear
 from labelwise.models.ending import last_layer
@@ -103,7 +103,13 @@ class Networks:
 
     def _said(self, net: nn.Module, batch: Batch, want: frozenset[Field], first: Outputs | None) -> Outputs:
         if first is None:
-            return self.task.outputs(net, batch, want)
+            outputs = self.task.outputs(net, batch, want)
+            if self.task.exclusive and not outputs.exclusive and "per_image" in self.task.provides:
+                raise ConfigError(
+                    f"outputs of {type(self.task).__name__} say exclusive=False, and the class does not: set "
+                    "'exclusive = False' on it, so that methods that ask for the one class of an image are refused"
+                )
+            return outputs
         return self.task.redrawn(net, batch, first, want)
 
     def _embedding_path(self, net: nn.Module) -> str | None:

@@ -119,6 +119,8 @@ def check_outputs(task: Task[Any], model: nn.Module, batch: Batch) -> Outputs:
         assert torch.allclose(sums_U, torch.ones_like(sums_U), atol=1e-4), (
             "probabilities sum to one, or exclusive=False"
         )
+    if "per_image" in task.provides:
+        assert found.exclusive == task.exclusive, f"outputs are exclusive={found.exclusive}, the class says otherwise"
     height, width = batch.images.shape[-2:]
     for promise, count in (("per_image", 1), ("per_pixel", height * width)):
         if promise in task.provides:
