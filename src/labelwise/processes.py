@@ -7,9 +7,11 @@ the main process and given to the others, so that they stay in step. One process
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +32,30 @@ def is_alive(process: int) -> bool:
     except (PermissionError, OverflowError):
         pass
     return True
+
+
+def drop_drafts(files: Iterable[Path]) -> None:
+    """Deletes drafts (``NAME.PROCESS.tmp``) whose writers were killed; those of processes that still run are kept."""
+    for draft in files:
+        writer = draft.name.split(".")[-2]
+        if not (writer.isdecimal() and is_alive(int(writer))):
+            draft.unlink(missing_ok=True)
+
+
+def end_with_parent() -> None:
+    """In a process that another one started: it ends as soon as that one does, however that ended.
+
+    Else, after a kill of the first, helpers would work on for nobody, and then wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with parent").start()
 
 
 def is_main() -> bool:
@@ -124,6 +150,7 @@ def devices_of(workers: int) -> list[str]:
 
 
 def see_one_device(devices: Any) -> None:
-    """In a new process, before it looks for GPUs: it is to find one, the next of ``devices``."""
+    """In a new process, before it looks for GPUs: it is to find one, the next of ``devices``, and to end with us."""
+    end_with_parent()
     if device := devices.get():
         os.environ["CUDA_VISIBLE_DEVICES"] = device

@@ -23,6 +23,7 @@ import filelock
 import sqlalchemy as sa
 
 from labelwise.campaign.events import EVENTS, Added, Event, Item, Labelled, Queried
+from labelwise.campaign.locking import alone
 from labelwise.campaign.pool import Pool
 from labelwise.errors import PoolError, StateError
 
@@ -169,29 +170,10 @@ class Store:
         Raises:
             StateError: another command still holds the project after ``wait`` seconds.
         """
-        lock = filelock.FileLock(self.folder / "lock")
-        holder = self.folder / "lock.holder"
-        with self._disk_errors():
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                who = holder.read_text() if holder.exists() else "unknown"
-                waiting(
-                    f"another labelwise command (process {who}) is working on this project; waiting up to {wait:.0f} s"
-                )
-                try:
-                    lock.acquire(timeout=wait)
-                except filelock.Timeout:
-                    raise StateError(
-                        f"another labelwise command (process {who}) still works on this project after {wait:.0f} s: "
-                        "let it finish or stop it, then try again"
-                    ) from None
-        try:
+        with contextlib.ExitStack() as held:
             with self._disk_errors():
-                holder.write_text(str(os.getpid()))
+                held.enter_context(alone(self.folder, "this project", wait=wait, waiting=waiting))
             yield
-        finally:
-            lock.release()
 
     def append(self, events: Iterable[Event], *, record: Mapping[str, Any] | None = None) -> None:
         """Writes events, and the record of the round they belong to, all or none.

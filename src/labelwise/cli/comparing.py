@@ -101,6 +101,7 @@ def compare(
     from labelwise.config import SizesConfig
     from labelwise.recipes import find, sized
     from labelwise.studies.data import with_regions
+    from labelwise.studies.processes import alone_in
 
     flags = _given(seeds=seeds, initial=initial, batch=batch, rounds=rounds, task=task, again=again)
     flags |= _given(full=False if no_full else None)
@@ -123,7 +124,8 @@ def compare(
         return
     recipe = sized(plan.recipe, source) if plan.sizes else plan.recipe
     study = run(recipe, source, folder, workers=workers, chosen=plan.sizes)
-    written = studies.write(study, folder, with_regions(recipe, source, folder))
+    with alone_in(folder):
+        written = studies.write(study, folder, with_regions(recipe, source, folder))
     if json:
         assert written.summary is not None
         console.print_json(studies.as_json(written.summary, written))
@@ -173,7 +175,7 @@ def run(recipe: RecipeConfig, source: Source, folder: Path, *, workers: int = 1,
 
     with StudyProgress(len(recipe.strategies) * len(recipe.seeds), recipe.rounds) as progress:
         comparison = Comparison(
-            recipe, source, folder, None, progress, progress.on_round, progress.on_run, workers=workers
+            recipe, source, folder, None, progress, progress.on_round, progress.on_run, workers, console.err
         )
         comparison.check()
         progress.primary = comparison.primary
@@ -187,18 +189,20 @@ def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: b
     from labelwise.few_labels.study import SizesStudy
     from labelwise.report.by_size import markdown, size_tables
     from labelwise.report.summary import headline, unlearnt
+    from labelwise.studies.processes import alone_in
 
     with SizesProgress(len(recipe.strategies) * len(recipe.seeds) * len(recipe.sizes)) as progress:
-        study = SizesStudy(recipe, source, folder, progress=progress, on_chosen=progress.on_chosen)
+        study = SizesStudy(recipe, source, folder, progress, progress.on_chosen, console.err)
         study.check()
         names = ", ".join(strategy.label for strategy in recipe.strategies)
         sizes, seeds = ", ".join(map(str, recipe.sizes)), console.counted(len(recipe.seeds), "seed")
         console.err(f"{recipe.name}: {names}; {seeds}, sizes {sizes}; {', '.join(recipe.evaluators)}")
         _say_how_read(source)
         studies_ = study.run()
-    written = {name: studies.write(found, folder / name, source) for name, found in studies_.items()}
     tables = size_tables(studies_)
-    write_whole(folder / "table.md", markdown(tables).encode())
+    with alone_in(folder):
+        written = {name: studies.write(found, folder / name, source) for name, found in studies_.items()}
+        write_whole(folder / "table.md", markdown(tables).encode())
     if json:
         found = {name: studies.as_json(one.summary, one) for name, one in written.items() if one.summary is not None}
         console.print_json({"studies": found, "tables": {table.title: table.values for table in tables}})

@@ -147,6 +147,9 @@ class Record:
         objects: in the file's order.
         pixels: the class of every pixel, uint8 (H, W) of indices into ``Head.classes``, 255 where there is none. Of a
             region that the file does not place, its bounding box alone: whoever knows the region sets ``Mask.at``.
+        maps: of a prediction: float32 (H, W, C), the probability of each class of ``Head.classes`` at each pixel of a
+            grid of any size over the picture.
+        sure: of a prediction: float32 (H, W) in [0, 1], how sure a model is of the classes in ``pixels``.
         instances: number of the object that each pixel belongs to, int32 (H, W), 0 where there is none.
         state: see ``State``.
         split: word for the split as written.
@@ -170,6 +173,8 @@ class Record:
     fractions: bool = False
     objects: tuple[Seen, ...] = ()
     pixels: Mask | None = None
+    maps: Mask | None = None
+    sure: Mask | None = None
     instances: Mask | None = None
     state: State = "answered"
     split: str | None = None

@@ -33,6 +33,7 @@ from labelwise.learners.heads import Labels, LinearProtocol
 from labelwise.models.provenance import TrainedOn, what_weights_saw
 from labelwise.rng import digest
 from labelwise.signals.cache import SignalCache
+from labelwise.studies.processes import alone_in
 from labelwise.studies.settings import write_recipe
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class SizesStudy:
         folder: where selections, measurements and studies are kept.
         progress: told on long work.
         on_chosen: told after each selection.
+        waiting: told, in words, when another process works on this study and has to end first.
     """
 
     recipe: SizesConfig
@@ -65,6 +67,7 @@ class SizesStudy:
     folder: Path
     progress: Progress = silent
     on_chosen: OnChosen = _unheard
+    waiting: Callable[[str], None] = lambda message: None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", with_range(self.recipe, self.source.value_range))
@@ -77,6 +80,10 @@ class SizesStudy:
             DataError: no labelled test item, a label that is missing.
         """
         self.check()
+        with alone_in(self.folder, self.waiting):
+            return self._run()
+
+    def _run(self) -> dict[str, Study]:
         write_recipe(self.recipe, self.folder)
         picked = [
             one for seed in self.recipe.seeds for config in self.recipe.strategies for one in self._choose(config, seed)

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 
 from labelwise.errors import FormatError, cut
-from labelwise.formats.npy_header import read_npy_header
+from labelwise.formats.npy_header import NpyHeader, read_npy_header
 
 #: bytes that all arrays of a file may unpack to whatever its size, or ``MAX_RATIO`` times its size where that is more
 MAX_UNPACKED, MAX_RATIO = 300_000_000, 8
@@ -75,21 +75,36 @@ class Npz(Mapping[str, np.ndarray]):
 
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self._known:
-            self._known[key] = self._read(self._members[key])
+            self._known[key] = self._read(key)
         return self._known[key]
+
+    def once(self, key: str) -> np.ndarray:
+        """An array that is read now, and not kept."""
+        return self._read(key)
+
+    def header(self, key: str) -> NpyHeader:
+        """Type and shape of an array, without reading it."""
+        with self._opened(key) as (info, archive), archive.open(info) as data:
+            return read_npy_header(data, info.file_size, f"{self._shown}: {cut(key)}", objects=_OBJECTS)
 
     def listed(self) -> str:
         """Names of the arrays, as a message can show them."""
         return cut(", ".join(sorted(self._members)[:20]), 100) or "nothing"
 
-    def _read(self, member: str) -> np.ndarray:
-        what = f"{self._shown}: {cut(member.removesuffix('.npy'))}"
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[tuple[zipfile.ZipInfo, zipfile.ZipFile]]:
         with _failing_in_one_line(self._shown), self._path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            info = archive.getinfo(member)
+            info = archive.getinfo(self._members[key])
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise FormatError(f"{what} is packed in an unusual way: write the file again with numpy.savez")
+                raise FormatError(
+                    f"{self._shown}: {cut(key)} is packed in an unusual way: write the file again with numpy.savez"
+                )
+            yield info, archive
+
+    def _read(self, key: str) -> np.ndarray:
+        with self._opened(key) as (info, archive):
             with archive.open(info) as data:
-                read_npy_header(data, info.file_size, what, objects=_OBJECTS)
+                read_npy_header(data, info.file_size, f"{self._shown}: {cut(key)}", objects=_OBJECTS)
             with archive.open(info) as data:
                 array: np.ndarray = np.lib.format.read_array(data, allow_pickle=False)
                 data.read(1)  # the checksum is compared at the end

@@ -50,7 +50,7 @@ class NpzPredictions(Format):
         try:
             keys = set(load_npz(path))
         except FormatError:
-            return Sniff(0.2, "no .npz that can be read")
+            return Sniff(0.6, "called .npz")  # whoever reads it says what is wrong with it
         if "ids" not in keys or not keys & _KEYS:
             return Sniff(0.3, "no arrays ids, and probs or embeddings")
         held = sorted(keys & _KEYS)

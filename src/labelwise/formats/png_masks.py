@@ -34,6 +34,9 @@ class PngMasks(Format):
     of the lists of ``formats.mask_lists``, which may say colours, too. Masks of nothing but 0 and 255 are taken as
     background and foreground, which is said. Files that lose pixels, such as JPEG, are refused.
 
+    *Predictions* are such a folder of masks, perhaps with a folder ``confidence`` beside it (``masks/a.png`` and
+    ``confidence/a.png``), grey pictures of eight bits: 255 where the model is certain of the class.
+
     *Splits* are those of folders called train, val and test, or of lists of these names.
 
     Memory: the names of all files; one mask at a time.
@@ -42,14 +45,14 @@ class PngMasks(Format):
     name: ClassVar[str] = "masks"
     title: ClassVar[str] = "masks as PNG, BMP, TIFF or GIF files, a folder of them beside the images"
     kinds: ClassVar[frozenset[str]] = frozenset({"masks"})
-    reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers"})
+    reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers", "predictions"})
     writes: ClassVar[frozenset[Writes]] = frozenset({"asked", "labelled"})
 
     def sniff(self, path: Path, use: Reads) -> Sniff:
         """Looks at names of folders, and of a few files in each."""
         if not path.is_dir():
             return Sniff(0.0, "masks lie in a folder, one file for each image")
-        if use == "answers":
+        if use != "data":
             from labelwise.formats.returned_masks import sniff_returned
 
             return sniff_returned(path)
@@ -72,7 +75,7 @@ class PngMasks(Format):
         return path if found is None else path / found
 
     def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
-        """Images with their masks, or masks that came back.
+        """Images with their masks, masks that came back, or masks that a model drew.
 
         Raises:
             FormatError: masks and images that do not fit together, a lossy mask, values that nothing names.
@@ -81,6 +84,10 @@ class PngMasks(Format):
             from labelwise.formats.returned_masks import read_returned
 
             return read_returned(path, hints)
+        if use == "predictions":
+            from labelwise.formats.returned_masks import read_predicted
+
+            return read_predicted(path, hints)
         from labelwise.formats.paired_masks import read_paired
 
         return read_paired(path, self.root(path), hints)

@@ -21,7 +21,7 @@ from labelwise.formats.glance import some_files, start_of
 from labelwise.formats.index_png import Colour
 from labelwise.formats.json_file import read_json
 from labelwise.formats.mask_coding import MaskCoding
-from labelwise.formats.mask_files import mask_size, read_stored
+from labelwise.formats.mask_files import mask_size, read_integers, read_stored
 from labelwise.formats.mask_layout import LOSSLESS, MASK_WORDS, find_layout, plain_name, without_sign
 from labelwise.formats.mask_lists import coding_among
 from labelwise.formats.mask_pairs import paired
@@ -35,6 +35,8 @@ MASKS, SUGGESTED, REGIONS = "masks", "suggested", "regions"
 _REGION = re.compile(r"^(?P<image>.+)#(?P<number>\d{1,9})$")
 #: masks that are looked at for black and white ones
 _SAMPLE = 20
+#: folders of grey pictures of how sure a model is, as they are compared
+CONFIDENCE_WORDS = ("confidence", "confidences", "conf", "certainty", "scores")
 
 
 def sniff_returned(path: Path) -> Sniff:
@@ -122,6 +124,47 @@ def _palette(value: Any, count: int) -> tuple[Colour, ...] | None:
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_predicted(folder: Path, hints: Hints) -> tuple[Head, Iterator[Record]]:
+    """Masks that a model drew, and beside them, in a folder ``confidence``, how sure it is of each pixel.
+
+    Confidences are grey pictures of eight bits, called and sized as the masks are: 255 is certain, and what is left
+    belongs to the other classes.
+
+    Raises:
+        FormatError: as ``read_returned``; a mask without a confidence where others have one, or of another size.
+    """
+    head, records = read_returned(folder, hints)
+    above = _place(folder).parent if _place(folder) != folder else folder
+    there = [entry for entry in sorted(above.iterdir()) if entry.is_dir()] if above.is_dir() else []
+    beside = next((entry for entry in there if plain_name(entry.name) in CONFIDENCE_WORDS), None)
+    return head, records if beside is None else (_sure(record, _place(folder), beside) for record in records)
+
+
+def _sure(record: Record, place: Path, beside: Path) -> Record:
+    """A record with the confidence that lies in the folder beside."""
+    mask = Path(record.where.file)
+    stem = beside / mask.relative_to(place).with_suffix("")
+    file = next((found for ending in LOSSLESS if (found := stem.with_name(f"{stem.name}{ending}")).is_file()), None)
+    if file is None:
+        raise FormatError(f"{str(mask)!r:.100} has no picture of its confidence in {str(beside)!r:.100}: add one")
+    assert record.pixels is not None, "masks that came back have pixels"
+    size = mask_size(file)
+    if size != record.pixels.size:
+        raise FormatError(
+            f"{str(file)!r:.120} has {size[0]} x {size[1]} pixels, and its mask {record.pixels.size[0]} x "
+            f"{record.pixels.size[1]}: save both at one size"
+        )
+    return replace(record, sure=Mask(size, partial(_confidences, file)))
+
+
+def _confidences(file: Path) -> np.ndarray:
+    """float32 (H, W) in [0, 1]."""
+    grey_HW = read_integers(file)
+    if grey_HW.max(initial=0) > IGNORE:
+        raise FormatError(f"{str(file)!r:.120} has values up to {grey_HW.max():,}: save confidences as eight-bit grey")
+    return (grey_HW / np.float32(IGNORE)).astype(np.float32)
 
 
 def read_returned(folder: Path, hints: Hints) -> tuple[Head, Iterator[Record]]:

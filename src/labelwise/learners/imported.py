@@ -121,7 +121,7 @@ class FromFile(Learner):
         """Rows of the items that have a prediction; the others are reported as failed."""
         known = [item for item in view.ids if item in self._row]
         failed = {item: "the predictions have no row for it" for item in view.ids if item not in self._row}
-        collector = Collector(signals, _no_draws, {}, role)
+        collector = Collector(signals, no_draws, {}, role)
         for block in blocks(len(known), BLOCK):
             rows = [self._row[known[i]] for i in block]
             collector.add(None, Batch(torch.empty(len(rows), 0)), partial(self._outputs, rows))
@@ -293,5 +293,10 @@ def content(array: np.ndarray | None) -> str:
     return found.hexdigest()
 
 
-def _no_draws(batch: Batch, passes: Passes, first: Outputs) -> Iterator[Outputs]:
+def no_draws(batch: Batch, passes: Passes, first: Outputs) -> Iterator[Outputs]:
+    """What stochastic passes over a file give.
+
+    Raises:
+        UnmetNeed: always.
+    """
     raise UnmetNeed(f"imported predictions make no {type(passes).__name__} passes")

@@ -21,7 +21,7 @@ from labelwise.data.remembered import Remembered
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Known
 from labelwise.kinds import kind_of
-from labelwise.processes import is_alive
+from labelwise.processes import drop_drafts
 from labelwise.project.classes import colours
 from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images
 
@@ -156,10 +156,7 @@ class Opened:
 
     def _sweep(self) -> None:
         """Deletes drafts of files whose writers were killed; those of other commands that still run are kept."""
-        for draft in [*self.state.rglob("*.tmp"), *self.folder.glob(f"{CONFIG_NAME}*.tmp")]:
-            writer = draft.name.split(".")[-2]
-            if not (writer.isdecimal() and is_alive(int(writer))):
-                draft.unlink(missing_ok=True)
+        drop_drafts([*self.state.rglob("*.tmp"), *self.folder.glob(f"{CONFIG_NAME}*.tmp")])
 
     def write(self, events: Sequence[Event]) -> None:
         """Appends events and applies them.

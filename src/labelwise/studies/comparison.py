@@ -19,7 +19,7 @@ from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError
 from labelwise.kinds import check_labels
 from labelwise.studies.data import SeededData, chance_on, describe_pool, images_of, open_labelled, with_regions
-from labelwise.studies.processes import run_apart
+from labelwise.studies.processes import alone_in, run_apart
 from labelwise.studies.seed import OnRound, OnRun, SeedRuns, unheard_round, unheard_run
 from labelwise.studies.settings import environment, study_settings, study_warnings, write_recipe
 from labelwise.studies.start import check_start
@@ -44,6 +44,7 @@ class Comparison:
         on_round: told after each round.
         on_run: told when a run is done.
         workers: seeds that run at once, each in a process of its own; the results are the same.
+        waiting: told, in words, when another process works on this study and has to end first.
     """
 
     recipe: RecipeConfig
@@ -54,6 +55,7 @@ class Comparison:
     on_round: OnRound = unheard_round
     on_run: OnRun = unheard_run
     workers: int = 1
+    waiting: Callable[[str], None] = lambda message: None
 
     def __post_init__(self) -> None:
         cut = with_regions(self.recipe, self.source, self.folder, progress=self.progress)
@@ -69,6 +71,10 @@ class Comparison:
                 anything is trained.
         """
         self.check()
+        with alone_in(self.folder, self.waiting):
+            return self._run()
+
+    def _run(self) -> Study:
         write_recipe(self.recipe, self.folder)
         if self.workers > 1:
             run_apart(self.runs, self.recipe.seeds, min(self.workers, len(self.recipe.seeds)))

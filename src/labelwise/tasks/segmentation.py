@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.kinds.masks import Masks, check_values, raw_mask
 from labelwise.learners.gathered import Told
 from labelwise.learners.imported import ImportedPredictions, of_pictures
+from labelwise.learners.imported_maps import ImportedMaps, of_pixels
 from labelwise.models.segmenters import said_of
 from labelwise.signals.pixels import PixelUncertainty
 from labelwise.signals.units import Units
@@ -266,14 +268,19 @@ class Segmentation(Task[Mask]):
         naming: Naming,
         ids: Sequence[str],
         size_of: Callable[[str], tuple[int, int] | None] = lambda item: None,
-    ) -> ImportedPredictions:
-        """A learner of embeddings of images: masks of another model say nothing of how sure it is.
+    ) -> ImportedPredictions | ImportedMaps:
+        """A learner of probabilities of pixels, of masks with how sure a model is of them, or of embeddings of images.
 
         Raises:
             FormatError: numbers that do not fit, with file and row.
-            UnmetNeed: there are no embeddings.
+            UnmetNeed: none of them is there.
         """
-        return of_pictures(self, Told(found, naming, ids), probs=False)
+        rows = iter(found)
+        first = next(rows, None)
+        told = Told(rows if first is None else chain([first], rows), naming, ids)
+        if first is not None and (first[1].maps is not None or first[1].pixels is not None):
+            return of_pixels(self, told)
+        return of_pictures(self, told, probs=False)
 
     def metrics(self) -> Metrics:
         """Intersection over union, over the whole set."""

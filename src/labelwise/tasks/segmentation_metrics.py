@@ -55,11 +55,13 @@ class SegmentationMetrics(Metrics):
         """Adds a batch.
 
         Args:
-            outputs: of every pixel of the model's input, image by image.
+            outputs: of every pixel of the model's input, image by image; or of one image, of every pixel of a grid
+                whose height and width stand in ``extra`` as ``sides``.
             targets: one mask for each image, of any size.
         """
         count = len(self.classes)
-        probs_BCHW = outputs.probs_UC.view(outputs.size, *self.size, count).permute(0, 3, 1, 2)
+        height, width = map(int, outputs.extra.get("sides", self.size))
+        probs_BCHW = outputs.probs_UC.view(outputs.size, height, width, count).permute(0, 3, 1, 2)
         for probs_CHW, target in zip(probs_BCHW, targets, strict=True):
             truth_HW = target.whole().to(probs_CHW.device)
             said_HW = _classes_at(probs_CHW, (truth_HW.shape[0], truth_HW.shape[1]))
