@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -170,4 +171,18 @@ def test_export_says_what_was_left_out(project, tmp_path):
     drawn = json.loads((tmp_path / "few.json").read_text())["annotations"]
     assert all(row["score"] >= 0.8 for row in drawn)
     assert len(drawn) < len(json.loads((tmp_path / "picks.json").read_text())["annotations"])
+    told = run("export", tmp_path / "picks.html", "--predictions", file, "-p", project).output
+    assert "boxes score below 0.05 and were left out" in told
+    assert "boxes score below 0.05 and were left out" in (tmp_path / "picks.html").read_text()
+    run("cancel", "-p", project)
+
+
+def test_a_gallery_of_two_rounds_names_both(project, tmp_path):
+    for more in ((), ("--more",)):
+        run("suggest", "-n", 2, "-s", "random", "-p", project, *more)
+    run("export", tmp_path / "picks.html", "-p", project)
+    first, second = sorted({pick["round"] for pick in as_json("suggest", "-p", project)["picks"]})
+    title = re.search(r"<title>(.*?)</title>", (tmp_path / "picks.html").read_text())
+    assert title is not None
+    assert f"rounds {first} and {second}" in title[1]
     run("cancel", "-p", project)

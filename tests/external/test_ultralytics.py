@@ -41,10 +41,16 @@ SPLITS = {"train": 8, "val": 2, "test": 2}
 
 def yolo(folder: Path, *arguments: object) -> str:
     """Runs its command from elsewhere; gives what it printed."""
+    words = [str(argument) for argument in arguments]
     fixed = ("device=cpu", "imgsz=64", f"project={folder / 'runs'}", "exist_ok=True", "plots=False")
     environment = os.environ | {"YOLO_CONFIG_DIR": str(folder), "YOLO_OFFLINE": "true", "OMP_NUM_THREADS": "2"}
     done = subprocess.run(
-        [f"{ENVIRONMENT}/bin/yolo", *map(str, arguments), *fixed],
+        [
+            f"{ENVIRONMENT}/bin/yolo",
+            *(word for word in words if "=" not in word),
+            *fixed,
+            *(w for w in words if "=" in w),
+        ],
         capture_output=True,
         text=True,
         cwd="/",

@@ -117,6 +117,9 @@ def test_an_image_is_worth_its_object_nearest_to_the_base():
     settled = signal.settle(rows)
     assert torch.isfinite(settled).all()
     assert int(settled.argmin()) == 1
+    (step,) = FlipConsistency(empty="first").steps()
+    (wanted,) = step.needs.pool
+    assert int(wanted.settle(rows).argmax()) == 1
 
 
 def test_views_that_change_nothing_are_refused():

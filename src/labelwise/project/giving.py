@@ -67,8 +67,7 @@ def give_picks(project: Project, path: Path, name: str | None, asked: Round, pre
     images = list(dict.fromkeys(project.source.within(pick.id)[0] for pick in asked.picks))
     with _writing(path):
         if form is None:
-            _gallery(project, path, asked, predictions)
-            return []
+            return _gallery(project, path, asked, predictions)
         hinted = _hinted(project, images)
         guesses, notes = project.said(hinted, *predictions) if hinted else ({}, [])
         going = _going(project)
@@ -147,37 +146,43 @@ def image_of(project: Project, item: str, side: int = SIDE) -> Image | None:
 
 def pictures(
     project: Project, ids: Sequence[str], predictions: Predictions = (None, None)
-) -> Callable[[str], Image | None]:
-    """Gives the picture of an item, with what was predicted and what people said where there is any."""
+) -> tuple[Callable[[str], Image | None], list[str]]:
+    """What gives the picture of an item, with what was predicted and what people said, and what to know of a file."""
     # imported here: a model may have to be loaded
     from labelwise.exchange.pictures import drawn
     from labelwise.project.learning import Learning
 
     learning, kind = Learning(project), project.kind
     hinted = _hinted(project, ids)
-    return drawn(
+    learner, notes = learning.predictor(*predictions) if kind.drawn and hinted else (None, [])
+    picture = drawn(
         learning.task(),
         project.source,
         partial(image_of, project),
         hinted,
-        learner=learning.predictor(*predictions) if kind.drawn and hinted else None,
+        learner=learner,
         labelled=project.labels() if kind.drawn else {},
         palette=project.palette(),
     )
+    return picture, notes
 
 
-def _gallery(project: Project, path: Path, asked: Round, predictions: Predictions) -> None:
+def _gallery(project: Project, path: Path, asked: Round, predictions: Predictions) -> list[str]:
+    """Writes the page; what is said of a file of predictions stands on it too."""
     # imported here: drawing would cost every other command a second
     from labelwise.report.gallery import write_gallery
 
-    number = "ranking" if asked.number is None else f"round {asked.number}"
+    numbers = sorted({pick.round for pick in asked.picks if pick.round is not None})
+    rounds = f"round{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}"
     noun = noun_of(project, asked.picks)
+    picture, notes = pictures(project, [pick.id for pick in asked.picks], predictions)
     write_gallery(
         path,
         asked.picks,
-        image_of=pictures(project, [pick.id for pick in asked.picks], predictions),
+        image_of=picture,
         side=WIDE if project.kind.drawn else None,
-        title=f"{project.folder.resolve().name}: {number}",
-        subtitle=f"{len(asked.picks)} {noun}s chosen by {asked.strategy}",
+        title=f"{project.folder.resolve().name}: {rounds if numbers else 'ranking'}",
+        subtitle=". ".join([f"{len(asked.picks)} {noun}s chosen by {asked.strategy}", *notes]),
         classes=project.config.classes,
     )
+    return notes

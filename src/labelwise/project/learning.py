@@ -212,15 +212,18 @@ class Learning:
         )
         return [] if seen.warning is None else [seen.warning]
 
-    def predictor(self, predictions: Path | None = None, wishes: Wishes | None = None) -> Learner | None:
-        """The model trained last, or what a file says; None where nothing was trained."""
+    def predictor(
+        self, predictions: Path | None = None, wishes: Wishes | None = None
+    ) -> tuple[Learner | None, list[str]]:
+        """The model trained last, None where nothing was trained; or what a file says, and what to know of it."""
         if predictions is not None:
-            return self.campaign(self.imported(predictions, wishes or Wishes())[0]).setting.learner
+            learner, notes = self.imported(predictions, wishes or Wishes())
+            return self.campaign(learner).setting.learner, notes
         campaign = self.campaign()
         if campaign.fits.newest() is None:
-            return None
+            return None, []
         self.last_fit(campaign, self.strategy())
-        return campaign.setting.learner
+        return campaign.setting.learner, []
 
     def guesses(self, images: Sequence[str], predictions: Path | None, wishes: Wishes | None) -> dict[str, Any]:
         """Raw labels, with scores, that the model trained last or a file gives to these images; {} without a model."""
@@ -230,11 +233,7 @@ class Learning:
         self, images: Sequence[str], predictions: Path | None, wishes: Wishes | None
     ) -> tuple[dict[str, Any], list[str]]:
         """As ``guesses``, with what people should know of the file."""
-        notes: list[str] = []
-        if predictions is None:
-            learner = self.predictor()
-        else:
-            learner, notes = self.imported(predictions, wishes or Wishes())
+        learner, notes = self.predictor(predictions, wishes)
         return {} if learner is None else dict(learner.task.guesses(learner, self.project.source, images)), notes
 
 

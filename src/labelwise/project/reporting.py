@@ -64,7 +64,7 @@ def report(project: Project, out: Path) -> Path:
         return write_project_report(state, out, image_of=partial(image_of, project))
     most = shown_of_a_round(max(1, len(picks)), drawn=True)
     ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
-    return write_project_report(state, out, image_of=pictures(project, sorted(ids)), side=WIDE)
+    return write_project_report(state, out, image_of=pictures(project, sorted(ids))[0], side=WIDE)
 
 
 def _disputed(project: Project) -> dict[str, list[tuple[str, str, bool]]]:

@@ -9,6 +9,7 @@ from labelwise.contracts.passes import Views
 from labelwise.contracts.query import Query, Selection
 from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.selection.ranking import take_top
+from labelwise.selection.reduction import Empty
 from labelwise.signals.consistency import ViewConsistency
 
 _VIEWS = {"flip": Views(draws=2, degrees=0.0, noise=0.0), "all": Views(draws=4)}
@@ -24,6 +25,7 @@ class FlipConsistency(Strategy):
     Args:
         base: consistency in [0, 2] of the most wanted objects.
         views: ``flip`` (the mirror image) or ``all`` (four views: mirrored, turned by up to 10 degrees, with noise).
+        empty: where images without any box stand: ``last``, ``median`` or ``first``.
 
     Raises:
         NonFiniteScore: the model's boxes or probabilities are not finite.
@@ -46,6 +48,7 @@ class FlipConsistency(Strategy):
     name: ClassVar[str] = "flip_consistency"
     base: float = 1.3
     views: Literal["flip", "all"] = "flip"
+    empty: Empty = "last"
 
     def __post_init__(self) -> None:
         if not 0 <= self.base <= 2:
@@ -53,7 +56,7 @@ class FlipConsistency(Strategy):
 
     @property
     def _signal(self) -> ViewConsistency:
-        return ViewConsistency(_VIEWS[self.views], self.base)
+        return ViewConsistency(_VIEWS[self.views], self.base, self.empty)
 
     def steps(self) -> tuple[Step, ...]:
         """One step."""
