@@ -25,6 +25,7 @@ class Tagging(Task[tuple[int, ...]]):
     name: ClassVar[str] = "tagging"
     kind: ClassVar[Kind] = Tags()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
+    exclusive: ClassVar[bool] = False  # an image may have several tags
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=InputSpec)
 

@@ -63,8 +63,8 @@ class Maps(Format):
             found = load_npz(one)
             names = [name for name in found if name != _CLASSES]
             shape = found.header(names[0]).shape if names and "ids" not in found else ()
-        except FormatError:
-            return Sniff(0.2, "no .npz that can be read")
+        except FormatError as error:
+            return Sniff(0.2, str(error).removeprefix(f"{str(one)!r} "))
         if len(shape) not in (3, 4):
             return Sniff(0.2, "its arrays have not three sides: classes, height and width")
         return Sniff(0.95, f"arrays such as {names[0]!r:.40} with three sides", ("masks",))

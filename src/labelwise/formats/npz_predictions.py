@@ -49,8 +49,8 @@ class NpzPredictions(Format):
 
         try:
             keys = set(load_npz(path))
-        except FormatError:
-            return Sniff(0.6, "called .npz")  # whoever reads it says what is wrong with it
+        except FormatError as error:
+            return Sniff(0.3, str(error).removeprefix(f"{str(path)!r} "))
         if "ids" not in keys or not keys & _KEYS:
             return Sniff(0.3, "no arrays ids, and probs or embeddings")
         held = sorted(keys & _KEYS)

@@ -55,7 +55,7 @@ class PngMasks(Format):
         if use != "data":
             from labelwise.formats.returned_masks import sniff_returned
 
-            return sniff_returned(path)
+            return sniff_returned(path, predicted=use == "predictions")
         if (path / _VOC).is_dir() or (path / _CITY).is_dir():
             return Sniff(0.3, "its folders are those of another layout of masks", ("masks",))
         layout = find_layout(path, sorted(_some_names(path)))

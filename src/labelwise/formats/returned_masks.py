@@ -39,8 +39,8 @@ _SAMPLE = 20
 CONFIDENCE_WORDS = ("confidence", "confidences", "conf", "certainty", "scores")
 
 
-def sniff_returned(path: Path) -> Sniff:
-    """Whether a folder looks like masks that came back."""
+def sniff_returned(path: Path, *, predicted: bool = False) -> Sniff:
+    """Whether a folder looks like masks that came back, or that a model drew: of models pictures alone are no masks."""
     if MARK.encode() in start_of(path / LISTING):
         return Sniff(1.0, f"{LISTING} says so", ("masks",))
     if (path / "SegmentationClass").is_dir():
@@ -48,9 +48,9 @@ def sniff_returned(path: Path) -> Sniff:
     place = _place(path)
     files = some_files(place, ENDINGS, 20)
     if place != path and files:
-        return Sniff(0.85, f"a folder {place.name} of pictures", ("masks",))
+        return Sniff(0.75 if predicted else 0.85, f"a folder {place.name} of pictures", ("masks",))
     if files:
-        return Sniff(0.6, "a folder of pictures", ("masks",))
+        return Sniff(0.4 if predicted else 0.6, "pictures in no folder called masks", ("masks",))
     return Sniff(0.2, f"no mask (a PNG file) in {place.name!r}")
 
 

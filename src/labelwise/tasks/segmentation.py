@@ -289,19 +289,10 @@ class Segmentation(Task[Mask]):
         return SegmentationMetrics(self.classes, self.input.size)
 
     def chance(self, targets: Iterable[Mask]) -> Chance | None:
-        """The mean intersection over union of one class for every pixel: its share, over the classes that occur.
+        """What one class for every pixel reaches; one look at every mask."""
+        from labelwise.tasks.segmentation_metrics import one_class_everywhere
 
-        Cost:
-            One look at every mask.
-        """
-        pixels_C = torch.zeros(len(self.classes), dtype=torch.int64)
-        for target in targets:
-            pixels_C += target.classes_HW.flatten().bincount(minlength=IGNORE + 1)[: len(self.classes)].cpu()
-        if not pixels_C.any():
-            return None
-        most = int(pixels_C.argmax())
-        share = float(pixels_C[most] / pixels_C.sum())
-        return Chance(share / int((pixels_C > 0).sum()), f"calling every pixel {self.classes[most]!r}")
+        return one_class_everywhere(self.classes, targets)
 
     def default_model(self) -> nn.Module:
         """The small encoder-decoder."""

@@ -5,12 +5,13 @@ Shape letters: C classes, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from labelwise.contracts.chance import Chance
 from labelwise.contracts.record import IGNORE
 from labelwise.contracts.targets import Mask
 from labelwise.contracts.task import Metrics, Outputs
@@ -81,6 +82,21 @@ class SegmentationMetrics(Metrics):
         names = [name for name, yes in zip(self.classes, there.tolist(), strict=True) if yes]
         found = {"miou": float(iou_C.mean()), "pixel_accuracy": float(hit_C.sum() / counts.sum())}
         return found | {f"iou/{name}": value for name, value in zip(names, iou_C.tolist(), strict=True)}
+
+
+def one_class_everywhere(classes: Sequence[str], targets: Iterable[Mask]) -> Chance | None:
+    """The mean intersection over union of the commonest class for every pixel: its share, over the classes that occur.
+
+    None where no pixel has a class.
+    """
+    pixels_C = torch.zeros(len(classes), dtype=torch.int64)
+    for target in targets:
+        pixels_C += target.classes_HW.flatten().bincount(minlength=IGNORE + 1)[: len(classes)].cpu()
+    if not pixels_C.any():
+        return None
+    most = int(pixels_C.argmax())
+    share = float(pixels_C[most] / pixels_C.sum())
+    return Chance(share / int((pixels_C > 0).sum()), f"calling every pixel {classes[most]!r}")
 
 
 def _classes_at(probs_CHW: Tensor, size: tuple[int, int]) -> Tensor:
