@@ -202,8 +202,8 @@ def test_masks_of_another_model_say_nothing_of_how_sure_it_is():
     with pytest.raises(UnmetNeed, match="an embedding of each image"):
         PIXELS.imported(rows([Seen("cat", outline=Polygon(((0, 0, 5, 0, 5, 5),)), score=0.5)]), naming(), IDS)
     pixels = Mask((8, 8), lambda: np.zeros((8, 8), np.uint8))
-    with pytest.raises(UnmetNeed, match="an embedding of each image"):
-        PIXELS.imported(rows([], pixels=pixels), naming(), IDS)
+    learner = PIXELS.imported(rows([], pixels=pixels), naming(), IDS)
+    assert learner.provides == frozenset(), "they can be measured, and not chosen by"
 
 
 # ---- boxes ----------------------------------------------------------------------------------------------------------
