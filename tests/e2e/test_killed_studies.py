@@ -49,9 +49,9 @@ def _command(digits: Path, out: Path, *more: str) -> list[str]:
 def _study(folder: Path) -> dict[str, Any]:
     """A study without what the clock says, or where it lies."""
     found = json.loads((folder / "study.json").read_text())
-    for record in (record for run in found["runs"] for record in run["rounds"]):
+    for record in (record for run in found["runs"] for record in [*run["rounds"], *run.get("again", [])]):
         for name in TIMINGS:
-            record.pop(name)
+            record.pop(name, None)
     found["settings"].pop("command")
     return found
 
