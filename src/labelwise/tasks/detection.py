@@ -73,8 +73,10 @@ class Detection(Task[Boxes]):
     name: ClassVar[str] = "detection"
     kind: ClassVar[Kind] = BoxesOfImages()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "unit_embedding"}) | ALWAYS
-    #: thirty epochs, of few labels as many as make 600 steps
-    phases: ClassVar[tuple[Phase, ...]] = (Phase(epochs=30, batch_size=8, min_steps=600, lr=2e-3, schedule="onecycle"),)
+    #: thirty epochs, of few labels as many as make 600 steps; the weights are averages over about a tenth of the steps
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase(epochs=30, batch_size=8, min_steps=600, max_steps=20_000, lr=2e-3, schedule="onecycle", average=0.1),
+    )
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=lambda: InputSpec((256, 320)))
     augment: Literal["none", "flip", "flip_scale", "all"] = "all"

@@ -72,8 +72,10 @@ class Segmentation(Task[Mask]):
     name: ClassVar[str] = "segmentation"
     kind: ClassVar[Masks] = Masks()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_pixel", "embedding", "map_embedding"})
-    #: thirty epochs, of few labels as many as make 400 steps
-    phases: ClassVar[tuple[Phase, ...]] = (Phase(epochs=30, batch_size=8, min_steps=400, lr=6e-3, schedule="onecycle"),)
+    #: thirty epochs, of few labels as many as make 600 steps; the weights are averages over about a tenth of the steps
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase(epochs=30, batch_size=8, min_steps=600, max_steps=20_000, lr=6e-3, schedule="onecycle", average=0.1),
+    )
     #: probabilities of all pixels and the maps of a full-size network are in memory at once
     inference_pixels: ClassVar[int] = 1 << 19
     classes: tuple[str, ...]
