@@ -75,6 +75,7 @@ def _assert_same(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("size", [1, 7])
 def test_the_batch_is_of_no_account(size):
     found = _collect(*SIGNALS, batch_size=size)

@@ -72,10 +72,16 @@ EXTRA = [
     STRATEGIES.create("stratified_random", clusters=1),
     STRATEGIES.create("stratified_random", clusters=1000),
 ]
-each_strategy = pytest.mark.parametrize("strategy", [*ALL, *EXTRA], ids=repr)
 each_class = pytest.mark.parametrize("cls", [STRATEGIES.get(name) for name in STRATEGIES.names()], ids=lambda c: c.name)
 each_task = pytest.mark.parametrize("task", TASKS.names())
 DEFAULTS = {repr(_default(STRATEGIES.get(name))) for name in STRATEGIES.names()}
+each_strategy = pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(strategy, id=repr(strategy), marks=[] if repr(strategy) in DEFAULTS else [pytest.mark.heavy])
+        for strategy in [*ALL, *EXTRA]
+    ],
+)
 
 
 def _on_each_task(strategies: list[Strategy]) -> pytest.MarkDecorator:
@@ -83,7 +89,7 @@ def _on_each_task(strategies: list[Strategy]) -> pytest.MarkDecorator:
         pytest.param(
             *(strategy, task),
             id=f"{strategy!r}-{task}",
-            marks=[pytest.mark.heavy] if task == "segmentation" and repr(strategy) not in DEFAULTS else [],
+            marks=[pytest.mark.heavy] if task != "classification" and repr(strategy) not in DEFAULTS else [],
         )
         for strategy in strategies
         for task in TASKS.names()

@@ -79,6 +79,7 @@ def test_every_method_buys_from_a_pool_drawn_by_its_seed(study):
         assert {item for record in run.rounds for item in record.picked} <= pools[run.seed]
 
 
+@pytest.mark.heavy
 def test_the_first_purchase_is_the_methods_own(study):
     found, _ = study
     first = {run.strategy: run.rounds[0].class_counts for run in found.runs if run.seed == 0}

@@ -168,6 +168,7 @@ def test_maps_that_are_none_are_refused_in_one_line(change, words, project):
     assert len(told) <= 300 + len(str(project))
 
 
+@pytest.mark.heavy
 def test_a_map_that_would_take_too_much_memory_is_refused_unread(project):
     """480 MB of zeros in half a megabyte; and an honest array of 61 million numbers."""
     np.savez_compressed(project / "packed.npz", **{NAMES[0]: np.zeros((4, 10_000, 12_000), np.uint8)})

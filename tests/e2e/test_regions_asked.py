@@ -47,6 +47,7 @@ def test_a_study_asks_for_regions_and_counts_what_they_cost(tmp_path):
     assert [run.rounds[-1].metrics for run in again.runs] == [run.rounds[-1].metrics for run in found.runs]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("annotate", ["dominant", "instances"])
 def test_other_ways_to_annotate(tmp_path, annotate):
     (run,) = study(tmp_path, {"count": 6, "annotate": annotate}, strategies=["random"], rounds=1).runs

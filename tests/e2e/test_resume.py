@@ -120,6 +120,7 @@ def _check_whole(history) -> None:
     assert sum(event.startswith("Labelled") for event in events) == 12 + 18
 
 
+@pytest.mark.heavy
 def test_killed_in_each_round(server, images, uninterrupted, tmp_path):
     """The quick one: after each training, before its weights are kept."""
     whole, _ = uninterrupted("torch")

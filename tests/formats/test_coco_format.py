@@ -233,6 +233,7 @@ def test_coco_mini_comes_back_as_it_was(tmp_path, name):
 _side = st.floats(0, 1e4, allow_nan=False) | st.integers(0, 5000)
 
 
+@pytest.mark.heavy
 @settings(max_examples=25)
 @given(st.lists(st.tuples(_side, _side, _side, _side), max_size=5))
 def test_any_numbers_come_back(tmp_path_factory, boxes):
@@ -851,6 +852,7 @@ def _objects(draw):
     )
 
 
+@pytest.mark.heavy
 @settings(max_examples=40)
 @given(st.lists(st.lists(_objects(), max_size=3), min_size=1, max_size=3), st.sampled_from(["train", "val", None]))
 def test_any_records_come_back(tmp_path_factory, pictures, split):

@@ -92,6 +92,7 @@ def exact(value):
     return json.dumps(value, sort_keys=True)
 
 
+@pytest.mark.heavy
 @settings(max_examples=100, deadline=None)
 @given(raws())
 def test_every_raw_label_comes_back_to_the_digit(raw):

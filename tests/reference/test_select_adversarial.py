@@ -147,6 +147,7 @@ def _check(picks: Any, case: Case, k: int) -> list[int]:
     return found
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("case", CASES)
 def test_exactly_k_distinct_free_rows(case):
     given = CASES[case]()
@@ -168,6 +169,7 @@ def test_ties_go_by_the_seed_not_by_the_order_of_rows(name, case):
     assert len({row for rows in picked for row in rows}) > 6
 
 
+@pytest.mark.heavy
 @thorough("count", 10_000, 100_000)
 @each
 def test_thousands_of_identical_rows(name, count):
@@ -190,6 +192,7 @@ def _threads(count: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before[1])
 
 
+@pytest.mark.heavy
 @each
 def test_the_number_of_threads_changes_nothing(name):
     given = _case(*_random(count=1500, width=32, classes=12, seed=5), list(range(0, 300, 3)))

@@ -350,6 +350,7 @@ def test_unknown_pool_is_refused():
         clustering.kmeans_picks(np.ones((4, 2)), 2, pool="labelled", rng=generator())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["load_wine", "load_breast_cancer", "load_digits"])
 def test_features_of_all_sizes_are_clustered_as_well_as_by_scikit_learn(name):
     rows = getattr(datasets, name)().data

@@ -95,6 +95,7 @@ def group_sizes(request, monkeypatch):
         monkeypatch.setattr(space, "_CPU_TILE", (7, 3))
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("group_sizes")
 @pytest.mark.parametrize("name", CASES)
 def test_each_pick_is_the_farthest(name):

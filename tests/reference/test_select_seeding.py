@@ -57,6 +57,7 @@ ROWS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [4.0, 1.0], [4.0, 1.0], [9.
 
 
 # Batches of two and three proposals make renewals, of 128 rejections, the rule.
+@pytest.mark.heavy
 @thorough("trials", 250, 600)
 @pytest.mark.parametrize("proposals", [2, 3, 128])
 @pytest.mark.parametrize(

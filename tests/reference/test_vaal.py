@@ -219,6 +219,7 @@ def _trained_on_one_kind(**options):
     return source, rows
 
 
+@pytest.mark.heavy
 def test_what_nobody_labelled_is_wanted_most():
     _, rows = _trained_on_one_kind()
     logit = torch.from_numpy(rows[:, 0])
@@ -228,6 +229,7 @@ def test_what_nobody_labelled_is_wanted_most():
     assert (rows[:, 1:] == rows[0, 1:]).all()
 
 
+@pytest.mark.heavy
 def test_the_published_loss_presses_the_code_together():
     rows = [_trained_on_one_kind(preset=preset, fooling=0.0)[1] for preset in ("faithful", "default")]
     assert 1.4 * rows[0][0, 2] < rows[1][0, 2]

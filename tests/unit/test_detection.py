@@ -221,6 +221,7 @@ def test_units_are_boxes_by_image_and_falling_score():
     assert "embedding" not in _outputs(want=frozenset()).extra
 
 
+@pytest.mark.heavy
 def test_threshold_and_top_decide_what_counts():
     counts = _outputs().unit_item_U.bincount(minlength=12)
     assert (_outputs(top=1).unit_item_U.bincount(minlength=12) == counts.clamp_max(1)).all()

@@ -101,6 +101,7 @@ def test_a_step_of_training_has_the_loss_of_torchvision_to_the_image(name):
         detector.eval()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES[:4])
 def test_an_image_does_not_depend_on_its_neighbours(name):
     detector, images, targets = _detector(name), _images(name), _targets()

@@ -276,6 +276,7 @@ class TestHeadline:
             "Nothing was learnt"
         )
 
+    @pytest.mark.heavy
     def test_at_chance_no_tile_speaks_of_savings(self, tmp_path):
         study = made_up_study(chance=Chance(0.97, "naming 'a' every time", images=360))
         page = write_study_report(study, tmp_path / "page.html").read_text()

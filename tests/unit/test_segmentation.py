@@ -152,6 +152,7 @@ def test_augmentation_keeps_shapes_and_follows_its_stream(augment):
 # ---- networks -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", Segmentation.model_names())
 def test_every_named_network_labels_every_pixel(name):
     task = Segmentation(("a", "b", "c"), InputSpec((33, 47)))
