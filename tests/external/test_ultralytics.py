@@ -56,7 +56,7 @@ def yolo(folder: Path, *arguments: object) -> str:
         cwd="/",
         env=environment,
         check=False,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return re.sub(r"\x1b\[[0-9;]*[mK]", "", done.stdout + done.stderr)
