@@ -178,6 +178,10 @@ def test_a_study_trains_its_baseline_again_once(tmp_path):
     kept = next((tmp_path / "runs").glob("random-*/seed-0/again.json"))
     before = kept.read_bytes()
     assert Comparison(_recipe(), source, tmp_path).run().to_json() == study.to_json()
+    for damage in (b"", b'{"of": 3', b"[]", b'{"of": [], "trainings": 1}', b"\x00" * 20):
+        kept.write_bytes(damage)
+        Comparison(_recipe(), source, tmp_path).run()
+        assert kept.read_bytes() == before
     kept.unlink()
     Comparison(_recipe(), source, tmp_path).run()
     assert kept.read_bytes() == before

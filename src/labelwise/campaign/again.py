@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labelwise.campaign.fits import Fitted
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.measuring import measure
 from labelwise.campaign.records import RoundRecord, write_whole
+from labelwise.errors import DataError
 from labelwise.rng import seed_of
 
 if TYPE_CHECKING:
@@ -45,10 +46,8 @@ def trained_again(
     """
     ends = list({rounds[0].round: rounds[0], rounds[-1].round: rounds[-1]}.values())
     key, file = [count, *(end.fit_key for end in ends)], folder / FILE
-    if file.is_file():
-        kept = json.loads(file.read_text(encoding="ascii"))
-        if kept["of"] == key:
-            return [RoundRecord.from_json(record) for record in kept["trainings"]]
+    if (before := _kept(file, key)) is not None:
+        return before
     campaign = open_campaign()
     found = []
     for end in ends:
@@ -58,6 +57,15 @@ def trained_again(
     kept = {"of": key, "trainings": [record.to_json() for record in found]}
     write_whole(file, json.dumps(kept, allow_nan=False).encode("ascii"))
     return found
+
+
+def _kept(file: Path, key: list[Any]) -> list[RoundRecord] | None:
+    """What was found before; None where there is nothing of these labels, or a damaged file."""
+    try:
+        kept = json.loads(file.read_text(encoding="ascii"))
+        return [RoundRecord.from_json(record) for record in kept["trainings"]] if kept["of"] == key else None
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return None
 
 
 def _fitted(campaign: Campaign, strategy: Strategy, number: int) -> Fitted:
