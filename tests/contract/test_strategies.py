@@ -89,7 +89,7 @@ def _on_each_task(strategies: list[Strategy]) -> pytest.MarkDecorator:
         pytest.param(
             *(strategy, task),
             id=f"{strategy!r}-{task}",
-            marks=[pytest.mark.heavy] if task != "classification" and repr(strategy) not in DEFAULTS else [],
+            marks=[] if task == "classification" and repr(strategy) in DEFAULTS else [pytest.mark.heavy],
         )
         for strategy in strategies
         for task in TASKS.names()

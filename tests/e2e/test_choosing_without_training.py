@@ -42,6 +42,7 @@ def trainings() -> list[str]:
     return sorted(path.parent.name for path in Path(".labelwise/fits").glob("*/fit.json"))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["random", "kmeans", "typiclust", "auto"])
 def test_nothing_is_trained_for_what_reads_no_model(truth, tmp_path, name):
     found = as_json("suggest", "-n", 5, "-s", name)

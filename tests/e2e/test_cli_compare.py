@@ -29,6 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "my digits"
 
 
+@pytest.mark.heavy
 def test_a_labelled_folder_twice_and_its_report(folder: Path, tmp_path: Path) -> None:
     first = run(
         "compare", "my digits", "--strategy", "random", "--strategy", "kmeans", "--set", "kmeans.pool=all", *SMALL
@@ -130,6 +131,7 @@ def test_check_a_recipe(folder: Path) -> None:
     assert "did you mean 'digits'" in refused("check", "digit")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -57,6 +57,7 @@ def fit_of(folder: Path) -> Path:
 # ---- made again -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("cut", [0, 500])
 def test_damaged_weights_are_trained_again(cut, project):
     before = as_json("fit")

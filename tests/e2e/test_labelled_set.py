@@ -64,6 +64,7 @@ def _masks(project: Path) -> None:
 LABELLED = {"classification": _classes, "detection": _boxes, "segmentation": _masks}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("task", "out", "kind"),
     [

@@ -89,6 +89,7 @@ def test_the_labels_of_a_project(tmp_path: Path) -> None:
     assert found[0]["accuracy"][0] > 0.3
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -133,6 +133,7 @@ def test_the_report_says_what_runs(kind):
     assert labelled() == 3
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("file", ["to do.json", "to do.csv"])
 def test_the_file_that_was_written_is_the_one_that_comes_back(kind, file):
     if file.endswith(".csv") and kind != "classification":
@@ -146,6 +147,7 @@ def test_the_file_that_was_written_is_the_one_that_comes_back(kind, file):
         assert labelled() == 3
 
 
+@pytest.mark.heavy
 def test_a_gallery_alone_cannot_come_back(kind):
     run("suggest", "-n", 3, "-s", "random")
     walk(run("export", "look.html").output)
@@ -155,6 +157,7 @@ def test_a_gallery_alone_cannot_come_back(kind):
     assert labelled() == 6
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("form", ["label_studio", "coco", "cvat"])
 def test_formats_of_tools_are_named_again_where_the_ending_does_not_say_them(kind, form):
     run("suggest", "-n", 3, "-s", "random")
@@ -174,6 +177,7 @@ def test_what_is_ignored_while_a_round_is_open_is_said(kind):
     assert any(note.startswith(wanted) for note in found["notes"])
 
 
+@pytest.mark.heavy
 def test_two_open_rounds_stand_under_two_headings(kind):
     first = as_json("suggest", "-n", 3, "-s", "random")
     second = as_json("suggest", "-n", 2, "-s", "kmeans", "--more")

@@ -57,6 +57,7 @@ def asked(project, file, *more):
     return as_json("suggest", "-n", "all", "--predictions", file, "-p", project, *more)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method[0])
 def test_weak_boxes_change_nothing_and_are_counted(project, tmp_path, method):
     every = rows_of(weak=20)

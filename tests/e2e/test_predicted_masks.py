@@ -90,6 +90,7 @@ WAYS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("strategy", ["entropy", "margin"])
 def test_the_images_that_the_model_doubts_come_first(way, strategy, project):
@@ -148,6 +149,7 @@ def logits(probs: np.ndarray) -> np.ndarray:
     return np.log(probs)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("change", "words"),
     [

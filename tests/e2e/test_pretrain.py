@@ -90,6 +90,7 @@ def test_from_python_by_the_configuration(project: Path):
     assert open_project(project).pretrain(name="turned").before
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

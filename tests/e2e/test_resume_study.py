@@ -104,6 +104,7 @@ def test_what_is_added_to_a_recipe_is_run_and_the_rest_is_kept(tmp_path):
     assert [labels for labels, _ in tiny.FITS][7:] == [10, 15, 20], "another seed"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("start", "warm"),
     [

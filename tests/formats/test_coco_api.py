@@ -96,6 +96,7 @@ def test_results_are_evaluated(tmp_path):
     assert judged.stats[0] == pytest.approx(1)
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 @pytest.mark.parametrize("kind", ["boxes", "masks", "points"])
 def test_real_sets_keep_every_pixel(tmp_path, kind):

@@ -644,6 +644,7 @@ def test_what_is_odd_is_counted(tmp_path):
     assert angled.box == Box(10, 10, 14, 12, 90.0)
 
 
+@pytest.mark.heavy
 def test_bombs_cost_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     huge = 20_000

@@ -283,6 +283,7 @@ def test_labels_of_the_nearest_reference_image(learner, label):
         torch.testing.assert_close(found[n].double(), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("preset", ["default", "faithful"])
 @pytest.mark.parametrize("label", ["trace", "information", "information_diagonal"])
 def test_labels_from_perturbed_copies(learner, label, preset):

@@ -49,6 +49,7 @@ def _problem(n=60, d=7, classes=4, seed=0):
     return torch.randn(n, d, generator=draw) * 3 + 1, torch.randint(classes, (n,), generator=draw)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("views", [1, 3])
 def test_together_as_one_by_one(normalise, views):

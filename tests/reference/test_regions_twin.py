@@ -121,6 +121,7 @@ def measured(signal, probs_TUC):
     return entropy_of(mean)
 
 
+@pytest.mark.heavy
 def test_scores_of_regions_are_those_of_the_maps_of_their_images(trained):
     regions, learner = trained
     asked = [item for item in regions.ids if regions.within(item)[1] is not None][3:30]

@@ -158,6 +158,7 @@ def test_exactly_k_distinct_free_rows(case):
                 _check(lw.select(name, k, **given, seed=3), given, k)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("case", ["identical rows", "ties"])
 @each
 def test_ties_go_by_the_seed_not_by_the_order_of_rows(name, case):
@@ -210,6 +211,7 @@ def _reads(name: str) -> bool:
     return any(step.needs.signals for step in STRATEGIES.create(name).steps())
 
 
+@pytest.mark.heavy
 @each
 def test_a_listener_hears_and_may_interrupt(name):
     given = CASES["plain"]()

@@ -101,6 +101,7 @@ def test_features_of_any_length_and_many_picks_keep_their_digits():
         chosen.append(pick)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("likelihood", "top"), FORMS)
 def test_unkind_input(likelihood, top):
     rng = generator(4)

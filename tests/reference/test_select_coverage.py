@@ -71,6 +71,7 @@ KINDS = ["clusters", "grid", "duplicates", "one spot", "zeros"]
 SIMILARITIES = [Gaussian(1.0), Gaussian(0.05), Gaussian(30.0), Gaussian(0.5, unit=True), Cosine()]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("similarity", SIMILARITIES, ids=repr)
 @pytest.mark.parametrize("labelled", [[], [0], [3, 17, 8]], ids=str)
@@ -106,6 +107,7 @@ def test_the_whole_pool_and_nothing(kind):
         assert greedy_coverage(rows, 1, similarity=similarity, labelled_L=rest, rng=generator())[0].tolist() == [4]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("held", [True, False], ids=["rows held", "rows gathered"])
 def test_a_sample_of_rows_reaches_nearly_what_all_rows_reach(kind, held, monkeypatch):
@@ -202,6 +204,7 @@ def test_ties_go_by_the_seed_and_not_by_position():
     assert len(firsts) > 5
 
 
+@pytest.mark.heavy
 def test_where_nothing_is_left_to_gain_picks_are_any():
     rows = np.ones((3000, 2))
     picks, gains = greedy_coverage(rows, 2000, similarity=Gaussian(1.0), rng=generator())

@@ -110,6 +110,7 @@ def problem(count, classes, labelled, seed):
     return probs, truth, labelled
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("classes", [1, 2, 3, 5])
 @pytest.mark.parametrize("seed", range(4))
 def test_each_pick_is_a_midpoint_of_a_shortest_shortest_path(classes, seed):

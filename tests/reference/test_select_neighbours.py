@@ -64,6 +64,7 @@ def assert_nearest(rows, k, found, queries=None, among=None):
         np.testing.assert_allclose(exact[query, index], expected, rtol=1e-5, atol=5e-6 * scale2)
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("block_sizes")
 @pytest.mark.parametrize("name", CASES)
 def test_nearest_are_the_nearest(name):
@@ -99,6 +100,7 @@ def test_duplicates_are_at_exactly_zero():
     assert (found.distance2_QK[:, 2:] > 0).all()
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("block_sizes")
 @pytest.mark.parametrize("name", CASES)
 def test_within_a_radius(name):

@@ -238,6 +238,7 @@ def test_stratified_is_random_inside_and_between_strata():
     assert all(counts[i] == pytest.approx(300, abs=70) for i in range(4))
 
 
+@pytest.mark.heavy
 @thorough("trials", 1000, 4000)
 @pytest.mark.parametrize("how", sampling.NOISES)
 @pytest.mark.parametrize("coldness", [0.5, 1.0, 4.0])

@@ -98,6 +98,7 @@ def _collected(signal: Uncertainty, items, exclusive: bool, batch: int) -> np.nd
     return signal.settle(torch.from_numpy(stack_rows(parts))).numpy()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("empty", ["last", "median", "first"])
 @pytest.mark.parametrize("how", REDUCTIONS)
 @pytest.mark.parametrize("measure", MEASURES)

@@ -28,6 +28,7 @@ from labelwise.tasks.detection import Detection
 ONE_STEP = (Phase(epochs=1, batch_size=2, lr=1e-4),)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("model", "side"),
     [

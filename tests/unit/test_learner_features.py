@@ -291,6 +291,7 @@ def test_rows_are_the_same_in_any_batch():
         assert torch.equal(torch.cat([found(part) for part in prepared.split(size)]), whole)
 
 
+@pytest.mark.heavy
 def test_a_network_without_its_last_layer(tmp_path):
     from labelwise.models import build
 

@@ -159,6 +159,7 @@ def _recipe(**changes):
     return parse(RecipeConfig, values | changes, where="test")
 
 
+@pytest.mark.heavy
 def test_a_study_trains_its_baseline_again_once(tmp_path):
     source = tiny.digits(60, test=20)
     study = Comparison(_recipe(), source, tmp_path).run()

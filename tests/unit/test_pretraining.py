@@ -127,6 +127,7 @@ def _whole(objective):
     return learner, learner.fit(_data(), 0)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("objective", ["simclr", "rotation"])
 @pytest.mark.parametrize("steps", [1, 7, 10, 19, 20])
 def test_a_killed_training_goes_on_to_the_same_weights(objective, steps, tmp_path, monkeypatch):

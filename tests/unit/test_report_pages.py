@@ -235,6 +235,7 @@ class TestHeadline:
         text = headline(made_up_study(slopes={"random": 0.7, "margin": 0.5, "entropy": 0.45}))
         assert text.startswith("No strategy was better than random. The nearest, margin: -0.")
 
+    @pytest.mark.heavy
     def test_few_seeds(self):
         assert headline(made_up_study(seeds=3)).endswith("With only 3 seeds this is a hint, not a claim.")
 

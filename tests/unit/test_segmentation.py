@@ -341,6 +341,7 @@ def _rows(source, net, signals, ids):
     return {signal: np.array(table[signal]) for signal in signals}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("signal", SIGNALS, ids=repr)
 def test_a_signal_depends_on_its_image_and_nothing_else(pair, signal):
     source, net = pair

@@ -31,6 +31,7 @@ def _quick(images, seed=0, **options) -> Selector:
     return Selector(images, seed, head=LinearProtocol(epochs=10, milestones=(5,)), **options)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("preset", ["default", "faithful"])
 @pytest.mark.parametrize("name", NAMES)
 def test_sizes_are_met_exactly_and_nested_where_claimed(name, preset):

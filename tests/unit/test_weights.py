@@ -174,6 +174,7 @@ def test_what_is_no_file_of_weights_is_said_in_a_few_words(tmp_path):
         read_state(f"mocov2:{tmp_path / 'w.pth'}")
 
 
+@pytest.mark.heavy
 def test_a_compress_student_and_moco_as_backbones_give_the_pooled_output(tmp_path):
     """torchvision's ResNet-18 with a replaced fc; the feature is what the average pooling gives."""
     torch.manual_seed(1)
