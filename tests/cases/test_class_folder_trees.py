@@ -162,6 +162,7 @@ def test_what_is_known_already_is_left_as_it_is():
     assert ImageFolder("nowhere", ids=ids).ids == ids
 
 
+@pytest.mark.heavy
 def test_a_million_names_take_seconds():
     import time
 

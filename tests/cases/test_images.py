@@ -314,6 +314,7 @@ def zip_bomb(file: Path, member: str, shape: str, descr: str, total: int, **othe
             out.write(bytes(min(4_000_000, total - start)))
 
 
+@pytest.mark.heavy
 def test_an_npz_that_unpacks_to_a_thousand_times_its_size(tmp_path):
     """Under a key that nobody asked for."""
     ids = np.array([f"i{n:02d}.png" for n in range(12)])
@@ -348,6 +349,7 @@ def test_what_is_just_below_the_limit_stays_cheap(tmp_path):
     bounded.readings(NPZ, "predictions", [file for (file,) in files])
 
 
+@pytest.mark.heavy
 def test_packings_that_unpack_without_bounds_are_refused(tmp_path):
     files = []
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):

@@ -181,6 +181,7 @@ def test_a_palette_of_greys_that_could_mean_either_is_refused(tmp_path):
 # ---- 10c, 10e: layouts ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("image", "mask"),
     [

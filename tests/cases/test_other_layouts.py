@@ -143,6 +143,7 @@ def test_class_lists_of_windows_programs(tmp_path, encoding):
     assert _classes(project) == {"a.jpg": ["dog"]}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("start", "what"), [(b"PK\x03\x04", "zip"), (b"\x1f\x8b\x08", "gzip"), (b"Rar!", "rar"), (b"7z\xbc\xaf", "7z")]
 )
@@ -216,6 +217,7 @@ def _coco(folder: Path, boxes: list[list[float]]) -> Path:
     return _write(folder / "labels.json", json.dumps(coco))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("boxes", "warned"), [
     ([[10, 5, 38, 28], [20, 5, 39, 28], [1, 2, 9, 12]], True),
     ([[10, 5, 38, 28], [20, 5, 39, 28], [10, 12, 9, 6]], False),

@@ -56,6 +56,7 @@ def test_every_kind_has_labels_to_be_tested_with():
     assert sorted(LABELS) == KINDS.names()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", KINDS.names())
 def test_it_keeps_the_contract(name):
     check_kind(KINDS.create(name), LABELS[name](), CLASSES)

@@ -103,6 +103,7 @@ def test_found_by_what_layers_do_not_by_their_order():
     assert net.training, "the mode is put back"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["lenet", "resnet18_cifar", "torchvision:mobilenet_v3_small", "timm:resnet10t"])
 def test_library_models_end_in_a_head(name):
     task = Classification(tiny.CLASSES, InputSpec((32, 32), 3))

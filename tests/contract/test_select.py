@@ -55,6 +55,7 @@ def test_the_first_set_of_strategies_runs_from_arrays():
     assert {"random", "margin", "entropy", "least_confidence", "k_center", "kmeans", "stratified_random"} <= set(RUN)
 
 
+@pytest.mark.heavy
 @each
 def test_same_ids_under_any_order_of_rows(name):
     arrays = _arrays()
@@ -77,6 +78,7 @@ def test_same_ids_under_any_order_of_rows(name):
             np.testing.assert_array_equal(again.scores, picks.scores)
 
 
+@pytest.mark.heavy
 @each
 def test_labelled_rows_may_be_named_in_any_order(name):
     arrays = _arrays()
@@ -85,6 +87,7 @@ def test_labelled_rows_may_be_named_in_any_order(name):
     assert one.positions.tolist() == two.positions.tolist()
 
 
+@pytest.mark.heavy
 @each
 def test_half_precision_and_memory_maps(name, tmp_path):
     half = {key: array.astype(np.float16) for key, array in _arrays().items()}
@@ -98,6 +101,7 @@ def test_half_precision_and_memory_maps(name, tmp_path):
     assert picks[0].positions.dtype == np.int64
 
 
+@pytest.mark.heavy
 @each
 def test_lists_tensors_and_arrays_are_the_same(name):
     arrays = _arrays()
@@ -107,6 +111,7 @@ def test_lists_tensors_and_arrays_are_the_same(name):
     assert picks[0] == picks[1] == picks[2]
 
 
+@pytest.mark.heavy
 @each
 def test_arrays_stay_as_they_were(name):
     arrays = _arrays()

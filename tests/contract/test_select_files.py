@@ -36,6 +36,7 @@ def _safetensors(folder: Path, name: str, array: np.ndarray) -> Path:
     return folder / f"{name}.safetensors"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", [_npy, _safetensors])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("shuffled", [False, True])

@@ -140,6 +140,7 @@ def test_every_registered_signal_is_tested_here():
     assert {signal for _, signal in CASES} == set(SIGNAL_LIST), "every example runs on some learner"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["torch", "linear", "knn"])
 def test_together_is_the_same_as_alone(kind):
     together = _collect(_learner(kind), *_offered(_learner(kind)))
@@ -160,6 +161,7 @@ def test_a_signal_keeps_its_contract(kind, signal):
     promises.check_signal(signal, _world(kind), auxiliaries=_heads(kind), atol=_atol(signal))
 
 
+@pytest.mark.heavy
 @each_case
 def test_the_seed_decides_draws_and_nothing_else(kind, signal):
     learner = _learner(kind)

@@ -83,6 +83,7 @@ def test_the_batch_is_of_no_account(size):
         _assert_same(_rows(found[signal]), _whole()[signal])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("signal", SIGNALS, ids=repr)
 def test_together_is_the_same_as_alone(signal):
     ids = _world()[0].ids[::-3]

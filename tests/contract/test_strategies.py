@@ -147,6 +147,7 @@ def test_exactly_budget_distinct_unlabelled_items_by_the_seed_and_inputs_as_they
     promises.check_seed(strategy, world)
 
 
+@pytest.mark.heavy
 @_on_each_task([strategy for strategy in [*ALL, *EXTRA] if strategy.cold])
 def test_no_label_at_all(strategy, task):
     promises.check_cold(strategy, WORLDS[task]())
@@ -159,16 +160,19 @@ def test_global_random_states_are_left_alone_and_order_of_registration_changes_n
     promises.check_order(strategy, world, tmp_path)
 
 
+@pytest.mark.heavy
 @each_class
 def test_a_budget_larger_than_the_pool_is_refused(cls, tmp_path):
     promises.check_too_large_a_budget(_default(cls), _home(_default(cls)), tmp_path)
 
 
+@pytest.mark.heavy
 @each_class
 def test_ranking_everything_that_is_left(cls, tmp_path):
     promises.check_ranking(_default(cls), _home(_default(cls)), tmp_path)
 
 
+@pytest.mark.heavy
 @each_class
 @pytest.mark.parametrize("kind", ["trained", "features"])
 def test_images_that_cannot_be_read_are_left_out_and_the_round_is_full(cls, kind, tmp_path):

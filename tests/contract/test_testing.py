@@ -120,6 +120,7 @@ def test_a_strategy_that_keeps_it(tmp_path):
     check_strategy(Good(sharpness=2.0), tmp_path / "sharp", _fresh())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("strategy", "words"),
     [

@@ -87,6 +87,7 @@ def test_the_first_purchase_is_the_methods_own(study):
     assert first["random"] != first["fisher(layers=block2+hidden)"]
 
 
+@pytest.mark.heavy
 def test_what_was_held_out_and_what_leaks_is_said(study):
     found, _ = study
     assert found.settings["reference"] == 60

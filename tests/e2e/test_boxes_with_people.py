@@ -74,6 +74,7 @@ def test_coco_there_and_back(project):
     assert _labelled(project) == labels
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["voc", "yolo"])
 def test_folders_there_and_back(project, kind):
     results = _results(project / "results.json")

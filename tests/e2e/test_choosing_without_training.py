@@ -53,6 +53,7 @@ def test_nothing_is_trained_for_what_reads_no_model(truth, tmp_path, name):
     assert any("nothing was trained" in note for note in record.notes), "the record says so"
 
 
+@pytest.mark.heavy
 def test_auto_trains_from_ten_labels_a_class_on(truth, tmp_path):
     label(truth, list(truth)[:35])
     found = as_json("suggest", "-n", 5)
@@ -79,6 +80,7 @@ def test_what_was_trained_before_is_used_and_found(truth, tmp_path):
     assert "The last model, of 20 labels" in page
 
 
+@pytest.mark.heavy
 def test_weights_of_another_configuration_are_no_obstacle(truth, tmp_path):
     run("fit")
     settings = yaml.safe_load(Path("labelwise.yaml").read_text())

@@ -89,6 +89,7 @@ def test_init_keeps_the_options_of_learner_and_strategy(truth: dict[str, str], t
     assert config["strategy"] == {"name": "kmeans", "options": {"pool": "all"}}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -126,6 +127,7 @@ def test_a_project_is_found_from_below_or_named(
 # ---- suggest and export
 
 
+@pytest.mark.heavy
 def test_suggest_shows_twenty_and_counts_the_rest(project: dict[str, str]) -> None:
     shown = run("suggest", "-n", 25, "-s", "margin").stdout
     assert "round 0: 25 images chosen by kmeans" in shown
@@ -136,6 +138,7 @@ def test_suggest_shows_twenty_and_counts_the_rest(project: dict[str, str]) -> No
     assert "round 0 is open: 25 of its picks are unanswered" in again
 
 
+@pytest.mark.heavy
 def test_suggest_takes_what_is_left_by_default_and_ends(project: dict[str, str]) -> None:
     assert len(as_json("suggest")["picks"]) == 40
     assert "no image is left to ask" in refused("suggest", "--more")
@@ -165,6 +168,7 @@ def test_a_ranking_asks_nobody(project: dict[str, str], tmp_path: Path) -> None:
     assert open_project(tmp_path).progress_counts()["pending"] == 0
 
 
+@pytest.mark.heavy
 def test_seed_decides_and_repeats(project: dict[str, str]) -> None:
     def picks(seed: int) -> list[str]:
         return [pick["id"] for pick in as_json("suggest", "-n", "all", "--strategy", "random", "--seed", seed)["picks"]]
@@ -215,6 +219,7 @@ def test_classes_can_be_named_at_the_first_import(project: dict[str, str], tmp_p
     assert "leave --classes out" in refused("import", file, "--classes", "cat,dog")
 
 
+@pytest.mark.heavy
 def test_skips_before_any_class_is_known_and_skips_that_withdraw_a_label(
     project: dict[str, str], tmp_path: Path
 ) -> None:
@@ -229,6 +234,7 @@ def test_skips_before_any_class_is_known_and_skips_that_withdraw_a_label(
     assert counts == {"labelled": 1, "pending": 1, "skipped": 2, "unlabelled": 36}
 
 
+@pytest.mark.heavy
 def test_odd_file_names_survive_every_format(truth: dict[str, str], tmp_path: Path) -> None:
     names = ["a b.png", "c'd\".png", "e,f.png", "g\nh.png", "ü–图.png", "=1+1.png", "-x.png", "@y.png"]
     for number, name in enumerate(names):
@@ -335,6 +341,7 @@ def test_without_test_images_it_says_so(project: dict[str, str], tmp_path: Path)
     assert (list(found["metrics"]), found["test"], found["on"]) == (["cross_validated_accuracy"], 0, "labelled images")
 
 
+@pytest.mark.heavy
 def test_weights_of_another_network_are_no_traceback(truth: dict[str, str], tmp_path: Path) -> None:
     run("init", "photos", "--model", "lenet", "--size", 16, "--classes", CLASSES)
     config = yaml.safe_load((tmp_path / "labelwise.yaml").read_text())

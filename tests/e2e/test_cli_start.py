@@ -75,6 +75,7 @@ def test_help_answers_in_half_a_second() -> None:
     assert best < 0.5
 
 
+@pytest.mark.heavy
 def test_help_names_every_command_and_each_has_help() -> None:
     runner = CliRunner()
     shown = runner.invoke(app, ["--help"]).stdout
@@ -196,6 +197,7 @@ def test_ctrl_c_ends_in_one_line(tmp_path: Path) -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["strategies", "tasks", "recipes", "signals", "models", "formats"])
 def test_lists(kind: str) -> None:
     runner = CliRunner()

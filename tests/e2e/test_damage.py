@@ -76,6 +76,7 @@ def test_a_damaged_record_of_a_training_is_no_training(text, project):
     assert len(as_json("suggest", "-n", 3, "-s", "margin", "--more")["picks"]) == 3
 
 
+@pytest.mark.heavy
 def test_a_damaged_backbone_is_made_again(tmp_path, monkeypatch, project):
     run("init", "photos", "-p", "q", "--classes", "a,b", "--backbone", "pixels")
     first = as_json("suggest", "-n", 3, "-s", "k_center", "-p", "q")
@@ -101,6 +102,7 @@ def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(project):
 # ---- no file --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("sort", ["pipe", "device"])
 def test_a_pipe_or_a_device_in_place_of_an_image_is_refused_at_once(sort, project):
     picture = project / "photos/20.png"

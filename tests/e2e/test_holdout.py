@@ -98,6 +98,7 @@ def test_without_a_test_set_accuracy_is_cross_validated_and_named_so(truth, tmp_
     assert "they were chosen, not drawn" in page
 
 
+@pytest.mark.heavy
 def test_predictions_of_somebody_elses_model_are_measured(truth, tmp_path):
     names = list(truth)[:20]
     lines = ["id," + ",".join("0123456789")]

@@ -109,6 +109,7 @@ def test_a_table_is_read_by_anything_that_reads_csv(tmp_path):
     assert {row["id"]: row["label"] for row in rows} == _labels(project)
 
 
+@pytest.mark.heavy
 def test_regions_of_an_image_become_one_mask(tmp_path):
     project = _start(tmp_path, "segmentation")
     config = yaml.safe_load((project / "labelwise.yaml").read_text())
@@ -138,6 +139,7 @@ def test_regions_of_an_image_become_one_mask(tmp_path):
         np.testing.assert_array_equal(shown, expected)
 
 
+@pytest.mark.heavy
 def test_what_is_refused(tmp_path):
     project = _start(tmp_path / "one", "classification")
     assert "no image has a label yet" in refused("export", "x.csv", "--labelled", "-p", project)

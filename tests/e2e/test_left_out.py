@@ -75,6 +75,7 @@ def test_files_deleted_for_good_stop_nobody(folder):
     assert ids(as_json("suggest", "-n", 4, "-s", "random", "--despite-missing")) == {*IMAGES[8:]}
 
 
+@pytest.mark.heavy
 def test_picks_whose_image_is_gone_leave_the_open_round(folder):
     as_json("suggest", "-n", 12, "-s", "random")
     (folder / "photos/05.png").unlink()
@@ -91,6 +92,7 @@ def test_picks_whose_image_is_gone_leave_the_open_round(folder):
 # ---- files come and go ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_renamed_image_is_known_again_by_content_and_keeps_its_label(folder):
     (folder / "labels.csv").write_text("id,label\n00.png,cat\n01.png,dog\n02.png,cat\n")
     run("import", "labels.csv")

@@ -159,6 +159,7 @@ def test_a_configuration_that_is_wrong_or_newer(truth, tmp_path):
     assert "newer labelwise" in refused("suggest")
 
 
+@pytest.mark.heavy
 def test_somebody_elses_predictions(truth, tmp_path):
     run("init", "images", "--classes", CLASSES, "--backbone", "pixels")
     ids = sorted(truth)

@@ -69,6 +69,7 @@ def _asked(out: Path) -> list[dict[str, Any]]:
     return json.loads((out / "asked.json").read_text())["items"]
 
 
+@pytest.mark.heavy
 def test_a_folder_of_masks_there_and_back(project):
     out = project / "asked"
     run("suggest", "-n", 4, "-s", "random", "-p", project)
@@ -124,6 +125,7 @@ def test_a_trained_model_suggests_masks_and_the_report_is_written(project):
     run("check", "-p", project)
 
 
+@pytest.mark.heavy
 def test_coco_there_and_back(project):
     run("suggest", "-n", 4, "-s", "random", "-o", project / "picks.json", "-p", project)
     data = json.loads((project / "picks.json").read_text())
@@ -167,6 +169,7 @@ def test_a_background_that_the_project_does_not_have_is_what_nobody_drew(project
     np.testing.assert_array_equal(_labels(project)[NAMES[1]], label)
 
 
+@pytest.mark.heavy
 def test_a_set_with_masks_becomes_a_project(tmp_path):
     _draw(tmp_path / "data" / "images")
     write_png_masks(tmp_path / "data", [(name, _scene(name)[1]) for name in NAMES[:5]], MaskCoding(painted.CLASSES))
@@ -215,6 +218,7 @@ def regions(project) -> Path:
     return project
 
 
+@pytest.mark.heavy
 def test_regions_are_exported_with_their_pixels(regions):
     items = _asked(regions / "asked")
     assert len(items) == 6
@@ -290,6 +294,7 @@ def test_a_coco_file_answers_regions_and_a_whole_mask_answers_them_all(regions):
     assert not set(image["regions"]) & set(_labels(regions))
 
 
+@pytest.mark.heavy
 def test_one_class_for_each_region(regions):
     lines = (regions / "asked" / "regions.csv").read_text().splitlines()
     assert lines[0] == "id,label,predicted"
@@ -406,6 +411,7 @@ def test_coco_that_is_refused(project):
     assert _labels(project) == {}
 
 
+@pytest.mark.heavy
 def test_formats_of_masks_are_for_masks(project, tmp_path_factory):
     run("suggest", "-n", 2, "-s", "random", "-p", project)
     assert "unknown format for asked masks 'voc'" in refused("export", project / "x", "--format", "voc", "-p", project)

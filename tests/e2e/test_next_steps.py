@@ -114,12 +114,14 @@ def test_from_the_first_picks_to_the_last_label(kind):
     assert "labelwise suggest" not in page
 
 
+@pytest.mark.heavy
 def test_a_test_set_is_asked_for_and_taken_back(kind):
     walk(run("holdout", "-n", 4).output)
     assert len(Project(Path()).pool.with_role("test")) == 4
     assert labelled() == 0
 
 
+@pytest.mark.heavy
 def test_the_report_says_what_runs(kind):
     run("suggest", "-n", 3, "-s", "random")
     page = Path(as_json("report")["report"]).read_text()
@@ -167,6 +169,7 @@ def test_formats_of_tools_are_named_again_where_the_ending_does_not_say_them(kin
     assert done["unanswered"] == 3, "nobody has drawn yet"
 
 
+@pytest.mark.heavy
 def test_what_is_ignored_while_a_round_is_open_is_said(kind):
     first = as_json("suggest", "-n", 3, "-s", "random")
     again = as_json("suggest", "-n", 3, "-s", "random")

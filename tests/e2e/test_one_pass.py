@@ -107,6 +107,7 @@ def _recipe(**changes) -> RecipeConfig:
     return parse(RecipeConfig, values | changes, where="test")
 
 
+@pytest.mark.heavy
 def test_round_0_of_a_comparison_reads_the_pool_once_for_all_strategies(tmp_path):
     source = tiny.digits(80, test=20)
     tiny.SEEN.clear()
@@ -142,6 +143,7 @@ class CountingBackbone(Backbone):
         return torch.nn.functional.adaptive_avg_pool2d(self.input.normalise(images_BCHW), 2).flatten(1)
 
 
+@pytest.mark.heavy
 def test_frozen_features_are_read_once_for_ever(tmp_path):
     """All strategies, all rounds, the head's training and a new process: the backbone sees each image once."""
     from labelwise.learners.features import FeatureLearner

@@ -109,6 +109,7 @@ def torch_net(reference: str) -> str:
     return f'learner: {{kind: torch, model: "{reference}", workers: 0, phases: [{{epochs: 1}}]}}'
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("text", "kind", "line"),
     [
@@ -148,6 +149,7 @@ def test_a_data_set_that_fails_is_named(mine):
     assert "bug in labelwise" not in told
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("reference", "words"),
     [

@@ -83,6 +83,7 @@ def test_the_lowest_score_can_be_said(project, tmp_path):
     assert "--min-score says how --predictions is read" in refused("suggest", "-p", project, "--min-score", 0.5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", METHODS[:4], ids=lambda method: method[0])
 def test_images_without_a_box_come_where_they_are_wanted(project, tmp_path, method):
     file = written(tmp_path / "boxes.json", rows_of())

@@ -114,6 +114,7 @@ def test_regions_that_the_model_doubts_come_first(project):
     assert "embedding" in told
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("way", ["chw", "bytes", "masks with confidences", "masks alone"])
 def test_a_model_of_somebody_else_is_measured_at_the_size_of_the_masks(way, project):
     file = masks(project, confidence=False) if way == "masks alone" else WAYS[way](project)
@@ -182,6 +183,7 @@ def test_a_map_that_would_take_too_much_memory_is_refused_unread(project):
     assert "has 62,400,000 numbers: at most 60,000,000 are read" in told
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

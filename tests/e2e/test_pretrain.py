@@ -81,6 +81,7 @@ def test_pretrain_then_suggest_and_fit_with_it(project: Path):
     assert run("fit").stdout.startswith("trained on")
 
 
+@pytest.mark.heavy
 def test_from_python_by_the_configuration(project: Path):
     _set(project, pretrain={"objective": "rotation", "epochs": 1, "batch_size": 32, "model": "lenet"})
     done = open_project(project).pretrain(name="turned")
@@ -135,6 +136,7 @@ def test_a_killed_command_goes_on_to_the_same_weights(project: Path):
     assert len(keys) == 1
 
 
+@pytest.mark.heavy
 def test_list_backbones_says_what_labels_they_saw():
     rows = {row["name"]: row for row in json.loads(run("list", "backbones", "--json").stdout)}
     assert rows["pixels"]["saw"] == "images"

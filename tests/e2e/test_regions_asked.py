@@ -59,6 +59,7 @@ def test_other_ways_to_annotate(tmp_path, annotate):
     assert spent["pixels"] > 0
 
 
+@pytest.mark.heavy
 def test_a_budget_in_pixels_buys_as_many_regions_as_fit(tmp_path):
     (run,) = study(tmp_path, {"count": 6, "unit": "pixels"}, strategies=["random"], batch=500, rounds=1).runs
     source = painted.Painted(20, test=6)
@@ -80,6 +81,7 @@ def test_more_regions_than_there_are(tmp_path):
         study(tmp_path, {"count": 6}, task="classification")
 
 
+@pytest.mark.heavy
 def test_frozen_features_of_a_region_are_those_of_its_bounding_box(tmp_path):
     (run,) = study(
         tmp_path,

@@ -139,11 +139,13 @@ def test_the_headroom_is_trained_once(tmp_path):
     assert len(tiny.FITS) == 3
 
 
+@pytest.mark.heavy
 def test_strategies_that_differ_in_options_are_runs_of_their_own(tmp_path):
     study = Comparison(_recipe(seeds=[0], rounds=1), SOURCE, tmp_path).run()
     assert [run.strategy for run in study.runs] == ["random", "margin", "margin(noise=power)", "kmeans"]
 
 
+@pytest.mark.heavy
 def test_a_title_changes_what_a_strategy_is_called_and_nothing_else(tmp_path):
     Comparison(_recipe(seeds=[0], rounds=1), SOURCE, tmp_path).run()
     trained = len(tiny.FITS)
@@ -179,6 +181,7 @@ def test_recipes_that_cannot_be_are_refused_before_anything_is_trained(changes, 
     assert tiny.FITS == []
 
 
+@pytest.mark.heavy
 def test_every_strategy_may_start_by_itself(tmp_path):
     study = Comparison(
         _recipe(strategies=["random", "kmeans"], start="own", seeds=[0], rounds=1), SOURCE, tmp_path

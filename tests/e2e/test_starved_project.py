@@ -34,6 +34,7 @@ def project(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.heavy
 def test_fit_suggest_and_report_say_it_first(project):
     said = run("fit").stdout
     first = said.splitlines()[0]

@@ -60,6 +60,7 @@ def events(folder) -> list[str]:
 # ---- taking back ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_labels_are_taken_back_by_id_file_and_round_and_may_be_asked_again(folder):
     asked = [pick["id"] for pick in as_json("suggest", "-n", 4, "-s", "random")["picks"]]
     run("import", table("all.csv", dict.fromkeys(asked, "cat")))
@@ -118,6 +119,7 @@ def test_two_people_are_both_kept_and_the_majority_counts(folder):
     assert "bob" in page
 
 
+@pytest.mark.heavy
 def test_a_person_corrects_their_own_label_and_nobody_elses(folder):
     run("import", signed("one.json", [("00.png", "cat", "ann", 1.0), ("00.png", "cat", "bob", 1.0)]))
     found = as_json("import", signed("two.json", [("00.png", "dog", "ann", 1.0)]))

@@ -119,6 +119,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_character
 ITEMS = NAMES.filter(str.strip).map("{}.png".format)
 
 
+@pytest.mark.heavy
 @given(st.dictionaries(ITEMS, st.sampled_from(CLASSES), min_size=1, max_size=6))
 def test_round_trip_of_any_names(tmp_path_factory, labels):
     folder = tmp_path_factory.mktemp("round")
@@ -127,6 +128,7 @@ def test_round_trip_of_any_names(tmp_path_factory, labels):
     assert answers(folder, json.dumps(labels), "labels.json", ids=set(labels)) == labels
 
 
+@pytest.mark.heavy
 def test_large_projects_stay_fast(tmp_path):
     known = {f"class{n % 100:02d}/image_{n:06d}.jpg" for n in range(200_000)}
     start = time.perf_counter()
@@ -154,6 +156,7 @@ def pool(tmp_path_factory):
     return init(images, project=images.parent, classes=CLASSES, labels="none")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("content", "name", "match"),
     [

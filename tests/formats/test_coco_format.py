@@ -212,6 +212,7 @@ def test_a_file_comes_back_entry_by_entry(tmp_path):
     assert sorted(by_id) == [3, 5, 9, 10, 11, 12]
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["instances_train", "instances_val", "person_keypoints_val"])
 def test_coco_mini_comes_back_as_it_was(tmp_path, name):
@@ -355,6 +356,7 @@ LOOSE = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", LOOSE)
 def test_loose_numbers_are_numbers(tmp_path, name):
     head, [record] = read(put(tmp_path / "a.json", LOOSE[name]))
@@ -403,6 +405,7 @@ GROUPS = {
 }  # fmt: skip
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", GROUPS)
 @pytest.mark.parametrize("drawn", [True, False])
 def test_groups_without_objects_are_no_classes(tmp_path, name, drawn):
@@ -524,6 +527,7 @@ def test_where_the_images_of_one_file_lie(tmp_path, file, pictures, name, root):
 # ---- what is refused ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -221,6 +221,7 @@ def test_scores_beyond_one_by_rounding(tmp_path):
     assert record.objects[0].score == 1.0
 
 
+@pytest.mark.heavy
 def test_bombs_cost_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     huge = {"size": [1 << 20, 1 << 20], "counts": [0, 1 << 40]}

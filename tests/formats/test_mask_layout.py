@@ -136,6 +136,7 @@ def test_damaged_files_are_judged_by_their_names(tmp_path):
     assert looks_like_masks(tmp_path, ["a.jpg", "a_mask.png"]) == {"a_mask.png"}
 
 
+@pytest.mark.heavy
 def test_many_names_take_seconds():
     names = [f"{n % 500}/{n}.png" for n in range(200_000)] + ["x.jpg", "x_mask.png"]
     pairs = [f"images/{n}.jpg" for n in range(50_000)] + [f"masks/{n}.png" for n in range(50_000)]

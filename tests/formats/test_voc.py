@@ -348,6 +348,7 @@ def test_a_size_that_is_missing_is_left_to_the_picture(tmp_path):
     assert {record.size for record in read(tmp_path, "answers")[1].values()} == {None}
 
 
+@pytest.mark.heavy
 def test_harmful_files_cost_little(tmp_path):
     texts = {
         "elements": "<annotation>" + "<a/>" * 1_100_000 + "</annotation>",

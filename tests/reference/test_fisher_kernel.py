@@ -376,6 +376,7 @@ def perfect():
     return made
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("label", ["none", "predicted", "nearest", "nearest_joint", "true"])
 def test_a_perfect_model_falls_back_on_what_it_is_least_sure_of(label, perfect, tmp_path):
     found = _campaign(tmp_path, perfect).choose(Fisher(LAYERS, label), Budget(5))

@@ -137,6 +137,7 @@ def test_scores_of_regions_are_those_of_the_maps_of_their_images(trained):
             assert table[signal][row] == pytest.approx(float(expected), rel=1e-4, abs=1e-6), (signal, item)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("lacking", "match"),
     [({"per_pixel"}, "says nothing of pixels, so nothing of regions"), ({"map_embedding"}, "embeds images as a whole")],

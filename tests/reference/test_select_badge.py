@@ -66,6 +66,7 @@ def assert_drawn_with(expected, draw, trials):
     assert statistic < likely.sum() + 5 * np.sqrt(2 * likely.sum())
 
 
+@pytest.mark.heavy
 @thorough("trials", 300, 1000)
 def test_sets_come_as_often_as_the_paper_says(trials):
     rng = generator(1)
@@ -79,6 +80,7 @@ def test_sets_come_as_often_as_the_paper_says(trials):
     )
 
 
+@pytest.mark.heavy
 @thorough("trials", 500, 1500)
 def test_weights_after_the_first_pick_are_distances_to_it_and_not_to_the_origin(trials):
     """Four gradients on a line at 10, 0.1, 1, 0.1-turned: squared distances from the first 0, 98.01, 81, 100.01."""
@@ -94,6 +96,7 @@ def test_weights_after_the_first_pick_are_distances_to_it_and_not_to_the_origin(
     np.testing.assert_allclose(share, weight / weight.sum(), atol=0.05)
 
 
+@pytest.mark.heavy
 @thorough("trials", 250, 800)
 @pytest.mark.parametrize("proposals", [2, 128])
 def test_lengths_of_many_orders_of_magnitude(proposals, monkeypatch, trials):
@@ -169,6 +172,7 @@ def test_a_wrong_number_of_classes_is_refused():
         lw.select("badge", 1, probs=[[0.5, 0.5]], embeddings=[[1.0]], top=0)
 
 
+@pytest.mark.heavy
 @thorough("draws", 150, 400)
 @pytest.mark.parametrize("measure", ["margin", "least_confidence"])
 def test_scaled_badge_is_k_means_plus_plus_on_scaled_rows(measure, draws):

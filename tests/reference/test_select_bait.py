@@ -67,6 +67,7 @@ def data(count, features, classes, seed=0):
 FORMS = [("binary", None), ("categorical", None), ("categorical", 2), ("categorical", 1)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("likelihood", "top"), FORMS)
 @pytest.mark.parametrize("oversample", [1.0, 2.0, 3.0])
 def test_picks_are_those_of_the_paper(likelihood, top, oversample):

@@ -147,6 +147,7 @@ def test_a_radius_where_nothing_can_be_told_apart():
     assert purity_radius(np.zeros((9, 2)), 3, rng=generator()) > 0
 
 
+@pytest.mark.heavy
 def test_what_cannot_be_is_refused():
     rows = drawn("grid")
     with pytest.raises(ConfigError, match="radius is 0"):

@@ -130,6 +130,7 @@ def test_a_clustering_is_consistent_with_itself(start):
     np.testing.assert_array_equal(rows, before)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("spread", [0.05, 0.3, 1.0])
 def test_start_is_as_good_as_that_of_scikit_learn(spread):
     rows = clustered(3000, 32, groups=40, spread=spread)

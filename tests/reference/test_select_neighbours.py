@@ -75,6 +75,7 @@ def test_nearest_are_the_nearest(name):
     np.testing.assert_array_equal(rows, before)
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("block_sizes")
 @pytest.mark.parametrize("name", ["clusters", "every row twice", "one row"])
 def test_some_queries_among_some_rows(name):

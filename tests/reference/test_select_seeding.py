@@ -75,6 +75,7 @@ def test_sequences_come_as_often_as_they_should(monkeypatch, proposals, labelled
     )
 
 
+@pytest.mark.heavy
 def test_factored_rows_are_drawn_like_their_outer_products():
     rng = generator(1)
     factor, features = rng.normal(size=(5, 2)), rng.normal(size=(5, 3)) + 1

@@ -96,6 +96,7 @@ def test_typicality_of_duplicates_is_finite():
 # Picks
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(12))
 def test_picks_follow_the_rule_one_after_the_other(seed, monkeypatch):
     monkeypatch.setattr(typicality, "_LEAST_SIZE", 4)
@@ -136,6 +137,7 @@ def test_small_clusters_are_kept_for_the_end(monkeypatch):
     assert max(chosen.tolist()) >= 6
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("k", [0, 1, 5, 39, 40])
 @pytest.mark.parametrize("kind", ["clustered", "identical", "zero", "pairs"])
 def test_exactly_the_budget_whatever_the_rows(k, kind):
@@ -158,6 +160,7 @@ def test_all_labelled_but_one():
     assert picks(np.ones((1, 3)), 1)[0].tolist() == [0]
 
 
+@pytest.mark.heavy
 def test_equally_typical_rows_are_drawn():
     rows = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
     first = {int(picks(rows, 1, seed)[0][0]) for seed in range(40)}

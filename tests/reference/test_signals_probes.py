@@ -34,6 +34,7 @@ def _gradient(net, images, labels) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in net.parameters()])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("along", ["labelled", "reference"])
 @pytest.mark.parametrize("model", [tiny.TinyNet, tiny.plain_net])
 def test_loss_slope_against_one_gradient_for_each_image(along, model):

@@ -156,6 +156,7 @@ def test_pixels_are_brought_back_from_what_the_model_reads():
     torch.testing.assert_close(shrunk, torch.full((1, 1, 32, 32), 0.2), atol=1e-5, rtol=0)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("preset", ["default", "faithful"])
 @pytest.mark.parametrize(("size", "channels"), [((7, 5), 1), ((33, 90), 3)])
 def test_any_size_and_either_number_of_channels(preset, size, channels):
@@ -235,6 +236,7 @@ def test_the_published_loss_presses_the_code_together():
     assert 1.4 * rows[0][0, 2] < rows[1][0, 2]
 
 
+@pytest.mark.heavy
 def test_the_published_statistics_depend_on_the_neighbours_and_the_default_ones_do_not():
     source = _two_kinds(60)
     task = Classification(("0", "1"), InputSpec((16, 16), 1), "none")

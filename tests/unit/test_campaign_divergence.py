@@ -32,6 +32,7 @@ def test_a_project_is_told_which_items_cannot_be_ranked(tmp_path):
     assert len(campaign.suggest(STRATEGIES.create("random"), Budget(5)).picks) == 5
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "strategy", [STRATEGIES.create(name) for name in ("margin", "entropy", "k_center", "random")], ids=repr
 )

@@ -172,6 +172,7 @@ def test_what_does_not_fit(tmp_path):
         open_source(tmp_path / "voc")
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 def test_the_real_sets():
     cells = open_source(unpacked("BCCD"))

@@ -400,6 +400,7 @@ def test_white_is_zero():
     assert decode(pictures.array_tiff((values >> 8).astype("u1"), photometric=0))[..., 0].tolist() == [[255, 0, 191]]
 
 
+@pytest.mark.heavy
 def test_large_deep_pictures_are_converted_strip_by_strip():
     values = np.random.default_rng(0).integers(0, 65_536, (1500, 1400)).astype(np.uint16)
     expected = np.rint(values * (255 / 50_000)).clip(0, 255)

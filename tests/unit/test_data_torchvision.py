@@ -174,6 +174,7 @@ def test_imagenet_is_read_as_a_folder(tmp_path, inside):
     assert source.load("val/n02/d.JPEG").shape == (8, 8, 3)
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 @pytest.mark.parametrize(("name", "folder"), [("FashionMNIST", "fashion_mnist"), ("MNIST", "mnist")])
 def test_real_sets_without_unpacking(name, folder):

@@ -230,6 +230,7 @@ def test_threshold_and_top_decide_what_counts():
     assert 0 < len(strict.unit_item_U) < counts.sum()
 
 
+@pytest.mark.heavy
 def test_predictions_are_the_confident_boxes():
     found = shapes.task().predictions(_outputs())
     batch = _batch()

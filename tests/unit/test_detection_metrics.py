@@ -56,6 +56,7 @@ def _random(seed, images=12):
     return found, truth
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(6))
 def test_as_torchmetrics_has_it(seed):
     from torchmetrics.detection import MeanAveragePrecision

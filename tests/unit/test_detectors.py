@@ -119,6 +119,7 @@ def test_an_image_does_not_depend_on_its_neighbours(name):
             torch.testing.assert_close(own[0], losses[image], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", [*NAMES[:4], VGG])
 def test_boxes_have_distributions_and_a_second_opinion_agrees(name):
     detector, images = _detector(name), _images(name)[:1]
@@ -154,6 +155,7 @@ def test_scores_and_boxes_are_those_of_torchvision(name):
         torch.testing.assert_close(best["boxes"][0] / _side(name), ours.boxes_U4[image], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES[:4])
 def test_ignored_boxes_cost_nothing(name):
     """An image that is one ignored box has no background to learn; objects elsewhere are learnt as before."""
@@ -239,6 +241,7 @@ def test_names_inputs_and_files_are_checked(tmp_path):
     assert set(NAMES) < set(DETECTORS)
 
 
+@pytest.mark.heavy
 def test_weights_of_a_whole_detector_fit_other_classes(tmp_path):
     whole = _detector("retinanet_resnet18")
     file = tmp_path / "whole.pth"
@@ -252,6 +255,7 @@ def test_weights_of_a_whole_detector_fit_other_classes(tmp_path):
         build_detector("fcos_resnet18", 3, spec, weights=str(file))
 
 
+@pytest.mark.heavy
 def test_weights_of_a_backbone_are_used_and_its_input_is_put_right(tmp_path):
     torch.manual_seed(3)
     classifier = resnet18(weights=None).eval()

@@ -175,6 +175,7 @@ def test_names_of_detectors_are_checked_before_anything_is_read():
         check_names(config("ssdlite320", "classification"))
 
 
+@pytest.mark.heavy
 def test_a_study_of_detection_counts_boxes(tmp_path):
     recipe = parse(
         RecipeConfig,

@@ -102,6 +102,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.heavy
 def test_the_digest_names_what_was_trained_from():
     keys = {name: _fit(**change).weights for name, change in {"plain": {}, **CHANGES}.items()}
     assert len(set(keys.values())) == len(keys), keys
@@ -384,6 +385,7 @@ def test_drawing_members_of_a_single_model_is_refused():
         _rows(_fit(), DrawUncertainty("bald", Members(draws=3)))
 
 
+@pytest.mark.heavy
 def test_bf16_on_a_cpu():
     learner = tiny.torch_learner(
         model=tiny.plain_net, precision="bf16", phases=[Phase(epochs=60, batch_size=11, lr=1e-2)]

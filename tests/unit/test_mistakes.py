@@ -70,6 +70,7 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path):
     assert len(found.points) == 37
 
 
+@pytest.mark.heavy
 def test_the_map_shows_tests_and_picks_and_is_the_same_again(tmp_path):
     campaign, records = _run(tmp_path)
     one, two = mistakes(campaign), mistakes(campaign)
@@ -92,6 +93,7 @@ def test_of_many_images_some_are_drawn(tmp_path, monkeypatch):
     assert (found.tested, found.picked) == (40, 10)
 
 
+@pytest.mark.heavy
 def test_where_there_is_nothing_to_say(tmp_path):
     untrained = tiny.campaign(tmp_path / "a", SOURCE, tiny.torch_learner(), labelled=SOURCE.ids[:10])
     assert mistakes(untrained) is None
@@ -148,6 +150,7 @@ def test_umap_where_it_is_not_installed_is_refused_before_anything_is_trained(tm
 # ---- what is kept ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_found_once_and_kept_with_the_run(tmp_path):
     campaign, records = _run(tmp_path)
     opened = []
@@ -321,6 +324,7 @@ def _coarse(monkeypatch):
     monkeypatch.setattr(renderings, "LOOKS", {"wide": Look(dpi=20)})
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("_coarse")
 def test_captions_say_what_is_left_out():
     names = [f"c{c}" for c in range(40)]

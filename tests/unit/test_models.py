@@ -17,6 +17,7 @@ from labelwise.models.weights import read_state
 SPEC = InputSpec((32, 32), 3)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "spec"),
     [

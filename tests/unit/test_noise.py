@@ -197,6 +197,7 @@ def test_none_is_trained_again(tmp_path, changes):
     assert study.settings["again"] == 0
 
 
+@pytest.mark.heavy
 def test_a_head_on_frozen_features_has_no_noise(tmp_path):
     recipe = _recipe(learner={"kind": "features"}, seeds=[0])
     summary = summarise(Comparison(recipe, tiny.digits(60, test=20), tmp_path).run())

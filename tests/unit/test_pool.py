@@ -110,6 +110,7 @@ def _check_invariants(pool: Pool) -> None:
     assert sum(map(len, roles)) == len(pool)
 
 
+@pytest.mark.heavy
 @given(st.lists(events, max_size=30))
 @settings(max_examples=200)
 def test_any_sequence_of_events(sequence):

@@ -447,6 +447,7 @@ class TestStudyReport:
         assert "Checklist" in page.text
         study_table(study, width=80)
 
+    @pytest.mark.heavy
     def test_one_round(self, tmp_path):
         study = made_up_study()
         study = dataclasses.replace(study, runs=[dataclasses.replace(r, rounds=r.rounds[:1]) for r in study.runs])
@@ -469,6 +470,7 @@ class TestStudyReport:
         assert NASTY[0] in page.titles
         assert r"line\nbreak\tand tab.png" in page.titles
 
+    @pytest.mark.heavy
     def test_many_classes(self, tmp_path):
         classes = tuple(f"species {i}" for i in range(200))
         runs = [
@@ -478,6 +480,7 @@ class TestStudyReport:
         page = page_of(write_study_report(study, tmp_path / "r.html"))
         assert "30 of 200 classes" in page.flat
 
+    @pytest.mark.heavy
     def test_pictures_that_fail_cost_nothing(self, tmp_path):
         def broken(item):
             raise ValueError(item)
@@ -485,6 +488,7 @@ class TestStudyReport:
         page = page_of(write_study_report(made_up_study(seeds=2), tmp_path / "r.html", image_of=broken))
         assert "could not be decoded" in page.text
 
+    @pytest.mark.heavy
     def test_examples_are_opened(self, tmp_path):
         study = made_up_study(seeds=2)
         first = study.runs[0].rounds[0].picked[0]
@@ -493,6 +497,7 @@ class TestStudyReport:
         page = page_of(write_study_report(study, tmp_path / "r.html"))
         assert sum(a.startswith("data:image/jpeg") for a in page.addresses) == 1
 
+    @pytest.mark.heavy
     def test_cannot_be_written(self, tmp_path):
         (tmp_path / "file").write_text("x")
         with pytest.raises(StateError, match=r"cannot write .*Choose a folder"):
@@ -555,6 +560,7 @@ class TestChecklist:
 
 
 class TestCurves:
+    @pytest.mark.heavy
     @pytest.mark.parametrize("look", [Look(), Look(dark=True, width=4, height=3, dpi=100)], ids=["wide", "narrow"])
     @pytest.mark.parametrize("log_x", [False, True])
     def test_png(self, look, log_x):
@@ -568,6 +574,7 @@ class TestCurves:
         written = write_curves(summarise(made_up_study(seeds=2)), tmp_path / "png")
         assert [p.name for p in written] == ["curves.png", "curves-seconds.png", "class-balance.png"]
 
+    @pytest.mark.heavy
     def test_names_that_mean_something_to_matplotlib(self):
         slopes = {"random": 0.5, "$x_1$": 0.6, "_nolegend_": 0.55, "a$b": 0.5, "日本": 0.5, "\\frac": 0.4, "n\nl": 0.45}
         summary = summarise(made_up_study(seeds=2, slopes=slopes))

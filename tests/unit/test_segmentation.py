@@ -357,6 +357,7 @@ def test_a_signal_depends_on_its_image_and_nothing_else(pair, signal):
         net.batch_size = before
 
 
+@pytest.mark.heavy
 def test_signals_of_pixels_are_means_of_their_maps(pair):
     source, net = pair
     found = _rows(source, net, [PixelUncertainty(), Uncertainty("entropy"), Uncertainty("entropy", "max")], source.ids)

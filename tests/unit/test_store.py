@@ -219,6 +219,7 @@ except StateError as error:
 """
 
 
+@pytest.mark.heavy
 def test_a_read_only_project_is_one_line():
     folder = Path(tempfile.mkdtemp(prefix="labelwise"))  # pytest's own folders are closed to other users
     try:
@@ -253,6 +254,7 @@ except StateError as error:
 """
 
 
+@pytest.mark.heavy
 def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path):
     _filled(tmp_path)
     out = _finish(_python(FULL_DISK, tmp_path))

@@ -31,6 +31,7 @@ SMALL = InputSpec((64, 64))
 RESNET, EFFICIENTNET = "test_resnet", "test_efficientnet"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("network", STRIDES)
 @pytest.mark.parametrize("trunk", [RESNET, EFFICIENTNET, "timm:mobilenetv3_small_050"])
 @pytest.mark.parametrize("size", [(64, 64), (100, 75)])

@@ -199,6 +199,7 @@ def test_a_compress_student_and_moco_as_backbones_give_the_pooled_output(tmp_pat
         Network("resnet50", str(tmp_path / "student.pth"))
 
 
+@pytest.mark.heavy
 def test_cifar_at_its_own_size_or_enlarged(tmp_path):
     torch.save(build("resnet18", 10, InputSpec((32, 32))).state_dict(), tmp_path / "w.pth")
     cifar = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
