@@ -98,6 +98,7 @@ def test_float_pictures_of_two_ranges_are_said(tmp_path):
     assert [round(mean(project, f"{name}.tif")) for name in "abcdef"] == [0, 0, 1, 0, 60, 120]
 
 
+@pytest.mark.heavy
 def test_a_range_of_ones_own(tmp_path):
     commands.run("init", frames(tmp_path / "data"), "-p", tmp_path / "project")
     file = tmp_path / "project/labelwise.yaml"
@@ -207,6 +208,7 @@ def bombed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bounded.Cost]:
     return dict(zip(names, costs, strict=True))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", bombs())
 def test_a_bomb_is_refused_before_it_is_decoded(bombed, name):
     cost = bombed[name]
@@ -274,6 +276,7 @@ def headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("reader", "ending", "rest"),
     [

@@ -55,6 +55,7 @@ VOC = (
 )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("layout", ["{split}/labels/{name}.txt", "labels/{split}/{name}.txt", "{split}/{name}.xml"])
 def test_answers_that_a_tool_sorted_into_splits_for_a_flat_project(tmp_path, layout):
     project = _project(tmp_path, "a.jpg", "b.jpg")
@@ -105,6 +106,7 @@ def test_yolo_in_capitals(tmp_path):
     assert _labels(tmp_path)["Train/Images/a.JPG"]["objects"][0]["box"] == BOX
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("train", "test"),
     [("training_set", "test_set"), ("seg_train/seg_train", "seg_test/seg_test"), ("train/train", "test/test")],
@@ -168,6 +170,7 @@ def test_what_is_read_by_nobody_is_told_in_one_short_line(tmp_path):
 # ---- classes --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -325,6 +328,7 @@ def _mask(path: Path, value: int) -> None:
     Image.fromarray(mask).save(path)
 
 
+@pytest.mark.heavy
 def test_numbers_in_masks_without_a_list_are_told_and_a_list_may_be_given(tmp_path):
     _picture(tmp_path / "data" / "a.jpg")
     run("init", tmp_path / "data", "-p", tmp_path, "--task", "segmentation", "--classes", "bg,cat,dog")

@@ -67,6 +67,7 @@ def _with(project: Path, settings: str) -> str:
     return refused("suggest", "-n", 2, "-s", "margin", "--project", project)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("settings", "line", "said"),
     [

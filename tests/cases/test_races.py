@@ -50,6 +50,7 @@ def test_two_imports_of_the_same_classes_are_both_taken(images, tmp_path):
     assert Project(tmp_path).progress_counts()["labelled"] == 4
 
 
+@pytest.mark.heavy
 def test_what_people_write_into_the_file_meanwhile_counts(images, tmp_path):
     project = init(images, project=tmp_path, labels="none", classes=("a", "b"))
     file = tmp_path / "labelwise.yaml"
@@ -65,6 +66,7 @@ def test_a_seed_given_to_a_command_is_kept_when_the_file_is_read_again_and_not_w
     assert Project(tmp_path).config.seed == 3
 
 
+@pytest.mark.heavy
 def test_of_two_inits_at_once_one_makes_the_project_and_the_other_is_held_against_it(images, tmp_path):
     folder, told, made = tmp_path / "p", [], []
     folder.mkdir()

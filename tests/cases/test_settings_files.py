@@ -79,6 +79,7 @@ def test_names_stay_what_was_written(tmp_path):
     assert (config.images, config.seed) == ("2001-99-99", 3)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("value", ["*a", "[" * 100, "!!int x", "9" * 500])
 def test_options_of_a_command_are_read_as_the_file_is(tmp_path: Path, value):
     text = bounded.command("suggest", "--set", f"pool={value}", "--project", tmp_path).text

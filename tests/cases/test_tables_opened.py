@@ -70,6 +70,7 @@ def test_a_header_in_answers(tmp_path):
 # ---- splits ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("column", ["set", "split", "fold", "phase", "usage", "Teil", "data set"])
 @pytest.mark.parametrize(("word", "role"), [("test", "test"), ("dev", "validation"), ("Holdout", "test")])
 def test_splits_by_any_column(tmp_path, column, word, role):

@@ -267,6 +267,7 @@ def test_frames_that_cvat_annotates_are_not_empty_images(tmp_path):
 # ---- class names ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "names",
     [("no", "yes"), ("on", "off"), ("null", "~"), ("1.0", "2"), ("2001-12-14", "12:30"), ("0x1f", "1e3"), ("y", "n")],

@@ -68,6 +68,7 @@ def _pooled() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 10))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", LEARNERS)
 def test_the_head_says_what_the_model_says(kind):
     learner = LEARNERS[kind]()

@@ -282,6 +282,7 @@ WRONG = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_input_is_refused_in_one_line_before_any_work(case, monkeypatch):
     arguments, error, message = WRONG[case]

@@ -175,6 +175,7 @@ def test_the_seed_decides_draws_and_nothing_else(kind, signal):
         np.testing.assert_array_equal(other, again)
 
 
+@pytest.mark.heavy
 def test_collecting_changes_neither_weights_nor_statistics_nor_gradients():
     learner = _learner("torch")
     before = [{key: value.clone() for key, value in net.state_dict().items()} for net in learner.networks.nets]
@@ -190,6 +191,7 @@ def test_collecting_changes_neither_weights_nor_statistics_nor_gradients():
     assert not any(modes)
 
 
+@pytest.mark.heavy
 def test_collecting_leaves_global_random_states_alone():
     before = torch.get_rng_state()
     _collect(_learner("torch"), *_offered(_learner("torch")), seed=9)

@@ -190,6 +190,7 @@ def test_images_that_cannot_be_read_are_left_out_and_the_round_is_full(cls, kind
     return promises.check_unreadable(strategy, world, tmp_path / "run", learner=learner)
 
 
+@pytest.mark.heavy
 @each_class
 def test_a_pool_of_which_nothing_can_be_read(cls, tmp_path):
     promises.check_nothing_readable(_default(cls), _home(_default(cls)), tmp_path)

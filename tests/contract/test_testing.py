@@ -115,6 +115,7 @@ def _fresh() -> World:
     return World(digits(), digits_world().make_learner, pixels(digits()))
 
 
+@pytest.mark.heavy
 def test_a_strategy_that_keeps_it(tmp_path):
     check_strategy(Good(), tmp_path)
     check_strategy(Good(sharpness=2.0), tmp_path / "sharp", _fresh())

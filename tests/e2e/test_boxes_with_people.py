@@ -47,6 +47,7 @@ def _labelled(project: Path) -> dict[str, Any]:
     return {pool.ids[p]: pool.target(p) for p in pool.labelled}
 
 
+@pytest.mark.heavy
 def test_coco_there_and_back(project):
     run("suggest", "-n", 4, "-s", "random", "-o", project / "picks.json", "-p", project)
     head, records = Coco().read(project / "picks.json", "answers", Hints("boxes"))
@@ -99,6 +100,7 @@ def test_folders_there_and_back(project, kind):
         assert all("score" not in thing for thing in label["objects"])
 
 
+@pytest.mark.heavy
 def test_suggest_works_from_a_file_of_detections_alone(project):
     results = _results(project / "results.json")
     probe = (
@@ -128,6 +130,7 @@ def test_embeddings_of_a_file_serve_methods_that_read_them(project):
     assert len(found["picks"]) == 3
 
 
+@pytest.mark.heavy
 def test_files_for_other_images_or_classes_are_refused(project):
     wrong = _results(project / "results.json", names=["z.png"])
     assert "'z.png' is none of the 12 images" in refused("suggest", "--predictions", wrong, "-p", project)
@@ -138,6 +141,7 @@ def test_files_for_other_images_or_classes_are_refused(project):
     assert len(open_project(project).pool.pending) == 0
 
 
+@pytest.mark.heavy
 def test_a_coco_set_becomes_a_project_with_its_numbers(tmp_path):
     names = NAMES[:6]
     for name in names:
@@ -161,6 +165,7 @@ def test_a_coco_set_becomes_a_project_with_its_numbers(tmp_path):
     assert picks["picks"][0]["id"] == "a/005.png"
 
 
+@pytest.mark.heavy
 def test_formats_of_boxes_are_for_boxes(tmp_path):
     for name in ("cat/1.png", "dog/2.png", "dog/3.png"):
         (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -104,6 +104,7 @@ def test_strategies_know_whether_they_read_the_model():
     assert reads("mix", strategies=("random", "margin"))
 
 
+@pytest.mark.heavy
 def test_auto_listens_to_predictions_from_the_start(truth, tmp_path):
     names = list(truth)[20:]
     rows = [f"{name},{0.5 if name == names[7] else 0.9},{0.45 if name == names[7] else 0.05},0.05" for name in names]

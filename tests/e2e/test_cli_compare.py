@@ -111,6 +111,7 @@ def test_variables_of_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     assert named.data.root == "/elsewhere"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_shipped_recipe_is_whole(name: str) -> None:
     recipe = shipped_plan(name).recipe
@@ -165,6 +166,7 @@ def test_refused_in_one_line_and_nothing_written(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -71,6 +71,7 @@ def test_init_says_what_it_found_and_what_comes_next(truth: dict[str, str], tmp_
     assert Path(config["images"]) == (tmp_path / "photos").resolve()
 
 
+@pytest.mark.heavy
 def test_init_again_adds_new_images_and_refuses_other_settings(project: dict[str, str], tmp_path: Path) -> None:
     before = (tmp_path / "labelwise.yaml").read_text()
     Image.new("L", (8, 8)).save(tmp_path / "photos" / "new.png")
@@ -113,6 +114,7 @@ def test_init_refuses_in_one_line_and_makes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 
+@pytest.mark.heavy
 def test_a_project_is_found_from_below_or_named(
     project: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +162,7 @@ def test_export_shortcut_and_its_errors(project: dict[str, str], tmp_path: Path)
     assert "no round is open" in refused("export", "d.json")
 
 
+@pytest.mark.heavy
 def test_a_ranking_asks_nobody(project: dict[str, str], tmp_path: Path) -> None:
     found = as_json("suggest", "-n", "all", "--strategy", "random", "--export", "ranking.csv")
     assert found["round"] is None
@@ -190,6 +193,7 @@ def test_options_are_typed(project: dict[str, str], tmp_path: Path) -> None:
 # ---- import
 
 
+@pytest.mark.heavy
 def test_first_import_needs_confirmation(
     project: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +214,7 @@ def test_first_import_needs_confirmation(
     assert "# our own remark" in (tmp_path / "labelwise.yaml").read_text()
 
 
+@pytest.mark.heavy
 def test_classes_can_be_named_at_the_first_import(project: dict[str, str], tmp_path: Path) -> None:
     file = answers(tmp_path / "a.csv", [("00.png", "0")])
     assert "the only class" in refused("import", file, "--yes")
@@ -285,6 +290,7 @@ def test_unreadable_images_are_reported_and_cost_no_round(truth: dict[str, str],
     assert set(as_json("check", "--all")["unreadable"]) == {"zero.png", "bomb.png"}
 
 
+@pytest.mark.heavy
 def test_check_finds_missing_and_new_images_and_says_what_to_do(project: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "photos" / "00.png").unlink()
     Image.new("L", (8, 8)).save(tmp_path / "photos" / "new.png")
@@ -354,6 +360,7 @@ def test_weights_of_another_network_are_no_traceback(truth: dict[str, str], tmp_
     assert "do not fit" in refused("suggest", "-n", 2, "-s", "margin", "--no-fit")
 
 
+@pytest.mark.heavy
 def test_a_state_without_its_file_is_not_taken_for_another_project(project: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "labelwise.yaml").unlink()
     (tmp_path / "other").mkdir()

@@ -43,6 +43,7 @@ def labelwise_process(*args: str, **options: object) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
+@pytest.mark.heavy
 def test_help_and_version_import_nothing_heavy() -> None:
     commands = [[], ["--help"], ["--version"], ["suggest", "--help"], ["compare", "--help"]]
     code = (
@@ -146,6 +147,7 @@ def test_only_what_arises_in_labelwise_is_called_a_bug_in_it(monkeypatch: pytest
     assert "ZeroDivisionError: a. This is code of your own" in refused("cancel")
 
 
+@pytest.mark.heavy
 def test_a_reader_that_goes_away_is_no_error() -> None:
     command = [sys.executable, "-m", "labelwise", "list", "recipes", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -69,6 +69,7 @@ def test_damaged_weights_are_trained_again(cut, project):
     assert len(as_json("suggest", "-n", 3, "-s", "margin", "--more")["picks"]) == 3
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("text", ["", '{"rep', "[]", '{"report": {"x": 1}, "metrics": {}}'])
 def test_a_damaged_record_of_a_training_is_no_training(text, project):
     (fit_of(project) / "fit.json").write_text(text)

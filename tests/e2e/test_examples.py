@@ -12,6 +12,7 @@ EXAMPLES = sorted(
 )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs(path, tmp_path):
     done = forked.python("-W", "ignore", path, cwd=tmp_path)

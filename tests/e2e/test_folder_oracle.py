@@ -46,6 +46,7 @@ def answer(folder, number, ids, name="answers.csv"):
         writer.writerows([item, "dark" if int(item) % 2 == 0 else "bright"] for item in ids)
 
 
+@pytest.mark.heavy
 def test_rounds_stop_where_answers_are_missing_and_go_on_when_they_are_there(campaign, tmp_path):
     folder = tmp_path / "exchange"
     oracle, strategy = Folder(folder), STRATEGIES.create("kmeans")

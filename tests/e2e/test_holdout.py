@@ -115,6 +115,7 @@ def test_predictions_of_somebody_elses_model_are_measured(truth, tmp_path):
     assert any("4 of 20 labelled images have no prediction" in note for note in found["notes"])
 
 
+@pytest.mark.heavy
 def test_groups_are_held_out_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
@@ -148,6 +149,7 @@ def test_each_image_has_the_same_chance_and_each_cluster_its_share():
     assert abs(found - expected).max() < 5 * np.sqrt(expected * 0.8)
 
 
+@pytest.mark.heavy
 def test_stratified_draws_cover_what_plain_ones_may_miss(truth, tmp_path):
     held = as_json("holdout", "-n", 24, "--stratified")
     assert len(set(held["picks"])) == 24
@@ -164,6 +166,7 @@ def test_the_interval_is_wilsons():
     assert np.isnan(wilson(0.5, 0)).all()
 
 
+@pytest.mark.heavy
 def test_a_test_set_is_labelled_without_a_hint(tmp_path, monkeypatch):
     """A box that a model drew before people looked would make them agree with it."""
     monkeypatch.chdir(tmp_path)

@@ -38,6 +38,7 @@ def ids(found) -> set[str]:
     return {pick["id"] for pick in found["picks"]}
 
 
+@pytest.mark.heavy
 def test_images_without_a_prediction_are_asked_in_a_later_round(folder):
     first = as_json("suggest", "-n", 2, "-s", "margin", "--predictions", predictions(folder / "a.csv", IMAGES[:4]))
     assert ids(first) == {"00.png", "01.png"}
@@ -50,6 +51,7 @@ def test_images_without_a_prediction_are_asked_in_a_later_round(folder):
     assert ids(second) == {"04.png", "05.png"}
 
 
+@pytest.mark.heavy
 def test_a_file_that_was_away_is_asked_when_it_is_back(folder):
     away = folder / "away.png"
     shutil.move(folder / "photos/03.png", away)
@@ -60,6 +62,7 @@ def test_a_file_that_was_away_is_asked_when_it_is_back(folder):
     assert ids(as_json("suggest", "-n", 1, "-s", "random", "--more")) == {"03.png"}
 
 
+@pytest.mark.heavy
 def test_an_absent_disk_is_asked_for(folder):
     shutil.move(folder / "photos", folder / "unmounted")
     said = refused("suggest", "-n", 2, "-s", "random")
@@ -68,6 +71,7 @@ def test_an_absent_disk_is_asked_for(folder):
     assert len(as_json("suggest", "-n", 2, "-s", "random")["picks"]) == 2
 
 
+@pytest.mark.heavy
 def test_files_deleted_for_good_stop_nobody(folder):
     for name in IMAGES[:8]:
         (folder / "photos" / name).unlink()
@@ -116,6 +120,7 @@ def test_a_renamed_image_is_known_again_by_content_and_keeps_its_label(folder):
     assert "02.png" not in Project(folder).labels()
 
 
+@pytest.mark.heavy
 def test_new_images_are_told_when_a_round_is_chosen(folder):
     assert not any("not in the project yet" in note for note in as_json("suggest", "-n", 1, "-s", "random")["notes"])
     Image.new("L", (9, 9)).save(folder / "photos/new.png")
@@ -123,6 +128,7 @@ def test_new_images_are_told_when_a_round_is_chosen(folder):
     assert "1 image(s) not in the project yet: labelwise init photos adds them" in notes
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["unlabelled", "Unlabeled", "unknown", "todo"])
 def test_a_folder_of_what_is_not_labelled_yet_is_no_class(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

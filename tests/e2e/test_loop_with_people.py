@@ -114,6 +114,7 @@ def test_the_loop(truth, tmp_path):
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.heavy
 def test_a_file_with_one_bad_row_changes_nothing(truth, tmp_path):
     run("init", "images", "--classes", CLASSES, "--backbone", "pixels")
     good = ("d 00.png", truth["d 00.png"])
@@ -149,6 +150,7 @@ def test_bad_input_is_one_line(truth, tmp_path, arguments, words):
     assert not (tmp_path / "q" / "labelwise.yaml").exists()
 
 
+@pytest.mark.heavy
 def test_a_configuration_that_is_wrong_or_newer(truth, tmp_path):
     run("init", "images", "--classes", CLASSES, "--backbone", "pixels")
     path = tmp_path / "labelwise.yaml"

@@ -74,6 +74,7 @@ def test_networks_are_trained_on_a_selection() -> None:
     assert "only a network" in refused("evaluate", "finetune", *args, "--features", "pixels")
 
 
+@pytest.mark.heavy
 def test_the_labels_of_a_project(tmp_path: Path) -> None:
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -145,6 +146,7 @@ def test_a_study_by_size_and_again(tmp_path: Path) -> None:
     assert as_json("report", "runs/s/knn")["labels"] == [10, 20, 30]
 
 
+@pytest.mark.heavy
 def test_killed_anywhere_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(RECIPE | {"strategies": ["random", "margin"], "seeds": 1}))
     plan = find("s.yaml")

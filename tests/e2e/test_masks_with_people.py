@@ -156,6 +156,7 @@ def test_voc_folders_and_other_orders_of_classes_come_back_too(project):
         np.testing.assert_array_equal(_labels(project)[name], _scene(name)[1])
 
 
+@pytest.mark.heavy
 def test_a_background_that_the_project_does_not_have_is_what_nobody_drew(project):
     mask = np.zeros((painted.HEIGHT, painted.WIDTH), np.uint8)
     mask[3:6, 4:9] = 1
@@ -195,6 +196,7 @@ def test_a_set_with_masks_becomes_a_project(tmp_path):
     assert len(as_json("suggest", "-n", 2, "-s", "margin", "-p", tmp_path / "p")["picks"]) == 2
 
 
+@pytest.mark.heavy
 def test_a_project_learns_its_classes_from_the_first_masks(tmp_path):
     run("init", _draw(tmp_path / "images"), "-p", tmp_path, "--task", "segmentation")
     _save(tmp_path / "m" / "a" / "000.png", _scene(NAMES[0])[1])
@@ -388,6 +390,7 @@ def test_masks_that_are_refused_leave_the_project_as_it_was(project):
     assert "does not exist" in refused("import", project / "nowhere", "--format", "masks", "-p", project)
 
 
+@pytest.mark.heavy
 def test_coco_that_is_refused(project):
     def message(mask: Any, **more: Any) -> str:
         data = {
@@ -437,6 +440,7 @@ def _in_colours(out: Path, names: list[str]) -> Path:
     return out
 
 
+@pytest.mark.heavy
 def test_answers_in_the_colours_that_the_project_came_with(tmp_path):
     data = _draw(tmp_path / "images")
     labelmap = "".join(f"{name}:{r},{g},{b}::\n" for name, (r, g, b) in zip(painted.CLASSES, OWN, strict=True))
@@ -455,6 +459,7 @@ def test_answers_in_the_colours_that_the_project_came_with(tmp_path):
     assert as_json("import", answers, "-p", tmp_path)["corrected"] == 0
 
 
+@pytest.mark.heavy
 def test_colours_come_with_the_first_import(tmp_path):
     run("init", _draw(tmp_path / "images"), "-p", tmp_path, "--task", "segmentation")
     first = _in_colours(tmp_path / "first", NAMES[:3])

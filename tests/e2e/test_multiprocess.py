@@ -37,6 +37,7 @@ def runs(request, alone, tmp_path_factory):
     return alone, _found(out, *ended), out
 
 
+@pytest.mark.heavy
 def test_both_processes_were_at_work(runs):
     (alone,), both, _ = runs
     assert alone["world"] == 1

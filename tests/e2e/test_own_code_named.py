@@ -135,6 +135,7 @@ def test_a_failure_names_file_and_line_and_is_no_bug_of_ours(mine, text, kind, l
     assert "mend it" in told
 
 
+@pytest.mark.heavy
 def test_what_a_strategy_returns_is_looked_at(mine):
     folder, name = mine
     told = refused("suggest", "-n", 2, "-p", folder, "-s", f"{name}:Mine", "--set", "wrong=true")
@@ -177,6 +178,7 @@ def test_a_module_with_a_mistake_names_its_line(mine):
         assert "bug in labelwise" not in told
 
 
+@pytest.mark.heavy
 def test_from_elsewhere_as_a_program(mine, tmp_path):
     folder, name = mine
     configured(folder, f'learner: {{kind: "{name}:learner"}}')
@@ -185,6 +187,7 @@ def test_from_elsewhere_as_a_program(mine, tmp_path):
     assert f"{folder / name}.py, line" in done.stderr
 
 
+@pytest.mark.heavy
 def test_methods_of_one_class_an_image_are_refused_for_a_task_of_several(mine):
     """Before anything is trained; what works on each class by itself goes on."""
     folder, name = mine
@@ -195,6 +198,7 @@ def test_methods_of_one_class_an_image_are_refused_for_a_task_of_several(mine):
     run("suggest", "-n", 2, "-p", folder, "-s", "margin")
 
 
+@pytest.mark.heavy
 def test_a_task_of_several_classes_says_so(mine):
     folder, name = mine
     configured(folder, f"task: {name}:Forgetful\n" + torch_net(f"{name}:Plain"))

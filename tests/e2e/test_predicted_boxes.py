@@ -72,6 +72,7 @@ def test_weak_boxes_change_nothing_and_are_counted(project, tmp_path, method):
     assert any("3 of 12 images have no detection" in note for note in high["notes"])
 
 
+@pytest.mark.heavy
 def test_the_lowest_score_can_be_said(project, tmp_path):
     file = written(tmp_path / "low.json", rows_of(weak=20))
     assert not any("score below" in note for note in asked(project, file, "-s", "margin", "--min-score", 0)["notes"])
@@ -129,6 +130,7 @@ def test_the_files_own_embeddings_are_taken_where_there_are_any(project, tmp_pat
     assert not any("embeddings" in note for note in notes)
 
 
+@pytest.mark.heavy
 def test_what_is_measured_says_which_boxes_count(project, tmp_path):
     file = written(tmp_path / "low.json", rows_of(weak=20))
     run("suggest", "-n", 2, "-s", "random", "-o", tmp_path / "picks.json", "-p", project)
@@ -155,6 +157,7 @@ def test_boxes_that_look_like_corners_are_said(project, tmp_path):
     assert "1 of 27 boxes leave their image, by up to 12.5 % of a side, and were cut off at its edge" in notes
 
 
+@pytest.mark.heavy
 def test_what_a_file_cannot_give_is_said_in_words(project, tmp_path):
     file = written(tmp_path / "boxes.json", rows_of())
     for method in ("flip_consistency", "bald", "badge", "ppal"):
@@ -164,6 +167,7 @@ def test_what_a_file_cannot_give_is_said_in_words(project, tmp_path):
         assert "=" not in told.replace("--set", "")
 
 
+@pytest.mark.heavy
 def test_export_says_what_was_left_out(project, tmp_path):
     file = written(tmp_path / "low.json", rows_of(weak=20))
     run("suggest", "-n", 3, "-s", "margin", "--predictions", file, "-p", project)

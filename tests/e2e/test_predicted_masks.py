@@ -100,6 +100,7 @@ def test_the_images_that_the_model_doubts_come_first(way, strategy, project):
     assert not (project / ".labelwise/fits").exists()
 
 
+@pytest.mark.heavy
 def test_regions_that_the_model_doubts_come_first(project):
     """Of the one image that it doubts most, the regions; each row of regions is its own mean."""
     with (project / "labelwise.yaml").open("a") as file:
@@ -139,6 +140,7 @@ def test_masks_alone_are_not_chosen_by(project):
     assert "needs class probabilities" in told
 
 
+@pytest.mark.heavy
 def test_what_the_maps_say_is_offered_to_people(project):
     run("suggest", "-n", 2, "-s", "entropy", "--predictions", one_file(project), "-p", project)
     run("export", project / "out", "--format", "masks", "--predictions", project / "maps.npz", "-p", project)

@@ -109,6 +109,7 @@ def test_what_cannot_be_is_one_line(project: Path, arguments: tuple[str, ...], m
     assert not (project / "pretrained").exists()
 
 
+@pytest.mark.heavy
 def test_a_backbone_that_was_not_trained(project: Path):
     _set(project, features={"backbone": "pretrained:nothing"})
     assert "Run 'labelwise pretrain'" in run("fit", code=1).stderr

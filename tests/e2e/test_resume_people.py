@@ -38,6 +38,7 @@ def _picks(campaign) -> list[tuple]:
     return [(query.round, query.rank, query.id, query.score) for query in campaign.pool.queries()]
 
 
+@pytest.mark.heavy
 def test_partial_answers_end_in_the_same_place(tmp_path):
     at_once = _campaign(tmp_path / "at once")
     list(at_once.rounds(STRATEGY, HeldBack(SOURCE.truth), Budget(6), count=3))

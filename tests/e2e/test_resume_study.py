@@ -129,6 +129,7 @@ def test_interrupted_before_every_single_training_and_resumed(start, warm, tmp_p
     assert _plain(study) == _plain(whole)
 
 
+@pytest.mark.heavy
 def test_the_headroom_is_trained_once(tmp_path):
     full = _recipe(full=True, strategies=["random"], seeds=[0], rounds=1)
     study = Comparison(full, SOURCE, tmp_path).run()

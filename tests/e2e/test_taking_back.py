@@ -76,6 +76,7 @@ def test_labels_are_taken_back_by_id_file_and_round_and_may_be_asked_again(folde
     assert "there is no round 5: they are 0 to 1" in refused("unlabel", "--round", 5)
 
 
+@pytest.mark.heavy
 def test_skips_are_taken_back(folder):
     run("import", table("skips.csv", {"00.png": "skip", "01.png": "skip", "02.png": "cat"}))
     assert Project(folder).progress_counts()["skipped"] == 2
@@ -88,6 +89,7 @@ def test_skips_are_taken_back(folder):
     assert events(folder) == ["skipped", "skipped", "labelled", "restored", "restored"]
 
 
+@pytest.mark.heavy
 def test_equal_labels_come_in_once(folder):
     run("import", table("a.csv", {"00.png": "cat", "01.png": "dog"}))
     again = as_json("import", "a.csv")

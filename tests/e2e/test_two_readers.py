@@ -26,6 +26,7 @@ def runs(tmp_path_factory):
     return _run(folder / "one", 1)[0], _run(folder / "two", 2), folder
 
 
+@pytest.mark.heavy
 def test_the_same_rows_in_each_process_as_in_one(runs):
     alone, both, _ = runs
     assert len(both) == 2

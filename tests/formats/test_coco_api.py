@@ -76,6 +76,7 @@ def test_class_maps(tmp_path):
             np.testing.assert_array_equal(coco.annToMask(own), indices == own["category_id"] - 1)
 
 
+@pytest.mark.heavy
 def test_results_are_evaluated(tmp_path):
     """Perfect predictions have an average precision of one."""
     Coco().write(tmp_path / "truth.json", HEAD, _records(), Writing("labelled", "boxes"))

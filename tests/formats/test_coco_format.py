@@ -610,6 +610,7 @@ def test_what_is_no_json(tmp_path, text, words):
         read(tmp_path / "b.json")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("points", "words"),
     [

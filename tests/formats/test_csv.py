@@ -96,6 +96,7 @@ HEADERS = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("image", HEADERS)
 @pytest.mark.parametrize("label", ["label", "Class", "target", "category", "label_name", "species", "Klasse"])
 def test_a_header_never_becomes_data(tmp_path, image, label):
@@ -242,6 +243,7 @@ def test_predictions(tmp_path):
             read(tmp_path, text, use="predictions")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("text", "match"),
     [

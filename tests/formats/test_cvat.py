@@ -216,6 +216,7 @@ def test_other_files_are_refused(tmp_path, text, message):
         read(path)
 
 
+@pytest.mark.heavy
 def test_a_large_file_is_read_in_bounded_time_and_memory(tmp_path):
     box = '<box label="car" source="manual" occluded="0" xtl="1.5" ytl="2.00" xbr="3.00" ybr="4.00" z_order="0"></box>'
     path = tmp_path / "a.xml"

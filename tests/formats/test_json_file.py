@@ -109,6 +109,7 @@ BRACKETS = ("[],", "[[[[[[[[[[]]]]]]]]]],", '{"":1},', "{},", '{"":[]},')
 ODD = ("\\" * 5_000_000, '"' * 5_000_000, "1" * 5_000_000, '["' + "\\ud83d" * 800_000)
 
 
+@pytest.mark.heavy
 def test_brackets_without_end_are_refused_before_they_are_read(tmp_path):
     for n, piece in enumerate(BRACKETS):
         (tmp_path / f"{n}.json").write_text("[" + piece * (16_000_000 // len(piece)) + "0]")
@@ -118,6 +119,7 @@ def test_brackets_without_end_are_refused_before_they_are_read(tmp_path):
         assert "these are no labels" in cost.text
 
 
+@pytest.mark.heavy
 def test_odd_bytes_without_end_cost_no_more_than_they_weigh(tmp_path):
     for n, text in enumerate(ODD):
         (tmp_path / f"{n}.json").write_text(text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from labelwise.formats.glance import some_files, start_of
 from labelwise.formats.listed import Listed
 
@@ -44,6 +46,7 @@ def test_stems():
     assert listed.find("c") is None
 
 
+@pytest.mark.heavy
 def test_many_pictures_of_one_name_cost_no_more():
     listed = Listed(f"{n:06}/0.jpg" for n in range(100_000))
     began = time.process_time()
@@ -67,6 +70,7 @@ def test_a_glance_finds_some_files_near_the_top(tmp_path):
     assert start_of(tmp_path / "a") == start_of(tmp_path / "null.txt") == start_of(tmp_path / "no") == b""
 
 
+@pytest.mark.heavy
 def test_a_glance_at_a_large_folder_is_short(tmp_path):
     for n in range(12_000):
         (tmp_path / f"{n}.jpg").touch()

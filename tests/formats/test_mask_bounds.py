@@ -9,6 +9,7 @@ import pytest
 import bounded
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["cvat", "labelme"])
 def test_the_dearest_mask_is_painted_within_bounds(monkeypatch, name):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))

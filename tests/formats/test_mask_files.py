@@ -105,6 +105,7 @@ def test_label_ids_and_train_ids_of_cityscapes_agree():
     assert coding_of_file(Path("a")).values == tuple(range(19))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("polygons", [False, True])
 def test_coco(tmp_path, polygons):
     options = {"outlines": "polygons"} if polygons else {}
@@ -131,6 +132,7 @@ _bits = st.integers(1, 6).flatmap(
 )
 
 
+@pytest.mark.heavy
 @given(_bits)
 @settings(max_examples=150, deadline=None)
 def test_run_lengths_are_those_of_coco(rows):

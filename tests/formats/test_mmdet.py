@@ -89,6 +89,7 @@ def test_broken_predictions_of_mmdet(tmp_path, changes, words):
         read(tmp_path / "other")
 
 
+@pytest.mark.heavy
 def test_bombs_cost_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     huge = {"size": [1 << 20, 1 << 20], "counts": [0, 1 << 40]}

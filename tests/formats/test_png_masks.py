@@ -441,6 +441,7 @@ def test_a_mask_larger_than_its_image_is_not_decoded(tmp_path, cost):
     assert (one.error, "13370 x 13370 pixels, and its image" in one.text) == ("FormatError", True)
 
 
+@pytest.mark.heavy
 def test_long_lists_take_no_time(tmp_path, cost):
     image(tmp_path / "images/a.jpg")
     mask(tmp_path / "masks/a.png", drawn(0))
@@ -453,6 +454,7 @@ def test_long_lists_take_no_time(tmp_path, cost):
 # ---- real -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 def test_real_camvid():
     head, found = read(unpacked("camvid"))

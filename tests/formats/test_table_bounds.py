@@ -78,6 +78,7 @@ def test_tables_of_other_forms(tmp_path):
     assert [cost.error for cost in costs] == ["", "FormatError", "FormatError"]
 
 
+@pytest.mark.heavy
 def test_lists(tmp_path):
     paths = put(
         tmp_path,

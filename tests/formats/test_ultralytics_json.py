@@ -161,6 +161,7 @@ def test_folders_that_hold_something_else(tmp_path):
         read(tmp_path / "none")
 
 
+@pytest.mark.heavy
 def test_bombs_cost_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     files = [{"a.jpg": json.dumps([[]] * 2_000_000)}, {f"{n}.jpg": [FOUND] for n in range(20_000)}]

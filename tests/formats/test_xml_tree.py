@@ -35,6 +35,7 @@ def test_other_encodings_are_read(tmp_path):
         read_xml(tmp_path / "b.xml")
 
 
+@pytest.mark.heavy
 def test_a_file_is_streamed_in_pieces_that_cut_elements(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text("<r>" + "".join(f'<image name="{n}ü.jpg"/>\n' for n in range(100_000)) + "</r>")
@@ -71,6 +72,7 @@ def test_what_is_no_file_is_refused(tmp_path, read):
             read(path)
 
 
+@pytest.mark.heavy
 def test_many_small_elements_and_long_texts_cost_little(tmp_path):
     """A text in a million pieces is joined once, not a million times."""
     (tmp_path / "many.xml").write_text("<r>" + "<a/>" * (MOST + 1) + "</r>")

@@ -69,6 +69,7 @@ def test_what_is_refused(tmp_path, text, words):
     assert len(str(caught.value).replace(str(tmp_path), "")) < 250
 
 
+@pytest.mark.heavy
 def test_the_largest_of_files_cost_little(tmp_path):
     texts = {
         "list": "- a\n" * (MOST_BYTES // 4),

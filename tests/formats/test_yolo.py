@@ -321,6 +321,7 @@ def test_several_settings_ask_which(tmp_path):
     assert read(root / "fold2.yaml")[0].classes == ("b",)
 
 
+@pytest.mark.heavy
 def test_reading_class_lists_is_linear(tmp_path):
     put(tmp_path / "long", {"a.jpg": None, "a.txt": BOX, "classes.txt": "".join(f"c{n}\n" for n in range(200_000))})
     text = "names: [" + ", ".join(f"c{n}" for n in range(90_000)) + "]"
@@ -869,6 +870,7 @@ def test_asked_images_do_not_look_answered(tmp_path):
 _fraction = st.floats(0, 1, allow_nan=False)
 
 
+@pytest.mark.heavy
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(_fraction, _fraction, _fraction, _fraction), min_size=1, max_size=6))
 def test_any_fractions_come_back(tmp_path_factory, rows):
@@ -884,6 +886,7 @@ def test_any_fractions_come_back(tmp_path_factory, rows):
 # ---- bounds ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_harmful_files_cost_little(tmp_path):
     laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
@@ -907,6 +910,7 @@ def test_harmful_files_cost_little(tmp_path):
     assert max(cost.megabytes for cost in costs) < 700
 
 
+@pytest.mark.heavy
 def test_many_files_stream(tmp_path):
     folder = tmp_path / "labels"
     folder.mkdir()

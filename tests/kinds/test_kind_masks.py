@@ -166,6 +166,7 @@ def scenes(draw):
     return tuple(seen), covers
 
 
+@pytest.mark.heavy
 @settings(max_examples=100, deadline=None)
 @given(scenes(), st.booleans())
 def test_objects_are_painted_as_a_slow_twin_does(scene, bare):
@@ -229,6 +230,7 @@ def test_what_cannot_be_painted_is_refused_in_one_line(seen, match):
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.heavy
 def test_many_large_objects_are_in_memory_one_at_a_time():
     """Forty objects of the whole picture: 64 MB if all were kept."""
     import tracemalloc

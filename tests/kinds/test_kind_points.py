@@ -56,6 +56,7 @@ def raws(draw):
     return raw | ({"extra": extra} if extra else {})
 
 
+@pytest.mark.heavy
 @settings(max_examples=100, deadline=None)
 @given(raws())
 def test_every_raw_label_comes_back_to_the_digit(raw):

@@ -104,6 +104,7 @@ def test_picks_are_items_that_flip_while_there_are_enough():
     assert picks.tolist()[-7:] == rest[:7]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "rows",
     [np.zeros((40, 3)), np.ones((40, 3)), generator(10).normal(size=(40, 3)).astype(np.float16)],
@@ -121,6 +122,7 @@ def test_the_budget_is_met(rows, classes):
                 assert len(set(picks.positions.tolist()) - set(labelled)) == budget
 
 
+@pytest.mark.heavy
 def test_equals_take_turns():
     rows = np.ones((30, 2))
     options = {"weight_CD": np.eye(2), "bias_C": [0.0, 0.0], "anchors_AD": [[5.0, 5.0]]}

@@ -86,6 +86,7 @@ def test_information_is_the_hessian_of_the_loss():
     np.testing.assert_allclose(information(h, p, "categorical", None), expected, atol=1e-12)
 
 
+@pytest.mark.heavy
 def test_features_of_any_length_and_many_picks_keep_their_digits():
     """A hundred forward picks from long features, where early gains are a million times the late ones."""
     rng = generator(3)

@@ -60,6 +60,7 @@ def drawn(kind, seed=0):
 KINDS = ["clusters", "grid", "duplicates", "one spot", "zeros"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("labelled", [[], [0], [3, 17, 8]], ids=str)
 @pytest.mark.parametrize("radius", [0.5, 1.2])
@@ -124,6 +125,7 @@ def purity(rows, clusters, radius):
     return np.mean([(clusters[away[i] <= radius] == clusters[i]).all() for i in range(len(rows))])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
 @pytest.mark.parametrize("kind", ["clusters", "zeros"])
 def test_the_radius_is_the_largest_that_is_pure_enough(kind, share):

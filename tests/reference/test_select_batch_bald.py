@@ -153,6 +153,7 @@ def test_ties_are_broken_at_random_and_by_the_seed():
     assert torch.equal(one, two)
 
 
+@pytest.mark.heavy
 def test_half_precision_and_many_identical_rows():
     draws = np.repeat(random_draws(2, 4, 3, seed=10), 2000, axis=0).astype(np.float16)
     before = draws.copy()

@@ -204,6 +204,7 @@ def test_some_rows_are_clustered_as_if_alone():
         kmeans(rows, 2, among=np.arange(50, 90))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_rows_are_streamed(tmp_path, dtype, monkeypatch):
     rows = clustered(6000, 128).astype(dtype)
@@ -326,6 +327,7 @@ def test_every_count_of_picks(k):
     assert len(set(picks.tolist())) == min(k, 20)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "rows",
     [np.full((20_000, 4), 1.25, dtype=np.float32), np.zeros((500, 4)), np.repeat(clustered(20, 4), 20, axis=0)],

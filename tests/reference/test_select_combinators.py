@@ -226,6 +226,7 @@ def test_it_needs_only_what_the_acting_strategy_reads():
         lw.select("auto", 5, embeddings=E, labelled=np.arange(40), labels=labels)
 
 
+@pytest.mark.heavy
 def test_in_a_campaign_it_is_cold_and_then_uncertain(tmp_path):
     source = tiny.digits(80)
     learner = tiny.feature_learner(source)

@@ -83,6 +83,7 @@ def test_each_pick_gains_the_most(kind, similarity, labelled):
     assert_greedy(rows, picks, gains, similarity, labelled=labelled)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_say_what_has_to_be_covered(kind):
     rows, rng = drawn(kind), generator(5)
@@ -95,6 +96,7 @@ def test_weights_say_what_has_to_be_covered(kind):
         assert_greedy(rows, picks, gains, Gaussian(1.5), weights, candidates=candidates)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_whole_pool_and_nothing(kind):
     rows = drawn(kind)
@@ -278,6 +280,7 @@ def _case(seed=0, labelled=12):
     return rows, rng.dirichlet([0.3] * 4, size=150), list(range(labelled)), rng.integers(0, 4, labelled).tolist()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("measure", ["margin", "entropy", "least_confidence"])
 def test_uherding_is_weighted_coverage_with_both_adapted(seed, measure):

@@ -38,6 +38,7 @@ def stays_of(values, classes, features, first, alike):
     return kept
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("alike", [-0.5, 0.0, 0.5, 0.9])
 @pytest.mark.parametrize("counts", [[5, 0, 3, 8, 1], [0, 0], [1], [20]])
 @pytest.mark.parametrize("kind", ["random", "twins", "ties", "zero"])

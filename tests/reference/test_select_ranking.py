@@ -158,6 +158,7 @@ def test_top_is_the_sorted_list(k, dtype):
     np.testing.assert_array_equal(scores, before)
 
 
+@pytest.mark.heavy
 def test_ties_are_drawn_and_not_taken_in_order():
     scores = torch.tensor([1.0, 0.0, 1.0, 1.0, 2.0, 1.0])
     rng = generator(1)

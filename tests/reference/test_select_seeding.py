@@ -107,6 +107,7 @@ def test_duplicates_come_only_when_nothing_else_is_left():
         assert len({pick // 4 for pick in picks[:30].tolist()}) == 30
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("proposals", [2, 16, 128])
 def test_light_rows_learn_of_picks_when_they_are_proposed(monkeypatch, proposals):
     """Forty far rows and 900 copies of a near one, with 2 % of the weight: one copy is picked, whenever, never two."""

@@ -58,6 +58,7 @@ def check_turns(chosen, rows, labelled, candidates, assignment, neighbours, leas
 # Typicality
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("count", [1, 2, 7, 21, 60])
 @pytest.mark.parametrize("neighbours", [1, 5, 20])
 @pytest.mark.parametrize("offset", [0.0, 100.0])

@@ -54,6 +54,7 @@ def prob_cases():
     yield "no unit", np.empty((0, 3))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("exclusive", [True, False])
 @pytest.mark.parametrize(
     ("fast", "slow"),

@@ -133,6 +133,7 @@ def _by_hand(learner, passes, seed: int) -> list[np.ndarray]:
     return found
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "passes",
     [

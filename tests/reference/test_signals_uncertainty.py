@@ -140,6 +140,7 @@ def test_nan_is_never_taken_for_an_item_without_units():
         assert np.isnan(rows[broken])
 
 
+@pytest.mark.heavy
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=12),
     st.integers(1, 12),

@@ -65,6 +65,7 @@ def test_equally_near_items_are_reached_at_random():
     assert len(found) > 8
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("labelled", "options", "expected"),
     [

@@ -252,6 +252,7 @@ def test_the_published_statistics_depend_on_the_neighbours_and_the_default_ones_
         assert np.allclose(*rows, rtol=1e-4, atol=1e-6) is same
 
 
+@pytest.mark.heavy
 def test_the_seed_decides_and_progress_is_told():
     source = tiny.digits(40)
     data = tiny.learner_data(source, source.ids[:10])
@@ -281,6 +282,7 @@ def test_it_can_be_broken_off():
         learner.collect(tiny.view(source, labels=False), frozenset({Adversary(**SMALL)}), data=data)
 
 
+@pytest.mark.heavy
 def test_a_campaign_without_labels_and_with_all_of_them(tmp_path):
     source = tiny.digits(30)
     learner = tiny.torch_learner()

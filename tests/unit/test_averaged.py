@@ -81,6 +81,7 @@ def test_an_averaged_training_is_equal_to_the_bit_and_is_another_one():
     assert not {"average", "max_steps"} & set(plain.config["phases"][0]), "trainings of before keep their keys"
 
 
+@pytest.mark.heavy
 def test_a_killed_averaged_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     whole = tiny.torch_learner(phases=AVERAGED)
     report = whole.fit(DATA, 3)
@@ -149,6 +150,7 @@ def test_bounds_that_contradict_each_other_are_refused():
         tiny.torch_learner(phases=(Phase(min_steps=20, max_steps=10),)).fit(DATA, 0)
 
 
+@pytest.mark.heavy
 def test_losses_are_means_of_tenths():
     assert tenths([]) == ()
     assert tenths([3.0]) == (3.0,)

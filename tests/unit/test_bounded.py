@@ -5,11 +5,13 @@ import pytest
 import bounded
 
 
+@pytest.mark.heavy
 def test_memory_is_measured_call_by_call():
     costs = bounded.calls("numpy:ones", [[10], [40_000_000], [10]])
     assert [round(cost.megabytes, -2) for cost in costs] == [0, 300, 0]
 
 
+@pytest.mark.heavy
 def test_too_much_memory_and_too_much_time_fail():
     with pytest.raises(AssertionError, match="MB above the start"):
         bounded.call("numpy:ones", 12_000_000, megabytes=80)
@@ -27,6 +29,7 @@ def test_only_exceptions_of_the_house_are_an_answer():
         bounded.call("builtins:divmod", 1, 0)
 
 
+@pytest.mark.heavy
 def test_a_command_ends_with_its_code_and_what_it_printed(tmp_path):
     cost = bounded.command("init", tmp_path / "nothing", "-p", tmp_path)
     assert cost.error == "1"

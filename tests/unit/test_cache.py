@@ -309,6 +309,7 @@ def _die_after_files(folder: Path, count: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("files", [1, 2, 3, 4, 5])
 def test_killed_between_two_files_of_a_shard(files, tmp_path):
     """Values, offsets, then keys: whichever of the five files was the last, the next pass finds whole rows or none."""

@@ -261,6 +261,7 @@ def test_unfit_npz_files_are_refused(tmp_path, arrays, match):
         read_npz(tmp_path / "a.npz")
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 def test_cifar10_jpeg_is_read_in_full():
     folder = os.environ.get("LABELWISE_DATA")

@@ -176,6 +176,7 @@ def test_decompression_bomb_is_refused_by_its_header(width, height):
     assert "178,956,970" in one_line(error)
 
 
+@pytest.mark.heavy
 def test_large_but_allowed_header_does_not_warn():
     with pytest.raises(DataError, match=r"truncated|cannot be decoded"):
         decode(png_header(2, 60_000_000), name="tall.png")
@@ -271,6 +272,7 @@ def seen(pixels, orientation):
     }[orientation]  # fmt: skip
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_size_and_pixels_are_turned_alike(tmp_path, way, orientation):

@@ -315,6 +315,7 @@ def test_coco_file_by_name_and_real_ones(tmp_path):
     assert open_source(tmp_path, task="segmentation", labels="coco").classes == ("background", "car", "dog")
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 def test_real_coco_masks():
     source = open_source(unpacked("coco_mini"), task="segmentation")

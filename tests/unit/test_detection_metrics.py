@@ -195,6 +195,7 @@ def test_batches_make_no_difference_and_fields_may_be_missing():
     assert metrics.compute() == pytest.approx(whole)
 
 
+@pytest.mark.heavy
 def test_the_interval_is_wider_with_fewer_images():
     found, truth = _random(0, images=40)
     few = [f for f in found if f[0] < 8]

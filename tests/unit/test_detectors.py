@@ -138,6 +138,7 @@ def test_boxes_have_distributions_and_a_second_opinion_agrees(name):
     assert torch.isfinite(found.features_UD).all()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["fcos_resnet18", "retinanet_resnet18", VGG])
 def test_scores_and_boxes_are_those_of_torchvision(name):
     """Where a place is likeliest of one class by far, our one box a place is also theirs."""

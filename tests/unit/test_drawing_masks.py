@@ -21,6 +21,7 @@ def label(mask, size=None, at=None):
     return whole(raw if at is None else {**raw, "at": list(at)})
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("size", [(200, 100), (100, 200), (20, 10), (4000, 2000)])
 def test_panels_have_one_size_whatever_the_image(size):
     mask = np.zeros(size[::-1])

@@ -357,6 +357,7 @@ def test_an_ensemble_is_measured_as_one_and_as_the_mean_of_its_members():
     assert ensemble.evaluate(tiny.view(SOURCE, ())) == {}
 
 
+@pytest.mark.heavy
 def test_all_members_of_an_ensemble_are_trained_on_the_same_picks(tmp_path):
     """One budget, whatever the number of members: no label is bought by one of them alone."""
     seen = {1: [], 3: []}
@@ -425,6 +426,7 @@ def test_trainings_do_not_pile_up_in_memory():
 # ---- auxiliaries ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_head_learns_beside_the_model_and_is_read_as_a_signal():
     phases = [Phase(epochs=40, batch_size=11, lr=5e-3)]
     learner = _fit(tiny.torch_learner(model=tiny.plain_net, phases=phases), auxiliaries=(tiny.LossHead(),))
@@ -605,6 +607,7 @@ def test_a_diverging_training_reports_nan():
     assert 0 <= metrics["accuracy"] <= 1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("workers", [0, 1])
 def test_labelled_images_that_cannot_be_read_are_skipped_and_reported(workers):
     broken = tiny.Broken(SOURCE, [LABELLED[4], LABELLED[9]])

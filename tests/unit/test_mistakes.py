@@ -85,6 +85,7 @@ def test_the_map_shows_tests_and_picks_and_is_the_same_again(tmp_path):
     assert mistakes(campaign, before=1).picked == len(records[0].picked) == 5
 
 
+@pytest.mark.heavy
 def test_of_many_images_some_are_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHOWN_TESTS", 20)
     monkeypatch.setattr(module, "SHOWN_PICKS", 4)
@@ -116,6 +117,7 @@ def test_a_model_that_diverged_has_confusions_and_no_map(tmp_path):
     assert sum(n for *_, n in found.confusion) == 40
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("method", ["tsne", pytest.param("umap", marks=pytest.mark.heavy)])
 def test_a_map_keeps_neighbours_together(method):
     rng = np.random.default_rng(0)

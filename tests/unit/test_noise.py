@@ -103,6 +103,7 @@ def test_spread_leaves_out_what_is_not_finite_and_single_trainings():
     assert math.isnan(floor_of([(1.0, spread([]))], 5))
 
 
+@pytest.mark.heavy
 def test_a_gain_within_the_noise_is_none_and_it_is_said(tmp_path):
     study = noisy_study(np.random.default_rng(1), widths=(0.0005,) * 3, gain=0.01)
     loud = [
@@ -190,6 +191,7 @@ def test_a_study_trains_its_baseline_again_once(tmp_path):
     assert [r.fit_key for r in more.runs[1].again][::2] == [r.fit_key for r in study.runs[1].again]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("changes", [{"warm": True}, {"again": 0}])
 def test_none_is_trained_again(tmp_path, changes):
     study = Comparison(_recipe(strategies=["random"], seeds=[0], **changes), tiny.digits(60, test=20), tmp_path).run()

@@ -70,6 +70,7 @@ def _samples():
     return images, labels
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("levels", "plain"), [(1, True), (1, False), (2, False), (4, False)])
 @pytest.mark.parametrize("kind", ["fcos", "retinanet", "ssd", "faster_rcnn"])
 def test_torchvision_networks_are_known_by_their_type(kind, levels, plain):
@@ -110,6 +111,7 @@ def test_what_is_no_detector_is_refused_in_words():
         TASK.adapted(nn.Linear(1, 1))
 
 
+@pytest.mark.heavy
 def test_the_detector_on_the_page_keeps_its_contract():
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL).group(1)
     assert len(code.splitlines()) < 40

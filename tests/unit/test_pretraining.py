@@ -156,6 +156,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(objective, steps, tmp_pat
     assert (report.loss, report.held_out, report.steps) == (whole_report.loss, whole_report.held_out, 20)
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_of_another_training_or_a_damaged_one_is_not_gone_on_with(tmp_path):
     file = tmp_path / "x.unfinished"
     _learner().fit(_data(), 0, checkpoint=Checkpoint(file, "one"))
@@ -216,6 +217,7 @@ def test_exactly_the_same_is_not_trained_again(done, monkeypatch):
     assert replace(again, before=False) == done
 
 
+@pytest.mark.heavy
 def test_anything_else_is(done, tmp_path):
     keys = set()
     for settings, images, seed in (

@@ -570,6 +570,7 @@ class TestCurves:
             assert image.format == "PNG"
             assert image.width == round(look.width * look.dpi)
 
+    @pytest.mark.heavy
     def test_files(self, tmp_path):
         written = write_curves(summarise(made_up_study(seeds=2)), tmp_path / "png")
         assert [p.name for p in written] == ["curves.png", "curves-seconds.png", "class-balance.png"]
@@ -743,6 +744,7 @@ class TestProject:
 
 
 class TestTable:
+    @pytest.mark.heavy
     @pytest.mark.parametrize("width", [80, 120])
     @pytest.mark.parametrize("seeds", [1, 3, 5])
     def test_fits(self, width, seeds):

@@ -34,6 +34,7 @@ def _seen(barrier: object) -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+@pytest.mark.heavy
 def test_each_process_sees_its_own(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     context = multiprocessing.get_context("spawn")

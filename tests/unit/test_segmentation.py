@@ -199,6 +199,7 @@ def test_the_fixed_kernel_of_drn_enlarges_bilinearly():
     torch.testing.assert_close(found[..., 4:-4, 4:-4], expected[..., 4:-4, 4:-4])
 
 
+@pytest.mark.heavy
 def test_dropout_of_drn_sits_behind_the_stages_of_residual_blocks():
     net = DRND22(2, dropout=0.5)
     layers = [name for name, module in net.named_modules() if isinstance(module, nn.Dropout)]

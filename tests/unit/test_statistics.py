@@ -187,6 +187,7 @@ class TestPaired:
         with pytest.raises(DataError, match="common seed"):
             paired([1, 2], [1, 2, 3])
 
+    @pytest.mark.heavy
     def test_false_alarm_rate(self):
         rng = np.random.default_rng(2)
         hits = [paired(*rng.normal(size=(2, 5))).p_t < 0.05 for _ in range(2000)]

@@ -174,6 +174,7 @@ def _sql(file: Path, statement: str) -> None:
         database.execute(statement)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_database_is_one_line_and_stays_as_it_is(damage, tmp_path):
     file = _filled(tmp_path)
@@ -283,6 +284,7 @@ for number in range(count):
 """
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("lives", [1, pytest.param(5, marks=pytest.mark.kills)])
 def test_killed_in_the_middle_of_appends_only_whole_transactions_remain(lives, tmp_path):
     size, draw, partial = 1500, random.Random(1), 0
@@ -378,6 +380,7 @@ def _holder(folder: Path) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.heavy
 def test_the_second_command_waits_and_says_so(tmp_path):
     with _opened(tmp_path, create=True) as store:
         holder = _holder(tmp_path)
@@ -393,6 +396,7 @@ def test_the_second_command_waits_and_says_so(tmp_path):
         holder.communicate()
 
 
+@pytest.mark.heavy
 def test_who_waits_too_long_is_told_who_holds_it(tmp_path):
     with _opened(tmp_path, create=True) as store:
         holder = _holder(tmp_path)
@@ -403,6 +407,7 @@ def test_who_waits_too_long_is_told_who_holds_it(tmp_path):
         _kill(holder)
 
 
+@pytest.mark.heavy
 def test_the_lock_of_a_killed_process_is_gone(tmp_path):
     with _opened(tmp_path, create=True) as store:
         holder = _holder(tmp_path)

@@ -44,6 +44,7 @@ def test_maps_have_the_strides_and_widths_that_were_promised(network, trunk, siz
     ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(64, 64), (100, 75)])
 def test_the_heads_read_any_trunk_at_any_size(size, channels):
@@ -71,6 +72,7 @@ def test_the_networks_alone_are_named_as_ever():
 # ---- weights --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_lite0_computes_what_the_whole_network_does_whatever_the_normalisation():
     pixels = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     given = InputSpec((64, 64), 3, (0.4, 0.5, 0.3), (0.2, 0.3, 0.25))
@@ -112,6 +114,7 @@ def test_a_file_of_the_classifier_is_loaded_whole_and_another_is_refused_in_one_
     assert len(str(error.value)) <= 300
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("build", "name"), [(build_detector, "centre"), (build_segmenter, "unet")])
 def test_a_whole_earlier_network_is_taken_up_but_for_its_classes(build, name, tmp_path):
     model = f"{name}@{RESNET}"
@@ -156,6 +159,7 @@ def _detecting(**options) -> TorchLearner:
     return TorchLearner(shapes.task(), f"centre@{RESNET}", **{"phases": [Phase(epochs=1, batch_size=4)], **options})
 
 
+@pytest.mark.heavy
 def test_what_was_trained_comes_back_as_it_was(tmp_path):
     source = shapes.Shapes(12, test=4)
     data = shapes.learner_data(source, source.ids[:8])
@@ -171,6 +175,7 @@ def test_what_was_trained_comes_back_as_it_was(tmp_path):
     assert other.evaluate(tests) == learner.evaluate(tests)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("how", ["frozen", "slow"])
 def test_a_trunk_is_frozen_or_slowed_by_its_prefix(how):
     source = painted.Painted(4)

@@ -118,6 +118,7 @@ def test_only_the_first_few_are_named(tmp_path):
         load_weights(Small(), str(tmp_path / "w.pth"))
 
 
+@pytest.mark.heavy
 def test_a_network_of_another_depth_is_refused_whatever_fits_of_it(tmp_path):
     torch.save(build("resnet18", 10, InputSpec((32, 32))).state_dict(), tmp_path / "w.pth")
     with pytest.raises(DataError, match=r"missing layer1\.2\.conv1\.weight"):
@@ -212,6 +213,7 @@ def test_cifar_at_its_own_size_or_enlarged(tmp_path):
     assert native(native.input.prepare(image)[None]).shape == (1, 512)
 
 
+@pytest.mark.heavy
 def test_timm_networks_without_a_head(tmp_path):
     import timm
 
@@ -230,6 +232,7 @@ def test_timm_networks_without_a_head(tmp_path):
         build_body("timm:resnet10t", str(tmp_path / "w.pth"))
 
 
+@pytest.mark.heavy
 def test_a_transformer_takes_images_of_another_size(tmp_path):
     """Weights are loaded as they were trained, then the position embeddings are resampled."""
     import timm
