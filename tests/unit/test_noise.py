@@ -131,6 +131,22 @@ def test_a_gain_within_the_noise_is_none_and_it_is_said(tmp_path):
     assert line.value.endswith("none by that: margin")
 
 
+def test_pairs_that_happen_to_agree_at_one_end_are_judged_with_the_other():
+    """Accuracies on few test images are coarse: two trainings often have the very same."""
+    study = noisy_study(np.random.default_rng(3))
+
+    def agreeing(run: RunRecord) -> RunRecord:
+        last = run.rounds[-1]
+        again = [dataclasses.replace(r, metrics=last.metrics) if r.round == last.round else r for r in run.again]
+        return dataclasses.replace(run, again=again)
+
+    alike = [agreeing(run) for run in study.runs]
+    noise = summarise(dataclasses.replace(study, runs=alike)).noise
+    assert noise.first.variance > 0
+    assert 0 < noise.last.variance < noise.first.variance
+    assert noise.last.freedom == 2 * noise.first.freedom
+
+
 def test_what_was_not_measured_is_said():
     study = noisy_study(np.random.default_rng(0), count=0)
     summary = summarise(study)

@@ -147,9 +147,14 @@ def noise_of(study: Study, labels_B: FloatArray, scale: Scale) -> Noise | None:
     reach = place_B[-1] - place_B[0]
     weight_B = area(labels_B, np.eye(labels_B.size), scale=scale)
     shared = [_shared(study, labels) for labels in labels_B.tolist()]
+    firsts = [_values(study, run, run.rounds[0].round) for run in runs]
+    lasts = [_values(study, run, run.rounds[-1].round) for run in runs]
+    # a few pairs that happen to agree, as shares of few test images do, are no proof that trainings do
+    both = spread([*firsts, *lasts])
+    first, last = (both if found.variance == 0 else found for found in (spread(firsts), spread(lasts)))
     return Noise(
-        first=spread([_values(study, run, run.rounds[0].round) for run in runs]),
-        last=spread([_values(study, run, run.rounds[-1].round) for run in runs]),
+        first=first,
+        last=last,
         share_B=(place_B - place_B[0]) / reach if reach else np.ones_like(place_B),
         weight_B=np.where(shared, 0.0, weight_B),
         fixed=all(again.fit_key and again.fit_key in _keys(run, again.round) for run in runs for again in run.again),
