@@ -87,6 +87,7 @@ def test_measuring_epochs_on_the_way_leaves_a_frozen_part_in_eval_mode():
         ({"frozen": ("trnk",)}, "frozen: no parameter starts with 'trnk': the model's parts are head, trunk"),
         ({"trainable": ("hed",)}, "trainable: no parameter starts with 'hed'"),
         ({"rates": (("hed", 1e-3),)}, "rates: no parameter starts with 'hed'"),
+        ({"rates": (("trunk", 1e-3), ("trunk.0", 1e-4))}, "rates: no parameter starts with 'trunk.0'"),
         ({"frozen": ("trunk", "head")}, "nothing of the model learns"),
     ],
 )

@@ -76,9 +76,10 @@ class Judge:
         """After ``epoch`` of ``epochs`` epochs; 0 is before the first."""
         if epoch % self.every and epoch != epochs:
             return
-        training = net.training
+        modes = [(module, module.training) for module in net.modules()]
         value = self.measure(net.eval())
-        net.train(training)
+        for module, training in modes:  # part by part: what is frozen was in eval mode before, too
+            module.training = training
         if value > self.best:
             self.best, self.state = value, copy.deepcopy(net.state_dict())
 

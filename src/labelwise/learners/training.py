@@ -21,7 +21,7 @@ from labelwise.learners.averaged import Averaged
 from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of
-from labelwise.learners.what_learns import check_learning, check_prefixes, choose, in_training_mode
+from labelwise.learners.what_learns import check_learning, choose, in_training_mode, no_such_part
 from labelwise.models.taps import Taps, last_linear, pooled, widths
 from labelwise.processes import on_cpu
 from labelwise.rng import seed_of, torch_generator
@@ -239,7 +239,6 @@ class Training:
         judge = self.judge if number == len(self.phases) - 1 else None
         if judge is not None:
             judge.see(self.step.model, 0, epochs)
-            in_training_mode(self.step)
         for epoch in range(first, epochs):
             losses = []
             # streams of its own for each epoch: one that is gone on with sees what it would have seen
@@ -257,7 +256,6 @@ class Training:
             if judge is not None:
                 with averaged.in_use():
                     judge.see(self.step.model, epoch + 1, epochs)
-                in_training_mode(self.step)
             if epoch + 1 == epochs:
                 averaged.settle()
             where = {"phase": number, "epoch": epoch + 1, "losses": self.losses, "averaged": averaged.state()}
@@ -476,7 +474,8 @@ def _by_rate(phase: Phase, step: TrainingStep) -> list[dict[str, Any]]:
         unused.discard(prefix or "")
         if parameter.requires_grad:
             groups.setdefault(rate, []).append(parameter)
-    check_prefixes(step.model, "rates", sorted(unused))
+    if unused:
+        raise no_such_part(step.model, "rates", min(unused))
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 

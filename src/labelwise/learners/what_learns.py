@@ -58,5 +58,10 @@ def check_prefixes(model: nn.Module, key: str, prefixes: Sequence[str]) -> None:
     names = [name for name, _ in model.named_parameters()]
     stray = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
     if stray:
-        parts = sorted({name.split(".")[0] for name in names})
-        raise ConfigError(f"{key}: no parameter starts with {stray[0]!r}: the model's parts are {', '.join(parts)}")
+        raise no_such_part(model, key, stray[0])
+
+
+def no_such_part(model: nn.Module, key: str, prefix: str) -> ConfigError:
+    """A prefix that names nothing, or nothing that is left to name; with the parts of the model."""
+    parts = sorted({name.split(".")[0] for name, _ in model.named_parameters()})
+    return ConfigError(f"{key}: no parameter starts with {prefix!r}: the model's parts are {', '.join(parts)}")
