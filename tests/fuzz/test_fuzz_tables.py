@@ -11,6 +11,7 @@ from mutations import amounts, survive
 from labelwise.formats.csv_table import Csv
 from labelwise.formats.image_list import ImageList
 from labelwise.formats.json_labels import JsonLabels
+from labelwise.formats.maps_npz import Maps
 from labelwise.formats.npz_predictions import NpzPredictions
 from labelwise.formats.one_hot_csv import OneHotCsv
 from labelwise.formats.probabilities_csv import ProbabilitiesCsv
@@ -21,6 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "formats"))
 import test_csv
 import test_image_list
 import test_json
+import test_maps
 import test_npz
 import test_one_hot_csv
 import test_probabilities_csv
@@ -36,6 +38,7 @@ READERS = [
     (TensorflowCsv(), test_tensorflow_csv, "data"),
     (ImageList(), test_image_list, "data"),
     (NpzPredictions(), test_npz, "predictions"),
+    (Maps(), test_maps, "predictions"),
 ]
 
 

@@ -204,8 +204,7 @@ def _print(found: Found, project: Project) -> None:
     config = project.config
     learner = config.learner.model or learner_kind(config.learner, TASKS.get(config.task))
     console.out(f"configuration: {config.task}, learner {learner}, strategy {config.strategy.label}: fine")
-    counts = project.progress_counts()
-    console.out(f"images: {found.images:,} ({', '.join(f'{n:,} {name}' for name, n in counts.items() if n)})")
+    console.out(f"images: {found.images:,} ({console.standing(project, ())})")
     console.out(f"decoded: {found.decoded:,}, of these unreadable: {len(found.unreadable):,}")
     for item, why in list(found.unreadable.items())[:NAMED]:
         console.out(f"  {why if why.startswith(repr(item)) else f'{item!r}: {why}'}")

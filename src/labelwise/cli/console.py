@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from labelwise.project.project import Project
+
 #: columns where no terminal says how wide it is: for files and pipes
 WIDTH = 120
 
@@ -48,6 +50,22 @@ def notes(lines: Iterable[str]) -> None:
     """Remarks that people should read."""
     for line in lines:
         out(f"note: {line}")
+
+
+def standing(project: Project, states: Sequence[str]) -> str:
+    """How many items of a project are in which state; of images and of regions apart, where regions are asked.
+
+    Args:
+        project: whose.
+        states: those that are told even where they are none; of the others those that are some.
+    """
+
+    def told(counts: dict[str, int]) -> str:
+        return ", ".join(f"{count:,} {state}" for state, count in counts.items() if count or state in states)
+
+    if not project.pool.has_regions:
+        return told(project.progress_counts())
+    return f"images: {told(project.progress_counts('image'))}; regions: {told(project.progress_counts('region'))}"
 
 
 def print_json(value: Any) -> None:

@@ -279,11 +279,11 @@ def import_(
             classes=options.names(classes),
             confirm=lambda found: yes or _confirm(found, file),
         )
-        counts = opened.progress_counts()
     if json:
-        console.print_json({**asdict(done), **{key: counts[key] for key in ("unlabelled",)}, "total": counts})
+        counts = opened.progress_counts()
+        console.print_json({**asdict(done), "unlabelled": counts["unlabelled"], "total": counts})
     else:
-        _print_import(done, counts, opened, project)
+        _print_import(done, opened, project)
 
 
 def _confirm(classes: tuple[str, ...], file: Path) -> bool:
@@ -302,7 +302,7 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
     return typer.confirm("Are these all the classes there are?", err=True)
 
 
-def _print_import(done: Imported, counts: dict[str, int], opened: Project, project: Path | None) -> None:
+def _print_import(done: Imported, opened: Project, project: Path | None) -> None:
     said = [f"{done.labelled:,} labelled"]
     counted = [(done.corrected, "corrected"), (done.further, "by a further annotator")]
     counted += [(done.unchanged, "as before"), (done.skipped, "skipped")]
@@ -315,9 +315,7 @@ def _print_import(done: Imported, counts: dict[str, int], opened: Project, proje
     console.notes(done.notes)
     if done.classes:
         console.out(f"classes now: {', '.join(done.classes)}")
-    console.out(
-        f"now {counts['labelled']:,} labelled, {counts['unlabelled']:,} unlabelled, {counts['pending']:,} pending"
-    )
+    console.out(f"now {console.standing(opened, ('labelled', 'unlabelled', 'pending'))}")
     console.next_steps([*opened.next_steps(), ("labelwise report", "how far it is")], project)
 
 

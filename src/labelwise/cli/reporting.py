@@ -46,8 +46,7 @@ def report(
     if json:
         console.print_json({"report": page.resolve()})
         return
-    counts = opened.progress_counts()
-    console.out(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
+    console.out(console.standing(opened, ()))
     console.out(str(page))
 
 

@@ -75,13 +75,12 @@ def _take_back(which: Which, state: Literal["labelled", "skipped"], folder: Path
     with Stages() as stages:
         opened = options.open_project(folder, stages)
         items, notes = opened.unlabel(which) if state == "labelled" else opened.restore(which)
-        counts = opened.progress_counts()
     if json:
-        console.print_json({"taken_back": items, "notes": notes, "total": counts})
+        console.print_json({"taken_back": items, "notes": notes, "total": opened.progress_counts()})
         return
     what = "label" if state == "labelled" else "skip"
     console.out(f"took back {console.counted(len(items), what)}" if items else f"nothing {state} there to take back")
     console.notes(notes)
-    console.out(f"now {', '.join(f'{counts[name]:,} {name}' for name in ('labelled', 'unlabelled', 'skipped'))}")
+    console.out(f"now {console.standing(opened, ('labelled', 'unlabelled', 'skipped'))}")
     if items:
         console.next_steps(opened.next_steps(), folder)

@@ -61,7 +61,7 @@ def survive(
         head, records = form.read(path, use, hints or Hints())
         assert head is not None
         for record in records:
-            for mask in (record.pixels, *(thing.outline for thing in record.objects)):
+            for mask in (record.pixels, record.maps, *(thing.outline for thing in record.objects)):
                 if isinstance(mask, Mask):
                     mask.read()
 
