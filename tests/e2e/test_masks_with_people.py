@@ -28,7 +28,7 @@ NAMES = [f"{part}/{n:03d}.png" for part in ("a", "b") for n in range(6)]
 CLASSES = ",".join(painted.CLASSES)
 FAST = {
     "input": {"size": list(painted.INPUT), "augment": "none"},
-    "learner": {"kind": "torch", "phases": [{"epochs": 1, "min_steps": 4, "batch_size": 4}]},
+    "learner": {"kind": "torch", "model": "unet", "phases": [{"epochs": 1, "min_steps": 4, "batch_size": 4}]},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,22 @@ def test_fit_suggest_and_report_say_it_first(project):
     assert notes[0].startswith("the training may be too short to learn from")
     run("report", "--out", "page.html")
     assert "may be too short to learn from" in Path("page.html").read_text()
+
+
+@pytest.mark.heavy
+def test_a_model_at_chance_is_said_and_one_that_has_learnt_is_not(project):
+    digits = load_digits()
+    run("holdout", "-n", 19)
+    asked = [pick["id"] for pick in as_json("suggest")["picks"]]
+    with Path("tests.csv").open("w", newline="") as file:
+        rows = [(item, str(digits.target[int(item[:2])])) for item in asked]
+        csv.writer(file).writerows([("id", "label"), *rows])
+    run("import", "tests.csv")
+    most = max(Counter(label for _, label in rows).values()) / 19
+    said = run("fit").stdout
+    assert f"does not stand out from the {most:.3f} that naming" in said
+    assert "every time gives on 19 test images" in said
+    settings = yaml.safe_load(Path("labelwise.yaml").read_text())
+    settings["learner"]["phases"] = [{"batch_size": 20, "min_steps": 300, "lr": 0.003}]
+    Path("labelwise.yaml").write_text(yaml.safe_dump(settings))
+    assert "stand out" not in run("fit").stdout

@@ -140,16 +140,46 @@ def _statistics(net: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
-def test_statistics_of_pretrained_weights_stay_and_scales_learn(pretrained, tmp_path):
+def test_statistics_of_pretrained_weights_stay(pretrained, tmp_path):
     torch.save(timm.create_model(RESNET).state_dict(), tmp_path / "w.pth")
     net = build_segmenter(f"unet@{RESNET}", 2, SMALL, weights=str(tmp_path / "w.pth") if pretrained else None).train()
-    before, scales = _statistics(net), [p for name, p in net.trunk.named_parameters() if "bn" in name]
-    net(torch.rand(2, 3, 64, 64)).square().sum().backward()
+    before = _statistics(net)
+    net(torch.rand(2, 3, 64, 64))
     moved = {key for key, value in _statistics(net).items() if not torch.equal(value, before[key])}
     assert any(not key.startswith("trunk") for key in moved), "the head has statistics of its own"
     assert any(key.startswith("trunk") for key in moved) is not pretrained
-    assert scales
-    assert all(scale.grad is not None for scale in scales)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("named", [(), (("trunk", 1e-6),)])
+def test_a_pretrained_trunk_learns_only_where_a_phase_names_it(named, tmp_path):
+    source = painted.Painted(4)
+    torch.save(timm.create_model(RESNET).state_dict(), tmp_path / "w.pth")
+    phase = Phase(epochs=1, batch_size=2, lr=1e-2, schedule="constant", weight_decay=0, rates=named)
+    learner = TorchLearner(painted.task(), f"unet@{RESNET}", phases=[phase], weights=str(tmp_path / "w.pth"))
+    before = learner.fresh(0).state_dict()
+    learner.fit(painted.learner_data(source, source.ids), 0)
+    after = learner.networks.nets[0].state_dict()
+    moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    assert any(key.startswith("up1") for key in moved)
+    assert any(key.startswith("trunk") for key in moved) is bool(named)
+    assert not any(key.startswith("trunk") and "running_" in key for key in moved)
+
+
+def test_what_nobody_names_stands_on_a_trunk_that_knows_something_where_there_is_one(monkeypatch):
+    task = painted.task()
+    assert replace(task, input=InputSpec((64, 48))).default_name == "unet@lite0"
+    assert replace(task, input=InputSpec((15, 48))).default_name == "unet", "smaller than its stride"
+    own = TorchLearner(replace(task, input=InputSpec((64, 48))))
+    assert (own.config["model"], own.config["pretrained"]) == ("unet@lite0", "lite0")
+    seen = what_weights_saw(FeaturesConfig(), LearnerConfig(kind="torch"), data="x", classes="ab", default="unet@lite0")
+    assert seen.pretraining == "unet@lite0: labels of ImageNet-1k"
+    monkeypatch.setattr("labelwise.models.by_name._has_lite0", lambda: False)
+    assert task.default_name == "unet"
+    own = TorchLearner(task)
+    assert (own.config["model"], own.config["pretrained"]) == (None, None), "its key is that of before"
+    assert type(own.fresh(0)) is UNet
+    assert own.fresh(0).trunk is None
 
 
 # ---- in the learner -------------------------------------------------------------------------------------------------

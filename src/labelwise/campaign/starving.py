@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from labelwise.campaign.records import RoundRecord
+    from labelwise.contracts.chance import Chance
 
 #: fewer steps, where a bound allows no more, are said
 FEW_STEPS = 100
@@ -67,6 +68,25 @@ def starved(records: Iterable[RoundRecord], phases: Sequence[Mapping[str, Any]] 
             f"({min(cut)} were taken): raise it or leave it out"
         )
     return found
+
+
+def at_chance(record: RoundRecord, metric: str, chance: Chance | None) -> str:
+    """That a model does no better than answers that look at no image; "" elsewhere, and where nobody can say.
+
+    Args:
+        record: of the round that was measured.
+        metric: name of the primary one.
+        chance: what it says of the best such answer on the images that the round was measured on.
+    """
+    value = record.metrics.get(metric, math.nan)
+    if chance is None or math.isnan(value) or chance.beaten(value):
+        return ""
+    on = f" on {chance.images:,} test images" if chance.images else ""
+    return (
+        f"nothing was learnt yet: {metric.replace('_', ' ')} {value:.3f} does not stand out from the "
+        f"{chance.level:.3f} that {chance.answer} gives{on}. Label more or train longer before its choices and its "
+        "predictions are believed"
+    )
 
 
 def fell(records: Sequence[RoundRecord], metric: str) -> str:

@@ -13,7 +13,7 @@ from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.learner import Phase
-from labelwise.errors import UnmetNeed
+from labelwise.errors import ConfigError, UnmetNeed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -312,9 +312,20 @@ class Task(ABC, Generic[Target]):
         """
         raise UnmetNeed(f"{self.name} has no use for predictions from a file: train a model instead")
 
-    @abstractmethod
+    @property
+    def default_name(self) -> str | None:
+        """Name of the network that is trained where nobody names one; None: ``default_model`` builds it."""
+        return None
+
     def default_model(self) -> nn.Module:
-        """A small reference net that trains on a CPU."""
+        """A small network that trains on a CPU: the one that ``default_name`` names, unless a task builds its own.
+
+        Raises:
+            ConfigError: the task has neither.
+        """
+        if self.default_name is None:
+            raise ConfigError(f"{self.name} has no network of its own: name one, learner: {{kind: torch, model: ...}}")
+        return self.named_model(self.default_name)
 
     @property
     def augmentation(self) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from labelwise.contracts.task import Task
 from labelwise.learners.code import code_of
 from labelwise.learners.training import seeded
-from labelwise.models.trunks import weights_in_use
+from labelwise.models.trunks import on_trunk, weights_in_use
 from labelwise.models.weights import file_digest, split_layout
 
 
@@ -23,7 +23,7 @@ class FreshNets:
 
     Args:
         task: says what networks there are by name, and what the input is.
-        model: a name, or a function that returns a fresh net; None: the task's own.
+        model: a name, or a function that returns a fresh net; None: the task's own (``Task.default_name``).
         weights: pretrained weights; only with a name.
     """
 
@@ -34,10 +34,12 @@ class FreshNets:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Model and weights, a file by its content: another one under its name is another training."""
-        weights = weights_in_use(self.model, self.weights) if isinstance(self.model, str) else self.weights
+        model = self.model
+        if model is None and on_trunk(self.task.default_name or "")[1] is not None:
+            model = self.task.default_name  # of other networks of the task's own trainings keep their keys
+        weights = weights_in_use(model, self.weights) if isinstance(model, str) else self.weights
         pretrained = None if weights is None else file_digest(split_layout(weights)[1]) or weights
-        model = self.model if isinstance(self.model, str | None) else code_of(self.model)
-        return {"model": model, "pretrained": pretrained}
+        return {"model": model if isinstance(model, str | None) else code_of(model), "pretrained": pretrained}
 
     def make(self, seed: int, member: int, device: torch.device) -> nn.Module:
         """The net of an ensemble's member, on the device."""

@@ -171,7 +171,13 @@ class TrainedOn:
 
 
 def what_weights_saw(
-    features: FeaturesConfig, learner: LearnerConfig | None, *, data: str, classes: Sequence[str], base: Path = Path()
+    features: FeaturesConfig,
+    learner: LearnerConfig | None,
+    *,
+    data: str,
+    classes: Sequence[str],
+    base: Path = Path(),
+    default: str | None = None,
 ) -> TrainedOn:
     """What the weights behind the features or the network have seen, and whether that spoils a study of these data.
 
@@ -181,12 +187,14 @@ def what_weights_saw(
         data: where the data come from.
         classes: their names.
         base: what paths of weights are relative to.
+        default: the network that is trained where the learner names none (``Task.default_name``).
     """
     if learner is not None:
-        weights = None if learner.model is None else weights_in_use(learner.model, learner.weights)
-        if learner.model is None or weights is None:
+        named = learner.model or default
+        weights = None if named is None else weights_in_use(named, learner.weights)
+        if named is None or weights is None:
             return TrainedOn("none")
-        model, weights = learner.model, located(weights, base)
+        model, weights = named, located(weights, base)
     else:
         model = located(chosen_backbone(features.backbone), base)
         weights = located(features.weights or "default", base)

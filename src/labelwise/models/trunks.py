@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD
 from labelwise.errors import ConfigError, DataError, cut
-from labelwise.models.by_name import LITE0, _downloaded, lite0_path, renormalised, unknown_network
+from labelwise.models.by_name import LITE0, _downloaded, chosen_backbone, lite0_path, renormalised, unknown_network
 from labelwise.models.weights import load_weights, read_state, split_layout
 
 if TYPE_CHECKING:
@@ -35,22 +35,21 @@ class Trunk(nn.Module):
 
     A map of stride s has H / s x W / s places, rounded up by most networks and down by some.
 
-    Batch norm of pretrained weights keeps the statistics that it came with, also in training: those of a batch of eight
-    images say less. Scale and shift learn, as everything else does, unless a phase says otherwise (``frozen``,
-    ``rates``; the prefix is ``trunk``).
+    A pretrained trunk is frozen: it learns where a phase names it (``rates: [[trunk, 0.0001]]``, or ``trainable``). Its
+    batch norm keeps the statistics that it came with even then: those of a batch of eight images say less.
 
     Args:
         net: gives the maps of images of three channels.
         widths: channels of each map.
+        pretrained: whether its weights are worth keeping.
     """
 
-    #: whether its statistics are worth keeping
-    pretrained = False
-
-    def __init__(self, net: nn.Module, widths: Sequence[int]) -> None:
+    def __init__(self, net: nn.Module, widths: Sequence[int], *, pretrained: bool = False) -> None:
         super().__init__()
         self.net = net
         self.widths = tuple(widths)
+        self.pretrained = pretrained
+        self.requires_grad_(not pretrained)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, width, H / stride, W / stride) for each stride."""
@@ -80,6 +79,12 @@ def on_trunk(model: str) -> tuple[str, str | None]:
 def weights_in_use(model: str, weights: str | None) -> str | None:
     """The weights that a network starts from: ``lite0`` stands for its own, where nothing else is said."""
     return LITE0 if weights is None and on_trunk(model)[1] == LITE0 else weights
+
+
+def with_known_trunk(network: str, spec: InputSpec) -> str:
+    """A network on EfficientNet-lite0, where its weights are installed and the images are large enough for its maps."""
+    known = chosen_backbone("auto") == LITE0 and min(spec.size) >= STRIDES[network][-1]
+    return f"{network}@{LITE0}" if known else network
 
 
 def check_trunk(model: str, networks: Iterable[str] = STRIDES) -> None:
@@ -141,8 +146,8 @@ def build_trunk(model: str, spec: InputSpec, weights: str | None = None) -> Trun
     if weights not in (None, "default"):
         _load(net, bare, str(lite0_path()) if weights == LITE0 else str(weights))
     mean, std = _seen_by(bare)
-    made = Trunk(renormalised(net, replace(spec, channels=3), mean, std), net.feature_info.channels())
-    made.pretrained = weights is not None
+    seeing = renormalised(net, replace(spec, channels=3), mean, std)
+    made = Trunk(seeing, net.feature_info.channels(), pretrained=weights is not None)
     _check_maps(made, strides, spec, model)
     return made
 
@@ -170,8 +175,7 @@ def build_on_trunk(
     if not any(key.startswith("trunk.") for key in read_state(path)):
         return make(build_trunk(model, spec, weights))
     trunk = build_trunk(model, spec)
-    trunk.pretrained = True
-    net = make(trunk)
+    net = make(Trunk(trunk.net, trunk.widths, pretrained=True))
     load_weights(net, f"plain:{path}", head=head)
     return net
 

@@ -205,10 +205,15 @@ class Learning:
 
     def spoilt(self) -> list[str]:
         """Says it where the weights in use were trained with the labels of these very images."""
-        config = self.project.config
-        learner = None if learner_kind(config.learner, self.task()) == "features" else config.learner
+        config, task = self.project.config, self.task()
+        learner = None if learner_kind(config.learner, task) == "features" else config.learner
         seen = what_weights_saw(
-            config.features, learner, data=config.images, classes=config.classes, base=self.project.folder
+            config.features,
+            learner,
+            data=config.images,
+            classes=config.classes,
+            base=self.project.folder,
+            default=task.default_name,
         )
         return [] if seen.warning is None else [seen.warning]
 

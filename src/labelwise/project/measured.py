@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from labelwise.assemble import make_phases
 from labelwise.campaign.measuring import CHOSEN, cross_validated
-from labelwise.campaign.starving import fell, starved
+from labelwise.campaign.starving import at_chance, fell, starved
 from labelwise.errors import StateError
 from labelwise.project.learning import Learning
 
@@ -58,17 +58,21 @@ def of_own_weights(project: Project) -> Measured:
 
 
 def starving(project: Project) -> list[str]:
-    """Signs that the training of the last round was too short, or that more labels made the model worse; said first.
+    """Signs that the training of the last round was too short, taught nothing, or made the model worse; said first.
 
-    Kept of a round are its losses and its metrics, so nothing is trained or measured.
+    Kept of a round are its losses and its metrics, so nothing is trained or measured; labels of test images are looked
+    at, to know what an answer that looks at no image would reach.
     """
     records, learning = project.records(), Learning(project)
     if not records or not project.config.classes:
         return []
     task = learning.task()
     phases = [asdict(phase) for phase in make_phases(project.config.learner, task)]
-    told = fell(records, task.metrics().primary)
-    return starved(records[-1:], phases) + [told] * bool(told)
+    last, metric = records[-1], task.metrics().primary
+    tests = project.labels(("test",)) if last.tested else {}
+    chance = task.chance(task.load(raw) for raw in tests.values()) if tests else None
+    told = [at_chance(last, metric, chance), fell(records, metric)]
+    return starved([last], phases) + [line for line in told if line]
 
 
 def of_file(project: Project, path: Path, wishes: Wishes) -> Measured:

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 
 import labelwise
-from labelwise.assemble import learner_kind, make_phases, make_strategy
+from labelwise.assemble import learner_kind, make_phases, make_strategy, make_task
 from labelwise.campaign.records import plain
 from labelwise.config import write_yaml
 from labelwise.data.twins import said, twins
 from labelwise.models.provenance import TrainedOn, what_weights_saw
 from labelwise.studies.data import unmatched_classes
-from labelwise.tasks import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,9 +103,15 @@ def what_was_seen(recipe: RecipeConfig, source: Source) -> TrainedOn:
     """What the pretrained weights in play were trained on."""
     if recipe.pretrain is not None:
         return TrainedOn(f"{recipe.pretrain.objective} on the pool of each seed, without labels")
-    whole = learner_kind(recipe.learner, TASKS.get(recipe.task)) != "features"
-    learner = recipe.learner if whole else None
-    return what_weights_saw(recipe.features, learner, data=recipe.data.source, classes=source.classes or ())
+    task = make_task(recipe.task, source.classes or (), recipe.input)
+    learner = recipe.learner if learner_kind(recipe.learner, task) != "features" else None
+    return what_weights_saw(
+        recipe.features,
+        learner,
+        data=recipe.data.source,
+        classes=task.classes,
+        default=task.default_name,
+    )
 
 
 def study_warnings(recipe: RecipeConfig, source: Source) -> list[str]:

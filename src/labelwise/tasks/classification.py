@@ -171,12 +171,10 @@ class Classification(Task[int]):
         (most, images), total = counts.most_common(1)[0], counts.total()
         return Chance(images / total, f"naming {self.classes[most]!r} every time", total)
 
-    def default_model(self) -> nn.Module:
+    @property
+    def default_name(self) -> str:
         """LeNet up to 32 pixels, a CIFAR-style ResNet-18 above."""
-        from labelwise.models import build
-
-        name = "lenet" if max(self.input.size) <= 32 else "resnet18_cifar"
-        return build(name, len(self.classes), self.input)
+        return "lenet" if max(self.input.size) <= 32 else "resnet18_cifar"
 
     @classmethod
     def model_names(cls) -> list[str]:

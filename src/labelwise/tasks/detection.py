@@ -274,11 +274,10 @@ class Detection(Task[Boxes]):
         """Nothing: boxes put down without looking find hardly an object."""
         return Chance(0.0, "boxes put down without looking")
 
-    def default_model(self) -> Detector:
-        """The small one-level detector."""
-        from labelwise.models.centre import CentreNet
-
-        return CentreNet(len(self.classes), self.input.channels)
+    @property
+    def default_name(self) -> str:
+        """The small one-level detector, with a trunk of its own."""
+        return "centre"
 
     def check_model(self, model: nn.Module) -> None:
         """Refuses what is no detector.

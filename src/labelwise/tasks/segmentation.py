@@ -27,6 +27,7 @@ from labelwise.learners.gathered import Told
 from labelwise.learners.imported import ImportedPredictions, of_pictures
 from labelwise.learners.imported_maps import ImportedMaps, of_pixels
 from labelwise.models.segmenters import said_of
+from labelwise.models.trunks import with_known_trunk
 from labelwise.signals.pixels import PixelUncertainty
 from labelwise.signals.units import Units
 
@@ -296,11 +297,10 @@ class Segmentation(Task[Mask]):
 
         return one_class_everywhere(self.classes, targets)
 
-    def default_model(self) -> nn.Module:
-        """The small encoder-decoder."""
-        from labelwise.models.unet import UNet
-
-        return UNet(len(self.classes), self.input.channels)
+    @property
+    def default_name(self) -> str:
+        """The small encoder-decoder, on a trunk that has seen photographs where one is installed."""
+        return with_known_trunk("unet", self.input)
 
     @classmethod
     def model_names(cls) -> list[str]:
