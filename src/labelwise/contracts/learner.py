@@ -201,6 +201,19 @@ class Auxiliary(ABC):
         return False
 
 
+def heads_of(auxiliaries: Sequence[Auxiliary]) -> dict[str, str]:
+    """Name of each head and what it is, as weights on disk say it."""
+    return {auxiliary.name: repr(auxiliary) for auxiliary in auxiliaries}
+
+
+def lacking_heads(there: Mapping[str, str], asked: Sequence[Auxiliary]) -> str:
+    """What weights with these heads lack of those that are asked for, as the end of a sentence; "" for nothing."""
+    other = [name for name, made in heads_of(asked).items() if there.get(name) != made]
+    if not other:
+        return ""
+    return f"with other options of the head {other[0]!r}" if other[0] in there else f"without the head {other[0]!r}"
+
+
 class Producer(Protocol):
     """What computes rows: a learner, or a frozen feature source."""
 
@@ -331,10 +344,10 @@ class Learner(ABC):
 
     @abstractmethod
     def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
-        """Takes weights written by ``save`` into use.
+        """Takes weights written by ``save`` into use, with these of the heads that were trained beside them.
 
         Raises:
-            DataError: they belong to another configuration.
+            DataError: they belong to another configuration, or lack a head.
         """
 
     def fit_key(

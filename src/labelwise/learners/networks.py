@@ -157,7 +157,7 @@ class Networks:
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Takes weights that ``state`` gave.
+        """Takes weights that ``state`` gave; those of heads that are not here are left.
 
         Raises:
             DataError: they belong to other nets.
@@ -166,6 +166,8 @@ class Networks:
             for part, module in zip(("model", "heads"), parts, strict=True):
                 prefix = f"{number}.{part}."
                 state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                if part == "heads":  # others may have been trained for another strategy
+                    state = {k: v for k, v in state.items() if k.split(".")[0] in self.heads[number]}
                 try:
                     module.load_state_dict(state)
                 except RuntimeError as error:

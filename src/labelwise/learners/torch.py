@@ -16,7 +16,16 @@ import torch
 from torch import nn
 
 from labelwise.contracts.head import LinearHead
-from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Phase
+from labelwise.contracts.learner import (
+    Auxiliary,
+    Examples,
+    FitReport,
+    Learner,
+    LearnerData,
+    Phase,
+    heads_of,
+    lacking_heads,
+)
 from labelwise.contracts.passes import Dropout, Members, Views
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable, read_targets
@@ -28,7 +37,7 @@ from labelwise.learners.fresh import FreshNets
 from labelwise.learners.inference import Collector, Reader, gathered, measured, prepared_with, wanted_fields
 from labelwise.learners.networks import Networks
 from labelwise.learners.regions import asks_regions, collect_regions
-from labelwise.learners.saved import read_weights, write_weights
+from labelwise.learners.saved import NAME, read_described, write_weights
 from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded, tenths
 from labelwise.rng import digest
 
@@ -290,15 +299,19 @@ class TorchLearner(Learner):
         """Writes ``weights.safetensors``, whole or not at all; only the main process does."""
         if self.accelerator.is_main_process:
             config = json.dumps(dict(self.config))
-            write_weights(folder, self.networks.state(), self._weights or "", config=config)
+            heads = json.dumps(heads_of(self.networks.auxiliaries))
+            write_weights(folder, self.networks.state(), self._weights or "", config=config, heads=heads)
 
     def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
-        """Takes saved weights into use.
+        """Takes saved weights into use; heads that nobody asks for stay in the file.
 
         Raises:
-            DataError: the file is missing or damaged, holds other weights, or does not fit the net in use.
+            DataError: the file is missing or damaged, holds other weights or not the heads that are asked for, or does
+                not fit the net in use.
         """
-        tensors = read_weights(folder, weights)
+        tensors, metadata = read_described(folder, weights)
+        if "heads" in metadata and (lacking := lacking_heads(json.loads(metadata["heads"]), auxiliaries)):
+            raise DataError(f"{folder / NAME} holds weights {lacking}: train again")
         nets = [self._fresh(0, member).eval() for member in range(self.members)]
         heads = [build_heads(net, auxiliaries, self._example()).to(self.accelerator.device).eval() for net in nets]
         networks = self._together(nets, heads, auxiliaries)
