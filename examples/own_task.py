@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
-from labelwise.contracts.task import Batch, Field, Losses, Metrics, Outputs, Prediction, Task
+from labelwise.contracts.losses import Losses
+from labelwise.contracts.task import Batch, Field, Metrics, Outputs, Prediction, Task
 from labelwise.models import build
 
 

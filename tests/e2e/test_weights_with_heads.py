@@ -46,6 +46,8 @@ class Guess(Auxiliary):
         return nn.Sequential(nn.Linear(widths["hidden"], self.width), nn.Linear(self.width, 1))
 
     def loss(self, head, taps, loss_B, progress):
+        if self.width == 7:
+            raise ValueError("seven is too many")
         return (self.read(head, taps) - loss_B).square().mean()
 
     def read(self, head, taps):
@@ -139,6 +141,14 @@ def test_a_head_that_was_not_trained_is_named_with_the_command_that_trains_it(tr
     said = refused("suggest", "-n", 4, "-s", WITH, "--set", "width=2", "--no-fit")
     assert "other options" in said
     assert f"labelwise suggest --strategy {WITH}" in said
+
+
+@pytest.mark.heavy
+def test_a_head_that_raises_is_named_with_its_file_and_line(truth):
+    said = refused("suggest", "-n", 4, "-s", WITH, "--set", "width=7")
+    line = CODE.splitlines().index('            raise ValueError("seven is too many")') + 1
+    assert "seven is too many" in said
+    assert f"heads_of_ones_own.py, line {line}" in said
 
 
 RECIPE = {

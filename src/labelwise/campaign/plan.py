@@ -95,6 +95,13 @@ class Offer:
                     f"strategy {strategy.name!r} trains an extra head beside the model, and "
                     f"{type(self.learner).__name__} cannot: use a torch learner"
                 )
+            if strategy.auxiliaries() and self.regions:
+                raise UnmetNeed(
+                    f"strategy {strategy.name!r} trains an extra head, which speaks of whole images, not of regions: "
+                    "choose another strategy, or leave 'regions' out"
+                )
+            for auxiliary in strategy.auxiliaries():
+                self.learner.check_auxiliary(auxiliary)
 
     def _check_signal(self, strategy: Strategy, signal: Signal) -> None:
         if signal.of == "frozen":

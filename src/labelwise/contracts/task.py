@@ -13,6 +13,7 @@ from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.learner import Phase
+from labelwise.contracts.losses import Losses
 from labelwise.errors import UnmetNeed
 
 if TYPE_CHECKING:
@@ -87,32 +88,6 @@ def _on(device: torch.device, targets: Any) -> Any:
     if isinstance(targets, tuple | list):
         return type(targets)(_on(device, target) for target in targets)
     return targets.to(device) if hasattr(targets, "to") else targets
-
-
-#: Named parts of a loss, each (sum_B, norm_B): the loss of an image is sum / norm of its row, the loss of a batch is
-#: the sum of sums over the sum of norms, so that splitting a batch changes nothing. Norms count something (images,
-#: positives, valid pixels); where there is nothing to count, the divisor is one.
-Losses = Mapping[str, tuple["Tensor", "Tensor"]]
-
-
-def batch_loss(losses: Losses, *, gathered: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """Scalar loss of a batch: sum over parts of (sum of sums) / max(1, sum of norms); no gradient through the norms.
-
-    Args:
-        losses: the parts.
-        gathered: makes the sum of norms of this process that of all processes; None where there is only one.
-    """
-
-    def part(sums_B: Tensor, norms_B: Tensor) -> Tensor:
-        norm = norms_B.detach().sum()
-        return sums_B.sum() / (norm if gathered is None else gathered(norm)).clamp_min(1)
-
-    return torch.stack([part(*each) for each in losses.values()]).sum()
-
-
-def image_losses(losses: Losses) -> Tensor:
-    """Loss of each image (B): sum over parts of sum / max(1, norm) of its row."""
-    return torch.stack([sums / norms.clamp_min(1) for sums, norms in losses.values()]).sum(dim=0)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, roi_align
 
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.targets import Boxes
-from labelwise.contracts.task import Losses
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
+from labelwise.contracts.losses import image_losses
 from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
-from labelwise.contracts.task import Batch, Task, image_losses
+from labelwise.contracts.task import Batch, Task
 from labelwise.errors import UnmetNeed
 
 

@@ -16,8 +16,9 @@ from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Examples, Phase
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import Record
-from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
 from labelwise.data.random_views import CROP_FLIP
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.kinds.classes import Classes

@@ -16,9 +16,10 @@ from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Naming
 from labelwise.contracts.learner import Examples, Phase
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import IGNORE, Record
 from labelwise.contracts.targets import Mask, nearest
-from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
 from labelwise.data.mask_labels import raw_of
 from labelwise.errors import ConfigError, DataError, UnmetNeed
