@@ -80,10 +80,10 @@ class Campaign:
     @property
     def offer(self) -> Offer:
         """What strategies can ask for."""
-        setting, reference = self.setting, bool(len(self.pool.with_role("reference")))
-        return Offer(
-            setting.learner, setting.frozen is not None, setting.truth is not None, reference, self.pool.has_regions
-        )
+        setting, pool = self.setting, self.pool
+        reference, validation = (bool(len(pool.with_role(role))) for role in ("reference", "validation"))
+        frozen, simulated = setting.frozen is not None, setting.truth is not None
+        return Offer(setting.learner, frozen, simulated, reference, pool.has_regions, validation)
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
