@@ -99,6 +99,7 @@ class FasterRCNN(Detector):
     """
 
     exclusive = True
+    predicts = ("net.roi_heads.box_predictor",)
 
     def __init__(self, net: Any) -> None:
         super().__init__()

@@ -119,7 +119,7 @@ class Classification(Task[int]):
             )
         return logits_BC
 
-    def predictions(self, outputs: Outputs) -> list[Prediction[int]]:
+    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[int]]:
         """The most likely class with its probability."""
         score_B, class_B = outputs.probs_UC.max(1)
         return [Prediction(c, s) for c, s in zip(class_B.tolist(), score_B.tolist(), strict=True)]

@@ -205,7 +205,7 @@ class Segmentation(Task[Mask]):
         probs_UC = torch.where(seen_U1, rows_of_pixels(back), first.probs_UC)
         return Outputs(found.size, found.unit_item_U, probs_UC, extra=found.extra)
 
-    def predictions(self, outputs: Outputs) -> list[Prediction[Mask]]:
+    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[Mask]]:
         """The most likely class of every pixel of the model's input; the score of an image is the mean of theirs."""
         height, width = self.input.size
         score_U, class_U = outputs.probs_UC.max(1)
