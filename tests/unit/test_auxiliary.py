@@ -284,7 +284,7 @@ def test_a_loss_has_options_is_told_the_progress_and_its_parts_are_in_the_report
     report = _learner(phases=[_own(options={"strength": 0.0})]).fit(DATA, 0, auxiliaries=(Head(detached=True),))
     assert set(report.notes) == {"cross", "entropy", "noting"}
     assert report.notes["entropy"] == 0.0
-    assert report.loss == pytest.approx(sum(report.notes.values()), rel=1e-5)
+    assert report.loss == pytest.approx(report.notes["cross"] + report.notes["entropy"], rel=1e-5)
     assert [told for told, _ in TOLD][::2] == [0.0, 0.25, 0.5, 0.75]
     with pytest.raises(ConfigError, match="unknown option of 'scaled' 'weight'"):
         _learner(phases=[_own(options={"weight": 1})]).fit(DATA, 0)
@@ -343,11 +343,18 @@ def test_changed_code_of_a_loss_or_a_head_is_another_training(tmp_path, monkeypa
 
 
 def test_a_loss_that_is_no_number_says_which_part_it_is():
-    broken = _fit(Head(strength=math.nan, detached=True))
-    report = broken.fit(DATA, 0, auxiliaries=(Head(strength=math.nan, detached=True),))
+    report = _learner().fit(DATA, 0, auxiliaries=(Head(strength=math.nan, detached=True),))
     assert math.isnan(report.notes["noting"])
-    assert math.isfinite(report.notes["cross_entropy"])
-    assert math.isnan(report.loss)
+    assert report.loss == pytest.approx(report.notes["cross_entropy"]), "a detached head does the model no harm"
+    attached = _learner().fit(DATA, 0, auxiliaries=(Head(strength=math.nan),))
+    assert math.isnan(attached.loss)
+
+
+def test_the_loss_of_a_training_is_that_of_the_model_with_or_without_a_head():
+    """A ranking loss of one on top made a training look as if it hardly learnt."""
+    beside = _learner().fit(DATA, 0, auxiliaries=(Head(detached=True),))
+    alone = _learner().fit(DATA, 0)
+    assert (beside.loss, beside.losses) == (alone.loss, alone.losses)
 
 
 def test_one_labelled_image_makes_a_batch_of_one():

@@ -72,7 +72,7 @@ class FitReport:
     """How a training went.
 
     Args:
-        loss: mean training loss of the last epoch; NaN when it diverged.
+        loss: mean training loss of the last epoch, without that of extra heads; NaN when it diverged.
         steps: optimiser steps taken.
         seconds: wall clock.
         skipped: id -> why a labelled image could not be read.

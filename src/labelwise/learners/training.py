@@ -323,7 +323,9 @@ class Training:
         schedule.step()
         self.steps += 1
         self._parts.add(tuple(losses), parts_P.detach())
-        return loss.detach()
+        # what heads add says nothing of how the model learns; they stand behind the model's own parts
+        heads = sum(auxiliary.name in losses for auxiliary in self.step.auxiliaries)
+        return parts_P.detach()[: len(losses) - heads].sum() if heads else loss.detach()
 
     def _weighed(self, losses: Losses) -> Tensor:
         """As ``batch_parts``, over all processes; data parallel averages gradients, hence the world size."""
