@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
-from labelwise.contracts.task import Batch, Field, Losses, Metrics, Outputs, Prediction, Task
+from labelwise.contracts.losses import Losses
+from labelwise.contracts.task import Batch, Field, Metrics, Outputs, Prediction, Task
 from labelwise.models import build
 
 
@@ -53,7 +54,7 @@ class Tagging(Task[tuple[int, ...]]):
         logits_BC = model(batch.images).float()
         return Outputs.of_images(logits_BC.sigmoid(), exclusive=False, logits=logits_BC)
 
-    def predictions(self, outputs: Outputs) -> list[Prediction[tuple[int, ...]]]:
+    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[tuple[int, ...]]]:
         sure_B = (outputs.probs_UC - 0.5).abs().mean(1) + 0.5
         held = [tuple(row.nonzero().flatten().tolist()) for row in outputs.probs_UC > 0.5]
         return [Prediction(*pair) for pair in zip(held, sure_B.tolist(), strict=True)]

@@ -20,8 +20,9 @@ from labelwise.campaign.setting import Setting
 from labelwise.campaign.store import Store
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Auxiliary, Examples, Learner, LearnerData, Phase
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.source import Source
-from labelwise.contracts.task import Batch, Losses, Outputs, Task
+from labelwise.contracts.task import Batch, Outputs, Task
 from labelwise.data.arrays import ArraySource
 from labelwise.data.views import View as SourceView
 from labelwise.errors import DataError

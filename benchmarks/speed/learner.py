@@ -4,6 +4,9 @@ Run: ``python benchmarks/speed/learner.py [--model lenet|resnet18_cifar] [--imag
 package / bare; the bar is 1.10. Both sides see the same network, batches, optimiser and augmentation; the images are
 random bytes, since speed is all that is measured. Both take turns, and the fastest turn of each counts, because
 the machines this runs on are shared.
+
+``--head`` prints instead what the head of ``learning_loss`` and its ranking loss add to the processor time of the same
+training, of a small ResNet and of U-Net; the bar is 1.05.
 """
 
 from __future__ import annotations
@@ -14,15 +17,20 @@ import time
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Examples, LearnerData, Phase
+from labelwise.contracts.targets import Mask
 from labelwise.data.arrays import ArraySource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import build
 from labelwise.signals.plain import Embedding, Probs, Uncertainty
+from labelwise.strategies.learning_loss import LearningLoss
 from labelwise.tasks.classification import Classification
+from labelwise.tasks.segmentation import Segmentation
 
 
 def bare_training(net, images, labels, spec, phase, task) -> float:
@@ -63,6 +71,47 @@ def bare_pass(net, images, spec, batch_size) -> float:
     return time.perf_counter() - started
 
 
+def with_head(learner: TorchLearner, data: LearnerData, turns: int) -> None:
+    """Processor time of a training with and without the head of ``learning_loss``, in turns; prints the ratio."""
+    head = LearningLoss().head
+    learner.fit(data, 0, auxiliaries=(head,))
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(2 * turns):
+        beside = bool(turn % 2) != bool(turn // 2 % 2)  # each goes first every other time
+        started = time.process_time()
+        report = learner.fit(data, turn, auxiliaries=(head,) if beside else ())
+        times[beside].append((time.process_time() - started) / report.steps)
+    alone, both = (min(times[beside]) * 1e3 for beside in (False, True))
+    middle = np.median(times[True]) / np.median(times[False])
+    name = type(learner.networks.nets[0]).__name__
+    print(
+        f"{name:16} {report.steps} steps: {both:.1f} ms a step with the head, {alone:.1f} without: "
+        f"ratio {both / alone:.3f} of the fastest turns, {middle:.3f} of the medians; {len(times[True])} turns each"
+    )
+
+
+def small_resnet(channels: int) -> nn.Module:
+    """Four stages of one block, 16 to 64 channels, in which a step costs little, so that a head weighs most."""
+    net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10)
+    net.conv1, net.bn1, net.maxpool = nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.Identity()
+    net.inplanes = 16
+    for number, width in enumerate((16, 24, 32, 64), 1):
+        setattr(net, f"layer{number}", net._make_layer(BasicBlock, width, 1, stride=1 if number == 1 else 2))
+    net.fc = nn.Linear(64, 10)
+    return net
+
+
+def unet(images: int, epochs: int) -> tuple[TorchLearner, LearnerData]:
+    """U-Net on random images with random masks."""
+    rng, task = np.random.default_rng(0), Segmentation(tuple("abcdefgh"), InputSpec((96, 128)))
+    source = ArraySource(rng.integers(0, 256, (images, 96, 128, 3), dtype=np.uint8))
+    masks = [torch.from_numpy(rng.integers(0, 8, (96, 128), dtype=np.uint8)) for _ in range(images)]
+    few = Examples(source, tuple(source.ids), tuple(Mask(mask, (128, 96)) for mask in masks))
+    empty = Examples(source, (), ())
+    phases = [Phase(epochs=epochs, batch_size=8)]
+    return TorchLearner(task, phases=phases), LearnerData(few, empty, empty, empty)
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,6 +120,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=2000, help="images trained on")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--head", action="store_true", help="the cost of learning loss instead")
     args = parser.parse_args()
     channels, side = (1, 28) if args.model == "lenet" else (3, 32)
     spec = InputSpec((side, side), channels)
@@ -87,6 +137,10 @@ def main() -> None:
     signals = frozenset({Probs(), Uncertainty("margin"), Uncertainty("entropy")})
     learner = TorchLearner(task, args.model, phases=[phase])
     learner.fit(LearnerData(few.take(range(64)), empty, empty, empty), 0)  # loads accelerate
+    if args.head:
+        with_head(TorchLearner(task, lambda: small_resnet(channels), phases=[phase]), data, args.turns)
+        with_head(*unet(64, args.epochs), args.turns)
+        return
     times: dict[str, list[float]] = {name: [] for name in ("bare fit", "fit", "bare pass", "pass", "pass + embedding")}
     for turn in range(args.turns):
         net = build(args.model, 10, spec).to(learner.accelerator.device)

@@ -88,6 +88,9 @@ class PhaseConfig(Config):
 
     epochs: int = pydantic.Field(_PHASE.epochs, ge=1)
     batches: Literal["labelled", "unlabelled", "alternate"] = _PHASE.batches
+    unlabelled: Literal["all", "as_labelled"] | Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(
+        _PHASE.unlabelled, description="images without labels that an epoch reads: all, as_labelled, or a number"
+    )
     batch_size: int = pydantic.Field(_PHASE.batch_size, ge=1)
     min_steps: int = pydantic.Field(_PHASE.min_steps, ge=0, description="epochs are added up to this many steps")
     max_steps: int | None = pydantic.Field(_PHASE.max_steps, ge=1, description="epochs are left out above this many")

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as v2
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Phase
-from labelwise.contracts.task import batch_loss
+from labelwise.contracts.losses import batch_loss
 from labelwise.data.random_views import Augmentation, brightened, contrasted, cropped, hued, luma, saturated
 from labelwise.errors import ConfigError
 from labelwise.learners.objectives import Rotation, SimCLR, VICReg, objective_of

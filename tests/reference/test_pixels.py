@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.losses import batch_loss, image_losses
 from labelwise.contracts.record import IGNORE
 from labelwise.contracts.targets import Mask
-from labelwise.contracts.task import Batch, Outputs, batch_loss, image_losses
+from labelwise.contracts.task import Batch, Outputs
 from labelwise.data import augment
 from labelwise.rng import torch_generator
 from labelwise.tasks.segmentation import Segmentation, over_all_pixels

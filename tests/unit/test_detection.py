@@ -12,8 +12,9 @@ import torch
 import shapes
 from labelwise.campaign.plan import Offer
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.losses import batch_loss, image_losses
 from labelwise.contracts.targets import Boxes
-from labelwise.contracts.task import Batch, batch_loss, image_losses
+from labelwise.contracts.task import Batch
 from labelwise.data import augment
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.learners.passes import changed_view

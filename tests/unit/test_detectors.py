@@ -11,8 +11,8 @@ from torchvision.models import resnet18
 from torchvision.models.detection.image_list import ImageList
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.losses import batch_loss, image_losses
 from labelwise.contracts.targets import Boxes
-from labelwise.contracts.task import batch_loss, image_losses
 from labelwise.errors import ConfigError, DataError
 from labelwise.models.centre import CentreNet, peaks
 from labelwise.models.detectors import Keep, places_in_view

@@ -161,18 +161,17 @@ def test_found_once_and_kept_with_the_run(tmp_path):
         opened.append(1)
         return campaign
 
-    strategy = STRATEGIES.create("margin")
-    ask = lambda mapped: last_mistakes(tmp_path, records[-1], open_campaign, strategy, mapped=mapped)  # noqa: E731
+    ask = lambda mapped: last_mistakes(tmp_path, records[-1], open_campaign, mapped=mapped)  # noqa: E731
     first = ask(None)
     assert ask(None) == first == mistakes(campaign, mapped=None)
     assert len(opened) == 1
     assert ask("tsne").points
     assert len(opened) == 2, "a map was not there yet"
-    earlier = last_mistakes(tmp_path, records[0], open_campaign, strategy, mapped="tsne")
+    earlier = last_mistakes(tmp_path, records[0], open_campaign, mapped="tsne")
     assert earlier != ask("tsne"), "of the weights of that round"
     assert earlier.picked == 0
     gone = dataclasses.replace(records[-1], fit_key="0" * 32)
-    assert last_mistakes(tmp_path, gone, open_campaign, strategy, mapped="tsne") is None
+    assert last_mistakes(tmp_path, gone, open_campaign, mapped="tsne") is None
 
 
 @pytest.mark.heavy

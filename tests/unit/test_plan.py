@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -111,6 +111,50 @@ def test_what_can_be_met_passes():
         [STRATEGIES.create(name) for name in ("margin", "kmeans", "k_center", "prefilter")]
     )
     Offer(TORCH, held_back=True).check([Wants(Needs(truth=True))])
+
+
+@dataclass(frozen=True)
+class Validates(LossSlope):
+    """A probe that looks at validation images."""
+
+    @property
+    def prepared_from(self):
+        return frozenset({"validation"})
+
+    def prepare(self, context):
+        SEEN.append((context.count["validation"], sum(len(batch) for batch in context.validation())))
+        return super().prepare(context)
+
+
+SEEN: list[tuple[int, int]] = []
+
+
+@pytest.mark.parametrize(
+    ("probe", "role", "lacks"),
+    [(LossSlope("reference"), "reference", {"reference": False}), (Validates(), "validation", {"validation": False})],
+)
+def test_a_probe_without_the_set_it_is_prepared_from_is_refused_before_training(probe, role, lacks, tmp_path):
+    """It was refused when the model was trained already, and the pool about to be read."""
+    with pytest.raises(UnmetNeed, match=f"with the {role} set .* give labelled items the role {role}") as caught:
+        Offer(TORCH, **lacks).check([_wants(probe)])
+    assert len(str(caught.value)) <= 300
+    Offer(TORCH).check([_wants(probe)])
+    campaign = tiny.campaign(tmp_path, SOURCE, learner := tiny.torch_learner(), labelled=SOURCE.ids[:5])
+    with pytest.raises(UnmetNeed, match=f"the {role} set"):
+        next(campaign.rounds(_wants(probe), HeldBack(SOURCE.truth), Budget(2), count=1))
+    assert learner.weights is None
+
+
+def test_a_probe_reads_the_validation_images():
+    data = replace(tiny.learner_data(SOURCE, SOURCE.ids[:5]), validation=tiny.view(SOURCE, SOURCE.ids[15:]))
+    learner = tiny.torch_learner()
+    learner.fit(data, 0)
+    SEEN.clear()
+    view, probe = tiny.view(SOURCE, SOURCE.ids[5:9], labels=False), Validates()
+    assert learner.collect(view, frozenset({probe}), data=data)[probe].shape == (4,)
+    assert SEEN == [(5, 5)]
+    other = replace(data, validation=tiny.view(SOURCE, SOURCE.ids[16:]))
+    assert learner.signal_key(probe, data=data) != learner.signal_key(probe, data=other)
 
 
 @pytest.mark.parametrize("where", ["strategy", "companions"])

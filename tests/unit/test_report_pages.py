@@ -377,12 +377,21 @@ class TestSummary:
 
     def test_unpaired_starts_are_found(self):
         def other_start(rounds):
-            return [dataclasses.replace(rounds[0], fit_key="elsewhere"), *rounds[1:]]
+            return [dataclasses.replace(rounds[0], fit_key="elsewhere", train_loss=9.0), *rounds[1:]]
 
         study = change(made_up_study(), "margin", 1, other_start)
         assert unpaired_seeds(made_up_study()) == []
         assert unpaired_seeds(study) == [1]
         assert any("seed 1" in n for n in summarise(study).notes)
+
+    def test_another_training_of_the_same_model_is_paired(self):
+        """As that with a head which is detached from it: it measures itself, and the model is what it was."""
+
+        def with_head(rounds):
+            metrics = {**rounds[0].metrics, "head_ranking_accuracy": 0.6}
+            return [dataclasses.replace(rounds[0], fit_key="with a head", metrics=metrics), *rounds[1:]]
+
+        assert unpaired_seeds(change(made_up_study(), "margin", 1, with_head)) == []
 
     def test_no_random(self):
         summary = summarise(made_up_study(slopes={"margin": 0.6, "entropy": 0.5}))

@@ -14,9 +14,10 @@ from torch import nn
 import painted
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Phase
+from labelwise.contracts.losses import image_losses
 from labelwise.contracts.record import IGNORE
 from labelwise.contracts.targets import Mask
-from labelwise.contracts.task import Batch, image_losses
+from labelwise.contracts.task import Batch
 from labelwise.errors import ConfigError, DataError
 from labelwise.formats.index_png import mask_text
 from labelwise.learners.torch import TorchLearner

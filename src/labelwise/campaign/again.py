@@ -12,6 +12,7 @@ from labelwise.campaign.fits import Fitted
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.measuring import measure
 from labelwise.campaign.records import RoundRecord, write_whole
+from labelwise.contracts.learner import heads_of
 from labelwise.errors import DataError
 from labelwise.rng import seed_of
 
@@ -76,7 +77,7 @@ def _fitted(campaign: Campaign, strategy: Strategy, number: int) -> Fitted:
     found = campaign.fits.find(key)
     if found is None:
         report = learner.fit(data, seed, auxiliaries=heads, progress=campaign.progress)
-        found = Fitted(key, report, *measure(campaign))
+        found = Fitted(key, report, *measure(campaign), heads_of(heads))
         if campaign.fits.folder is not None:
             campaign.fits.note(found)
     return found

@@ -31,12 +31,16 @@ class Fitted:
         report: how it went.
         metrics: on the test items, or cross-validated; {} when there are none.
         tested: digest of the test set that they were measured on.
+        heads: name and kind of each extra head that was trained beside the model; None where nobody wrote it down.
+        plain: key of the same training without these heads; "" where there are none.
     """
 
     key: str
     report: FitReport
     metrics: Mapping[str, float]
     tested: str = ""
+    heads: Mapping[str, str] | None = None
+    plain: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Fits:
         try:
             found = json.loads((place / _DONE).read_text())
             report = FitReport(**found["report"] | {"losses": tuple(found["report"].get("losses", ()))})
-            return Fitted(key, report, found["metrics"], found.get("tested", ""))
+            more = {name: found[name] for name in ("tested", "heads", "plain") if name in found}
+            return Fitted(key, report, found["metrics"], **more)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -72,6 +77,11 @@ class Fits:
             return None
         done = list(self.folder.glob(f"*/{_DONE}"))
         return max(done, key=lambda file: file.stat().st_mtime_ns).parent.name if done else None
+
+    def with_heads(self, plain: str) -> str | None:
+        """Key of a training that was this one but for extra heads beside the model; None where there is none."""
+        keys = [] if self.folder is None else sorted(file.parent.name for file in self.folder.glob(f"*/{_DONE}"))
+        return next((key for key in keys if (found := self.find(key)) is not None and found.plain == plain), None)
 
     def keep(self, learner: Learner, fitted: Fitted) -> None:
         """Writes the weights that a learner has now.
@@ -98,6 +108,8 @@ class Fits:
         place.mkdir(parents=True, exist_ok=True)
         draft = place / f"fit.{os.getpid()}.tmp"
         values = {"report": asdict(fitted.report), "metrics": dict(fitted.metrics), "tested": fitted.tested}
+        if fitted.heads is not None:
+            values |= {"heads": dict(fitted.heads), "plain": fitted.plain}
         draft.write_text(json.dumps(values))
         draft.replace(place / _DONE)
 

@@ -18,6 +18,8 @@ from labelwise.campaign.plan import Offer, unite
 from labelwise.campaign.pool import Pool
 from labelwise.campaign.records import RoundRecord
 from labelwise.campaign.setting import Setting, labelled
+from labelwise.campaign.weights import take, take_newest
+from labelwise.contracts.learner import heads_of
 from labelwise.contracts.oracle import Answer, Oracle, Pick, Round
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.query import Budget
@@ -78,10 +80,10 @@ class Campaign:
     @property
     def offer(self) -> Offer:
         """What strategies can ask for."""
-        setting, reference = self.setting, bool(len(self.pool.with_role("reference")))
-        return Offer(
-            setting.learner, setting.frozen is not None, setting.truth is not None, reference, self.pool.has_regions
-        )
+        setting, pool = self.setting, self.pool
+        reference, validation = (bool(len(pool.with_role(role))) for role in ("reference", "validation"))
+        frozen, simulated = setting.frozen is not None, setting.truth is not None
+        return Offer(setting.learner, frozen, simulated, reference, pool.has_regions, validation)
 
     # ---- training ---------------------------------------------------------------------------------------------------
 
@@ -94,57 +96,51 @@ class Campaign:
         learner, data = self.setting.learner, self.examples.data()
         seed = seed_of(self.setting.seed, "fit")
         auxiliaries = strategy.auxiliaries() if strategy is not None else ()
-        init = self._warm_start(auxiliaries) if self.setting.warm else None
+        init = self._warm_start() if self.setting.warm else None
         key = learner.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
         if (found := self._found(key, auxiliaries)) is not None:
             return found
         report = learner.fit(data, seed, init=init, auxiliaries=auxiliaries, progress=self.progress)
-        fitted = Fitted(key, report, *measure(self))
+        plain = learner.fit_key(data, seed, init=init) if auxiliaries else ""
+        fitted = Fitted(key, report, *measure(self), heads_of(auxiliaries), plain)
         self.fits.keep(learner, fitted)
         return fitted
 
     def trained(self) -> Fitted | None:
-        """The training on exactly the labels there are, its weights in use; None where there is none."""
+        """The training on exactly the labels there are, its weights in use; None where there is none.
+
+        Where there is none without extra heads, one with heads will do.
+        """
         if self.fits.newest() is None:
             return None
         key = self.setting.learner.fit_key(self.examples.data(), seed_of(self.setting.seed, "fit"))
+        if self.fits.place(key) is None:
+            key = self.fits.with_heads(key) or key
         return self._found(key, ())
 
     def _found(self, key: str, auxiliaries: Sequence[Auxiliary]) -> Fitted | None:
         found = self.fits.find(key)
         with contextlib.suppress(DataError):  # weights that are damaged are trained again
-            self._load(key, auxiliaries)
+            take(self.fits, self.setting.learner, key, auxiliaries)
             return None if found is None else up_to_date(found, self)
         return None
 
-    def load_newest(self, strategy: Strategy) -> bool:
+    def load_newest(self, strategy: Strategy | None = None) -> bool:
         """Takes the weights into use that were trained last; False where none were.
 
-        Raises:
-            StateError: they belong to another network.
-        """
-        key = self.fits.newest()
-        if key is not None:
-            try:
-                self._load(key, strategy.auxiliaries())
-            except DataError as error:
-                raise StateError(f"{error!s:.200}: run 'labelwise fit' first") from error
-            except (RuntimeError, KeyError) as error:  # another network than the one that was saved
-                raise StateError(
-                    "the weights trained last do not fit the configuration as it is now: run 'labelwise fit' first"
-                ) from error
-        return key is not None
+        Args:
+            strategy: whose extra heads are wanted; None wants none.
 
-    def _load(self, key: str, auxiliaries: Sequence[Auxiliary]) -> None:
-        place = self.fits.place(key)
-        if place is not None and self.setting.learner.weights != key:
-            self.setting.learner.load(place, key, auxiliaries=auxiliaries)
+        Raises:
+            StateError: they belong to another network, or lack a head.
+        """
+        return take_newest(self.fits, self.setting.learner, strategy)
 
     def begin(self) -> None:
         """Takes the model into use as it is before its first label: what ``fit`` would start from."""
         self.setting.learner.begin(seed_of(self.setting.seed, "fit"))
 
-    def _warm_start(self, auxiliaries: Sequence[Auxiliary]) -> str | None:
+    def _warm_start(self) -> str | None:
         """Weights of the round before, loaded where another process trained them; None in the first round."""
         before = [record for record in self.store.rounds() if record["round"] < self.pool.round and record["fit_key"]]
         if not before:
@@ -155,7 +151,7 @@ class Campaign:
                 f"the weights of round {before[-1]['round']} are gone, and training was to go on from them: "
                 "start anew, or train from scratch each round (warm: false)"
             )
-        self._load(key, auxiliaries)
+        take(self.fits, self.setting.learner, key)
         return key
 
     def evaluate(self, role: Role) -> dict[str, float]:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.records import Mistakes, RoundRecord, write_whole
 from labelwise.config import MapMethod
-from labelwise.contracts.strategy import Strategy
 from labelwise.errors import UnmetNeed
 from labelwise.rng import generator, seed_of
 from labelwise.signals.plain import Embedding, PredictedClass
@@ -67,7 +66,6 @@ def last_mistakes(
     folder: Path,
     last: RoundRecord,
     open_campaign: Callable[[], Campaign],
-    strategy: Strategy,
     *,
     mapped: MapMethod | None,
 ) -> Mistakes | None:
@@ -77,7 +75,6 @@ def last_mistakes(
         folder: of the run.
         last: record of its last round.
         open_campaign: called where the model has to be looked at.
-        strategy: the run's.
         mapped: as for ``mistakes``.
 
     Returns:
@@ -92,7 +89,7 @@ def last_mistakes(
     learner, weights = campaign.setting.learner, (campaign.setting.fits or folder) / last.fit_key
     if not last.fit_key or not (weights / "fit.json").is_file():
         return None
-    learner.load(weights, last.fit_key, auxiliaries=strategy.auxiliaries())
+    learner.load(weights, last.fit_key)
     found = mistakes(campaign, before=last.round, mapped=mapped)
     if found is not None:
         kept = {"of": key, "mistakes": found.to_json()}

@@ -35,6 +35,7 @@ class Offer:
         frozen: whether a frozen feature source stands beside it.
         held_back: whether hidden labels exist (simulated campaigns).
         reference: whether there is a reference set.
+        validation: whether there is a validation set.
         regions: whether regions of images are asked for.
     """
 
@@ -43,6 +44,7 @@ class Offer:
     held_back: bool = False
     reference: bool = True
     regions: bool = False
+    validation: bool = True
 
     def meets(self, strategy: Strategy) -> bool:
         """Whether a strategy can have all it needs."""
@@ -95,6 +97,13 @@ class Offer:
                     f"strategy {strategy.name!r} trains an extra head beside the model, and "
                     f"{type(self.learner).__name__} cannot: use a torch learner"
                 )
+            if strategy.auxiliaries() and self.regions:
+                raise UnmetNeed(
+                    f"strategy {strategy.name!r} trains an extra head, which speaks of whole images, not of regions: "
+                    "choose another strategy, or leave 'regions' out"
+                )
+            for auxiliary in strategy.auxiliaries():
+                self.learner.check_auxiliary(auxiliary)
 
     def _check_signal(self, strategy: Strategy, signal: Signal) -> None:
         if signal.of == "frozen":
@@ -135,4 +144,16 @@ class Offer:
                 "choose another strategy, or leave 'regions' out"
             )
         if isinstance(signal, Probe):
+            self._check_sets(strategy, signal)
             self.learner.check_probe(signal)
+
+    def _check_sets(self, strategy: Strategy, signal: Probe) -> None:
+        there = {"reference": self.reference, "validation": self.validation}
+        for name in sorted(signal.prepared_from & there.keys()):
+            if not there[name]:
+                raise UnmetNeed(
+                    f"strategy {strategy.name!r} probes the model with the {name} set ({signal.words}), and there is "
+                    f"none: give labelled items the role {name}"
+                    + (", set data.reference in a recipe" if name == "reference" else "")
+                    + ", or choose another strategy or option"
+                )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from labelwise.contracts.code import own_code
+from labelwise.contracts.losses import Losses, image_losses
 from labelwise.contracts.progress import Progress, silent
 from labelwise.errors import UnmetNeed
 from labelwise.rng import digest
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from labelwise.contracts.passes import Passes
     from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable
     from labelwise.contracts.source import Role, Source
-    from labelwise.contracts.task import Field, Losses, Task
+    from labelwise.contracts.task import Batch, Field, Task
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ class FitReport:
     """How a training went.
 
     Args:
-        loss: mean training loss of the last epoch; NaN when it diverged.
+        loss: mean training loss of the last epoch, without that of extra heads; NaN when it diverged.
         steps: optimiser steps taken.
         seconds: wall clock.
         skipped: id -> why a labelled image could not be read.
         held_out: loss of a last phase without labels on the validation images, which it did not see; None for others.
         losses: mean training loss of each tenth of the last phase, first to last; () where nobody wrote it down.
+        notes: mean of each named part of the loss in the last epoch, those of extra heads included; {} where nobody
+            wrote it down.
     """
 
     loss: float
@@ -84,6 +88,7 @@ class FitReport:
     skipped: Mapping[str, str] = field(default_factory=dict)
     held_out: float | None = None
     losses: tuple[float, ...] = ()
+    notes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ class Phase:
     Args:
         epochs: passes over the labelled items (over the unlabelled ones for ``batches="unlabelled"``).
         batches: which items batches are made of; ``alternate`` takes a labelled and an unlabelled batch in turn.
+        unlabelled: how many of the images without labels an epoch reads: ``all``, ``as_labelled`` (as many as there are
+            with labels) or a number; drawn anew for each epoch.
         batch_size: images per step.
         min_steps: epochs are added until at least this many steps are taken: ten labels make few batches.
         max_steps: epochs are left out until at most this many steps are taken, one epoch at least; None: no bound.
@@ -111,13 +118,14 @@ class Phase:
         schedule: ``cosine`` to zero, ``onecycle`` (linear warm-up over the first tenth, then cosine), ``constant``, or
             ``steps``: to a tenth at each milestone.
         milestones: epochs after which ``steps`` lowers the rate.
-        loss: ``task``; ``rotation``, ``simclr`` or ``vicreg``; or ``package.module:name`` of an ``Objective`` or of a
-            function (model, task, batch) -> Losses.
-        options: of an ``Objective``.
+        loss: ``task``; ``rotation``, ``simclr`` or ``vicreg``; or ``package.module:name`` of an ``Objective``, of a
+            ``Loss``, or of a function (model, task, batch) -> Losses.
+        options: of an ``Objective`` or a ``Loss``.
     """
 
     epochs: int = 30
     batches: Literal["labelled", "unlabelled", "alternate"] = "labelled"
+    unlabelled: Literal["all", "as_labelled"] | int = "all"
     batch_size: int = 64
     min_steps: int = 0
     max_steps: int | None = None
@@ -170,27 +178,86 @@ class Objective(ABC):
         """
 
 
-class Auxiliary(ABC):
-    """An extra head beside the model, in the file of the strategy that wants it. A frozen dataclass.
+class Loss(ABC):
+    """What a phase minimises, with options. A frozen dataclass.
 
-    The engine hooks the taps once; the head sees them in training (detached as ``detach`` says) and at selection.
+    A phase names it, as ``package.module:name``. Its code, and what it uses of its own module, is part of the name of
+    the weights that it trains; one of this package has a ``version``.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Softly(Loss):
+        ...     name = "softly"
+        ...     strength: float = 0.1
+        ...
+        ...     def __call__(self, model, task, batch, progress):
+        ...         parts = task.loss(model, batch)
+        ...         return {key: (self.strength * sums, norms) for key, (sums, norms) in parts.items()}
+        >>> Softly(strength=0.5)
+        Softly(strength=0.5)
     """
 
     name: ClassVar[str]
-    #: module paths of the model whose outputs the head reads
-    taps: tuple[str, ...]
+    #: raised whenever the same options come to mean another loss: trainings of before are then not found
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def __call__(self, model: nn.Module, task: Task[Any], batch: Batch, progress: float) -> Losses:
+        """Named parts of the loss of a batch, each (sum_B, norm_B); the fit report has the mean of each.
+
+        Args:
+            model: in training mode, run as often as it takes.
+            task: the kind of label.
+            batch: with targets, or without for images that have no label.
+            progress: through all phases that have such a loss, in [0, 1).
+        """
+
+
+class Auxiliary(ABC):
+    """An extra head beside the model, in the file of the strategy that wants it. A frozen dataclass.
+
+    The engine hooks the taps once; the head sees them in training (detached as ``detach`` says) and at selection. Its
+    code is part of the name of the weights, as for a ``Loss``.
+    """
+
+    name: ClassVar[str]
+    #: raised whenever the same options come to mean another head: trainings of before are then not found
+    version: ClassVar[int] = 1
+    #: places of the model whose maps the head reads: modules, or entries of what they give (``layer3``, ``stage3[1]``,
+    #: ``fpn[pool]``), each of which runs exactly once in a pass; () lets the engine choose: ``models.taps.stages``
+    taps: tuple[str, ...] = ()
+
+    @property
+    def lr(self) -> float | None:
+        """Peak learning rate of the head; None: that of the phase."""
+        return None
 
     @abstractmethod
     def build(self, widths: Mapping[str, int]) -> nn.Module:
         """The head, from the channel count of each tap."""
 
+    def target(self, losses: Losses) -> Tensor:
+        """(B,) what the head is shown as the loss of each image: by default each part by its own norm, added up."""
+        return image_losses(losses)
+
     @abstractmethod
     def loss(self, head: nn.Module, taps: Mapping[str, Tensor], loss_B: Tensor, progress: float) -> Tensor:
-        """Scalar to add to the task's loss; ``loss_B`` is the task's loss of each image, ``progress`` in [0, 1]."""
+        """Scalar to add to the task's loss.
+
+        Args:
+            head: what ``build`` gave.
+            taps: what the model gave at each tap, whose first dimension is the image.
+            loss_B: ``target`` of the task's loss, detached: no gradient goes through it into the model.
+            progress: through all phases that run the task's loss or one in its place, in [0, 1).
+        """
 
     @abstractmethod
     def read(self, head: nn.Module, taps: Mapping[str, Tensor]) -> Tensor:
-        """(B, ...): what the head says of each image, as a signal."""
+        """(B, ...): what the head says of each image, as a signal; the mean over the members of an ensemble."""
+
+    def measured(self, said_N: Tensor, loss_N: Tensor) -> Mapping[str, float]:
+        """How good the head is on images that nobody trained on, from what it says and their ``target``."""
+        return {}
 
     def weight(self, progress: float) -> float:
         """Weight of its loss at this point of the training, in [0, 1]."""
@@ -199,6 +266,25 @@ class Auxiliary(ABC):
     def detach(self, progress: float) -> bool:
         """Whether its gradient is kept out of the model at this point of the training."""
         return False
+
+
+def identity(made: Loss | Auxiliary) -> str:
+    """A loss or a head with its options, and its code where it is somebody's own."""
+    code = own_code(type(made)) or ("" if made.version == 1 else str(made.version))
+    return f"{made!r}@{code}" if code else repr(made)
+
+
+def heads_of(auxiliaries: Sequence[Auxiliary]) -> dict[str, str]:
+    """Name of each head and what it is, as weights on disk say it."""
+    return {auxiliary.name: identity(auxiliary) for auxiliary in auxiliaries}
+
+
+def lacking_heads(there: Mapping[str, str], asked: Sequence[Auxiliary]) -> str:
+    """What weights with these heads lack of those that are asked for, as the end of a sentence; "" for nothing."""
+    other = [name for name, made in heads_of(asked).items() if there.get(name) != made]
+    if not other:
+        return ""
+    return f"with other options of the head {other[0]!r}" if other[0] in there else f"without the head {other[0]!r}"
 
 
 class Producer(Protocol):
@@ -304,9 +390,16 @@ class Learner(ABC):
             ConfigError: says what is missing, and what there is.
         """
 
+    def check_auxiliary(self, auxiliary: Auxiliary) -> None:  # noqa: B027 (asked of learners that train heads)
+        """Refuses a head that does not fit the model, before anything is trained.
+
+        Raises:
+            ConfigError: says what is missing, and what there is.
+        """
+
     @abstractmethod
     def evaluate(self, view: Examples, *, progress: Progress = silent) -> dict[str, float]:
-        """Metrics on labelled items."""
+        """Metrics on labelled items, and how good extra heads are at theirs."""
 
     @abstractmethod
     def collect(
@@ -331,10 +424,10 @@ class Learner(ABC):
 
     @abstractmethod
     def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
-        """Takes weights written by ``save`` into use.
+        """Takes weights written by ``save`` into use, with these of the heads that were trained beside them.
 
         Raises:
-            DataError: they belong to another configuration.
+            DataError: they belong to another configuration, or lack a head.
         """
 
     def fit_key(
@@ -344,7 +437,7 @@ class Learner(ABC):
         targets = data.labelled.targets or ()
         labels = digest(list(zip(data.labelled.ids, [self.task.dump(target) for target in targets], strict=True)))
         unlabelled = digest(list(data.unlabelled.ids)) if self.uses_unlabelled else ""
-        heads = [repr(auxiliary) for auxiliary in auxiliaries]
+        heads = [identity(auxiliary) for auxiliary in auxiliaries]
         judge = [] if data.judge is None else [digest(list(data.judge.ids), repr(data.judge.targets))]
         seen = data.labelled.source.value_range
         more = judge if seen is None else [*judge, "values", *seen]

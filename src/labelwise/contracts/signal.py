@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from labelwise.contracts.task import Batch, Task
 
 SignalRole = Literal["pool", "labelled", "reference"]
+#: images that a probe may be prepared from
+Prepared = Literal["labelled", "unlabelled", "reference", "validation"]
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ class Draw(Signal):
 class ProbeContext:
     """What a probe may look at once per round.
 
-    ``labelled``, ``unlabelled`` and ``reference`` start a fresh pass over their images: batches with targets where
-    there are any, in a fixed order. ``count`` says how many images each has.
+    ``labelled``, ``unlabelled``, ``reference`` and ``validation`` start a fresh pass over their images: batches with
+    targets where there are any, in a fixed order. ``count`` says how many images each has.
     """
 
     model: nn.Module
@@ -120,6 +122,7 @@ class ProbeContext:
     reference: Callable[[], Iterator[Batch]]
     rng: np.random.Generator
     count: Mapping[str, int] = field(default_factory=dict)
+    validation: Callable[[], Iterator[Batch]] = lambda: iter(())
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,11 @@ class Probe(Signal):
     """A signal that is given the model: directional derivatives, activation gradients, auto-encoders."""
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
-        """Which views ``prepare`` reads: their items become part of the cache key."""
+    def prepared_from(self) -> frozenset[Prepared]:
+        """Which views ``prepare`` reads: their items become part of the cache key.
+
+        A reference or validation set that is named here and is not there is refused before anything is trained.
+        """
         return frozenset({"labelled"})
 
     @property

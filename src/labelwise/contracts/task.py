@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
+from torch import nn
 
 from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.learner import Phase
+from labelwise.contracts.losses import Losses
 from labelwise.errors import ConfigError, UnmetNeed
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from labelwise.contracts.kind import Naming
     from labelwise.contracts.learner import Learner
@@ -89,32 +91,6 @@ def _on(device: torch.device, targets: Any) -> Any:
     return targets.to(device) if hasattr(targets, "to") else targets
 
 
-#: Named parts of a loss, each (sum_B, norm_B): the loss of an image is sum / norm of its row, the loss of a batch is
-#: the sum of sums over the sum of norms, so that splitting a batch changes nothing. Norms count something (images,
-#: positives, valid pixels); where there is nothing to count, the divisor is one.
-Losses = Mapping[str, tuple["Tensor", "Tensor"]]
-
-
-def batch_loss(losses: Losses, *, gathered: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """Scalar loss of a batch: sum over parts of (sum of sums) / max(1, sum of norms); no gradient through the norms.
-
-    Args:
-        losses: the parts.
-        gathered: makes the sum of norms of this process that of all processes; None where there is only one.
-    """
-
-    def part(sums_B: Tensor, norms_B: Tensor) -> Tensor:
-        norm = norms_B.detach().sum()
-        return sums_B.sum() / (norm if gathered is None else gathered(norm)).clamp_min(1)
-
-    return torch.stack([part(*each) for each in losses.values()]).sum()
-
-
-def image_losses(losses: Losses) -> Tensor:
-    """Loss of each image (B): sum over parts of sum / max(1, norm) of its row."""
-    return torch.stack([sums / norms.clamp_min(1) for sums, norms in losses.values()]).sum(dim=0)
-
-
 @dataclass(frozen=True)
 class Outputs:
     """What a model says of one batch, flattened to units: an image, a detected object, a pixel or a heat-map peak.
@@ -146,6 +122,12 @@ class Outputs:
         """The same outputs with more fields."""
         return replace(self, extra={**self.extra, **extra})
 
+    def detached(self) -> Outputs:
+        """The same numbers, through which no gradient goes back into the model."""
+        weight_U = None if self.weight_U is None else self.weight_U.detach()
+        extra = {name: value.detach() for name, value in self.extra.items()}
+        return replace(self, probs_UC=self.probs_UC.detach(), weight_U=weight_U, extra=extra)
+
 
 @dataclass(frozen=True)
 class Prediction(Generic[Target]):
@@ -169,6 +151,23 @@ class Metrics(ABC):
     @abstractmethod
     def compute(self) -> dict[str, float]:
         """All metrics over what was added; {} when nothing was."""
+
+
+class _Once(nn.Module):
+    """A network that runs once for one batch of images, however often it is asked the same of them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training  # its parts stay in the modes they are in
+        self._known: tuple[Tensor, Any] | None = None
+
+    def forward(self, *inputs: Any) -> Any:
+        if len(inputs) != 1:
+            return self.model(*inputs)
+        if self._known is None or self._known[0] is not inputs[0]:
+            self._known = (inputs[0], self.model(inputs[0]))
+        return self._known[1]
 
 
 class Task(ABC, Generic[Target]):
@@ -255,9 +254,33 @@ class Task(ABC, Generic[Target]):
         """
         return self.outputs(model, batch, want)
 
+    def judged(
+        self, model: nn.Module, batch: Batch, label_of: Callable[[Outputs], Sequence[Target]]
+    ) -> tuple[Outputs, Losses]:
+        """What a model says of a batch, and its loss under labels that are made of that: one pass for pseudo labels.
+
+        The model is run once where ``outputs`` and ``loss`` ask it the same of the same images, as here they do.
+
+        Args:
+            model: of this task.
+            batch: images; their targets are not looked at.
+            label_of: a target for each image, from the outputs, as ``lambda said: [p.target for p in
+                task.predictions(said)]``; no gradient goes through labels.
+        """
+        once = _Once(model)
+        outputs = self.outputs(once, batch, frozenset())
+        labels = Batch(batch.images, self.collate(label_of(outputs.detached())), batch.moved).to(batch.images.device)
+        return outputs, self.loss(once, labels)
+
     @abstractmethod
-    def predictions(self, outputs: Outputs) -> list[Prediction[Target]]:
-        """The most likely target of each image with its score."""
+    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[Target]]:
+        """The most likely target of each image with its score.
+
+        Args:
+            outputs: what a model says.
+            confident: lowest score of what is in a target, where images may hold anything from nothing to many
+                objects; None: the task's own. Without effect where each image, or pixel, has one answer.
+        """
 
     @abstractmethod
     def metrics(self) -> Metrics:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from labelwise.contracts.code import code_of
 from labelwise.contracts.task import Task
-from labelwise.learners.code import code_of
 from labelwise.learners.training import seeded
 from labelwise.models.trunks import on_trunk, weights_in_use
 from labelwise.models.weights import file_digest, split_layout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.signal import (
     Draw,
     Plain,
+    Prepared,
     Probe,
     ProbeContext,
     Ragged,
@@ -80,7 +82,8 @@ class Reader:
             unlabelled=lambda: self.with_targets(data.unlabelled),
             reference=lambda: self.with_targets(data.reference),
             rng=rng,
-            count={name: len(getattr(data, name)) for name in ("labelled", "unlabelled", "reference")},
+            count={name: len(getattr(data, name)) for name in typing.get_args(Prepared)},
+            validation=lambda: self.with_targets(data.validation),
         )
 
     def prepared(

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from labelwise.contracts.head import LinearHead
 from labelwise.contracts.learner import Auxiliary
+from labelwise.contracts.losses import image_losses
 from labelwise.contracts.passes import Members, Passes
-from labelwise.contracts.task import Batch, Field, Outputs, Task, image_losses
+from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.errors import ConfigError, DataError, UnmetNeed
+from labelwise.learners.beside import Heads
 from labelwise.learners.passes import all_passes
 from labelwise.models import Taps, last_linear
 from labelwise.models.ending import last_layer
@@ -36,13 +38,15 @@ class Networks:
 
     task: Task[Any]
     nets: Sequence[nn.Module]
-    heads: Sequence[nn.ModuleDict]
+    heads: Sequence[Heads]
     auxiliaries: tuple[Auxiliary, ...] = ()
     embedding: str | None = None
     dtype: torch.dtype | None = None
 
     def outputs(self, batch: Batch, want: frozenset[Field]) -> Outputs:
-        """The deterministic pass; probabilities are averaged over members, other fields are the first member's.
+        """The deterministic pass; probabilities and what heads say are averaged over members.
+
+        Other fields are the first member's.
 
         Of units that a model finds for itself (objects), the members judge those of the first. A ``loss`` needs the
         targets of the batch.
@@ -53,12 +57,29 @@ class Networks:
         if len(self.nets) == 1:
             return first
         others = [self._of(number, batch, want, first) for number in range(1, len(self.nets))]
-        return replace(first, probs_UC=torch.stack([o.probs_UC for o in (first, *others)]).mean(0))
+        every = (first, *others)
+        said = [name for name in want if name.startswith("head:")]
+        first = first.with_extra({name: torch.stack([each.extra[name] for each in every]).mean(0) for name in said})
+        return replace(first, probs_UC=torch.stack([each.probs_UC for each in every]).mean(0))
 
     def losses(self, batch: Batch) -> Tensor:
         """(B,) loss of each image under its label, the mean over members."""
         with self._precision(batch.images.device):
             return torch.stack([image_losses(self.task.loss(net, batch)) for net in self.nets]).float().mean(0)
+
+    def judged(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """What each head says of a batch with targets, and the loss (B,) that it speaks of; means over members."""
+        every: list[dict[str, tuple[Tensor, Tensor]]] = []
+        for net, heads in zip(self.nets, self.heads, strict=True):
+            with self._precision(batch.images.device), Taps(net, heads.taps).capture() as seen:
+                losses = self.task.loss(net, batch)
+                said = {a.name: a.read(heads[a.name], heads.shown(a.name, seen)) for a in self.auxiliaries}
+            every.append({a.name: (said[a.name].float(), a.target(losses).float()) for a in self.auxiliaries})
+        pairs = {name: [each[name] for each in every] for name in every[0]}
+        return {
+            name: (torch.stack([s for s, _ in rows]).mean(0), torch.stack([t for _, t in rows]).mean(0))
+            for name, rows in pairs.items()
+        }
 
     def drawn(
         self, batch: Batch, passes: Passes, first: Outputs, *, seed: int, want: frozenset[Field]
@@ -84,9 +105,9 @@ class Networks:
             yield self._of(numbers[net], changed, want, first)
 
     def _of(self, number: int, batch: Batch, want: frozenset[Field], first: Outputs | None = None) -> Outputs:
-        net = self.nets[number]
+        net, beside = self.nets[number], self.heads[number]
         heads = [auxiliary for auxiliary in self.auxiliaries if f"head:{auxiliary.name}" in want]
-        paths = [path for auxiliary in heads for path in auxiliary.taps]
+        paths = [path for auxiliary in heads for path in beside.paths[auxiliary.name]]
         embedding = self._embedding_path(net) if "embedding" in want else None
         if embedding:
             paths.append(embedding)
@@ -97,8 +118,8 @@ class Networks:
                 outputs = self._said(net, batch, want, first)
             extra = {"embedding": pooled(seen[embedding])} if embedding else {}
             for auxiliary in heads:
-                taps = {path: seen[path] for path in auxiliary.taps}
-                extra[f"head:{auxiliary.name}"] = auxiliary.read(self.heads[number][auxiliary.name], taps)
+                name = auxiliary.name
+                extra[f"head:{name}"] = auxiliary.read(beside[name], beside.shown(name, seen))
         return outputs.with_extra(extra)
 
     def _said(self, net: nn.Module, batch: Batch, want: frozenset[Field], first: Outputs | None) -> Outputs:
@@ -157,7 +178,7 @@ class Networks:
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Takes weights that ``state`` gave.
+        """Takes weights that ``state`` gave; those of heads that are not here are left.
 
         Raises:
             DataError: they belong to other nets.
@@ -166,6 +187,8 @@ class Networks:
             for part, module in zip(("model", "heads"), parts, strict=True):
                 prefix = f"{number}.{part}."
                 state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                if part == "heads":  # others may have been trained for another strategy
+                    state = {k: v for k, v in state.items() if k.split(".")[0] in self.heads[number]}
                 try:
                     module.load_state_dict(state)
                 except RuntimeError as error:

@@ -15,14 +15,17 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from labelwise.contracts.code import own_code
 from labelwise.contracts.input import InputSpec
-from labelwise.contracts.learner import Objective, Phase
-from labelwise.contracts.task import Losses
+from labelwise.contracts.learner import Loss, Objective, Phase
+from labelwise.contracts.losses import Losses
+from labelwise.contracts.task import Batch, Task
 from labelwise.data.random_views import Augmentation
 from labelwise.errors import ConfigError, unknown
 from labelwise.registry import check_options, import_object
 
-Loss = Callable[..., Losses]
+#: a loss of somebody's own: (model, task, batch) -> Losses
+LossFunction = Callable[..., Losses]
 
 
 def _unit(images_BCHW: Tensor) -> Tensor:
@@ -210,8 +213,8 @@ class VICReg(_TwoViews):
 OBJECTIVES: dict[str, type[Objective]] = {cls.name: cls for cls in (Rotation, SimCLR, VICReg)}
 
 
-def objective_of(phase: Phase) -> Objective | Loss | None:
-    """What a phase is trained on: an objective, a function, or None for the task's own loss.
+def objective_of(phase: Phase) -> Objective | Loss | LossFunction | None:
+    """What a phase is trained on: an objective, a loss with options, a function, or None for the task's own loss.
 
     Raises:
         ConfigError: an unknown name or option.
@@ -221,20 +224,35 @@ def objective_of(phase: Phase) -> Objective | Loss | None:
     found: Any = OBJECTIVES.get(phase.loss) or (import_object(phase.loss) if ":" in phase.loss else None)
     if found is None:
         raise unknown("loss", phase.loss, ["task", *OBJECTIVES, "package.module:name"])
-    if not (inspect.isclass(found) and issubclass(found, Objective)):
+    if not (inspect.isclass(found) and issubclass(found, Objective | Loss)):
         if phase.options:
             raise ConfigError(f"the loss {phase.loss!r} is a function and takes no options")
         return found  # type: ignore[no-any-return]
     return _made(found, dict(phase.options))
 
 
-def _made(cls: type[Objective], options: dict[str, Any]) -> Objective:
-    allowed = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+def with_progress(loss: Loss | LossFunction) -> Callable[[nn.Module, Task[Any], Batch, float], Losses]:
+    """A loss in the one form that the training calls; functions are not told the progress."""
+    return loss if isinstance(loss, Loss) else lambda model, task, batch, progress: loss(model, task, batch)
+
+
+def code_of_loss(phase: Phase) -> str:
+    """What the loss of a phase does beyond its name and options: somebody's own code, or the version of one of ours."""
+    found = objective_of(phase)
+    if found is None or phase.loss in OBJECTIVES:
+        return ""
+    cls = type(found) if isinstance(found, Objective | Loss) else found
+    return own_code(cls) or (str(found.version) if isinstance(found, Loss) and found.version != 1 else "")
+
+
+def _made(cls: type[Objective] | type[Loss], options: dict[str, Any]) -> Objective | Loss:
+    allowed: list[str] = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
     for option in options:
         if option not in allowed:
             raise unknown(f"option of {cls.name!r}", option, allowed)
-    check_options(cls, options, f"objective {cls.name!r}")
+    what = "objective" if issubclass(cls, Objective) else "loss"
+    check_options(cls, options, f"{what} {cls.name!r}")
     try:
         return cls(**options)
     except ValueError as error:
-        raise ConfigError(f"objective {cls.name!r} refuses {options}: {error}") from error
+        raise ConfigError(f"{what} {cls.name!r} refuses {options}: {error}") from error

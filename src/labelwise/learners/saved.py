@@ -50,15 +50,24 @@ def read_weights(folder: Path, weights: str) -> dict[str, torch.Tensor]:
     Raises:
         DataError: the file is missing or damaged, or holds other weights.
     """
+    return read_described(folder, weights)[0]
+
+
+def read_described(folder: Path, weights: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """As ``read_weights``, with what else people may want to know.
+
+    Raises:
+        DataError: the file is missing or damaged, or holds other weights.
+    """
     from safetensors import safe_open
 
     file = folder / NAME
     try:
         with safe_open(file, framework="pt") as opened:
-            found = (opened.metadata() or {}).get("weights")
+            metadata = opened.metadata() or {}
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors raises its own kinds
         raise DataError(f"cannot read weights from {file} ({error})") from error
-    if found != weights:
+    if (found := metadata.get("weights")) != weights:
         raise DataError(f"{file} holds weights {found}, not {weights}")
-    return tensors
+    return tensors, metadata

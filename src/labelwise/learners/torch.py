@@ -16,20 +16,31 @@ import torch
 from torch import nn
 
 from labelwise.contracts.head import LinearHead
-from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Phase
+from labelwise.contracts.learner import (
+    Auxiliary,
+    Examples,
+    FitReport,
+    Learner,
+    LearnerData,
+    Phase,
+    heads_of,
+    lacking_heads,
+)
 from labelwise.contracts.passes import Dropout, Members, Views
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable, read_targets
 from labelwise.contracts.task import Field, Task
 from labelwise.errors import DataError, UnmetNeed
+from labelwise.learners.beside import Heads, build_heads, measured_heads
 from labelwise.learners.best import BestOf
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.fresh import FreshNets
 from labelwise.learners.inference import Collector, Reader, gathered, measured, prepared_with, wanted_fields
 from labelwise.learners.networks import Networks
+from labelwise.learners.objectives import code_of_loss
 from labelwise.learners.regions import asks_regions, collect_regions
-from labelwise.learners.saved import read_weights, write_weights
-from labelwise.learners.training import Training, TrainingStep, build_heads, make_accelerator, seeded, tenths
+from labelwise.learners.saved import NAME, read_described, write_weights
+from labelwise.learners.training import Training, TrainingStep, make_accelerator, reported, seeded
 from labelwise.rng import digest
 
 if TYPE_CHECKING:
@@ -176,24 +187,22 @@ class TorchLearner(Learner):
         warm = copy.deepcopy(self.networks.nets) if init is not None else []
         # one for each training: an accelerator keeps all that it ever prepared
         accelerator = make_accelerator(self.precision)
-        nets, heads, skipped, steps, loss = [], [], {}, 0, 0.0
+        trainings = []
         for member in range(self.members):
             net = warm[member] if warm else self._fresh(seed, member)
             with seeded(seed, "heads", member):
-                added = build_heads(net, auxiliaries, self._example())
+                added = self._beside(net, auxiliaries)
             step = TrainingStep(net, self.task, auxiliaries, added, embedding=self.embedding)
             kept = None if checkpoint is None else checkpoint.of(member)
             judge = None if self.best is None else self.best.judge(data.judge, self.task, self._measured)
             training = Training(step, self.phases, data, accelerator, seed, member, progress, kept, judge)
-            loss += training.run() / self.members
-            steps += training.steps
-            skipped.update(training.skipped)
-            nets.append(net.eval())
-            heads.append(added.eval())
-        self._networks = self._together(nets, heads, auxiliaries)
+            training.run()
+            trainings.append(training)
+            step.eval()
+        steps = [training.step for training in trainings]
+        self._networks = self._together([step.model for step in steps], [step.heads for step in steps], auxiliaries)
         self._weights = self.fit_key(data, seed, init=init, auxiliaries=auxiliaries)
-        seconds = time.perf_counter() - started
-        return FitReport(loss, steps, seconds, skipped, training.held_out, tenths(training.losses))
+        return reported(trainings, time.perf_counter() - started)
 
     def fresh(self, seed: int) -> nn.Module:
         """The net of a seed before any training, on the device."""
@@ -202,21 +211,25 @@ class TorchLearner(Learner):
     def begin(self, seed: int) -> None:
         """The nets that ``fit`` would start from: pretrained weights where there are any, a fresh last layer."""
         nets = [self._fresh(seed, member).eval() for member in range(self.members)]
-        self._networks = self._together(nets, [nn.ModuleDict() for _ in nets], ())
+        self._networks = self._together(nets, [Heads() for _ in nets], ())
         self._weights = digest("untrained", dict(self.config), repr(self.task), seed)
 
     def check_probe(self, signal: Probe) -> None:
         """Asks the probe, with a fresh net."""
         signal.check(self._fresh(0, 0))
 
-    def _together(self, nets: list[nn.Module], heads: list[nn.ModuleDict], added: Sequence[Auxiliary]) -> Networks:
+    def check_auxiliary(self, auxiliary: Auxiliary) -> None:
+        """Builds the head beside a fresh net."""
+        self._beside(self._fresh(0, 0), [auxiliary])
+
+    def _together(self, nets: list[nn.Module], heads: list[Heads], added: Sequence[Auxiliary]) -> Networks:
         return Networks(self.task, nets, heads, tuple(added), self.embedding, DTYPES[self.precision])
+
+    def _beside(self, net: nn.Module, auxiliaries: Sequence[Auxiliary]) -> Heads:
+        return build_heads(net, auxiliaries, self._nets.example(self.accelerator.device))
 
     def _fresh(self, seed: int, member: int) -> nn.Module:
         return self._nets.make(seed, member, self.accelerator.device)
-
-    def _example(self) -> torch.Tensor:
-        return self._nets.example(self.accelerator.device)
 
     # ---- inference --------------------------------------------------------------------------------------------------
 
@@ -234,10 +247,10 @@ class TorchLearner(Learner):
         if self.members > 1 and primary in found:
             each = [self._measured(net, view)[primary] for net in self.networks.nets]
             found[f"{primary}_of_members"] = sum(each) / len(each)
-        return found
+        return found | measured_heads(self.networks, self._reader, view, progress)
 
     def _measured(self, net: nn.Module, view: Examples) -> dict[str, float]:
-        return measured(self._together([net], [nn.ModuleDict()], ()).outputs, self._reader, view)
+        return measured(self._together([net], [Heads()], ()).outputs, self._reader, view)
 
     def collect(
         self,
@@ -289,18 +302,21 @@ class TorchLearner(Learner):
     def save(self, folder: Path) -> None:
         """Writes ``weights.safetensors``, whole or not at all; only the main process does."""
         if self.accelerator.is_main_process:
-            config = json.dumps(dict(self.config))
-            write_weights(folder, self.networks.state(), self._weights or "", config=config)
+            config, heads = json.dumps(dict(self.config)), json.dumps(heads_of(self.networks.auxiliaries))
+            write_weights(folder, self.networks.state(), self._weights or "", config=config, heads=heads)
 
     def load(self, folder: Path, weights: str, *, auxiliaries: Sequence[Auxiliary] = ()) -> None:
-        """Takes saved weights into use.
+        """Takes saved weights into use; heads that nobody asks for stay in the file.
 
         Raises:
-            DataError: the file is missing or damaged, holds other weights, or does not fit the net in use.
+            DataError: the file is missing or damaged, holds other weights or not the heads that are asked for, or does
+                not fit the net in use.
         """
-        tensors = read_weights(folder, weights)
+        tensors, metadata = read_described(folder, weights)
+        if "heads" in metadata and (lacking := lacking_heads(json.loads(metadata["heads"]), auxiliaries)):
+            raise DataError(f"{folder / NAME} holds weights {lacking}: train again")
         nets = [self._fresh(0, member).eval() for member in range(self.members)]
-        heads = [build_heads(net, auxiliaries, self._example()).to(self.accelerator.device).eval() for net in nets]
+        heads = [self._beside(net, auxiliaries).to(self.accelerator.device).eval() for net in nets]
         networks = self._together(nets, heads, auxiliaries)
         networks.load_state(tensors)
         self._networks, self._weights = networks, weights
@@ -308,5 +324,6 @@ class TorchLearner(Learner):
 
 def _identity(phase: Phase) -> dict[str, Any]:
     """All that a phase is; what came later is left out where it is not said, so that trainings keep their keys."""
-    later: dict[str, Any] = {"max_steps": None, "average": 0.0, "frozen": ()}
-    return {key: value for key, value in asdict(phase).items() if key not in later or value != later[key]}
+    later: dict[str, Any] = {"max_steps": None, "average": 0.0, "frozen": (), "unlabelled": "all"}
+    known = {key: value for key, value in asdict(phase).items() if key not in later or value != later[key]}
+    return known | ({"code": code} if (code := code_of_loss(phase)) else {})

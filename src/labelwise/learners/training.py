@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from labelwise.contracts.learner import Auxiliary, Examples, LearnerData, Objective, Phase
+from labelwise.contracts.learner import Auxiliary, FitReport, LearnerData, Objective, Phase
+from labelwise.contracts.losses import Losses, batch_loss, batch_parts
 from labelwise.contracts.progress import Progress, silent
-from labelwise.contracts.task import Batch, Losses, Task, batch_loss, image_losses
-from labelwise.data.loader import Loaded, PreparedImages, batches, default_workers
-from labelwise.errors import ConfigError, DataError
+from labelwise.contracts.task import Batch, Task
+from labelwise.data.loader import PreparedImages, batches
 from labelwise.learners.averaged import Averaged
+from labelwise.learners.batching import Batches, ViewsBatch, epochs_of, items_of, shares, unreadable, views_of
+from labelwise.learners.beside import Heads
 from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
-from labelwise.learners.objectives import objective_of
+from labelwise.learners.objectives import objective_of, with_progress
 from labelwise.learners.what_learns import check_learning, choose, in_training_mode, no_such_part
 from labelwise.models.taps import Taps, last_linear, pooled, widths
 from labelwise.processes import on_cpu
@@ -28,17 +30,6 @@ from labelwise.rng import seed_of, torch_generator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-@dataclass(frozen=True)
-class ViewsBatch(Batch):
-    """Several views of images without labels, view by view.
-
-    Args:
-        size: number of images.
-    """
-
-    size: int = 0
 
 
 class TrainingStep(nn.Module):
@@ -60,20 +51,20 @@ class TrainingStep(nn.Module):
         model: nn.Module,
         task: Task[Any],
         auxiliaries: Sequence[Auxiliary] = (),
-        heads: nn.ModuleDict | None = None,
+        heads: Heads | None = None,
         *,
         embedding: str | None = None,
     ) -> None:
         super().__init__()
         self.model = model
-        self.heads = heads if heads is not None else nn.ModuleDict()
+        self.heads = heads if heads is not None else Heads()
         self.task = task
         self.auxiliaries = tuple(auxiliaries)
         self.embedding = embedding
-        self.loss: Callable[[nn.Module, Task[Any], Batch], Losses] = _task_loss
+        self.loss: Callable[[nn.Module, Task[Any], Batch, float], Losses] = _task_loss
         self.objective: Objective | None = None
         self.projector: nn.Module = nn.Identity()
-        self._taps = Taps(model, sorted({path for a in self.auxiliaries for path in a.taps}))
+        self._taps = Taps(model, self.heads.taps)
 
     def forward(self, batch: Batch, progress: float = 0.0) -> dict[str, tuple[Tensor, Tensor]]:
         """Named losses of one batch, each (sum_B, norm_B)."""
@@ -82,23 +73,25 @@ class TrainingStep(nn.Module):
                 self.model(batch.images)
             return dict(self.objective.loss(self.projector, pooled(seen[self.read]), batch.size))
         if not self.auxiliaries or batch.targets is None:
-            return dict(self.loss(self.model, self.task, batch))
+            return dict(self.loss(self.model, self.task, batch, progress))
         with self._taps.capture() as seen:
-            losses = dict(self.loss(self.model, self.task, batch))
-        loss_B = image_losses(losses)
+            losses = dict(self.loss(self.model, self.task, batch, progress))
+        known = dict(losses)
         for auxiliary in self.auxiliaries:
-            taps, shown_B = {path: seen[path] for path in auxiliary.taps}, loss_B
+            name = auxiliary.name
+            # what the head is told of the loss never carries its gradient into the model
+            loss_B, taps = auxiliary.target(known).detach(), self.heads.shown(name, seen)
             if auxiliary.detach(progress):
-                taps, shown_B = {path: tap.detach() for path, tap in taps.items()}, loss_B.detach()
-            extra = auxiliary.weight(progress) * auxiliary.loss(self.heads[auxiliary.name], taps, shown_B, progress)
-            losses[auxiliary.name] = (extra.expand(1), extra.new_ones(1))
+                taps = {path: tap.detach() for path, tap in taps.items()}
+            extra = auxiliary.weight(progress) * auxiliary.loss(self.heads[name], taps, loss_B, progress)
+            losses[name] = (extra.expand(1), extra.new_ones(1))
         return losses
 
     def take(self, phase: Phase, example: Tensor) -> None:
         """Sets what a phase is trained on; the head of an objective is made anew."""
         found = objective_of(phase)
         self.objective = found if isinstance(found, Objective) else None
-        self.loss = _task_loss if found is None or isinstance(found, Objective) else found
+        self.loss = _task_loss if found is None or isinstance(found, Objective) else with_progress(found)
         self.projector = nn.Identity()
         if self.objective is not None:
             width = widths(self.model, [self.read], example)[self.read]
@@ -121,19 +114,8 @@ class TrainingStep(nn.Module):
         return [parameter for parameter, gradient in zip(parameters, reached, strict=True) if gradient is None]
 
 
-def _task_loss(model: nn.Module, task: Task[Any], batch: Batch) -> Losses:
+def _task_loss(model: nn.Module, task: Task[Any], batch: Batch, progress: float) -> Losses:
     return task.loss(model, batch)
-
-
-def build_heads(model: nn.Module, auxiliaries: Sequence[Auxiliary], example: Tensor) -> nn.ModuleDict:
-    """A head for each auxiliary, sized by one forward pass."""
-    heads = nn.ModuleDict()
-    for auxiliary in auxiliaries:
-        model.eval()
-        with torch.inference_mode(), Taps(model, auxiliary.taps).capture() as seen:
-            model(example)
-        heads[auxiliary.name] = auxiliary.build({path: pooled(tap).shape[1] for path, tap in seen.items()})
-    return heads
 
 
 def make_accelerator(precision: str) -> Accelerator:
@@ -155,15 +137,6 @@ def seeded(seed: int, *names: str | int) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class _Items:
-    """A view to train on, its prepared images, and the rows that can be read as far as that is known."""
-
-    view: Examples
-    images: PreparedImages
-    rows: list[int]
-
-
 @dataclass
 class Training:
     """One run through a list of phases.
@@ -179,7 +152,9 @@ class Training:
         checkpoint: where it is kept while it runs; a killed one goes on from there.
         judge: keeps the weights of the best epoch of the last phase; None keeps the last.
         held_out: loss of the last phase on the validation images, where that is a phase without labels.
+        loss: mean of the last epoch that was run; NaN when it diverged, or none was.
         losses: mean loss of each epoch of the last phase.
+        notes: mean of each named part of the loss in the last epoch.
     """
 
     step: TrainingStep
@@ -194,7 +169,10 @@ class Training:
     steps: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     held_out: float | None = None
+    loss: float = math.nan
     losses: list[float] = field(default_factory=list)
+    notes: dict[str, float] = field(default_factory=dict)
+    _parts: Parts = field(default_factory=lambda: Parts(), init=False, repr=False)
     _learns: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
 
     def run(self) -> float:
@@ -204,13 +182,12 @@ class Training:
             ConfigError: a phase that cannot be.
             DataError: none of its images can be read.
         """
-        loss = math.nan
         # what the network itself froze
         self._learns = {name: parameter.requires_grad for name, parameter in self.step.named_parameters()}
         kept = self.checkpoint.read() if self.checkpoint is not None else None
         for number, phase in enumerate(self.phases):
             if kept is None or number >= kept["phase"]:
-                loss = self._run_phase(number, phase, kept)
+                self.loss = self._run_phase(number, phase, kept)
                 kept = None
         self.step.objective, self.step.projector = None, nn.Identity()
         if self.judge is not None:
@@ -218,14 +195,14 @@ class Training:
         # what a phase left frozen is no property of the weights: loaded ones would not have it
         for name, parameter in self.step.named_parameters():
             parameter.requires_grad_(self._learns[name])
-        return loss
+        return self.loss
 
     def _run_phase(self, number: int, phase: Phase, kept: Mapping[str, Any] | None) -> float:
         with seeded(self.seed, "train", self.member, number):
             self.step.take(phase, self._example())
-        items = self._items(phase)
-        per_epoch = len(items) * self._steps(items, phase.batch_size)
-        epochs = _epochs(phase, per_epoch)
+        made = self._batches(number, phase)
+        per_epoch = made.steps
+        epochs = epochs_of(phase, per_epoch)
         self._choose_what_learns(phase)
         optimiser = _optimiser(phase, _by_rate(phase, self.step))
         total = epochs * per_epoch
@@ -233,6 +210,7 @@ class Training:
         step, optimiser = self.accelerator.prepare(self.step, optimiser)
         in_training_mode(self.step)
         averaged = Averaged.over(self.step, phase.average * total)
+        begun, share = shares(self.phases, self.data)[number]
         first, self.losses = 0, []
         if kept is not None:
             first = self._go_on(kept, optimiser, schedule, averaged)
@@ -241,15 +219,16 @@ class Training:
             judge.see(self.step.model, 0, epochs)
         for epoch in range(first, epochs):
             losses = []
+            self._parts = Parts()
             # streams of its own for each epoch: one that is gone on with sees what it would have seen
             with seeded(self.seed, "train", self.member, number, epoch):
-                for done, batch in enumerate(self._epoch(items, (number, epoch), phase.batch_size), epoch * per_epoch):
-                    losses.append(self._learn(step, optimiser, schedule, batch, done / total))
+                for done, batch in enumerate(made.epoch(epoch), epoch * per_epoch):
+                    losses.append(self._learn(step, optimiser, schedule, batch, begun + share * done / total))
                     averaged.update()
                     if self.step.objective is not None:
                         self.progress("training without labels", done + 1, total)
             if not losses:
-                raise _unreadable(items)
+                raise unreadable(made.items)
             self.losses.append(float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean")))
             if self.step.objective is None:
                 self.progress("training", epoch + 1, epochs)
@@ -260,8 +239,11 @@ class Training:
                 averaged.settle()
             where = {"phase": number, "epoch": epoch + 1, "losses": self.losses, "averaged": averaged.state()}
             self._keep(where, optimiser, schedule, epoch + 1 == epochs)
-        for part in items:
+        for part in made.items:
             self.skipped.update({part.view.ids[row]: reason for row, reason in part.images.failed.items()})
+        self.notes = {
+            name: float(self.accelerator.reduce(mean, reduction="mean")) for name, mean in self._parts.means().items()
+        }
         self.held_out = self._held_out(phase)
         return self.losses[-1] if self.losses else math.nan
 
@@ -298,7 +280,8 @@ class Training:
         view, objective = self.data.validation, self.step.objective
         if objective is None or not len(view):
             return None
-        images = PreparedImages(view.source, view.ids, self.step.task.input)
+        task = self.step.task
+        images = PreparedImages(view.source, view.ids, task.input)
         rng = torch_generator(self.seed, "held out")
         size = min(phase.batch_size, len(view))
         rows = [range(start, start + size) for start in range(0, len(view) - size + 1, size)]
@@ -307,43 +290,19 @@ class Training:
         for loaded in batches(images, rows):
             if loaded.rows:
                 with self.accelerator.autocast():
-                    losses.append(float(batch_loss(self.step(self._views(objective, loaded, rng)))))
+                    losses.append(
+                        float(batch_loss(self.step(views_of(objective, loaded, task, rng, self.accelerator.device))))
+                    )
         return sum(losses) / len(losses) if losses else None
 
     def _example(self) -> Tensor:
         spec = self.step.task.input
         return torch.zeros(2, spec.channels, *spec.size, device=self.accelerator.device)
 
-    def _items(self, phase: Phase) -> list[_Items]:
-        """What the batches of a phase are made of; labelled images are read once and stay in memory where they fit."""
-        if phase.batches != "labelled" and phase.loss == "task":
-            raise ConfigError(
-                f"a phase over {phase.batches} items needs a loss that does without labels: loss: package.module:name"
-            )
-        data, objective = self.data, self.step.objective
-        if objective is not None and phase.batches == "labelled":
-            raise ConfigError(f"the objective {phase.loss!r} reads images without labels: batches: unlabelled")
-        views = {
-            "labelled": [data.labelled],
-            "unlabelled": [data.unlabelled],
-            "alternate": [data.labelled, data.unlabelled],
-        }
-        items = []
-        for view in views[phase.batches]:
-            if not len(view):
-                raise ConfigError(
-                    f"a phase over {phase.batches} items has none to train on: label some, or drop the phase"
-                )
-            # without labels there are many epochs over the same images
-            keep = view is data.labelled or objective is not None
-            images = PreparedImages(view.source, view.ids, self.step.task.input, keep=keep)
-            images.keep_all()
-            if objective is not None:
-                images.move(self.accelerator.device)
-            items.append(_Items(view, images, [row for row in range(len(view)) if row not in images.failed]))
-        if not all(part.rows for part in items):
-            raise _unreadable(items)
-        return items
+    def _batches(self, number: int, phase: Phase) -> Batches:
+        task, objective, device = self.step.task, self.step.objective, self.accelerator.device
+        items = items_of(phase, self.data, task, objective, device)
+        return Batches(task, objective, items, phase.batch_size, self.seed, (self.member, number), self.accelerator)
 
     def _choose_what_learns(self, phase: Phase) -> None:
         choose(self.step.model, phase, {name.removeprefix("model."): flag for name, flag in self._learns.items()})
@@ -353,78 +312,70 @@ class Training:
                 parameter.requires_grad_(False)
         check_learning(self.step.model, phase)
 
-    def _steps(self, items: list[_Items], size: int) -> int:
-        """Batches of an epoch; a loss that compares the images of a batch gets whole batches only."""
-        counts = [len(part.rows) for part in items]
-        whole = max(count // size for count in counts)
-        return whole if self.step.objective is not None and whole else max(math.ceil(count / size) for count in counts)
-
-    def _epoch(self, items: list[_Items], stream: tuple[int, int], size: int) -> Iterator[Batch]:
-        rng = torch_generator(self.seed, "augment", self.member, *stream, self.accelerator.process_index)
-        steps = self._steps(items, size)
-        readers = []
-        for which, part in enumerate(items):
-            order = [part.rows[i] for i in self._order(len(part.rows), (*stream, which), steps, size)]
-            mine = [self._share(chunk) for chunk in _chunks(order, size)]
-            pin = self.accelerator.device.type == "cuda" and not part.images.in_memory
-            count = 0 if part.images.in_memory or self.step.objective is None else len(part.rows)
-            workers = default_workers(part.view.source, count)
-            readers.append(batches(part.images, mine, workers=workers, pin=pin))
-        for together in zip(*readers, strict=True):
-            for part, loaded in zip(items, together, strict=True):
-                if loaded.rows:
-                    yield self._batch(part.view, loaded, rng)
-
-    def _order(self, count: int, stream: tuple[int, ...], steps: int, size: int) -> list[int]:
-        """A fresh order; the shorter of two alternating views starts over until both last equally long."""
-        rng = torch_generator(self.seed, "order", self.member, *stream)
-        order: list[int] = torch.randperm(count, generator=rng).tolist()
-        if math.ceil(count / size) == steps:
-            return order
-        while len(order) < steps * size:
-            order += torch.randperm(count, generator=rng).tolist()
-        return order[: steps * size]
-
-    def _share(self, rows: list[int]) -> list[int]:
-        world = self.accelerator.num_processes
-        return rows if len(rows) < world else rows[self.accelerator.process_index :: world]
-
-    def _batch(self, view: Examples, loaded: Loaded, rng: torch.Generator) -> Batch:
-        if self.step.objective is not None and view is self.data.unlabelled:
-            return self._views(self.step.objective, loaded, rng)
-        targets = None if view.targets is None else [view.targets[row] for row in loaded.rows]
-        batch = self.step.task.batch(loaded.images, targets, train=True, rng=rng)
-        return batch.to(self.accelerator.device)
-
-    def _views(self, objective: Objective, loaded: Loaded, rng: torch.Generator) -> ViewsBatch:
-        images = loaded.images.to(self.accelerator.device, non_blocking=True)
-        views = objective.views(images, self.step.task.input, rng)
-        if views.shape[1] == 3:
-            views = views.contiguous(memory_format=torch.channels_last)
-        return ViewsBatch(views, size=len(loaded.rows))
-
     def _learn(self, step: nn.Module, optimiser: Any, schedule: Any, batch: Batch, progress: float) -> Tensor:
         with self.accelerator.autocast():
             losses = step(batch, progress)
-        loss = self._total(losses)
+        parts_P = self._weighed(losses)
+        loss = parts_P.sum()
         self.accelerator.backward(loss)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
         self.steps += 1
-        return loss.detach()
+        self._parts.add(tuple(losses), parts_P.detach())
+        # what heads add says nothing of how the model learns; they stand behind the model's own parts
+        heads = sum(auxiliary.name in losses for auxiliary in self.step.auxiliaries)
+        return parts_P.detach()[: len(losses) - heads].sum() if heads else loss.detach()
 
-    def _total(self, losses: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
-        """As ``batch_loss``, over all processes; data parallel averages gradients, hence the world size."""
+    def _weighed(self, losses: Losses) -> Tensor:
+        """As ``batch_parts``, over all processes; data parallel averages gradients, hence the world size."""
         world = self.accelerator.num_processes
         if world == 1:
-            return batch_loss(losses)
+            return batch_parts(losses)
 
         def over_all(norm: Tensor) -> Tensor:
             return cast("Tensor", self.accelerator.reduce(norm, reduction="sum"))
 
-        loss: Tensor = batch_loss(losses, gathered=over_all) * world
-        return loss
+        parts_P: Tensor = batch_parts(losses, gathered=over_all) * world
+        return parts_P
+
+
+@dataclass
+class Parts:
+    """Named parts of the loss over the steps of an epoch; nothing waits for the device before their means are asked."""
+
+    rows: dict[tuple[str, ...], list[Tensor]] = field(default_factory=dict)
+
+    def add(self, names: tuple[str, ...], parts_P: Tensor) -> None:
+        """Those of one step."""
+        self.rows.setdefault(names, []).append(parts_P)
+
+    def means(self) -> dict[str, Tensor]:
+        """Of each part, over the steps that had it."""
+        found: dict[str, list[Tensor]] = {}
+        for names, rows in self.rows.items():
+            for number, name in enumerate(names):
+                found.setdefault(name, []).append(torch.stack(rows)[:, number])
+        return {name: torch.cat(values).mean() for name, values in found.items()}
+
+
+def reported(trainings: Sequence[Training], seconds: float) -> FitReport:
+    """How the members of an ensemble were trained, taken together.
+
+    Args:
+        trainings: one for each member, all run.
+        seconds: wall clock of all.
+    """
+    count, last = len(trainings), trainings[-1]
+    return FitReport(
+        loss=sum(training.loss / count for training in trainings),
+        steps=sum(training.steps for training in trainings),
+        seconds=seconds,
+        skipped={item: why for training in trainings for item, why in training.skipped.items()},
+        held_out=last.held_out,
+        losses=tenths(last.losses),
+        notes={name: sum(training.notes.get(name, math.nan) / count for training in trainings) for name in last.notes},
+    )
 
 
 def tenths(losses: Sequence[float]) -> tuple[float, ...]:
@@ -439,38 +390,15 @@ def tenths(losses: Sequence[float]) -> tuple[float, ...]:
     return tuple(sum(losses[start:end]) / (end - start) for start, end in itertools.pairwise(ends))
 
 
-def _epochs(phase: Phase, per_epoch: int) -> int:
-    """How many, from the bounds on steps."""
-    if phase.max_steps is not None and phase.max_steps < max(phase.min_steps, 1):
-        raise ConfigError(
-            f"a phase of at least {phase.min_steps} and at most {phase.max_steps} steps cannot be: raise max_steps"
-        )
-    epochs = max(phase.epochs, math.ceil(phase.min_steps / per_epoch))
-    return epochs if phase.max_steps is None else max(1, min(epochs, phase.max_steps // per_epoch))
-
-
-def _chunks(order: list[int], size: int) -> list[list[int]]:
-    """Batches of rows; none of a single row, of which batch norm could learn nothing, where that can be helped."""
-    chunks = [order[i : i + size] for i in range(0, len(order), size)]
-    if size > 2 and len(chunks) > 1 and len(chunks[-1]) == 1:
-        chunks[-1].append(chunks[-2].pop())
-    return chunks
-
-
-def _unreadable(items: list[_Items]) -> DataError:
-    reason = next((reason for part in items for reason in part.images.failed.values()), "")
-    return DataError(
-        f"none of the {len(items[0].view)} images to train on can be read (first: {reason}): check the files"
-    )
-
-
 def _by_rate(phase: Phase, step: TrainingStep) -> list[dict[str, Any]]:
     """Parameters that learn, in groups of one learning rate; the first prefix that fits counts."""
     groups: dict[float, list[nn.Parameter]] = {}
     unused = {prefix for prefix, _ in phase.rates}
+    of_heads = [(f"heads.{a.name}.", a.lr) for a in step.auxiliaries if a.lr is not None]
     for name, parameter in step.named_parameters():
         own = name.removeprefix("model.")
         prefix, rate = next(((p, r) for p, r in phase.rates if own.startswith(p)), (None, phase.lr))
+        rate = next((r for p, r in of_heads if name.startswith(p)), rate)
         unused.discard(prefix or "")
         if parameter.requires_grad:
             groups.setdefault(rate, []).append(parameter)

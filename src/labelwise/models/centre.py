@@ -53,6 +53,7 @@ class CentreNet(OneStage):
     """
 
     exclusive = False
+    predicts = ("peaks", "sides")
 
     def __init__(self, classes: int, channels: int = 3, width: int = 16, trunk: Trunk | None = None) -> None:
         super().__init__()

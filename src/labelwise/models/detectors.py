@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, roi_align
 
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.targets import Boxes
-from labelwise.contracts.task import Losses
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Detector(nn.Module, ABC):
 
     #: softmax over classes and background (the last column), or one sigmoid for each class
     exclusive: ClassVar[bool]
+    #: beginnings of the names of the parameters of its prediction layers; () where nobody said
+    predicts: ClassVar[tuple[str, ...]] = ()
 
     def forward(
         self,
@@ -112,6 +114,40 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def read(self, seen: Any, at: Detections, moved: Tensor | None) -> tuple[Tensor, Tensor]:
         """(U, C) distributions and (U, 4) boxes at the places of these boxes."""
+
+
+class SeenOnce(Detector):
+    """A detector that looks at a batch of images once, however often it is asked about them.
+
+    Args:
+        detector: does the work; its mode stays as it is.
+    """
+
+    exclusive = False  # what is found says it
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+        self.training = detector.training
+        self._seen: tuple[Tensor, Any] | None = None
+
+    def see(self, images: Tensor) -> Any:
+        """What the detector computes, or has computed."""
+        if self._seen is None or self._seen[0] is not images:
+            self._seen = (images, self.detector.see(images))
+        return self._seen[1]
+
+    def losses(self, seen: Any, targets: Sequence[Boxes]) -> Losses:
+        """The detector's."""
+        return self.detector.losses(seen, targets)
+
+    def find(self, seen: Any, keep: Keep) -> Detections:
+        """The detector's."""
+        return self.detector.find(seen, keep)
+
+    def read(self, seen: Any, at: Detections, moved: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The detector's."""
+        return self.detector.read(seen, at, moved)
 
 
 def maps_of(found: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,9 @@ from labelwise.models.detectors import Dense, OneStage, PixelBoxes, background_l
 BACKGROUND, IGNORED = -1, -2
 
 
+_CLASSES, _BOXES = "net.head.classification_head", "net.head.regression_head"
+
+
 class _FromTorchvision(OneStage):
     """A one-stage torchvision network.
 
@@ -87,6 +90,7 @@ class FCOS(_FromTorchvision):
     """
 
     exclusive = False
+    predicts = (f"{_CLASSES}.cls_logits", f"{_BOXES}.bbox_reg", f"{_BOXES}.bbox_ctrness")
 
     def decode(self, deltas_U4: Tensor, anchors_U4: Tensor) -> Tensor:
         """(U, 4) corners in pixels."""
@@ -139,6 +143,7 @@ class RetinaNet(_FromTorchvision):
     """
 
     exclusive = False
+    predicts = (f"{_CLASSES}.cls_logits", f"{_BOXES}.bbox_reg")
 
     def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
         """Focal loss and L1 of one image."""
@@ -166,6 +171,7 @@ class SSD(_FromTorchvision):
     """
 
     exclusive = True
+    predicts = (_CLASSES, _BOXES)
 
     def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
         """Cross-entropy with hard negatives and smooth L1 of one image."""

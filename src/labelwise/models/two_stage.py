@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.targets import Boxes
-from labelwise.contracts.task import Losses
 from labelwise.models.detectors import (
     Detections,
     Detector,
@@ -99,6 +99,7 @@ class FasterRCNN(Detector):
     """
 
     exclusive = True
+    predicts = ("net.roi_heads.box_predictor",)
 
     def __init__(self, net: Any) -> None:
         super().__init__()

@@ -183,7 +183,7 @@ class Learning:
         count = len(campaign.pool.labelled)
         note = f"{who} reads no model, so nothing was trained on the {count:,} label(s): 'labelwise fit' does"
         try:
-            hints = campaign.load_newest(acting)
+            hints = campaign.load_newest()
         except StateError:  # of another configuration, and nobody asked for them
             hints = False
         return None, [note + ("; what is predicted, the weights trained last say" if hints else "")]
@@ -194,13 +194,13 @@ class Learning:
         campaign.fits.prune({record.fit_key for record in self.project.records()} | {fitted.key})
         return fitted
 
-    def last_fit(self, campaign: Campaign, strategy: Strategy) -> None:
-        """Takes the weights into use that were trained last.
+    def last_fit(self, campaign: Campaign, strategy: Strategy | None = None) -> None:
+        """Takes the weights into use that were trained last, with the extra heads that a strategy reads.
 
         Raises:
-            StateError: nothing was trained, and the strategy needs it.
+            StateError: nothing was trained, or without these heads, and the strategy needs it.
         """
-        if not campaign.load_newest(strategy) and not strategy.cold:
+        if not campaign.load_newest(strategy) and not (strategy or self.strategy()).cold:
             raise StateError("nothing has been trained yet: run 'labelwise fit' first")
 
     def spoilt(self) -> list[str]:
@@ -227,7 +227,7 @@ class Learning:
         campaign = self.campaign()
         if campaign.fits.newest() is None:
             return None, []
-        self.last_fit(campaign, self.strategy())
+        self.last_fit(campaign)
         return campaign.setting.learner, []
 
     def guesses(self, images: Sequence[str], predictions: Path | None, wishes: Wishes | None) -> dict[str, Any]:

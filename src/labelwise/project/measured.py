@@ -51,7 +51,7 @@ def of_own_weights(project: Project) -> Measured:
     """
     learning = Learning(project)
     campaign = learning.campaign()
-    learning.last_fit(campaign, learning.strategy())
+    learning.last_fit(campaign)
     if campaign.setting.learner.weights is None:
         raise StateError("nothing has been trained yet: run 'labelwise fit' first")
     return measured(project, campaign.evaluate("test") or cross_validated(campaign.examples, project.progress))

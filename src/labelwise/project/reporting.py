@@ -84,7 +84,7 @@ def _mistakes(project: Project, learning: Learning) -> tuple[Mistakes | None, st
         return None, ""
     try:
         campaign = learning.campaign()
-        learning.last_fit(campaign, learning.strategy())
+        learning.last_fit(campaign)
         return mistakes(campaign, mapped=project.config.map), ""
     except LabelwiseError as error:  # a page about the rest is better than none
         return None, f"What is taken for what cannot be said: {error}"

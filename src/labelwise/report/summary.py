@@ -346,14 +346,24 @@ def chance_of(study: Study) -> float | None:
 
 
 def unpaired_seeds(study: Study) -> list[int]:
-    """Seeds in which the strategies did not start from the same labels and the same fit."""
-    starts: dict[int, set[tuple[int, str, tuple[tuple[str, int], ...]]]] = {}
+    """Seeds in which the strategies did not start from the same labels and the same model.
+
+    A head that is detached from the model makes another training, and the same model: to the digit the same loss and
+    metrics.
+    """
+    starts: dict[int, list[RoundRecord]] = {}
     for run in study.runs:
         if run.rounds:
-            first = run.rounds[0]
-            key = (first.labels, first.fit_key, tuple(sorted(first.class_counts.items())))
-            starts.setdefault(run.seed, set()).add(key)
-    return sorted(seed for seed, keys in starts.items() if len(keys) > 1)
+            starts.setdefault(run.seed, []).append(run.rounds[0])
+    return sorted(seed for seed, firsts in starts.items() if not all(_alike(firsts[0], first) for first in firsts))
+
+
+def _alike(one: RoundRecord, other: RoundRecord) -> bool:
+    if (one.labels, one.class_counts) != (other.labels, other.class_counts):
+        return False
+    shared = one.metrics.keys() & other.metrics.keys()
+    measured = bool(shared) and all(one.metrics[name] == other.metrics[name] for name in shared)
+    return one.fit_key == other.fit_key or (measured and one.train_loss == other.train_loss)
 
 
 def _by_strategy(study: Study) -> dict[str, dict[int, RunRecord]]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
+from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
 from labelwise.contracts.task import Batch, Field
 from labelwise.models.autoencoder import MULTIPLE, AutoEncoder, discriminator
 from labelwise.selection import progress as telling
@@ -141,7 +141,7 @@ class Adversary(Probe):
         return frozenset()
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
+    def prepared_from(self) -> frozenset[Prepared]:
         """Both kinds of image."""
         return frozenset({"labelled", "unlabelled"})
 

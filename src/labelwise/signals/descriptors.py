@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
+from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
 from labelwise.contracts.task import Batch, Field
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.models.taps import Taps, last_linear, pooled, submodule, widths
@@ -97,7 +97,7 @@ class Descriptors(Probe):
         return frozenset({"probs", "per_image"})
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
+    def prepared_from(self) -> frozenset[Prepared]:
         """The reference set with its labels, where gradients are taken under them."""
         return frozenset({"reference"} if self.label in ("true", "nearest", "nearest_joint") else ())
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
+from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
 from labelwise.contracts.task import Batch, Field
 from labelwise.selection.objects import found_quality
 
@@ -42,7 +42,7 @@ class ClassDifficulty(Probe):
         return frozenset({"probs", "boxes"})
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
+    def prepared_from(self) -> frozenset[Prepared]:
         """The labels in use."""
         return frozenset({"labelled"})
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-from labelwise.contracts.signal import Probe, ProbeContext, SignalRole
-from labelwise.contracts.task import Batch, Task, image_losses
+from labelwise.contracts.losses import image_losses
+from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
+from labelwise.contracts.task import Batch, Task
 from labelwise.errors import UnmetNeed
 
 
@@ -38,7 +39,7 @@ class LossSlope(Probe):
     along: Literal["labelled", "reference"] = "labelled"
 
     @property
-    def prepared_from(self) -> frozenset[Literal["labelled", "unlabelled", "reference"]]:
+    def prepared_from(self) -> frozenset[Prepared]:
         """The known items."""
         return frozenset({self.along})
 

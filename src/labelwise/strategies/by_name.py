@@ -9,3 +9,10 @@ STRATEGIES: Registry[Strategy] = Registry("strategy", "labelwise.strategies", St
 
 #: what takes over where there is neither a label nor a model
 COLD_START = "kmeans"
+
+
+def named(strategy: Strategy) -> str:
+    """What a command calls a strategy: its name, or ``package.module:Class`` for one of somebody's own."""
+    cls = type(strategy)
+    registered = cls.__module__.startswith("labelwise.strategies.")
+    return strategy.name if registered else f"{cls.__module__}:{cls.__qualname__}"

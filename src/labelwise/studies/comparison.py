@@ -127,8 +127,8 @@ class Comparison:
         if recipe.pretrain is not None and kind != "torch":
             raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {kind!r}")
         setting = self.runs.setting(recipe.seeds[0])
-        reference = "reference" in source.roles.values()
-        offer = Offer(setting.learner, True, True, reference, regions=recipe.regions is not None)
+        reference, validation = ("reference" in source.roles.values(), "validation" in source.roles.values())
+        offer = Offer(setting.learner, True, True, reference, recipe.regions is not None, validation)
         offer.check(strategies)
 
     def study(self, runs: Sequence[RunRecord], full: list[float] | None = None) -> Study:

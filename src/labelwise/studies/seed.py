@@ -127,7 +127,7 @@ class SeedRuns:
 
         folder, first = self._run_folder(config, seed), seed == self.recipe.seeds[0]
         mapped = self.recipe.map if first else None
-        return last_mistakes(folder, last, lambda: self._campaign(store, seed), make_strategy(config), mapped=mapped)
+        return last_mistakes(folder, last, lambda: self._campaign(store, seed), mapped=mapped)
 
     def _again(
         self, store: Store, config: StrategyConfig, seed: int, rounds: Sequence[RoundRecord]

@@ -16,8 +16,9 @@ from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Examples, Phase
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import Record
-from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
 from labelwise.data.random_views import CROP_FLIP
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.kinds.classes import Classes
@@ -118,7 +119,7 @@ class Classification(Task[int]):
             )
         return logits_BC
 
-    def predictions(self, outputs: Outputs) -> list[Prediction[int]]:
+    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[int]]:
         """The most likely class with its probability."""
         score_B, class_B = outputs.probs_UC.max(1)
         return [Prediction(c, s) for c, s in zip(class_B.tolist(), score_B.tolist(), strict=True)]

@@ -13,16 +13,17 @@ from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Examples, Phase
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import Record
 from labelwise.contracts.targets import Boxes
-from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.kinds.boxes import Boxes as BoxesOfImages
 from labelwise.learners.gathered import Told
 from labelwise.learners.imported import FromFile
 from labelwise.learners.imported_detections import of_objects
-from labelwise.models.detectors import Detections, Detector, Keep
+from labelwise.models.detectors import Detections, Detector, Keep, SeenOnce
 from labelwise.signals.units import Units
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Detection(Task[Boxes]):
     def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
         """The boxes that count as detected, by image, from the highest score down."""
         found: Detections = model(batch.images, None, self.keep)
-        self._check_width(found)
+        _check_width(found, len(self.classes))
         extra = {"boxes": found.boxes_U4, "scores": found.scores_U, "labels": found.labels_U, "place": found.place_U}
         if "unit_embedding" in want:
             extra["unit_embedding"] = found.features_UD
@@ -196,24 +197,21 @@ class Detection(Task[Boxes]):
         probs_UC, boxes_U4 = model(batch.images, None, None, at, batch.moved)
         return replace(first, probs_UC=probs_UC, extra={**extra, "boxes": boxes_U4})
 
-    def _check_width(self, found: Detections) -> None:
-        needed = len(self.classes) + found.exclusive
-        if found.probs_UC.shape[1] != needed:
-            background = " and one for the background" if found.exclusive else ""
-            raise ConfigError(
-                f"the detector gives {found.probs_UC.shape[1]} probabilities for a box where {needed} are needed: "
-                f"one for each class{background}"
-            )
+    def judged(
+        self, model: nn.Module, batch: Batch, label_of: Callable[[Outputs], Sequence[Boxes]]
+    ) -> tuple[Outputs, Losses]:
+        """As for every task; the detector computes its maps once."""
+        return super().judged(SeenOnce(model) if isinstance(model, Detector) else model, batch, label_of)
 
-    def predictions(self, outputs: Outputs) -> list[Prediction[Boxes]]:
+    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[Boxes]]:
         """The confident boxes of each image with their scores; the score of an image is that of its surest box.
 
         ``size`` is that of the model's input: ``resized`` gives the boxes the size of the original.
         """
-        height, width = self.input.size
+        (height, width), lowest = self.input.size, self.confident if confident is None else confident
         found = []
         for image in range(outputs.size):
-            rows = (outputs.unit_item_U == image) & (outputs.extra["scores"] >= self.confident)
+            rows = (outputs.unit_item_U == image) & (outputs.extra["scores"] >= lowest)
             scores_G = outputs.extra["scores"][rows].float()
             ignore_G = torch.zeros(len(scores_G), dtype=torch.bool, device=scores_G.device)
             corners_G4, class_G = outputs.extra["boxes"][rows].float(), outputs.extra["labels"][rows]
@@ -317,3 +315,13 @@ class Detection(Task[Boxes]):
         model = build_detector(name, len(self.classes), self.input, weights=weights)
         self.check_model(model)
         return model
+
+
+def _check_width(found: Detections, classes: int) -> None:
+    needed = classes + found.exclusive
+    if found.probs_UC.shape[1] != needed:
+        background = " and one for the background" if found.exclusive else ""
+        raise ConfigError(
+            f"the detector gives {found.probs_UC.shape[1]} probabilities for a box where {needed} are needed: "
+            f"one for each class{background}"
+        )

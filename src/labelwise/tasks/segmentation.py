@@ -16,9 +16,10 @@ from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Naming
 from labelwise.contracts.learner import Examples, Phase
+from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import IGNORE, Record
 from labelwise.contracts.targets import Mask, nearest
-from labelwise.contracts.task import Batch, Field, Json, Losses, Metrics, Outputs, Prediction, Task
+from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment
 from labelwise.data.mask_labels import raw_of
 from labelwise.errors import ConfigError, DataError, UnmetNeed
@@ -205,7 +206,7 @@ class Segmentation(Task[Mask]):
         probs_UC = torch.where(seen_U1, rows_of_pixels(back), first.probs_UC)
         return Outputs(found.size, found.unit_item_U, probs_UC, extra=found.extra)
 
-    def predictions(self, outputs: Outputs) -> list[Prediction[Mask]]:
+    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[Mask]]:
         """The most likely class of every pixel of the model's input; the score of an image is the mean of theirs."""
         height, width = self.input.size
         score_U, class_U = outputs.probs_UC.max(1)

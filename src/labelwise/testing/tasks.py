@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.contracts.kind import Kind
-from labelwise.contracts.task import PROMISES, Batch, Outputs, Task, batch_loss, image_losses
+from labelwise.contracts.losses import batch_loss, image_losses
+from labelwise.contracts.task import PROMISES, Batch, Outputs, Task
 from labelwise.testing.configuration import check_frozen
 from labelwise.testing.refusals import refusal
 
