@@ -22,7 +22,7 @@ from labelwise.models.centre import CentreNet
 from labelwise.models.provenance import leak, provenance, what_weights_saw
 from labelwise.models.torchvision_detectors import build_detector
 from labelwise.models.torchvision_segmenters import build_segmenter
-from labelwise.models.trunks import STRIDES, Trunk, build_trunk, on_trunk, weights_in_use
+from labelwise.models.trunks import STRIDES, Trunk, build_trunk, on_trunk, trunk_to_be_had, weights_in_use
 from labelwise.models.unet import UNet
 from labelwise.models.weights import load_weights
 
@@ -172,12 +172,15 @@ def test_what_nobody_names_stands_on_a_trunk_that_knows_something_where_there_is
     assert replace(task, input=InputSpec((15, 48))).default_name == "unet", "smaller than its stride"
     own = TorchLearner(replace(task, input=InputSpec((64, 48))))
     assert (own.config["model"], own.config["pretrained"]) == ("unet@lite0", "lite0")
+    assert trunk_to_be_had(task.default_name) == ""
     seen = what_weights_saw(FeaturesConfig(), LearnerConfig(kind="torch"), data="x", classes="ab", default="unet@lite0")
     assert seen.pretraining == "unet@lite0: labels of ImageNet-1k"
     monkeypatch.setattr("labelwise.models.by_name._has_lite0", lambda: False)
     assert task.default_name == "unet"
     own = TorchLearner(task)
-    assert (own.config["model"], own.config["pretrained"]) == (None, None), "its key is that of before"
+    assert own.config == {**TorchLearner(task, "unet").config, "model": None}, "its key is that of before"
+    assert "labelwise[backbone]" in trunk_to_be_had(task.default_name)
+    assert trunk_to_be_had("centre") == ""
     assert type(own.fresh(0)) is UNet
     assert own.fresh(0).trunk is None
 

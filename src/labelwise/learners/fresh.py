@@ -39,7 +39,8 @@ class FreshNets:
             model = self.task.default_name  # of other networks of the task's own trainings keep their keys
         weights = weights_in_use(model, self.weights) if isinstance(model, str) else self.weights
         pretrained = None if weights is None else file_digest(split_layout(weights)[1]) or weights
-        return {"model": model if isinstance(model, str | None) else code_of(model), "pretrained": pretrained}
+        frozen = {"trunk": "frozen"} if pretrained and isinstance(model, str) and on_trunk(model)[1] else {}
+        return {"model": model if isinstance(model, str | None) else code_of(model), "pretrained": pretrained, **frozen}
 
     def make(self, seed: int, member: int, device: torch.device) -> nn.Module:
         """The net of an ensemble's member, on the device."""

