@@ -16,12 +16,14 @@ from torch.nn import functional as F
 
 import tiny
 from labelwise.campaign.plan import Offer
+from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Loss, Phase
 from labelwise.contracts.losses import Losses
 from labelwise.errors import ConfigError, LabelwiseError, UnmetNeed
 from labelwise.learners.batching import shares
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.models.taps import stages
+from labelwise.models.torchvision_detectors import build_detector
 from labelwise.signals import HeadOutput
 from labelwise.strategies.scored import Scored
 from labelwise.tasks.detection import Detection
@@ -132,6 +134,13 @@ def test_the_stages_of_a_residual_network_are_the_published_taps():
     task = tiny.digits_task()
     net = task.named_model("resnet18_cifar")
     assert stages(net, torch.zeros(2, 1, 16, 16)) == ("layer1", "layer2", "layer3", "layer4")
+
+
+@pytest.mark.heavy
+def test_the_stages_of_ssd300_are_its_six_maps():
+    net = build_detector("ssd300_vgg16", 3, InputSpec((300, 300))).eval()
+    maps = ("features", *(f"extra.{number}" for number in range(5)))
+    assert stages(net, torch.zeros(2, 3, 300, 300)) == tuple(f"net.backbone.{path}" for path in maps)
 
 
 def test_every_default_network_has_stages():
