@@ -13,7 +13,7 @@ from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.task import Batch
 from labelwise.errors import ConfigError
 from labelwise.learners.inference import Reader
-from labelwise.models.taps import Taps, check_taps, pooled, stages
+from labelwise.models.taps import check_taps, evaluating, stages, widths
 
 
 class Heads(nn.ModuleDict):
@@ -50,19 +50,14 @@ def build_heads(model: nn.Module, auxiliaries: Sequence[Auxiliary], example: Ten
         UnmetNeed: none is named, and the model gives no map.
     """
     heads = Heads()
-    modes = [(module, module.training) for module in model.modules()]
     for auxiliary in auxiliaries:
         if auxiliary.name in heads.paths:
             raise ConfigError(f"two heads are called {auxiliary.name!r}: give one of them another name")
-        model.eval()
-        paths = auxiliary.taps or stages(model, example)
-        check_taps(model, paths, example)
-        with torch.inference_mode(), Taps(model, paths).capture() as seen:
-            model(example)
+        with evaluating(model):
+            paths = auxiliary.taps or stages(model, example)
+            check_taps(model, paths, example)
+            heads[auxiliary.name] = auxiliary.build(widths(model, paths, example))
         heads.paths[auxiliary.name] = tuple(paths)
-        heads[auxiliary.name] = auxiliary.build({path: pooled(seen[path]).shape[1] for path in paths})
-    for module, mode in modes:
-        module.training = mode
     return heads
 
 

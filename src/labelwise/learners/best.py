@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import nn
 
 from labelwise.errors import DataError
+from labelwise.models.taps import evaluating
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Examples
@@ -76,10 +77,8 @@ class Judge:
         """After ``epoch`` of ``epochs`` epochs; 0 is before the first."""
         if epoch % self.every and epoch != epochs:
             return
-        modes = [(module, module.training) for module in net.modules()]
-        value = self.measure(net.eval())
-        for module, training in modes:  # part by part: what is frozen was in eval mode before, too
-            module.training = training
+        with evaluating(net):
+            value = self.measure(net)
         if value > self.best:
             self.best, self.state = value, copy.deepcopy(net.state_dict())
 

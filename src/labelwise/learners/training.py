@@ -24,7 +24,7 @@ from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of, with_progress
 from labelwise.learners.what_learns import check_learning, choose, in_training_mode, no_such_part
-from labelwise.models.taps import Taps, last_linear, pooled, widths
+from labelwise.models.taps import Taps, evaluating, last_linear, pooled, widths
 from labelwise.processes import on_cpu
 from labelwise.rng import seed_of, torch_generator
 
@@ -104,12 +104,9 @@ class TrainingStep(nn.Module):
 
     def unread(self, example: Tensor) -> list[nn.Parameter]:
         """Parameters of the model that do not reach the embedding: those of its last layer, mostly."""
-        mode = self.model.training
-        self.model.eval()
         parameters = list(self.model.parameters())
-        with Taps(self.model, [self.read]).capture() as seen:
+        with evaluating(self.model), Taps(self.model, [self.read]).capture() as seen:
             self.model(example)
-        self.model.train(mode)
         reached = torch.autograd.grad(pooled(seen[self.read]).sum(), parameters, allow_unused=True)
         return [parameter for parameter, gradient in zip(parameters, reached, strict=True) if gradient is None]
 

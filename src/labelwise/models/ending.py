@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labelwise.models.taps import Taps, pooled
+from labelwise.models.taps import Taps, evaluating, pooled
 
 
 @torch.no_grad()
@@ -30,13 +30,8 @@ def last_layer(model: nn.Module, embedding: str, example: Tensor) -> nn.Linear |
     """
     layers = {path: layer for path, layer in model.named_modules() if isinstance(layer, nn.Linear)}
     inputs = {path: f"{path}:input" for path in layers}
-    was_training = model.training
-    model.eval()
-    try:
-        with Taps(model, [embedding, *layers, *inputs.values()]).capture() as seen:
-            said = model(example)
-    finally:
-        model.train(was_training)
+    with evaluating(model), Taps(model, [embedding, *layers, *inputs.values()]).capture() as seen:
+        said = model(example)
     if embedding not in seen:
         return None
     rows_BD = pooled(seen[embedding])

@@ -15,6 +15,18 @@ from torch import Tensor, nn
 from labelwise.errors import ConfigError, UnmetNeed, unknown
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; afterwards each part is in the mode that it was in, as frozen ones rest in training."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def submodule(model: nn.Module, path: str) -> nn.Module:
     """The module at a dotted path.
 
@@ -161,11 +173,8 @@ class Taps:
 @torch.inference_mode()
 def widths(model: nn.Module, paths: Sequence[str], example: Tensor) -> dict[str, int]:
     """Channel count of each tap, from one forward pass."""
-    was_training = model.training
-    model.eval()
-    with Taps(model, paths).capture() as seen:
+    with evaluating(model), Taps(model, paths).capture() as seen:
         model(example)
-    model.train(was_training)
     return {path: pooled(seen[path]).shape[1] for path in paths}
 
 
@@ -192,15 +201,12 @@ def _passed(model: nn.Module, images: Tensor) -> dict[str, _Seen]:
 
     order: list[nn.Module] = []
     hooks = [module.register_forward_hook(hook) for module in names]
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        model(images)
+        with evaluating(model):
+            model(images)
     finally:
         for handle in hooks:
             handle.remove()
-        for module, mode in modes:
-            module.training = mode
     return found
 
 
