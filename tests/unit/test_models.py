@@ -80,11 +80,25 @@ def test_unknown_names_are_one_line_with_the_nearest(name, message):
     assert len(str(caught.value)) < 2000, "not the whole zoo"
 
 
-def test_input_that_a_net_refuses_is_one_line():
-    spec = InputSpec((4, 4), 3)
-    with pytest.raises(ConfigError, match="Set another image size") as caught:
-        check_output(build("torchvision:squeezenet1_0", 3, spec), 3, spec)
+@pytest.mark.parametrize(
+    ("name", "side", "message"),
+    [
+        ("torchvision:squeezenet1_0", 4, "Set another image size"),
+        ("timm:mixer_s32_224", 64, "takes images of 224 x 224 pixels only"),
+    ],
+)
+def test_input_that_a_net_refuses_is_one_line(name, side, message):
+    spec = InputSpec((side, side), 3)
+    with pytest.raises(ConfigError, match=message) as caught:
+        check_output(build(name, 3, spec), 3, spec)
     assert "\n" not in str(caught.value)
+
+
+def test_a_transformer_of_one_size_is_made_for_the_size_of_the_images(tmp_path):
+    spec = InputSpec((48, 32), 3)
+    torch.save(build("timm:test_vit", 3, InputSpec((160, 160), 3)).state_dict(), tmp_path / "w.pth")
+    for weights in (None, str(tmp_path / "w.pth")):
+        check_output(build("timm:test_vit", 3, spec, weights=weights), 3, spec)
 
 
 # ---- weights --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +24,7 @@ from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of, with_progress
 from labelwise.learners.what_learns import check_learning, choose, in_training_mode, no_such_part
+from labelwise.models.kept_maps import kept_maps
 from labelwise.models.taps import Taps, evaluating, last_linear, pooled, widths
 from labelwise.processes import on_cpu
 from labelwise.rng import seed_of, torch_generator
@@ -184,7 +185,8 @@ class Training:
         kept = self.checkpoint.read() if self.checkpoint is not None else None
         for number, phase in enumerate(self.phases):
             if kept is None or number >= kept["phase"]:
-                self.loss = self._run_phase(number, phase, kept)
+                with self._maps_kept(phase):
+                    self.loss = self._run_phase(number, phase, kept)
                 kept = None
         self.step.objective, self.step.projector = None, nn.Identity()
         if self.judge is not None:
@@ -295,6 +297,13 @@ class Training:
     def _example(self) -> Tensor:
         spec = self.step.task.input
         return torch.zeros(2, spec.channels, *spec.size, device=self.accelerator.device)
+
+    def _maps_kept(self, phase: Phase) -> AbstractContextManager[None]:
+        """Frozen trunks compute the maps of a labelled image once."""
+        if phase.batches != "labelled" or objective_of(phase) is not None:
+            return nullcontext()
+        task, labelled = self.step.task, len(self.data.labelled)
+        return kept_maps(self.step.model, labelled, task.augmentation, self._example())
 
     def _batches(self, number: int, phase: Phase) -> Batches:
         task, objective, device = self.step.task, self.step.objective, self.accelerator.device

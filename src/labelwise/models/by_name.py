@@ -88,7 +88,7 @@ def _library_model(name: str, classes: int, spec: InputSpec, weights: str | None
         load_weights(model, str(lite0_path()))
     elif weights not in (None, "default"):
         load_weights(model, weights)
-    return model
+    return _at_size(model, spec.size)
 
 
 def build_body(name: str, weights: str = "default", *, channels: int = 3, side: int | None = None) -> nn.Module:
@@ -107,6 +107,7 @@ def build_body(name: str, weights: str = "default", *, channels: int = 3, side: 
     import timm
     from torchvision import models
 
+    size = None if side is None else (side, side)
     library, _, bare = name.rpartition(":")
     in_torchvision = bare in models.list_models(module=models)
     if library == "timm" or not in_torchvision:
@@ -115,12 +116,12 @@ def build_body(name: str, weights: str = "default", *, channels: int = 3, side: 
         options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
         if weights == "default":
             model: nn.Module = _downloaded(bare, lambda: timm.create_model(bare, pretrained=True, **options))
-            return _at_side(model, side)
+            return _at_size(model, size)
         model = timm.create_model(bare, **options)
         classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
         heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
         load_weights(model, weights, head=heads)
-        return _at_side(model, side)
+        return _at_size(model, size)
     if weights == "default":
         model = _downloaded(bare, lambda: models.get_model(bare, weights="DEFAULT"))
     else:
@@ -129,17 +130,16 @@ def build_body(name: str, weights: str = "default", *, channels: int = 3, side: 
     return without_head(model)
 
 
-def _at_side(model: nn.Module, side: int | None) -> nn.Module:
+def _at_size(model: nn.Module, size: tuple[int, int] | None) -> nn.Module:
     """A transformer whose position embeddings are resampled for another input size; other networks as they are."""
     config = getattr(model, "pretrained_cfg", None) or {}
-    if side is None or not config.get("fixed_input_size") or config["input_size"][-1] == side:
+    if size is None or not config.get("fixed_input_size") or tuple(config["input_size"][-2:]) == size:
         return model
     resize = getattr(model, "set_input_size", None)
     if not callable(resize):
-        raise ConfigError(
-            f"{type(model).__name__} takes images of {config['input_size'][-1]} pixels only: leave size out"
-        )
-    resize(img_size=(side, side))
+        side = config["input_size"][-1]
+        raise ConfigError(f"{type(model).__name__} takes images of {side} x {side} pixels only: set size to {side}")
+    resize(img_size=size)
     return model
 
 
@@ -211,7 +211,7 @@ def check_output(model: nn.Module, classes: int, spec: InputSpec) -> None:
     try:
         with torch.inference_mode():
             shape = tuple(model.eval()(torch.zeros(2, spec.channels, *spec.size)).shape)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
         place, why = code_of_ones_own(error), next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(
             f"{'' if place is None else f'{place}: '}{type(model).__name__} refuses input of shape "

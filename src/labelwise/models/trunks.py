@@ -49,11 +49,26 @@ class Trunk(nn.Module):
         self.net = net
         self.widths = tuple(widths)
         self.pretrained = pretrained
+        #: gives the maps instead, while it is there (``labelwise.models.kept_maps``)
+        self.kept: Callable[[Tensor], tuple[Tensor, ...]] | None = None
         self.requires_grad_(not pretrained)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, width, H / stride, W / stride) for each stride."""
+    @property
+    def _rests(self) -> bool:
+        """Whether it gives the same of an image each time, and nobody watches its modules at work."""
+        learns = any(parameter.requires_grad for parameter in self.parameters())
+        return not learns and not any(module.training or module._forward_hooks for module in self.net.modules())
+
+    def maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, width, H / stride, W / stride) for each stride, computed."""
         return tuple(self.net(images.expand(-1, 3, -1, -1)))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """As ``maps``, or what was kept of them in training."""
+        # tensors made in inference mode could not be learnt from later
+        if self.kept is None or torch.is_inference_mode_enabled() or not self._rests:
+            return self.maps(images)
+        return self.kept(images)
 
     def train(self, mode: bool = True) -> Trunk:
         """Training mode, but for the statistics of pretrained weights."""
