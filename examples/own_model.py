@@ -35,7 +35,7 @@ def main() -> None:
     study = lw.compare(
         source,
         lambda task: lw.TorchLearner(task, Net, embedding="body", phases=[lw.Phase(epochs=20, lr=3e-3)]),
-        input={"size": 8, "channels": 1, "augment": "none"},
+        task={"name": "classification", "augment": "none"}, input={"size": 8, "channels": 1},
         strategies=["random", "margin"], initial=20, batch=20, rounds=3, seeds=2, full=False, out=tempfile.mkdtemp(),
     )  # fmt: skip
     print(headline(summarise(study)))

@@ -44,7 +44,7 @@ def main() -> None:
     study = lw.compare(
         shapes(Path(tempfile.mkdtemp())),
         lambda task: lw.TorchLearner(task, lambda: build(2, task.input), phases=[lw.Phase(epochs=2, lr=1e-3)]),
-        task="detection", input={"size": 64, "augment": "none"}, data={"test_share": 0.25},
+        task={"name": "detection", "augment": "none"}, input={"size": 64}, data={"test_share": 0.25},
         strategies=["random", "entropy_nms"], initial=4, batch=4, rounds=1, seeds=2, full=False, out=tempfile.mkdtemp(),
     )  # fmt: skip
     print(headline(summarise(study)))

@@ -16,6 +16,7 @@ from labelwise.config import (
     RegionsConfig,
     SizesConfig,
     StrategyConfig,
+    TaskConfig,
     parse,
 )
 from labelwise.contracts.input import InputSpec
@@ -33,7 +34,7 @@ from labelwise.models import model_names
 from labelwise.models.by_name import unknown_network
 from labelwise.models.trunks import check_trunk, on_trunk
 from labelwise.models.weights import located
-from labelwise.registry import check_options, made_by
+from labelwise.registry import as_declared, check_options, made_by
 from labelwise.signals.cache import SignalCache
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks import TASKS
@@ -45,19 +46,41 @@ if TYPE_CHECKING:
 LEARNERS = ("features", "torch")
 
 
-def make_task(name: str, classes: Sequence[str], config: InputConfig) -> Task[Any]:
-    """The task called ``name`` over these classes.
+#: fields of a task that are no options: configurations say them elsewhere
+NO_OPTIONS = ("classes", "input")
+
+
+def task_options(config: TaskConfig) -> type[Task[Any]]:
+    """The class of a task whose options are such as it takes.
 
     Raises:
-        ConfigError: unknown task or augmentation, or too few classes.
+        ConfigError: an unknown task or option, or a value of another type; says which are allowed.
     """
-    cls = TASKS.get(name)
-    given = {"augment": config.augment} if config.augment is not None else {}
-    check_options(cls, given, f"task {name!r}")
-    task = cls(tuple(classes), **given)  # type: ignore[call-arg]
-    size = task.input.size if config.size is None else config.size
+    cls = TASKS.get(config.name)
+    check_options(cls, config.options, f"task {config.name!r}", without=NO_OPTIONS)
+    return cls
+
+
+def make_task(config: TaskConfig | str, classes: Sequence[str], input_: InputConfig) -> Task[Any]:
+    """A task over these classes.
+
+    Args:
+        config: its name and its options.
+        classes: names, in index order.
+        input_: how images become model input.
+
+    Raises:
+        ConfigError: an unknown task or option, or a value that it refuses; too few classes.
+    """
+    chosen = TaskConfig(name=config) if isinstance(config, str) else config
+    cls = task_options(chosen)
+    try:
+        task = cls(tuple(classes), **as_declared(cls, chosen.options))  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"task {chosen.name!r} refuses {chosen.options or 'its defaults'}: {error}") from error
+    size = task.input.size if input_.size is None else input_.size
     size = (size, size) if isinstance(size, int) else size
-    return dataclasses.replace(task, input=InputSpec(size, config.channels, config.mean, config.std))  # type: ignore[type-var]
+    return dataclasses.replace(task, input=InputSpec(size, input_.channels, input_.mean, input_.std))  # type: ignore[type-var]
 
 
 def cut_into_regions(
@@ -204,7 +227,7 @@ def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
     task = None
     wanted = []
     if not isinstance(config, SizesConfig):  # a study by size has no learner
-        task = TASKS.get(config.task)
+        task = task_options(config.task)
         kind, model = learner_kind(config.learner, task), config.learner.model
         if kind not in LEARNERS and ":" not in kind:
             raise unknown("learner", kind, LEARNERS)

@@ -61,11 +61,6 @@ class InputConfig(ReadingConfig):
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
-    augment: str | None = pydantic.Field(
-        None,
-        description="classification: auto, none, shift, shift_flip, crop_flip; detection and segmentation: none, flip, "
-        "flip_scale, all; None: the task's own choice",
-    )
 
 
 class FeaturesConfig(Config):
@@ -205,6 +200,77 @@ class RegionsConfig(Config):
     )
 
 
+def options_apart(value: Any, *others: str) -> Any:
+    """A name with options in the one form that is kept: in YAML also just the name, or options beside it.
+
+    Args:
+        value: as written; what is neither text nor a mapping is left to the check.
+        others: keys beside ``name`` that are no options.
+
+    Example:
+        >>> options_apart("random"), options_apart({"name": "detection", "top": 20})
+        ({'name': 'random'}, {'name': 'detection', 'options': {'top': 20}})
+    """
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping) and "options" not in value:
+        own = {key: v for key, v in value.items() if key in ("name", *others)}
+        return own | {"options": {key: v for key, v in value.items() if key not in own}}
+    return value
+
+
+class TaskConfig(Config):
+    """A task with its options; in YAML also just its name, which means the defaults, or options beside it."""
+
+    name: str = "classification"
+    options: dict[str, Any] = {}
+
+    _short_forms = pydantic.model_validator(mode="before")(options_apart)
+
+    @pydantic.model_serializer
+    def _as_written(self) -> str | dict[str, Any]:
+        return {"name": self.name, **self.options} if self.options else self.name
+
+    @property
+    def label(self) -> str:
+        """As people are shown it: its name, with the options that were given."""
+        return _labelled(self.name, self.options)
+
+
+def task_over(below: Any, above: Any) -> Any:
+    """A task that flags name over that of a file: options join those of the same task, and replace another's.
+
+    Example:
+        >>> task_over({"name": "detection", "top": 20}, {"options": {"overlap": 0.4}})
+        {'name': 'detection', 'options': {'top': 20, 'overlap': 0.4}}
+        >>> task_over({"name": "detection", "top": 20}, "segmentation")
+        {'name': 'segmentation', 'options': {}}
+    """
+    under, over = options_apart(below), options_apart(above)
+    if not isinstance(under, Mapping) or not isinstance(over, Mapping):
+        return above
+    same = over.get("name") in (None, under.get("name"))
+    return {**under, **over, "options": {**(under.get("options", {}) if same else {}), **over.get("options", {})}}
+
+
+def older_forms(values: Any) -> Any:
+    """``input: {augment: ...}`` of older files is an option of the task."""
+    inner = values.get("input") if isinstance(values, Mapping) else None
+    if not isinstance(inner, Mapping) or "augment" not in inner:
+        return values
+    task = options_apart(values.get("task", {}))
+    given = {} if inner["augment"] is None else {"augment": inner["augment"]}
+    if not isinstance(task, Mapping) or not isinstance(options := task.get("options", {}), Mapping):
+        return values  # refused for what it is
+    if given and options.get("augment", inner["augment"]) != inner["augment"]:
+        raise ConfigError(
+            f"augment is {options['augment']!r:.40} under task and {inner['augment']!r:.40} under input, where older "
+            "files have it: leave it out there"
+        )
+    rest = {key: value for key, value in inner.items() if key != "augment"}
+    return {**values, "input": rest, "task": {**task, "options": {**options, **given}}}
+
+
 class StrategyConfig(Config):
     """A strategy with its options; in YAML also just its name, or options beside it."""
 
@@ -215,12 +281,7 @@ class StrategyConfig(Config):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _short_forms(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, dict) and "options" not in value and "name" in value:
-            own = {key: v for key, v in value.items() if key in ("name", "title")}
-            return own | {"options": {key: v for key, v in value.items() if key not in own}}
-        return value
+        return options_apart(value, "title")
 
     @pydantic.model_validator(mode="after")
     def _baseline_keeps_its_name(self) -> StrategyConfig:
@@ -231,13 +292,17 @@ class StrategyConfig(Config):
     @property
     def label(self) -> str:
         """As tables show it: its title, or its name with its options."""
-        options = ", ".join(f"{key}={_shown(value)}" for key, value in self.options.items())
-        return self.title or (f"{self.name}({options})" if options else self.name)
+        return self.title or _labelled(self.name, self.options)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What it does, whatever it is called."""
         return {"name": self.name, "options": self.options}
+
+
+def _labelled(name: str, options: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"{key}={_shown(value)}" for key, value in options.items())
+    return f"{name}({shown})" if shown else name
 
 
 def _shown(value: Any) -> str:
@@ -260,7 +325,7 @@ class ProjectConfig(Config):
         "unanswered", description="images without objects, where a file cannot tell looked at from never opened"
     )
     drop_twins: bool = pydantic.Field(False, description="leave out of the pool what is held out byte for byte")
-    task: str = "classification"
+    task: TaskConfig = pydantic.Field(TaskConfig(), description="its name, or a mapping with a name and options")
     classes: tuple[str, ...] = ()
     palette: dict[str, Annotated[str, pydantic.Field(pattern="^#[0-9a-fA-F]{6}$")]] = pydantic.Field(
         default_factory=dict, description="class: '#rrggbb', of masks: how files show and write them in colours"
@@ -275,6 +340,8 @@ class ProjectConfig(Config):
         "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
     )
     seed: int = 0
+
+    _older = pydantic.model_validator(mode="before")(older_forms)
 
 
 class ImbalanceConfig(Config):
@@ -348,7 +415,7 @@ class RecipeConfig(Config):
     version: int = CONFIG_VERSION
     name: str = "study"
     data: DataConfig
-    task: str = "classification"
+    task: TaskConfig = pydantic.Field(TaskConfig(), description="its name, or a mapping with a name and options")
     input: InputConfig = InputConfig()
     regions: RegionsConfig | None = pydantic.Field(
         None, description="initial counts images, and batch the regions of each round; None: images throughout"
@@ -380,6 +447,7 @@ class RecipeConfig(Config):
         "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
     )
 
+    _older = pydantic.model_validator(mode="before")(older_forms)
     _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
     _different = pydantic.field_validator("seeds")(_different_seeds)
     _once = pydantic.field_validator("strategies")(_listed_once)

@@ -13,6 +13,7 @@ import pkgutil
 import sys
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -150,27 +151,36 @@ class Registry(Generic[T]):
             ConfigError: for an unknown name or option, or a value the class refuses.
         """
         cls = self.get(name)
-        allowed = [f.name for f in dataclasses.fields(cls) if f.init] if dataclasses.is_dataclass(cls) else None
-        for option in options:
-            if allowed is not None and option not in allowed:
-                raise unknown(f"option of {self.kind} {name!r}", option, allowed)
         check_options(cls, options, f"{self.kind} {name!r}")
         try:
-            return cls(**options)
+            return cls(**as_declared(cls, options))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.kind} {name!r} refuses {options}: {error}") from error
 
 
-def check_options(cls: type, options: dict[str, Any], what: str) -> None:
-    """Refuses values that the annotations of a class do not allow, before anything runs with them.
+def option_names(cls: type) -> list[str] | None:
+    """What the constructor of a dataclass takes by name; None where nobody can tell."""
+    return [one.name for one in dataclasses.fields(cls) if one.init] if dataclasses.is_dataclass(cls) else None
+
+
+def check_options(cls: type, options: Mapping[str, Any], what: str, *, without: Sequence[str] = ()) -> None:
+    """Refuses options that a class does not have, and values that its annotations do not allow.
+
+    Args:
+        cls: whose constructor takes them.
+        options: by name.
+        what: the class in messages, e.g. ``strategy 'margin'``.
+        without: what it takes and is no option.
 
     Raises:
         ConfigError: names the option, what was got and what is allowed.
     """
-    try:
-        hints = typing.get_type_hints(cls)
-    except NameError:  # somebody else's class, with names that exist only for type checkers
-        return
+    names = option_names(cls)
+    allowed = None if names is None else [name for name in names if name not in without]
+    for option in options:
+        if allowed is not None and option not in allowed:
+            raise unknown(f"option of {what}", option, allowed)
+    hints = _hints(cls)
     for option, value in options.items():
         hint = hints.get(option, Any)
         if _fits(value, hint):
@@ -182,17 +192,49 @@ def check_options(cls: type, options: dict[str, Any], what: str) -> None:
         raise ConfigError(f"{what} got {option} = {value!r} ({type(value).__name__}): give {wanted}")
 
 
+def as_declared(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a frozen class keeps them: lists, which files write, are tuples where it declares no list.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Points:
+        ...     sides: tuple[tuple[str, int], ...] = ()
+        >>> Points(**as_declared(Points, {"sides": [["left", 1]]}))
+        Points(sides=(('left', 1),))
+    """
+    hints = _hints(cls)
+    return {
+        name: value if _fits(value, hints.get(name, Any), listed=True) else _tupled(value)
+        for name, value in options.items()
+    }
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """What a class says of its fields; {} of one with names that exist only for type checkers."""
+    try:
+        return typing.get_type_hints(cls)
+    except NameError:
+        return {}
+
+
 def _choices(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: Any, hint: Any, *, listed: bool = False) -> bool:
+    """Whether a value is of a declared type; a list counts as a tuple unless ``listed``."""
     origin = typing.get_origin(hint)
     if origin is typing.Literal:
         return value in typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, part) for part in typing.get_args(hint))
+        return any(_fits(value, part, listed=listed) for part in typing.get_args(hint))
     if hint in (int, float):
         return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
     kind = types.NoneType if hint is None else origin or hint
+    if kind is tuple and isinstance(value, list):
+        return not listed
     return not isinstance(kind, type) or isinstance(value, kind)

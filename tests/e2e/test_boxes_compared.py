@@ -90,7 +90,7 @@ def test_a_study_over_boxes_runs_and_resumes_with_the_samepicks_of(folder, tmp_p
 
 def test_a_folder_of_boxes_is_taken_for_detection(folder):
     recipe = find(str(folder)).recipe
-    assert recipe.task == "detection"
+    assert recipe.task.name == "detection"
     assert learner_kind(recipe.learner, Detection) == "torch"
 
 
@@ -102,7 +102,7 @@ def test_the_command_writes_costs_in_images_and_in_boxes(folder, tmp_path):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["metric"] == "map"
-    assert read_study(tmp_path / "run" / "study.json").task == plan.recipe.task == "detection"
+    assert read_study(tmp_path / "run" / "study.json").task == plan.recipe.task.name == "detection"
     assert "cost in boxes" in (tmp_path / "run" / "report.html").read_text()
     assert (tmp_path / "run" / "curves-boxes.png").stat().st_size > 0
 

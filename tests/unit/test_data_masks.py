@@ -156,11 +156,11 @@ def test_boxes_and_masks_in_one_folder_need_a_word(pairs):
 
 
 def test_a_study_finds_its_task_by_the_masks(pairs):
-    assert find(str(pairs)).recipe.task == "segmentation"
+    assert find(str(pairs)).recipe.task.name == "segmentation"
     write_coco(pairs / "annotations.json", {"a.jpg": {"size": [WIDTH, HEIGHT], "objects": []}}, ("car",))
     with pytest.raises(ConfigError, match="say which with --format"):
         find(str(pairs))
-    assert find(str(pairs), {"task": "segmentation"}).recipe.task == "segmentation"
+    assert find(str(pairs), {"task": "segmentation"}).recipe.task.name == "segmentation"
 
 
 # ---- VOC ------------------------------------------------------------------------------------------------------------

@@ -130,17 +130,12 @@ def test_answers_cost_images_and_boxes(tmp_path):
 # ---- from YAML ------------------------------------------------------------------------------------------------------
 
 
-def test_sizes_and_augmentation_of_the_task():
-    task = make_task("detection", ("a",), InputConfig(size=(96, 128), augment="flip"))
+def test_sizes_of_the_task():
+    task = make_task("detection", ("a",), InputConfig(size=(96, 128)))
     assert task.input.size == (96, 128)
-    assert task.augment == "flip"
     assert make_task("detection", ("a",), InputConfig()).input.size == (256, 320)
     assert make_task("classification", ("a", "b"), InputConfig()).input.size == (32, 32)
     assert make_task("detection", ("a",), InputConfig(size=64)).input.size == (64, 64)
-    with pytest.raises(ConfigError, match=r"augment.*shift"):
-        make_task("detection", ("a",), InputConfig(augment="shift"))
-    with pytest.raises(ConfigError, match="augment"):
-        make_task("classification", ("a", "b"), InputConfig(augment="flip_scale"))
     with pytest.raises(ConfigError, match="size"):
         parse(InputConfig, {"size": [96, 128, 3]}, where="x")
     with pytest.raises(ConfigError, match="size"):

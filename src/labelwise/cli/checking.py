@@ -202,8 +202,8 @@ def _print(found: Found, project: Project) -> None:
     from labelwise.tasks import TASKS
 
     config = project.config
-    learner = config.learner.model or learner_kind(config.learner, TASKS.get(config.task))
-    console.out(f"configuration: {config.task}, learner {learner}, strategy {config.strategy.label}: fine")
+    learner = config.learner.model or learner_kind(config.learner, TASKS.get(config.task.name))
+    console.out(f"configuration: {config.task.label}, learner {learner}, strategy {config.strategy.label}: fine")
     console.out(f"images: {found.images:,} ({console.standing(project, ())})")
     console.out(f"decoded: {found.decoded:,}, of these unreadable: {len(found.unreadable):,}")
     for item, why in list(found.unreadable.items())[:NAMED]:

@@ -39,7 +39,8 @@ Strategies = Annotated[
     _option("--strategy", "-s", metavar="NAME", about="May be repeated. [dim]default: random, margin[/]"),
 ]
 StrategySettings = Annotated[
-    list[str] | None, _option("--set", metavar="[NAME.]KEY=VALUE", about="An option of a strategy; may be repeated.")
+    list[str] | None,
+    _option("--set", metavar="[NAME.]KEY=VALUE", about="An option of a strategy, or task.KEY of the task; repeatable."),
 ]
 Seeds = Annotated[int | None, _option("--seeds", metavar="N", about="Runs of each strategy. [dim]default: 5[/]")]
 Initial = Annotated[int | None, _option("--initial", metavar="N", about="Labels to start from.")]
@@ -103,10 +104,12 @@ def compare(
     from labelwise.studies.data import with_regions
     from labelwise.studies.processes import alone_in
 
-    flags = _given(seeds=seeds, initial=initial, batch=batch, rounds=rounds, task=task, again=again)
+    flags = _given(seeds=seeds, initial=initial, batch=batch, rounds=rounds, again=again)
     flags |= _given(full=False if no_full else None)
-    if strategy or set_:
-        flags["strategies"] = studies.strategies(strategy or (), options.settings(set_))
+    of_task, of_strategies = options.of_task(options.settings(set_))
+    flags |= options.task_given(task, of_task)
+    if strategy or of_strategies:
+        flags["strategies"] = studies.strategies(strategy or (), of_strategies)
     flags["data"] = _given(
         test_share=test_share,
         root=None if data_root is None else str(data_root.resolve()),

@@ -95,9 +95,14 @@ def _strategies() -> list[Row]:
 
 
 def _tasks() -> list[Row]:
+    from labelwise.assemble import NO_OPTIONS
     from labelwise.tasks import TASKS
 
-    return [{"name": name, "about": _summary(TASKS.get(name))} for name in TASKS.names()]
+    rows = []
+    for name in TASKS.names():
+        options = {key: value for key, value in _options(TASKS.get(name)).items() if key not in NO_OPTIONS}
+        rows.append({"name": name, "options": options, "about": _summary(TASKS.get(name))})
+    return rows
 
 
 def _signals() -> list[Row]:

@@ -90,7 +90,12 @@ def suggest(
     json: options.Json = False,
 ) -> None:
     """What to label next. While a round is open: its unanswered picks once more."""
-    amount, chosen = _amount(number), options.settings(set_)
+    amount, (of_task, chosen) = _amount(number), options.of_task(options.settings(set_))
+    for key, value in of_task.items():
+        raise ConfigError(
+            f"--set task.{key} is no option of one round: write it into labelwise.yaml, task: {{name: ..., {key}: "
+            f"{value!s:.40}}}; the model is then trained anew"
+        )
     wishes = options.wishes(format_, names, images, None, ignore_unknown=ignore_unknown, min_score=min_score)
     options.refuse_without("--predictions", predictions, {"--min-score": min_score})
     with Stages() as stages:

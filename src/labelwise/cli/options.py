@@ -152,6 +152,26 @@ def settings(values: Sequence[str] | None) -> dict[str, Any]:
     return found
 
 
+def of_task(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of the task (``task.KEY``), and those that are a strategy's.
+
+    Example:
+        >>> of_task({"task.top": 20, "pool": "all"})
+        ({'top': 20}, {'pool': 'all'})
+    """
+    mine = {key: value for key, value in settings.items() if key.startswith("task.")}
+    return (
+        {key.removeprefix("task."): value for key, value in mine.items()},
+        {key: value for key, value in settings.items() if key not in mine},
+    )
+
+
+def task_given(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The key ``task`` of a configuration out of ``--task`` and ``--set task.KEY``; nothing where neither is there."""
+    named = {} if name is None else {"name": name}
+    return {"task": {**named, "options": dict(given)}} if named or given else {}
+
+
 def names(text: str | None) -> tuple[str, ...]:
     """Names out of ``a,b,c``."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())

@@ -72,7 +72,15 @@ def init(
     backbone: options.BackboneName = None,
     size: options.ImageSize = None,
     strategy: options.StrategyName = None,
-    set_: options.Settings = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the strategy, or task.KEY of the task; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     names: options.NameList = None,
     untouched: options.Untouched = None,
     drop_twins: options.DropTwins = False,
@@ -86,7 +94,6 @@ def init(
     """
     given = _given(
         labels=labels,
-        task=task,
         seed=seed,
         root=None if data_root is None else str(data_root.resolve()),
         names=None if names is None else str(names.resolve()),
@@ -94,7 +101,8 @@ def init(
         drop_twins=drop_twins or None,
     )
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
-    given |= _strategy(strategy, options.settings(set_))
+    of_task, of_strategy = options.of_task(options.settings(set_))
+    given |= options.task_given(task, of_task) | _strategy(strategy, of_strategy)
     from labelwise.project.images import CONFIG_NAME, STATE_NAME, with_task
     from labelwise.project.setup import init, open_project
 
@@ -142,7 +150,8 @@ def _found(made: Project, known: int) -> dict[str, Any]:
         "new": len(made.joined.new) if known else None,
         "renamed": made.joined.renamed or {},
         "gone": list(made.joined.gone),
-        "task": made.config.task,
+        "task": made.config.task.name,
+        "task_options": made.config.task.options,
         "classes": list(made.config.classes),
         **made.progress_counts(),
         **{role: len(pool.with_role(role, labelled=False)) for role in ("reference", "validation", "test")},
@@ -164,8 +173,8 @@ def _left_out(made: Project) -> list[str]:
 def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> None:
     new = "" if found["new"] is None else f", {found['new']:,} of them new"
     console.out(f"project {found['project']}: {console.counted(found['images'], 'image')}{new}")
-    if found["task"] != "classification":
-        console.out(f"task: {found['task']}")
+    if (task := made.config.task).label != "classification":
+        console.out(f"task: {task.label}")
     classes = found["classes"]
     if classes:
         shown = ", ".join(classes[:12]) + (f", ... ({len(classes)} in all)" if len(classes) > 12 else "")

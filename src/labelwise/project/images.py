@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwise.campaign.events import Event, Labelled, added
-from labelwise.config import ProjectConfig
+from labelwise.config import ProjectConfig, options_apart
 from labelwise.contracts.source import Source
 from labelwise.data.open import open_in, task_of
 from labelwise.data.twins import without_twins
@@ -30,7 +30,7 @@ def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | Non
         root=config.root,
         ids=ids,
         labels=config.labels,
-        task=config.task,
+        task=config.task.name,
         names=config.names,
         untouched=config.untouched,
         classes=config.classes,
@@ -54,8 +54,11 @@ def with_task(images: str | Path, config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: labels of several kinds lie there.
     """
-    found = None if "task" in config else task_of(str(images), labels=config.get("labels", "auto"))
-    return {**config} if found is None else {**config, "task": found}
+    given = options_apart(config.get("task", {}))
+    if not isinstance(given, Mapping) or "name" in given:
+        return {**config}
+    found = task_of(str(images), labels=config.get("labels", "auto"))
+    return {**config} if found is None else {**config, "task": {"name": found, **given}}
 
 
 def relative(images: str, folder: Path) -> str:

@@ -87,7 +87,7 @@ class Opened:
         from labelwise.assemble import cut_into_regions
 
         maps = self.state / "regions"
-        return cut_into_regions(self.config.regions, opened, self.config.task, folder=maps, progress=self.progress)
+        return cut_into_regions(self.config.regions, opened, self.config.task.name, folder=maps, progress=self.progress)
 
     @cached_property
     def kind(self) -> Kind:
@@ -96,8 +96,10 @@ class Opened:
         Raises:
             ConfigError: the task has none.
         """
-        if (kind := kind_of(self.config.task)) is None:
-            raise ConfigError(f"task {self.config.task!r} says of no kind of label that it is its own: set Task.kind")
+        if (kind := kind_of(self.config.task.name)) is None:
+            raise ConfigError(
+                f"task {self.config.task.name!r} says of no kind of label that it is its own: set Task.kind"
+            )
         return kind
 
     def known(self, names: tuple[str, ...]) -> Known:

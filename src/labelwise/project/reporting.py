@@ -42,7 +42,7 @@ def report(project: Project, out: Path) -> Path:
     found, blind = _mistakes(project, learning) if one_class else (None, "")
     state = ProjectState(
         name=project.folder.resolve().name,
-        task=config.task,
+        task=config.task.name,
         strategy=config.strategy.label,
         progress=project.progress_counts("image") if pool.has_regions else project.progress_counts(),
         regions=project.progress_counts("region") if pool.has_regions else {},

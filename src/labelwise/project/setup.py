@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 
 from labelwise.campaign.store import Store
-from labelwise.config import ProjectConfig, parse, read_yaml, write_yaml
+from labelwise.config import ProjectConfig, options_apart, parse, read_yaml, write_yaml
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.source import Source
 from labelwise.data.views import View
@@ -59,13 +59,13 @@ def init(
         values = {"images": resolved, "classes": tuple(classes), **with_task(images, config)}
         settings, source = _opened(parse(ProjectConfig, values, where="init"), folder, classes)
     if settings.classes:
-        if (kind := kind_of(settings.task)) is not None:
+        if (kind := kind_of(settings.task.name)) is not None:
             check_classes(kind, settings.classes)
-            check_labels(source, settings.task, kind)
+            check_labels(source, settings.task.name, kind)
         _check_classes(source, settings)
         # made once: a mask is decoded each time it is asked for
         source = View(source, truth=dict(_checked(source, settings, progress)))
-    check_strategy(settings)
+    _check_options(settings)
     if _register(settings, folder, source, kept):
         made = Project(folder, progress=progress)
         made.fresh = source
@@ -97,7 +97,7 @@ def _opened(settings: ProjectConfig, folder: Path, classes: Sequence[str]) -> tu
         # what was found once is not looked for again: files that join the folder change nothing
         settings = settings.model_copy(update={"labels": source.format})
     names = settings.classes or tuple(source.classes or ())
-    kind = kind_of(settings.task)
+    kind = kind_of(settings.task.name)
     palette = source.palette if kind is not None and kind.heavy and names == source.classes else None
     settings = settings.model_copy(update=with_colours(settings, names, palette))
     return settings, source
@@ -132,12 +132,17 @@ def _register(settings: ProjectConfig, folder: Path, source: Source, kept: Proje
     return True
 
 
-def check_strategy(settings: ProjectConfig) -> None:
-    """Refuses a strategy that cannot be made, before anything is written."""
+def _check_options(settings: ProjectConfig) -> None:
+    """Refuses a strategy or a task that cannot be made, before anything is written."""
     if "strategy" in settings.model_fields_set:
         from labelwise.assemble import make_strategy
 
         make_strategy(settings.strategy)
+    if settings.task.options:
+        from labelwise.assemble import make_task
+        from labelwise.project.learning import UNKNOWN
+
+        make_task(settings.task, settings.classes or UNKNOWN, settings.input)
 
 
 def _check_classes(source: Source, settings: ProjectConfig) -> None:
@@ -156,7 +161,7 @@ def _check_classes(source: Source, settings: ProjectConfig) -> None:
 
 def _checked(source: Source, settings: ProjectConfig, progress: Progress) -> Iterator[tuple[str, Any]]:
     """Labels that have the form of their kind."""
-    kind = kind_of(settings.task)
+    kind = kind_of(settings.task.name)
     for done, (item, label) in enumerate(source.truth.items(), 1):
         if kind is not None:
             with _naming(item):
@@ -176,7 +181,9 @@ def _same_project(
 
 def _same_settings(config: ProjectConfig, given: Mapping[str, Any]) -> None:
     """Refuses settings that differ from those of a project that is there already: its file decides."""
-    wanted = parse(ProjectConfig, {"images": config.images, **given}, where="init")
+    task = options_apart(given.get("task", {}))
+    named = {"task": {"name": config.task.name, **task}} if isinstance(task, Mapping) and task else {}
+    wanted = parse(ProjectConfig, {"images": config.images, **given, **named}, where="init")
     for key in given:
         value, present = getattr(wanted, key), getattr(config, key)
         if value not in ((), present):

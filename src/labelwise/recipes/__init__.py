@@ -66,8 +66,11 @@ def find(target: str, flags: Mapping[str, Any] | None = None) -> Plan:
     Raises:
         ConfigError: nothing of that name, unknown keys or names.
     """
-    values, base, folder = _read(target, named="task" in (flags or {}))
-    return _resolved(values, base, folder, flags or {}, where=target if _is_yaml(target) else "the study")
+    from labelwise.config import options_apart
+
+    given = flags or {}
+    values, base, folder = _read(target, named="name" in options_apart(given.get("task", {})))
+    return _resolved(values, base, folder, given, where=target if _is_yaml(target) else "the study")
 
 
 def shipped_plan(name: str, flags: Mapping[str, Any] | None = None) -> Plan:
@@ -87,8 +90,11 @@ def _shipped_values(name: str) -> dict[str, Any]:
 
 
 def _resolved(values: dict[str, Any], base: Path, folder: Path | None, flags: Mapping[str, Any], *, where: str) -> Plan:
-    from labelwise.config import RecipeConfig, SizesConfig, parse
+    from labelwise.config import RecipeConfig, SizesConfig, older_forms, parse, task_over
 
+    if "task" in flags:
+        values = older_forms(values)
+        flags = {**flags, "task": task_over(values.get("task", {}), flags["task"])}
     merged = _merge(values, flags)
     merged["data"] = _absolute(merged.get("data", {}), base)
     kind: type[RecipeConfig | SizesConfig] = SizesConfig if "sizes" in merged else RecipeConfig

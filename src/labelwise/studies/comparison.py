@@ -137,7 +137,7 @@ class Comparison:
         made = None if self.make is None else self.runs.learner().config
         return Study(
             name=self.recipe.name,
-            task=self.recipe.task,
+            task=self.recipe.task.name,
             primary=metrics.primary,
             higher_is_better=metrics.higher_is_better,
             runs=list(runs),

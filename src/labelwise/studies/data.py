@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwise.assemble import cut_into_regions
 from labelwise.campaign.events import Event, Labelled, added
+from labelwise.config import SizesConfig
 from labelwise.contracts.progress import Progress, silent
 from labelwise.data.brightness import look
 from labelwise.data.held_out import with_noise, with_reference
@@ -21,7 +22,7 @@ from labelwise.kinds import kind_of_labels
 from labelwise.rng import generator
 
 if TYPE_CHECKING:
-    from labelwise.config import DataConfig, RecipeConfig, SizesConfig
+    from labelwise.config import DataConfig, RecipeConfig
     from labelwise.contracts.chance import Chance
     from labelwise.contracts.source import Source
     from labelwise.contracts.task import Task
@@ -40,7 +41,7 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
     """
     data = recipe.data
     if source is None:
-        task = getattr(recipe, "task", None)
+        task = None if isinstance(recipe, SizesConfig) else recipe.task.name
         how: dict[str, Any] = {"labels": data.labels, "names": data.names, "untouched": data.untouched}
         source = open_in(base, data.source, root=data.root, download=data.download, task=task, **how)
     given = recipe.input.range or source.value_range
@@ -69,7 +70,7 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
 def with_regions(recipe: RecipeConfig, source: Source, folder: Path, *, progress: Progress = silent) -> Source:
     """The labelled data with the regions that a study in ``folder`` asks for; their maps are kept there."""
     maps = folder / "shared" / "regions"
-    return cut_into_regions(recipe.regions, source, recipe.task, folder=maps, progress=progress)
+    return cut_into_regions(recipe.regions, source, recipe.task.name, folder=maps, progress=progress)
 
 
 def _drawn_by_run(data: DataConfig) -> bool:

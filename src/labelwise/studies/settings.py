@@ -66,6 +66,7 @@ def study_settings(
         "phases": learner.get("phases", []),
         "pretraining": what_was_seen(recipe, source).pretraining,
         "features": recipe.features.model_dump(mode="json", exclude_none=True),
+        **({"task": recipe.task.label} if recipe.task.options else {}),
         "initial": recipe.initial,
         "initial_set": start,
         "batch": recipe.batch,
