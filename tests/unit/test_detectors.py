@@ -233,10 +233,12 @@ def test_samples_are_balanced_and_fixed_outside_training():
 def test_names_inputs_and_files_are_checked(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'fcos_resnet18'"):
         build_detector("fcos_resnet1", 2, InputSpec((64, 64)))
+    with pytest.raises(ConfigError, match="unknown detector 'timm:fcos_resnet18'"):
+        build_detector("timm:fcos_resnet18", 2, InputSpec((64, 64)))
     with pytest.raises(ConfigError, match="takes 3 channels"):
         build_detector("ssdlite320", 2, InputSpec((64, 64), channels=1))
     with pytest.raises(ConfigError, match="at least 268 x 268"):
-        build_detector("ssd300_vgg16", 2, InputSpec((128, 128)))
+        build_detector("torchvision:ssd300_vgg16", 2, InputSpec((128, 128)))
     with pytest.raises(DataError, match="no weights at"):
         build_detector("centre", 2, InputSpec((64, 64)), weights=str(tmp_path / "none.pth"))
     assert set(NAMES) < set(DETECTORS)

@@ -128,7 +128,7 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
     Args:
         name: ``centre`` (small, for a CPU), the same on another trunk (``centre@lite0``, ``centre@timm:resnet18``),
             ``fcos``, ``retinanet`` or ``faster_rcnn`` with ``_resnet18`` or ``_resnet50``, ``ssd300_vgg16``,
-            ``ssdlite320``, or ``package.module:function`` called with (classes, spec).
+            ``ssdlite320``, perhaps after ``torchvision:``, or ``package.module:function`` called with (classes, spec).
         classes: number of classes, without a background.
         spec: the input it will get.
         weights: None (random), ``default`` (torchvision's download: the whole detector where there is one, else its
@@ -143,7 +143,10 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
     if on_trunk(name)[1] is not None:
         check_trunk(name, DETECTORS)
         return build_on_trunk(lambda trunk: CentreNet(classes, trunk=trunk), name, spec, weights, head=("peaks",))
-    if ":" in name:
+    library, _, bare = name.rpartition(":")
+    if library == "torchvision" and bare in _MAKERS:
+        name = bare
+    if ":" in name and library not in ("torchvision", "timm"):
         model: nn.Module = made_by(name, classes, spec, told="(number of classes, input)")
         if weights is not None:
             load_weights(model, weights)
