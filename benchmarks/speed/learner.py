@@ -101,15 +101,15 @@ def small_resnet(channels: int) -> nn.Module:
     return net
 
 
-def unet(images: int, epochs: int) -> tuple[TorchLearner, LearnerData]:
-    """U-Net on random images with random masks."""
+def unet(name: str, images: int, epochs: int) -> tuple[TorchLearner, LearnerData]:
+    """A network for masks, on random images with random masks."""
     rng, task = np.random.default_rng(0), Segmentation(tuple("abcdefgh"), InputSpec((96, 128)))
     source = ArraySource(rng.integers(0, 256, (images, 96, 128, 3), dtype=np.uint8))
     masks = [torch.from_numpy(rng.integers(0, 8, (96, 128), dtype=np.uint8)) for _ in range(images)]
     few = Examples(source, tuple(source.ids), tuple(Mask(mask, (128, 96)) for mask in masks))
     empty = Examples(source, (), ())
     phases = [Phase(epochs=epochs, batch_size=8)]
-    return TorchLearner(task, phases=phases), LearnerData(few, empty, empty, empty)
+    return TorchLearner(task, name, phases=phases), LearnerData(few, empty, empty, empty)
 
 
 def main() -> None:
@@ -139,7 +139,8 @@ def main() -> None:
     learner.fit(LearnerData(few.take(range(64)), empty, empty, empty), 0)  # loads accelerate
     if args.head:
         with_head(TorchLearner(task, lambda: small_resnet(channels), phases=[phase]), data, args.turns)
-        with_head(*unet(64, args.epochs), args.turns)
+        for name in ("unet", "unet@lite0"):
+            with_head(*unet(name, 64, args.epochs), args.turns)
         return
     times: dict[str, list[float]] = {name: [] for name in ("bare fit", "fit", "bare pass", "pass", "pass + embedding")}
     for turn in range(args.turns):

@@ -14,7 +14,10 @@ from labelwise.contracts.learner import Phase
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import kept_maps as module
 from labelwise.models.kept_maps import KeptMaps, kept_maps
+from labelwise.models.taps import stages
+from labelwise.models.torchvision_segmenters import build_segmenter
 from labelwise.models.trunks import Trunk, build_trunk
+from labelwise.strategies.learning_loss import LearningLoss
 
 RESNET = "test_resnet"
 SMALL = InputSpec((64, 64))
@@ -26,7 +29,7 @@ def weights(tmp_path) -> str:
     return str(tmp_path / "w.pth")
 
 
-def _trained(weights: str, *, augment: str = "flip", **phase) -> tuple[TorchLearner, list[int]]:
+def _trained(weights: str, *, augment: str = "flip", heads=(), **phase) -> tuple[TorchLearner, list[int]]:
     """A learner after six epochs of five images, and the sizes of the batches that the trunk computed."""
     source = painted.Painted(5)
     task = replace(painted.task(), augment=augment)
@@ -42,7 +45,7 @@ def _trained(weights: str, *, augment: str = "flip", **phase) -> tuple[TorchLear
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trunk, "maps", counted)
-        learner.fit(painted.learner_data(source, source.ids), 3)
+        learner.fit(painted.learner_data(source, source.ids), 3, auxiliaries=heads)
     return learner, computed
 
 
@@ -93,6 +96,16 @@ def test_nothing_is_kept_beyond_the_block_or_the_memory_or_in_inference_mode(wei
         assert trunk.kept is None
     with kept_maps(trunk, 9, "flip", images):
         assert trunk.kept is not None
+
+
+def test_heads_beside_the_model_read_what_the_trunk_gives_and_nothing_within_it(weights):
+    net = build_segmenter(f"unet@{RESNET}", 2, SMALL, weights=weights)
+    read = stages(net, torch.zeros(2, 3, 64, 64))
+    assert read[-1] == "trunk[3]"
+    assert not any(path.startswith("trunk.") for path in read)
+    learner, computed = _trained(weights, heads=(LearningLoss().head,))
+    assert [head.name for head in learner.networks.auxiliaries] == ["learning_loss"]
+    assert sum(computed) < 6 * 5, "each view once, and a few passes that look for what to read"
 
 
 def test_a_trunk_that_is_watched_computes(weights):

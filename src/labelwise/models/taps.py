@@ -194,10 +194,12 @@ def _passed(model: nn.Module, images: Tensor) -> dict[str, _Seen]:
     names = {module: name for name, module in model.named_modules() if name}
 
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        before = found.get(names[module])
-        shape = tuple(output.shape) if isinstance(output, Tensor) else None
-        found[names[module]] = _Seen(1 + (before.runs if before else 0), len(order), shape)
-        order.append(module)
+        several = enumerate(output) if getattr(module, "gives_stages", False) else ()
+        for path, value in ((names[module], output), *((f"{names[module]}[{n}]", maps) for n, maps in several)):
+            before = found.get(path)
+            shape = tuple(value.shape) if isinstance(value, Tensor) else None
+            found[path] = _Seen(1 + (before.runs if before else 0), len(order), shape)
+            order.append(module)
 
     order: list[nn.Module] = []
     hooks = [module.register_forward_hook(hook) for module in names]
@@ -214,7 +216,8 @@ def stages(model: nn.Module, images: Tensor, *, most: int = MOST) -> tuple[str, 
     """Paths of the maps that stand for a model: the widest at each resolution, from the finest to the coarsest.
 
     Looked at are modules that run exactly once in a pass and give one map (B, C, h, w) of the proportions of the
-    images, but neither dropout nor global pooling; of several of one width the last to run. Where there are more than
+    images, but neither dropout nor global pooling; of several of one width the last to run. Of a module that says that
+    it gives its own stages (``gives_stages``, as a ``Trunk`` does) these are taken. Where there are more than
     ``most`` resolutions the coarsest are taken, where there is no map token sequences (B, T, D), and where there are
     none of these the vector (B, D) before the last.
 
@@ -241,9 +244,12 @@ def stages(model: nn.Module, images: Tensor, *, most: int = MOST) -> tuple[str, 
     last = order[-1][1] if order else ""
     kinds: dict[int, dict[tuple[int, ...], tuple[int, int, str]]] = {4: {}, 3: {}, 2: {}}
     passed_over = {path for path, module in model.named_modules() if isinstance(module, _SAY_NOTHING_NEW)}
+    inside = tuple(f"{path}." for path, module in model.named_modules() if getattr(module, "gives_stages", False))
     for when, path in order:
         shape, other = whole[path].shape, fewer[path].shape if path in fewer else None
-        if whole[path].runs != 1 or shape is None or other is None or len(shape) not in kinds or path in passed_over:
+        if whole[path].runs != 1 or shape is None or other is None or len(shape) not in kinds:
+            continue
+        if path in passed_over or path.startswith(inside):
             continue
         if shape[0] != size or other != (1, *shape[1:]) or not _like(shape, images):
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,9 @@ class Trunk(nn.Module):
         widths: channels of each map.
         pretrained: whether its weights are worth keeping.
     """
+
+    #: heads beside the model read its maps, and nothing within it
+    gives_stages: ClassVar[bool] = True
 
     def __init__(self, net: nn.Module, widths: Sequence[int], *, pretrained: bool = False) -> None:
         super().__init__()
