@@ -144,7 +144,9 @@ class LearnerConfig(Config):
         "(task) -> Learner; auto: features where the task asks for one answer for an image, else torch",
     )
     head: Literal["linear", "knn"] = "linear"
-    strength: float = pydantic.Field(1.0, gt=0)
+    strength: float | None = pydantic.Field(
+        None, gt=0, description="ridge of the linear head, in units of one image's loss; None: grows with the labels"
+    )
     neighbours: int = pydantic.Field(5, ge=1)
     model: str | None = pydantic.Field(
         None, description="a name ('labelwise list models'), torchvision:..., timm:..., package.module:name"

@@ -44,12 +44,13 @@ def _scaled(rows: np.ndarray, by: np.ndarray) -> np.ndarray:
 # ---- the linear head ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strength", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("strength", [0.1, 1.0, 10.0, None])
 def test_linear_head_against_scikit_learn(strength):
     learner = tiny.feature_learner(SOURCE, strength=strength)
     learner.fit(DATA, 0)
     known = _features(LABELLED).astype(np.float64)
-    reference = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=5000)
+    usual = 1e-4 * len(known) * known.shape[1]
+    reference = LogisticRegression(C=1 / (usual if strength is None else strength), tol=1e-10, max_iter=5000)
     reference.fit(_scaled(known, known), DATA.labelled.targets)
     expected = reference.predict_proba(_scaled(_features(POOL).astype(np.float64), known))
     # the bias carries a hundredth of the ridge here, and none there
