@@ -20,6 +20,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -337,6 +338,50 @@ def _alone(method: str, k: int, rows: int, classes: int, **options: Any) -> tupl
     x, p = features("loose", rows, 512), probabilities(rows, classes)
     mine, _ = ours(method, k, embeddings=x, probs=p, turns=1, **options)
     return x, [mine, ours("k_center", k, embeddings=x, label="k_center, for scale")[0]]
+
+
+def _seldom(rows: int, width: int, labelled: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Overlapping groups behind a rectified layer, half of which were seldom labelled; which row is of such a one."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(20, width)).astype(np.float32)
+    mixing = rng.normal(size=(width, width)).astype(np.float32) / math.sqrt(width)
+    group = rng.integers(0, 20, rows)
+    x = np.maximum((0.5 * centres[group] + rng.normal(size=(rows, width)).astype(np.float32)) @ mixing, 0)
+    weight = np.where(group < 10, 1.0, 0.15)
+    return x, np.sort(rng.choice(rows, labelled, replace=False, p=weight / weight.sum())), group >= 10
+
+
+@cell("discriminative/10k")
+def _discriminative() -> tuple[np.ndarray, list[Row]]:
+    """Processor time, not seconds by the clock; and how many picks two sides have in common (by chance 10 %)."""
+    x, labelled, seldom = _seldom(11_000, 512, 1_000)
+    even = (x - x.mean(0)) / x.std(0)
+    small = slice(0, 1_200)
+    lw.select("discriminative", 10, embeddings=x[small], labelled=range(100), seed=0)  # warm
+
+    def side(name: str, call: Callable[[int], np.ndarray], *seeds: int) -> tuple[Row, list[set[int]]]:
+        picks, seconds = [], []
+        for seed in seeds:
+            started = time.process_time()
+            picks.append(call(seed))
+            seconds.append(time.process_time() - started)
+        row = Row(name, sum(seconds) / len(seeds), len(picks[0]), note=f"processor time, mean of {len(seeds)} seeds")
+        return reached(row, "of seldom labelled groups", seldom[np.concatenate(picks)].mean()), [set(p) for p in picks]
+
+    def select(seed: int) -> np.ndarray:
+        return lw.select("discriminative", 1_000, embeddings=x, labelled=labelled, seed=seed).positions
+
+    loop = peers.discriminative_loop
+    sides = [
+        side("labelwise", select, 0, 1, 2),
+        side("published loop", lambda seed: loop(x, labelled, 1_000, seed=seed), 0, 1),
+        side("it on standardised features", lambda seed: loop(even, labelled, 1_000, seed=seed), 0),
+    ]
+    published = sides[1][1]
+    for row, picks in sides:
+        shared = [len(mine & theirs) / 10 for mine in picks for theirs in published if mine is not theirs]
+        row.note += f"; shares {sum(shared) / len(shared):.1f} % of its picks with (another seed of) the published loop"
+    return x, [row for row, _ in sides]
 
 
 cell("bait/10k")(lambda: _alone("bait", 100, 10_000, 10))

@@ -28,7 +28,10 @@ from labelwise.testing.worlds import World, digits_world, pixels
 from thorough import case_of
 
 #: options of methods that train nets of their own: what they promise does not depend on how long
-SHORT: dict[str, dict[str, Any]] = {"vaal": {"iterations": 1, "batch_size": 4, "side": 16, "width": 2}}
+SHORT: dict[str, dict[str, Any]] = {
+    "vaal": {"iterations": 1, "batch_size": 4, "side": 16, "width": 2},
+    "discriminative": {"sub_batches": 2, "epochs": 2},
+}
 
 
 def _default(cls: type[Strategy]) -> Strategy:
