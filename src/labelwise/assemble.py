@@ -225,13 +225,15 @@ def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
     """
     backbone = config.features.backbone
     task = None
-    wanted = []
+    wanted: list[tuple[str, str]] = []
     if not isinstance(config, SizesConfig):  # a study by size has no learner
         task = task_options(config.task)
-        kind, model = learner_kind(config.learner, task), config.learner.model
-        if kind not in LEARNERS and ":" not in kind:
-            raise unknown("learner", kind, LEARNERS)
-        wanted = [("model", model)] if model is not None and kind == "torch" else []
+        more = config.learners.values() if isinstance(config, RecipeConfig) else ()
+        for learner in (config.learner, *more):
+            kind, model = learner_kind(learner, task), learner.model
+            if kind not in LEARNERS and ":" not in kind:
+                raise unknown("learner", kind, LEARNERS)
+            wanted += [("model", model)] if model is not None and kind == "torch" else []
     built_in = ("auto", "pixels", "lite0")
     if backbone not in built_in:
         wanted.append(("backbone", backbone))
@@ -244,5 +246,5 @@ def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
             continue  # package.module:name, which only an import can judge, or a file
         known = task.model_names() if what == "model" and task is not None else model_names()
         if bare not in known and bare.split(".")[0] not in known:  # timm: name.tag
-            more = built_in if what == "backbone" else ()
-            raise unknown_network(what, name, [*more, *known])
+            beside = built_in if what == "backbone" else ()
+            raise unknown_network(what, name, [*beside, *known])

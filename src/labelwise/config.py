@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -273,6 +273,10 @@ def older_forms(values: Any) -> Any:
     return {**values, "input": rest, "task": {**task, "options": {**options, **given}}}
 
 
+#: what a recipe's own learner is called where learners have names
+OWN = "learner"
+
+
 class StrategyConfig(Config):
     """A strategy with its options; in YAML also just its name, or options beside it."""
 
@@ -283,7 +287,7 @@ class StrategyConfig(Config):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _short_forms(cls, value: Any) -> Any:
-        return options_apart(value, "title")
+        return options_apart(value, *cls.model_fields.keys() - {"name", "options"})
 
     @pydantic.model_validator(mode="after")
     def _baseline_keeps_its_name(self) -> StrategyConfig:
@@ -300,6 +304,18 @@ class StrategyConfig(Config):
     def identity(self) -> dict[str, Any]:
         """What it does, whatever it is called."""
         return {"name": self.name, "options": self.options}
+
+
+class RowConfig(StrategyConfig):
+    """A row of a study: a strategy with the learner that is trained for it."""
+
+    learner: str = pydantic.Field(OWN, description="one of learners; without it the recipe's learner")
+
+    @property
+    def label(self) -> str:
+        """As tables show it: its title, or its strategy with its options, and the learner where a row names one."""
+        named = _labelled(self.name, self.options)
+        return self.title or (named if self.learner == OWN else f"{named} with {self.learner}")
 
 
 def _labelled(name: str, options: Mapping[str, Any]) -> str:
@@ -404,9 +420,14 @@ def _different_seeds(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
-def _listed_once(value: tuple[StrategyConfig, ...]) -> tuple[StrategyConfig, ...]:
+S = TypeVar("S", bound=StrategyConfig)
+
+
+def _listed_once(value: tuple[S, ...], beside: Callable[[S], Any] = lambda row: None) -> tuple[S, ...]:
+    """Refuses rows that are the same twice, by their labels or by what they do, with what stands ``beside`` each."""
     labels = [config.label for config in value]
-    if len(set(labels)) < len(labels) or any(a.identity == b.identity for a, b in itertools.combinations(value, 2)):
+    does = [(config.identity, beside(config)) for config in value]
+    if len(set(labels)) < len(labels) or any(a == b for a, b in itertools.combinations(does, 2)):
         raise ValueError(f"a strategy is listed twice: {', '.join(labels)}")
     return value
 
@@ -424,8 +445,15 @@ class RecipeConfig(Config):
     )
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()
-    strategies: tuple[StrategyConfig, ...] = pydantic.Field(
-        (StrategyConfig(name="random"), StrategyConfig(name="margin")), min_length=1
+    learners: dict[Annotated[str, pydantic.Field(pattern=r"^[\w.-]+$")], LearnerConfig] = pydantic.Field(
+        default_factory=dict, description="name: a learner of its own, which rows of strategies take by 'learner: name'"
+    )
+    strategies: tuple[RowConfig, ...] = pydantic.Field(
+        (RowConfig(name="random"), RowConfig(name="margin")), min_length=1
+    )
+    judge: str | None = pydantic.Field(
+        None,
+        description="one of learners, or 'learner': trained on what each row has labelled, its picks are judged by",
     )
     start: StrategyConfig | None = pydantic.Field(
         None, description="how the initial set is chosen; None: at random for all alike, 'own': each strategy by itself"
@@ -452,7 +480,42 @@ class RecipeConfig(Config):
     _older = pydantic.model_validator(mode="before")(older_forms)
     _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
     _different = pydantic.field_validator("seeds")(_different_seeds)
-    _once = pydantic.field_validator("strategies")(_listed_once)
+
+    @pydantic.model_validator(mode="after")
+    def _rows_have_learners(self) -> RecipeConfig:
+        if OWN in self.learners:
+            raise ValueError(f"a learner cannot be called {OWN!r}: that is the recipe's own")
+        for row in self.strategies:
+            self.learner_of(row)
+        _listed_once(self.strategies, lambda row: self.learner_of(row))
+        if self.judge is not None:
+            self.learner_of(self.judge)
+            if self.warm:
+                raise ValueError("judge trains on each set of labels from scratch: set warm: false, or leave judge out")
+        return self
+
+    def learner_of(self, row: StrategyConfig | str) -> LearnerConfig:
+        """The learner of a row, or of a name.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        name = row if isinstance(row, str) else row.learner if isinstance(row, RowConfig) else OWN
+        if name != OWN and name not in self.learners:
+            raise unknown("learner", name, [*self.learners, OWN])
+        return self.learner if name == OWN else self.learners[name]
+
+    @property
+    def baseline(self) -> RowConfig:
+        """The row that the others are compared with."""
+        rows = {row.label: row for row in self.strategies}
+        return rows[baseline_of(list(rows)) or ""]
+
+    @property
+    def trained(self) -> dict[str, LearnerConfig]:
+        """The learners that are trained, by name: those of the rows in their order, and the judge."""
+        names = [*(row.learner for row in self.strategies), *([] if self.judge is None else [self.judge])]
+        return {name: self.learner_of(name) for name in names}
 
 
 class HeadConfig(Config):
@@ -489,7 +552,11 @@ class SizesConfig(Config):
 
     _count = pydantic.field_validator("seeds", mode="before")(_seed_count)
     _different = pydantic.field_validator("seeds")(_different_seeds)
-    _once = pydantic.field_validator("strategies")(_listed_once)
+
+    @pydantic.field_validator("strategies")
+    @classmethod
+    def _once(cls, value: tuple[StrategyConfig, ...]) -> tuple[StrategyConfig, ...]:
+        return _listed_once(value)
 
     @pydantic.field_validator("sizes")
     @classmethod
@@ -521,11 +588,13 @@ def parse(model: type[C], values: Any, *, where: str) -> C:
     except pydantic.ValidationError as error:
         # a key nobody knows often is the misspelt one that is missing
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        path = [part for part in first["loc"] if part != "function-before[_short_forms(), StrategyConfig]"]
+        path = [part for part in first["loc"] if not str(part).startswith("function-before[")]
         shown = ".".join(str(part) for part in path)
         if first["type"] == "extra_forbidden":
             allowed = _keys_at(model, path[:-1])
             raise unknown(f"key in {where}", str(path[-1]), allowed) from None
+        if not path:  # of the whole: what was got is no help
+            raise ConfigError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
         got = "" if first["type"] == "missing" else f" (got {brief(first['input'])})"
         more = f"; and {len(error.errors()) - 1} more" if len(error.errors()) > 1 else ""
         raise ConfigError(f"{where}: {shown}: {first['msg'].removeprefix('Value error, ')}{got}{more}") from None

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labelwise.campaign.fits import Fitted
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.measuring import measure
-from labelwise.campaign.records import RoundRecord, write_whole
+from labelwise.campaign.records import RoundRecord
+from labelwise.campaign.replays import keep, kept, trained_on
 from labelwise.contracts.learner import heads_of
-from labelwise.errors import DataError
 from labelwise.rng import seed_of
 
 if TYPE_CHECKING:
@@ -47,26 +45,16 @@ def trained_again(
     """
     ends = list({rounds[0].round: rounds[0], rounds[-1].round: rounds[-1]}.values())
     key, file = [count, *(end.fit_key for end in ends)], folder / FILE
-    if (before := _kept(file, key)) is not None:
+    if (before := kept(file, key)) is not None:
         return before
     campaign = open_campaign()
     found = []
     for end in ends:
         campaign.examples.pool = campaign.store.pool(before=end.round)
         for number in range(1, count + 1):
-            found.append(_record(end, _fitted(campaign, strategy, number)))
-    kept = {"of": key, "trainings": [record.to_json() for record in found]}
-    write_whole(file, json.dumps(kept, allow_nan=False).encode("ascii"))
+            found.append(trained_on(end, _fitted(campaign, strategy, number)))
+    keep(file, key, found)
     return found
-
-
-def _kept(file: Path, key: list[Any]) -> list[RoundRecord] | None:
-    """What was found before; None where there is nothing of these labels, or a damaged file."""
-    try:
-        kept = json.loads(file.read_text(encoding="ascii"))
-        return [RoundRecord.from_json(record) for record in kept["trainings"]] if kept["of"] == key else None
-    except (OSError, ValueError, KeyError, TypeError, DataError):
-        return None
 
 
 def _fitted(campaign: Campaign, strategy: Strategy, number: int) -> Fitted:
@@ -81,17 +69,3 @@ def _fitted(campaign: Campaign, strategy: Strategy, number: int) -> Fitted:
         if campaign.fits.folder is not None:
             campaign.fits.note(found)
     return found
-
-
-def _record(end: RoundRecord, fitted: Fitted) -> RoundRecord:
-    return RoundRecord(
-        round=end.round,
-        labels=end.labels,
-        metrics=dict(fitted.metrics),
-        fit_seconds=fitted.report.seconds,
-        train_loss=fitted.report.loss if math.isfinite(fitted.report.loss) else math.nan,
-        losses=list(fitted.report.losses),
-        steps=fitted.report.steps,
-        fit_key=fitted.key,
-        tested=end.tested,
-    )

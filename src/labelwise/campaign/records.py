@@ -151,6 +151,9 @@ class RunRecord:
         mistakes: of the last model, where the labels are classes.
         again: further trainings on the labels of the first and of the last round, each from random streams of its own:
             how far a metric moves by chance. With the baseline's runs only.
+        learner: which of the study's learners was trained; ``learner`` is the recipe's own.
+        judged: the judge's training on the labels of each round, in order; [] without a judge, and where the rounds
+            themselves are its trainings.
     """
 
     strategy: str
@@ -159,20 +162,25 @@ class RunRecord:
     finished: bool = True
     mistakes: Mistakes | None = None
     again: list[RoundRecord] = field(default_factory=list)
+    learner: str = "learner"
+    judged: list[RoundRecord] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """This run as strict JSON values."""
-        rounds = [r.to_json() for r in self.rounds]
-        run = {"strategy": self.strategy, "seed": self.seed, "finished": self.finished, "rounds": rounds}
+        run = {"strategy": self.strategy, "learner": self.learner, "seed": self.seed, "finished": self.finished}
+        run["rounds"] = [r.to_json() for r in self.rounds]
         if self.mistakes is not None:
             run["mistakes"] = self.mistakes.to_json()
-        return run | {"again": [r.to_json() for r in self.again]} if self.again else run
+        for name, records in (("again", self.again), ("judged", self.judged)):
+            if records:
+                run[name] = [r.to_json() for r in records]
+        return run
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunRecord:
         """The run that ``to_json`` wrote."""
         known = _known(cls, data)
-        for name in ("rounds", "again"):
+        for name in ("rounds", "again", "judged"):
             known[name] = [RoundRecord.from_json(r) for r in known.get(name, [])]
         if known.get("mistakes") is not None:
             known["mistakes"] = Mistakes.from_json(known["mistakes"])
@@ -199,7 +207,8 @@ class Study:
             ``transforms`` ({train, pool}), ``streams`` (names of the random streams), ``paired`` (bool),
             ``validation`` (labels held for validation, counted in the cost), ``reference`` (likewise),
             ``early_stopping``, ``tuning``, ``classes_from`` (``user`` | ``labelled``), ``ties`` (how broken),
-            ``again`` (further trainings that measure noise), ``command`` (the line that repeats the study).
+            ``again`` (further trainings that measure noise), ``rows`` (row -> learner) and ``learners`` where there are
+            several, ``judge`` (the learner that judges picks), ``command`` (the line that repeats the study).
         environment: ``python``, ``torch``, ``labelwise``, ``cpu``, ``gpu``, ``threads``, ``platform``.
         pool: ``items``, ``test`` (count), ``classes`` (names), ``class_counts`` (class -> items in the pool),
             ``duplicates`` (share in [0, 1]), ``out_of_distribution`` (share), ``source``.

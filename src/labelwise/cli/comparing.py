@@ -143,6 +143,8 @@ def _given(**settings: Any) -> dict[str, Any]:
 
 def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
     """What is going to happen, before it takes long; ``source`` holds the data of the first seed."""
+    from labelwise.studies.settings import learners_apart
+
     pool = sum(source.roles.get(item, "pool") == "pool" for item in source.ids)
     tests = sum(source.roles.get(item) == "test" for item in source.ids)
     names = ", ".join(strategy.label for strategy in recipe.strategies)
@@ -151,6 +153,8 @@ def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
         f"{recipe.batch} labels of {pool:,}, measured on {tests:,} test images"
     )
     _say_how_read(source)
+    for note in learners_apart(recipe):
+        console.err(f"note: {note}")
     if chosen:
         console.err("sizes were chosen by the data: --initial, --batch and --rounds change them")
 
@@ -228,6 +232,7 @@ def _compare_sizes(recipe: SizesConfig, source: Source, folder: Path, *, json: b
 
 def show(written: studies.Written) -> None:
     """The table, what it says, and what to know before believing it."""
+    from labelwise.report.judged import judged, said
     from labelwise.report.summary import headline, unlearnt
     from labelwise.report.table import study_table
 
@@ -240,6 +245,13 @@ def show(written: studies.Written) -> None:
     if not first:
         console.out()
         console.out(headline(written.summary))
+    if (by_judge := judged(written.summary)) is not None:
+        console.out()
+        console.out(f"The same picks, judged by {by_judge.learner} (each row above as it was trained)")
+        console.out()
+        terminal.print(study_table(by_judge.summary, width=terminal.width))
+        console.out()
+        console.out(f"By {by_judge.learner}: {headline(by_judge.summary)} {said(by_judge)}")
     console.notes(written.summary.notes)
 
 

@@ -77,8 +77,10 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
 
 def as_json(summary: Summary, written: Written) -> dict[str, Any]:
     """The result of a study as plain values."""
+    from labelwise.report.judged import judged
     from labelwise.report.summary import headline
 
+    by_judge = judged(summary)
     return {
         "name": summary.study.name,
         "headline": headline(summary),
@@ -88,6 +90,14 @@ def as_json(summary: Summary, written: Written) -> dict[str, Any]:
         "seeds": list(summary.curves.seeds),
         "strategies": [asdict(row) for row in summary.rows],
         "full": summary.study.full,
+        "judged": None
+        if by_judge is None
+        else {
+            "learner": by_judge.learner,
+            "headline": headline(by_judge.summary),
+            "strategies": [asdict(row) for row in by_judge.summary.rows],
+            "training": {name: asdict(gain) for name, gain in by_judge.training.items()},
+        },
         "notes": summary.notes,
         "report": written.report.resolve(),
         "curves": [path.resolve() for path in written.curves],

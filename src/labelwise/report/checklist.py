@@ -66,20 +66,38 @@ def _design(summary: Summary) -> list[_Line]:
             "printed" if stratified else "warned",
             f"{', '.join(stratified)} was run" if stratified else "stratified_random was not run",
         ),
-        ("Same framework, augmentation and schedule for all rows", "enforced", _learner(study)),
+        ("Same framework, augmentation and schedule for all rows", *_learner(study)),
         (
             "Methods that change network or loss reported in two ways",
-            "warned" if study.settings.get("auxiliaries") else "not applicable",
-            f"{_text(study.settings['auxiliaries'])}: compare round 0 as well"
-            if study.settings.get("auxiliaries")
-            else "no strategy here trains a part of its own",
+            *_two_ways(study),
         ),
         _said(study, "candidates", "Equal sub-sampling of candidates"),
     ]
 
 
-def _learner(study: Study) -> str:
-    """What all runs are trained with: augmentation, and how many steps."""
+def _two_ways(study: Study) -> tuple[Status, str]:
+    """Whether rows that train something else are shown by their picks alone, too."""
+    heads, judge = study.settings.get("auxiliaries"), study.settings.get("judge")
+    apart = list(dict.fromkeys(run.strategy for run in study.runs if run.judged))
+    several = len({run.learner for run in study.runs}) > 1
+    if apart:
+        return "enforced", f"as trained, and their picks judged by {_text(judge)}: {_text(apart)}"
+    if judge is not None and (heads or several):
+        return "enforced", f"{_text(judge)}, the judge, trains every row: heads there are leave the model as it is"
+    if heads or several:
+        what = _text(heads) if heads else "rows have learners of their own"
+        return "warned", f"{what}: compare round 0 as well, and name a judge for the picks alone"
+    return "not applicable", "no strategy here trains a part of its own"
+
+
+def _learner(study: Study) -> tuple[Status, str]:
+    """What all runs are trained with: augmentation, and how many steps; or which learner trains which rows."""
+    rows: dict[str, list[str]] = {}
+    for run in study.runs:
+        if run.strategy not in rows.setdefault(run.learner, []):
+            rows[run.learner].append(run.strategy)
+    if len(rows) > 1:
+        return "warned", f"{len(rows)} learners: {'; '.join(f'{name}: {_text(of)}' for name, of in rows.items())}"
     transforms = study.settings.get("transforms")
     named = [transforms["train"]] if isinstance(transforms, Mapping) and transforms.get("train") else []
     steps = sorted({r.steps for run in study.runs for r in run.rounds if r.losses})
@@ -87,7 +105,7 @@ def _learner(study: Study) -> str:
         least, most = f"{steps[0]:,}", f"{steps[-1]:,}"
         named.append(f"{least} steps" if least == most else f"{least} to {most} steps")
     text = "one learner and recipe for all runs"
-    return f"{text}: {', '.join(map(_text, named))}" if steps else text
+    return "enforced", f"{text}: {', '.join(map(_text, named))}" if steps else text
 
 
 def _cost(summary: Summary) -> list[_Line]:
@@ -125,7 +143,13 @@ def _randomness(summary: Summary) -> list[_Line]:
     study, seeds = summary.study, len(summary.curves.seeds)
     unpaired = unpaired_seeds(study)
     keyed = all(run.rounds[0].fit_key for run in study.runs if run.rounds)
-    paired: tuple[Status, str] = ("enforced", "labels and fit of round 0 agree between strategies in every seed")
+    several = len({run.learner for run in study.runs}) > 1
+    agree = (
+        "labels of round 0 agree in every seed, its fits between rows of one learner"
+        if several
+        else ("labels and fit of round 0 agree between strategies in every seed")
+    )
+    paired: tuple[Status, str] = ("enforced", agree)
     if unpaired:
         paired = ("warned", f"the start differs in seed {', '.join(map(str, unpaired))}")
     elif not keyed:

@@ -28,6 +28,7 @@ from labelwise.campaign.records import write_whole
 from labelwise.drawing.colours import COLOURS_LIGHT
 from labelwise.errors import visible
 from labelwise.report import wording
+from labelwise.report.judged import judged
 from labelwise.report.statistics import FloatArray, interval
 from labelwise.report.summary import Summary, costs_of, picks_by_class
 
@@ -167,11 +168,15 @@ def write_curves(
 ) -> list[Path]:
     """Write ``curves.png``, a ``curves-UNIT.png`` per other cost unit, and ``class-balance.png`` if classes are known.
 
+    With a judge also ``curves-judged.png``: the same picks, every row trained by the judge.
+
     Returns:
         The files written.
     """
     target = Path(folder)
     pictures = {"curves": learning_curves(summary, look=look, log_x=log_x)}
+    if (by_judge := judged(summary)) is not None:
+        pictures["curves-judged"] = learning_curves(by_judge.summary, look=look, log_x=log_x)
     for unit in costs_of(summary.study, summary.curves):
         pictures[f"curves-{_file_name(unit)}"] = cost_curves(summary, unit, look=look, log_x=log_x)
     if picks_by_class(summary.study):

@@ -30,6 +30,7 @@ from labelwise.report.curves import (
     learning_curves,
     order_of,
 )
+from labelwise.report.judged import Judged, judged, judged_lead, said
 from labelwise.report.mistakes import shown_mistakes
 from labelwise.report.page import render, write_page
 from labelwise.report.renderings import picture
@@ -104,7 +105,7 @@ def write_study_report(
         DataError: the records contradict each other.
     """
     summary = summarise(study, scale=scale, baseline=baseline)
-    marks = marks_of(summary)
+    marks, by_judge = marks_of(summary), judged(summary)
     context = {
         "title": study.name,
         "kicker": "labelwise comparison",
@@ -117,6 +118,7 @@ def write_study_report(
         "curves": picture(lambda look: learning_curves(summary, look=look, log_x=log_x), headline(summary)),
         "curves_caption": _curves_caption(summary),
         "results": _results(summary, marks),
+        "judged": None if by_judge is None else _judged(by_judge, marks, log_x=log_x),
         "by_budget": _by_budget(summary, marks),
         "others": _others(summary, marks),
         "saved": _saved(summary, marks),
@@ -259,6 +261,25 @@ def _results(summary: Summary, marks: Mapping[str, Mark]) -> dict[str, Any]:
         f"{_noise(summary)}"
     )
     return {"heads": heads, "rows": rows, "lead": lead}
+
+
+def _judged(found: Judged, marks: Mapping[str, Mark], *, log_x: bool) -> dict[str, Any]:
+    """The second view: curves and results of the picks alone, by one learner that was trained on them."""
+    summary, words = found.summary, headline(found.summary)
+    results = _results(summary, marks)
+    timed = 3  # of selection and memory, which are the run's own
+    return {
+        "learner": found.learner,
+        "lead": judged_lead(found),
+        "curves": picture(lambda look: learning_curves(summary, look=look, log_x=log_x), words),
+        "caption": _curves_caption(summary),
+        "headline": words,
+        "results": {
+            "heads": results["heads"][:-timed],
+            "rows": [row | {"cells": row["cells"][:-timed]} for row in results["rows"]],
+        },
+        "training": said(found),
+    }
 
 
 def _noise(summary: Summary) -> str:

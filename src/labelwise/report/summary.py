@@ -346,21 +346,35 @@ def chance_of(study: Study) -> float | None:
 
 
 def unpaired_seeds(study: Study) -> list[int]:
-    """Seeds in which the strategies did not start from the same labels and the same model.
+    """Seeds in which the strategies did not start from the same labels, or those of one learner from the same model.
 
     A head that is detached from the model makes another training, and the same model: to the digit the same loss and
     metrics.
     """
-    starts: dict[int, list[RoundRecord]] = {}
+    starts: dict[int, list[RunRecord]] = {}
     for run in study.runs:
         if run.rounds:
-            starts.setdefault(run.seed, []).append(run.rounds[0])
-    return sorted(seed for seed, firsts in starts.items() if not all(_alike(firsts[0], first) for first in firsts))
+            starts.setdefault(run.seed, []).append(run)
+    return sorted(seed for seed, runs in starts.items() if not all(map(_alike, runs, _first_of_learner(runs))))
 
 
-def _alike(one: RoundRecord, other: RoundRecord) -> bool:
-    if (one.labels, one.class_counts) != (other.labels, other.class_counts):
+def _first_of_learner(runs: list[RunRecord]) -> list[RunRecord]:
+    """For each run the first that trains the same learner, whose labels are held against the first's of all."""
+    firsts: dict[str, RunRecord] = {}
+    for run in runs:
+        firsts.setdefault(run.learner, run)
+    same_labels = all(_labels(first) == _labels(runs[0]) for first in firsts.values())
+    return [firsts[run.learner] if same_labels else runs[0] for run in runs]
+
+
+def _labels(run: RunRecord) -> tuple[int, dict[str, int]]:
+    return run.rounds[0].labels, run.rounds[0].class_counts
+
+
+def _alike(run: RunRecord, first: RunRecord) -> bool:
+    if _labels(run) != _labels(first):
         return False
+    one, other = run.rounds[0], first.rounds[0]
     shared = one.metrics.keys() & other.metrics.keys()
     measured = bool(shared) and all(one.metrics[name] == other.metrics[name] for name in shared)
     return one.fit_key == other.fit_key or (measured and one.train_loss == other.train_loss)

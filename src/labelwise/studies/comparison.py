@@ -12,7 +12,7 @@ from labelwise.assemble import learner_kind, make_strategy
 from labelwise.campaign.mistakes import check_map
 from labelwise.campaign.plan import Offer
 from labelwise.campaign.records import RunRecord, Study, write_study
-from labelwise.config import RecipeConfig, parse, with_range
+from labelwise.config import OWN, RecipeConfig, parse, with_range
 from labelwise.contracts.progress import Progress, silent
 from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
@@ -117,19 +117,19 @@ class Comparison:
         """
         recipe, source = self.recipe, self.data.of(self.recipe.seeds[0])
         check_labels(source, self.runs.task.name, self.runs.task.kind)
-        strategies = [make_strategy(config) for config in recipe.strategies]
+        if self.make is not None and (recipe.learners or set(recipe.trained) != {OWN}):
+            raise ConfigError("a learner made in Python is every row's: leave learners out, or name them in the recipe")
         _check_amounts(recipe, source)
         if not any(source.roles.get(item) == "test" and item in source.truth for item in source.ids):
             raise DataError("the data have no labelled test items: set data.test_share")
         check_start(recipe)
         check_map(recipe.map)
-        kind = learner_kind(recipe.learner, self.runs.task)
-        if recipe.pretrain is not None and kind != "torch":
-            raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {kind!r}")
-        setting = self.runs.setting(recipe.seeds[0])
+        _check_pretrain(recipe, self.runs.task)
         reference, validation = ("reference" in source.roles.values(), "validation" in source.roles.values())
-        offer = Offer(setting.learner, True, True, reference, recipe.regions is not None, validation)
-        offer.check(strategies)
+        for name in recipe.trained:
+            learner = self.runs.setting(recipe.seeds[0], name=name).learner
+            offer = Offer(learner, True, True, reference, recipe.regions is not None, validation)
+            offer.check([make_strategy(row) for row in recipe.strategies if row.learner == name])
 
     def study(self, runs: Sequence[RunRecord], full: list[float] | None = None) -> Study:
         """The study as it stands."""
@@ -186,6 +186,21 @@ def compare_strategies(
     resolved = parse(RecipeConfig, values, where="compare")
     opened = open_labelled(resolved, base=Path(), source=None if isinstance(source, str) else open_source(source))
     return Comparison(resolved, opened, Path(out), make=learner, progress=progress).run()
+
+
+def _check_pretrain(recipe: RecipeConfig, task: Task[Any]) -> None:
+    """Refuses training without labels for what is no network, or for several networks."""
+    if recipe.pretrain is None:
+        return
+    for config in recipe.trained.values():
+        if (kind := learner_kind(config, task)) != "torch":
+            raise ConfigError(f"pretrain trains the network of learner.kind torch, and this is {kind!r}")
+    models = list(dict.fromkeys(str(config.model) for config in recipe.trained.values()))
+    if len(models) > 1:
+        raise ConfigError(
+            f"pretrain trains one network for all rows, and their learners have {' and '.join(models)}: give all rows "
+            "one model, or pretrain in studies of their own"
+        )
 
 
 def _check_amounts(recipe: RecipeConfig, source: Source) -> None:

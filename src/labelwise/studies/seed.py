@@ -15,7 +15,7 @@ from labelwise.campaign.mistakes import last_mistakes
 from labelwise.campaign.records import Mistakes, RoundRecord, RunRecord
 from labelwise.campaign.setting import Setting
 from labelwise.campaign.store import Store
-from labelwise.config import RecipeConfig, StrategyConfig, baseline_of
+from labelwise.config import OWN, RecipeConfig, RowConfig
 from labelwise.contracts.learner import Examples
 from labelwise.contracts.oracle import HeldBack
 from labelwise.contracts.progress import Progress, silent
@@ -24,6 +24,7 @@ from labelwise.learners.pretraining import Pretraining, pretrain
 from labelwise.rng import digest
 from labelwise.signals.cache import SignalCache
 from labelwise.studies.data import SeededData, labels_of, registration
+from labelwise.studies.judging import judged, to_judge
 from labelwise.studies.start import begin
 
 if TYPE_CHECKING:
@@ -77,11 +78,12 @@ class SeedRuns:
         self.setting(seed).cache.prune(set())
 
     def full(self, seed: int) -> dict[str, float]:
-        """Metrics of a training on every label of the pool, done once."""
-        folder = self.folder / "runs" / f"full-{self._digest(StrategyConfig(name='random'))[:10]}"
+        """Metrics of a training of the baseline's learner on every label of the pool, done once."""
+        row = RowConfig(name="random", learner=self.recipe.baseline.learner)
+        folder = self.folder / "runs" / f"full-{self._digest(row)[:10]}"
         store = Store(folder, create=True)
         with store.lock():
-            campaign = Campaign(store, self.setting(seed, self._pretrained(seed)), progress=self.progress)
+            campaign = self._campaign(store, seed, row.learner)
             if not len(campaign.pool):
                 task, source = campaign.setting.task, campaign.setting.source
                 campaign.register([*registration(source, task), *labels_of(source, task, pool=True)])
@@ -101,12 +103,12 @@ class SeedRuns:
         finished = any(record["round"] == self.recipe.rounds for record in store.rounds())
         if not finished:
             with store.lock():
-                campaign = self._campaign(store, seed)
+                campaign = self._campaign(store, seed, config.learner)
                 begin(campaign, self.recipe, config, seed)
-                strategies = [make_strategy(c) for c in self.recipe.strategies]
-                companions = [s for s in strategies[index + 1 :] if not s.auxiliaries()]
+                later = [make_strategy(c) for c in self.recipe.strategies[index + 1 :] if c.learner == config.learner]
+                companions = [s for s in later if not s.auxiliaries()]
                 for record in campaign.rounds(
-                    strategies[index],
+                    strategy,
                     HeldBack(campaign.setting.source.truth, campaign.setting.source.price),
                     Budget(self.recipe.batch, "images" if self.recipe.regions is None else self.recipe.regions.unit),
                     count=self.recipe.rounds,
@@ -116,41 +118,59 @@ class SeedRuns:
         rounds = [RoundRecord.from_json(record) for record in store.rounds() if record["round"] <= self.recipe.rounds]
         found = self._mistakes(store, config, seed, rounds[-1]) if rounds else None
         again = self._again(store, config, seed, rounds) if rounds else []
+        replayed = self._judged(store, config, seed, rounds)
         store.close()
         self.on_run(label, seed, finished)
-        return RunRecord(strategy=label, seed=seed, rounds=rounds, mistakes=found, again=again)
+        return RunRecord(
+            strategy=label,
+            seed=seed,
+            rounds=rounds,
+            mistakes=found,
+            again=again,
+            learner=config.learner,
+            judged=replayed,
+        )
 
-    def _mistakes(self, store: Store, config: StrategyConfig, seed: int, last: RoundRecord) -> Mistakes | None:
+    def _mistakes(self, store: Store, config: RowConfig, seed: int, last: RoundRecord) -> Mistakes | None:
         """What the last model of a finished run gets wrong; a map of the first seed's only."""
         if last.picked:
             return None
 
         folder, first = self._run_folder(config, seed), seed == self.recipe.seeds[0]
         mapped = self.recipe.map if first else None
-        return last_mistakes(folder, last, lambda: self._campaign(store, seed), mapped=mapped)
+        return last_mistakes(folder, last, lambda: self._campaign(store, seed, config.learner), mapped=mapped)
 
-    def _again(
-        self, store: Store, config: StrategyConfig, seed: int, rounds: Sequence[RoundRecord]
-    ) -> list[RoundRecord]:
+    def _again(self, store: Store, config: RowConfig, seed: int, rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
         """Further trainings on the labels of the baseline's first and last round; none with warm starts.
 
         Where each round trains on from the one before, one round alone cannot be trained again.
         """
         recipe = self.recipe
-        if config.label != baseline_of([each.label for each in recipe.strategies]) or recipe.warm or not recipe.again:
+        if config != self.recipe.baseline or recipe.warm or not recipe.again:
             return []
         folder = self._run_folder(config, seed)
-        return trained_again(
-            folder, rounds, lambda: self._campaign(store, seed), make_strategy(config), count=recipe.again
-        )
 
-    def _campaign(self, store: Store, seed: int) -> Campaign:
-        return Campaign(store, self.setting(seed, self._pretrained(seed)), progress=self.progress)
+        def opened() -> Campaign:
+            return self._campaign(store, seed, config.learner)
 
-    def _run_folder(self, config: StrategyConfig, seed: int) -> Path:
-        return self.folder / "runs" / f"{config.name}-{self._digest(config)[:10]}" / f"seed-{seed}"
+        return trained_again(folder, rounds, opened, make_strategy(config), count=recipe.again)
 
-    def _digest(self, config: StrategyConfig) -> str:
+    def _judged(self, store: Store, config: RowConfig, seed: int, rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
+        """The judge's trainings on the labels of a run; none without a judge, and where it trained the run itself."""
+        name = self.recipe.judge
+        if name is None or config not in to_judge(self.recipe):
+            return []
+        judge = self.learner(name)
+        return judged(self._run_folder(config, seed), rounds, judge, lambda: self._campaign(store, seed, name))
+
+    def _campaign(self, store: Store, seed: int, learner: str) -> Campaign:
+        return Campaign(store, self.setting(seed, self._pretrained(seed), learner), progress=self.progress)
+
+    def _run_folder(self, config: RowConfig, seed: int) -> Path:
+        named = config.name if config.learner == OWN else f"{config.name}-{config.learner}"
+        return self.folder / "runs" / f"{named}-{self._digest(config)[:10]}" / f"seed-{seed}"
+
+    def _digest(self, config: RowConfig) -> str:
         """Of all that decides a run but its length: more rounds continue it."""
         recipe = self.recipe
         start = None if recipe.start is None else recipe.start.identity
@@ -160,7 +180,7 @@ class SeedRuns:
         more += [] if recipe.input.range is None else ["values", *recipe.input.range]
         data = recipe.data.model_dump(exclude={key for key in ("reference", "noise") if not getattr(recipe.data, key)})
         return digest(
-            dict(self.learner().config), repr(self.task), frozen, config.identity, start,
+            dict(self.learner(config.learner).config), repr(self.task), frozen, config.identity, start,
             recipe.initial, recipe.batch, recipe.warm, data, digest(*self.source.ids), *more,
         )  # fmt: skip
 
@@ -171,13 +191,18 @@ class SeedRuns:
         """The kind of label."""
         return make_task(self.recipe.task, self.source.classes or (), self.recipe.input)
 
-    def learner(self, weights: Path | None = None) -> Learner:
-        """A fresh learner, on weights that were trained without labels where there are any."""
+    def learner(self, name: str = OWN, weights: Path | None = None) -> Learner:
+        """A fresh learner, on weights that were trained without labels where there are any.
+
+        Args:
+            name: one of the recipe's learners.
+            weights: where it starts from; None: as its configuration says.
+        """
         task = self.task
         if self.make is not None:
             return self.make(task)
-        features = self._features if learner_kind(self.recipe.learner, task) == "features" else None
-        config = self.recipe.learner
+        config = self.recipe.learner_of(name)
+        features = self._features if learner_kind(config, task) == "features" else None
         if weights is not None:
             config = config.model_copy(update={"weights": str(weights)})
         return make_learner(config, task, features)
@@ -193,7 +218,7 @@ class SeedRuns:
             return None
         settings = Pretraining(**self.recipe.pretrain.model_dump())
         if settings.model is None:
-            settings = replace(settings, model=self.recipe.learner.model)
+            settings = replace(settings, model=self.recipe.learner_of(self.recipe.baseline).model)
         source = self.data.of(seed)
         images = Examples(source, tuple(item for item in source.ids if source.roles.get(item, "pool") == "pool"))
         file = self.folder / "shared" / "pretrained" / f"seed-{seed}.safetensors"
@@ -212,10 +237,10 @@ class SeedRuns:
         shared = self.folder / "shared"
         return make_features(self.recipe.features, self.source, SignalCache(shared / "features"), folder=shared)
 
-    def setting(self, seed: int, weights: Path | None = None) -> Setting:
-        """What stays the same through the campaigns of a seed."""
+    def setting(self, seed: int, weights: Path | None = None, name: str = OWN) -> Setting:
+        """What stays the same through the campaigns of a seed with one of the learners."""
         cache = SignalCache(self.folder / "shared" / f"signals-{seed}")
-        learner, source = self.learner(weights), self.data.of(seed)
+        learner, source = self.learner(name, weights), self.data.of(seed)
         return Setting(
             source=source,
             task=learner.task,

@@ -1,0 +1,50 @@
+"""Trainings on the labels of rounds that are over, beside the run they are of: their records, and the file of these."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelwise.campaign.records import RoundRecord, write_whole
+from labelwise.errors import DataError
+
+if TYPE_CHECKING:
+    from labelwise.campaign.fits import Fitted
+
+
+def trained_on(labelled: RoundRecord, fitted: Fitted) -> RoundRecord:
+    """The record of a training on the labels of a round; nothing was chosen by it."""
+    report = fitted.report
+    return RoundRecord(
+        round=labelled.round,
+        labels=labelled.labels,
+        metrics=dict(fitted.metrics),
+        fit_seconds=report.seconds,
+        train_loss=report.loss if math.isfinite(report.loss) else math.nan,
+        losses=list(report.losses),
+        steps=report.steps,
+        fit_key=fitted.key,
+        tested=labelled.tested,
+    )
+
+
+def kept(file: Path, key: Sequence[Any]) -> list[RoundRecord] | None:
+    """What was found before; None where there is nothing of this key, or a damaged file."""
+    try:
+        found = json.loads(file.read_text(encoding="ascii"))
+        return [RoundRecord.from_json(record) for record in found["trainings"]] if found["of"] == list(key) else None
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return None
+
+
+def keep(file: Path, key: Sequence[Any], records: Sequence[RoundRecord]) -> None:
+    """Writes records, and what they are of.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    found = {"of": list(key), "trainings": [record.to_json() for record in records]}
+    write_whole(file, json.dumps(found, allow_nan=False).encode("ascii"))
