@@ -17,9 +17,7 @@ import time
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock, ResNet
 
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Examples, LearnerData, Phase
@@ -90,17 +88,6 @@ def with_head(learner: TorchLearner, data: LearnerData, turns: int) -> None:
     )
 
 
-def small_resnet(channels: int) -> nn.Module:
-    """Four stages of one block, 16 to 64 channels, in which a step costs little, so that a head weighs most."""
-    net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10)
-    net.conv1, net.bn1, net.maxpool = nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.Identity()
-    net.inplanes = 16
-    for number, width in enumerate((16, 24, 32, 64), 1):
-        setattr(net, f"layer{number}", net._make_layer(BasicBlock, width, 1, stride=1 if number == 1 else 2))
-    net.fc = nn.Linear(64, 10)
-    return net
-
-
 def unet(name: str, images: int, epochs: int) -> tuple[TorchLearner, LearnerData]:
     """A network for masks, on random images with random masks."""
     rng, task = np.random.default_rng(0), Segmentation(tuple("abcdefgh"), InputSpec((96, 128)))
@@ -138,7 +125,7 @@ def main() -> None:
     learner = TorchLearner(task, args.model, phases=[phase])
     learner.fit(LearnerData(few.take(range(64)), empty, empty, empty), 0)  # loads accelerate
     if args.head:
-        with_head(TorchLearner(task, lambda: small_resnet(channels), phases=[phase]), data, args.turns)
+        with_head(TorchLearner(task, "resnet10_small", phases=[phase]), data, args.turns)
         for name in ("unet", "unet@lite0"):
             with_head(*unet(name, 64, args.epochs), args.turns)
         return

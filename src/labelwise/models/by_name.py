@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.errors import ConfigError, DataError, brief, code_of_ones_own, unknown
-from labelwise.models.reference import LeNet, SmallLeNet, resnet10, resnet18_cifar
+from labelwise.models.reference import LeNet, SmallLeNet, resnet10, resnet10_small, resnet18_cifar
 from labelwise.models.taps import last_linear
 from labelwise.models.weights import load_weights
 from labelwise.registry import made_by
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: backbones that come with labelwise or its ``backbone`` extra
 LITE0, PIXELS = "lite0", "pixels"
-REFERENCE = ("lenet", "lenet_small", "resnet10", "resnet18_cifar")
+REFERENCE = ("lenet", "lenet_small", "resnet10", "resnet10_small", "resnet18_cifar")
 
 
 def model_names() -> list[str]:
@@ -36,8 +36,8 @@ def build(name: str, classes: int, spec: InputSpec, *, weights: str | None = Non
     """A classifier by name.
 
     Args:
-        name: ``lenet``, ``lenet_small``, ``resnet10``, ``resnet18_cifar``, ``torchvision:NAME``, ``timm:NAME``, a bare
-            torchvision or timm name, or ``package.module:function`` called with (classes, spec).
+        name: ``lenet``, ``lenet_small``, ``resnet10``, ``resnet10_small``, ``resnet18_cifar``,
+            ``torchvision:NAME``, ``timm:NAME``, a bare torchvision or timm name, or ``package.module:function`` called with (classes, spec).
         classes: width of the output.
         spec: the input it will get.
         weights: None (random), ``default`` (the library's own download), ``lite0`` (the ``backbone`` extra, for
@@ -54,6 +54,8 @@ def build(name: str, classes: int, spec: InputSpec, *, weights: str | None = Non
         model = SmallLeNet(classes, spec.channels, spec.size)
     elif name == "resnet10":
         model = resnet10(classes, spec.channels)
+    elif name == "resnet10_small":
+        model = resnet10_small(classes, spec.channels)
     elif name == "resnet18_cifar":
         model = resnet18_cifar(classes, spec.channels)
     elif ":" in name and name.split(":")[0] not in ("torchvision", "timm"):

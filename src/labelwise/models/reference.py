@@ -95,3 +95,26 @@ def resnet18_cifar(classes: int, channels: int = 3) -> nn.Module:
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
     return model
+
+
+def resnet10_small(classes: int, channels: int = 3) -> nn.Module:
+    """As ``resnet10``, narrow and for small images: four widths, 16 to 64, a 3x3 stem of stride 1 and no first pooling.
+
+    0.09 million parameters: trained from nothing on a CPU in seconds.
+
+    Reference:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+    """
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=classes)
+    model.conv1, model.bn1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+    model.maxpool = nn.Identity()  # type: ignore[assignment]
+    model.inplanes = 16
+    for number, width in enumerate((16, 24, 32, 64), 1):
+        setattr(model, f"layer{number}", model._make_layer(BasicBlock, width, 1, stride=1 if number == 1 else 2))
+    model.fc = nn.Linear(64, classes)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return model
