@@ -56,6 +56,11 @@ def _study(folder: Path) -> dict[str, Any]:
     return found
 
 
+def _picked(folder: Path) -> dict[str, bytes]:
+    """The files that other tools read, of every run and round."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.glob("runs/*/*/picks/*")}
+
+
 def _left(folder: Path) -> list[str]:
     """Drafts."""
     return sorted(path.name for path in folder.rglob("*") if path.suffix in (".tmp", ".part"))
@@ -113,6 +118,7 @@ def test_a_second_process_on_one_study_waits_and_finds_it_done(tmp_path):
         "ends"
     ]
     assert _study(tmp_path / "both") == _study(tmp_path / "whole")
+    assert _picked(tmp_path / "both") == _picked(tmp_path / "whole")
     assert _left(tmp_path / "both") == []
 
 
@@ -232,4 +238,6 @@ def test_a_study_in_several_processes_is_killed_and_goes_on(victim, digits, tmp_
     again = forked.python(*_command(digits, tmp_path / "killed"))
     assert again.returncode == 0, again.stderr
     assert _study(tmp_path / "killed") == _study(tmp_path / "whole")
+    assert len(_picked(tmp_path / "killed")) == 2 * 3 * 2 * 2
+    assert _picked(tmp_path / "killed") == _picked(tmp_path / "whole")
     assert _left(tmp_path / "killed") == []

@@ -11,23 +11,20 @@ from labelwise.contracts.record import Head, Record, Where
 from labelwise.errors import ConfigError, FormatError
 from labelwise.formats.csv_table import Csv
 from labelwise.formats.delimited import unescape
-from labelwise.formats.scores_csv import Superannotate, write_scores
+from labelwise.formats.scores_csv import Superannotate, scores_table
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=10)
 
 
-def test_bytes_are_those_of_the_published_format(tmp_path):
-    path = tmp_path / "scores.csv"
-    write_scores(
-        path, [Pick("b", "/data/b.jpg", 1, -0.25), Pick("a", "/data/a b.jpg", 0, np.float32(1.5)), Pick("c", "c", 2)]
-    )
-    assert path.read_bytes() == b"name,entropy_value\r\n/data/a b.jpg,1.5\r\n/data/b.jpg,-0.25\r\nc,0.0\r\n"
+def test_bytes_are_those_of_the_published_format():
+    picks = [Pick("b", "/data/b.jpg", 1, -0.25), Pick("a", "/data/a b.jpg", 0, np.float32(1.5)), Pick("c", "c", 2)]
+    assert scores_table(picks) == b"name,entropy_value\r\n/data/a b.jpg,1.5\r\n/data/b.jpg,-0.25\r\nc,0.0\r\n"
 
 
 @pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "a;=1+1", 'a"\n=1'])
 def test_no_spreadsheet_runs_a_name(tmp_path, name):
     path = tmp_path / "scores.csv"
-    write_scores(path, [Pick(name, name, 0, 0.5)])
+    path.write_bytes(scores_table([Pick(name, name, 0, 0.5)]))
     with path.open(newline="", encoding="utf-8") as file:
         cell, score = list(csv.reader(file))[1]
     assert cell[0] not in "=+-@\t\r"
@@ -42,15 +39,16 @@ def test_no_spreadsheet_runs_a_name(tmp_path, name):
 @given(st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=6))
 def test_round_trip(tmp_path_factory, scores):
     path = tmp_path_factory.mktemp("scores") / "scores.csv"
-    write_scores(path, [Pick(name, name, rank, score) for rank, (name, score) in enumerate(scores.items())])
+    picks = [Pick(name, name, rank, score) for rank, (name, score) in enumerate(scores.items())]
+    path.write_bytes(scores_table(picks))
     with path.open(newline="", encoding="utf-8") as file:
         assert [(unescape(name), float(score)) for name, score in list(csv.reader(file))[1:]] == list(scores.items())
 
 
 def test_bad_scores(tmp_path):
-    path = tmp_path / "scores.csv"
+    path, record = tmp_path / "scores.csv", Record(Where("x"), "a", extra={"strategy_score": float("nan")})
     with pytest.raises(FormatError, match="'a' has score nan"):
-        write_scores(path, [Pick("a", "a", 0, float("nan"))])
+        Superannotate().write(path, Head(), [record], Writing("asked", "classes"))
     assert not path.exists()
 
 

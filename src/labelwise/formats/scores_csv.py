@@ -9,7 +9,6 @@ down.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,11 @@ from labelwise.formats.files import write_whole
 HEADER = ("name", "entropy_value")
 
 
-def write_scores(path: str | os.PathLike[str], picks: Iterable[Pick]) -> None:
-    """Write the picks, best first; ``name`` is the pick's path. A pick without score gets 0, as random selection does.
+def scores_table(picks: Iterable[Pick]) -> bytes:
+    """The picks, best first; ``name`` is the pick's path. A pick without score gets 0, as random selection does.
 
     Raises:
         FormatError: for a score that is not finite.
-        StateError: when the file cannot be written.
     """
     rows: list[tuple[str, float | str]] = [HEADER]
     for pick in sorted(picks, key=lambda pick: pick.rank):
@@ -39,7 +37,7 @@ def write_scores(path: str | os.PathLike[str], picks: Iterable[Pick]) -> None:
         if not math.isfinite(score):
             raise FormatError(f"pick {pick.id!r} has score {score}: scores must be finite to be written")
         rows.append((pick.path, score))
-    write_whole(path, write_rows(rows).encode())
+    return write_rows(rows).encode()
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Superannotate(Format):
         raise ConfigError("superannotate is written here, not read: fill in a column label and read it as csv")
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
-        """A row for each pick; see ``write_scores``.
+        """A row for each pick; see ``scores_table``.
 
         Raises:
             FormatError: a score that is not finite.
@@ -83,5 +81,5 @@ class Superannotate(Format):
             )
             for number, record in enumerate(records)
         ]
-        write_scores(path, picks)
+        write_whole(path, scores_table(picks))
         return []

@@ -44,13 +44,13 @@ class Settings:
             where that is more; None: all.
         standardise: each feature minus its mean, by its deviation.
         hidden: layers of the net before the last.
-        rate: of Adam; None: 0.75 by the width of the net, 0.003 at 256.
+        rate: of Adam; None: one by the width of the net, 0.004 at 256, at most 0.02.
         batch_size: rows of a step.
         halves: half of them labelled, half not (the fewer come more often), where kinds are to weigh alike; False: both
             kinds as they come.
         weighted: both kinds weigh alike in the loss, however many there are of each; False: every row does.
         accuracy: a net stops learning once this share of all rows is told right, counted while they are learnt from:
-            after each epoch, over it; where batches are halves after each step, over half an epoch.
+            after each epoch, over it; where batches are halves after each step, over a quarter of an epoch.
         epochs: at most; one shows every row of the larger kind once.
         patience: it also stops where so many epochs brought no loss 2 % below the lowest of before; None: it does not.
 
@@ -307,7 +307,7 @@ def train(known_LD: Tensor, new_MD: Tensor, settings: Settings, rng: np.random.G
     kind_A[:labelled] = LABELLED
     width = _width(rows_AD.shape[1])
     net = _net([rows_AD.shape[1], *[width] * settings.hidden, 2], rng).to(rows_AD.device)
-    learner = torch.optim.Adam(net.parameters(), lr=settings.rate or 0.75 / width, fused=True)
+    learner = torch.optim.Adam(net.parameters(), lr=settings.rate or min(0.02, 1 / width), fused=True)
     batches = _Batches(labelled, len(new_MD), settings, rng, rows_AD.device)
     watch = _Watch(labelled / len(rows_AD), batches, settings)
     for step, place_B in enumerate(batches, 1):
@@ -366,7 +366,7 @@ class _Watch:
 
     def __init__(self, share: float, batches: _Batches, settings: Settings) -> None:
         self.share, self.steps, self.halves, self.settings = share, batches.steps, batches.halves, settings
-        self.window = math.ceil(self.steps / 2) if self.halves else self.steps
+        self.window = math.ceil(self.steps / 4) if self.halves else self.steps
         self.counts: deque[Tensor] = deque(maxlen=self.window)
         self.losses: deque[Tensor] = deque(maxlen=self.steps)
         self.epochs: list[float] = []

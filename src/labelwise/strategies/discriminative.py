@@ -43,7 +43,7 @@ class Discriminative(Strategy):
         standardise: each feature minus its mean, by its deviation; None: yes, faithful no.
         weighted: both kinds weigh alike in the loss, however many there are of each; False: every image does.
         accuracy: a net stops learning once this share of the images is told right, counted while they are learnt
-            from, over half an epoch, faithful a whole one.
+            from, over a quarter of an epoch, faithful a whole one.
         epochs: of a net at most; None: 100, faithful 500. By default it also stops where three epochs in a row did not
             bring the loss 2 % below the lowest of before.
 
@@ -51,9 +51,9 @@ class Discriminative(Strategy):
         DataError: features that are not finite.
         NonFiniteScore: a training diverged.
 
-    Cost: a training for each sub-batch and one for the note, of some three epochs each where images can be told apart.
-        10,000 candidates of 512 features, 1,000 labelled, ten sub-batches: some 4 s of one core, a sixth of the
-        published loop. Memory: the rows of a sub-batch in float32.
+    Cost: a training for each sub-batch and one for the note, of two to three epochs each where images can be told apart.
+        10,000 candidates of 512 features, 1,000 labelled, ten sub-batches: some 5 s of one core, a seventh of
+        the published loop. Memory: the rows of a sub-batch in float32.
 
     Example:
         >>> import labelwise as lw
@@ -66,7 +66,7 @@ class Discriminative(Strategy):
         Gissin and Shalev-Shwartz, "Discriminative Active Learning", 2019 (arXiv 1907.06347). ``faithful`` has the
         constants of SuperAnnotate's ``active_learning`` for CIFAR-10, with the nets trained that it left untrained:
         three hidden layers, Adam at 3e-4, batches of 128, at most 500 epochs. By default we differ: features are
-        standardised, the net has one hidden layer, Adam learns at 0.75 by its width in batches of up to 512 of which
+        standardised, the net has one hidden layer, Adam learns at one by its width in batches of up to 512 of which
         half are labelled, the stop rule is looked at in every step instead of after an epoch, and there is a second.
     """
 

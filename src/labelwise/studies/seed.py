@@ -25,6 +25,7 @@ from labelwise.rng import digest
 from labelwise.signals.cache import SignalCache
 from labelwise.studies.data import SeededData, labels_of, registration
 from labelwise.studies.judging import judged, to_judge
+from labelwise.studies.picks import write_picks
 from labelwise.studies.start import begin
 
 if TYPE_CHECKING:
@@ -114,8 +115,10 @@ class SeedRuns:
                     count=self.recipe.rounds,
                     companions=companions if self.recipe.start is None else (),
                 ):
+                    write_picks(store.folder, [record], self.source.path)
                     self.on_round(label, seed, record)
         rounds = [RoundRecord.from_json(record) for record in store.rounds() if record["round"] <= self.recipe.rounds]
+        write_picks(store.folder, rounds, self.source.path)  # those of before, too, and what a kill left out
         found = self._mistakes(store, config, seed, rounds[-1]) if rounds else None
         again = self._again(store, config, seed, rounds) if rounds else []
         replayed = self._judged(store, config, seed, rounds)
