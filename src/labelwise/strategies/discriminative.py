@@ -51,7 +51,7 @@ class Discriminative(Strategy):
         DataError: features that are not finite.
         NonFiniteScore: a training diverged.
 
-    Cost: a training for each sub-batch and one for the note, of two to three epochs each where images can be told apart.
+    Cost: a training for each sub-batch and one for the note, of two to three epochs where images can be told apart.
         10,000 candidates of 512 features, 1,000 labelled, ten sub-batches: some 5 s of one core, a seventh of
         the published loop. Memory: the rows of a sub-batch in float32.
 
