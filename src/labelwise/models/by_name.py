@@ -37,7 +37,8 @@ def build(name: str, classes: int, spec: InputSpec, *, weights: str | None = Non
 
     Args:
         name: ``lenet``, ``lenet_small``, ``resnet10``, ``resnet10_small``, ``resnet18_cifar``,
-            ``torchvision:NAME``, ``timm:NAME``, a bare torchvision or timm name, or ``package.module:function`` called with (classes, spec).
+            ``torchvision:NAME``, ``timm:NAME``, a bare torchvision or timm name, or ``package.module:function`` called
+            with (classes, spec).
         classes: width of the output.
         spec: the input it will get.
         weights: None (random), ``default`` (the library's own download), ``lite0`` (the ``backbone`` extra, for
