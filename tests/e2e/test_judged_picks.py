@@ -10,7 +10,7 @@ import pytest
 import painted
 import tiny
 from commands import as_json, run
-from labelwise.campaign.records import read_study
+from labelwise.campaign.records import Study, read_study
 from labelwise.campaign.store import Store
 from labelwise.config import RecipeConfig, parse
 from labelwise.errors import ConfigError
@@ -21,7 +21,7 @@ from labelwise.rng import seed_of
 from labelwise.strategies.margin import Margin
 from labelwise.studies.comparison import Comparison
 from labelwise.studies.judging import FILE, changes_training, to_judge
-from labelwise.studies.settings import learners_apart
+from labelwise.studies.settings import learners_apart, study_settings
 
 SOURCE = tiny.digits(80, test=20)
 PAIR, HEADED = {"kind": "test_judged_picks:pair"}, {"name": "test_judged_picks:Headed"}
@@ -177,7 +177,7 @@ def test_on_the_command_line_with_two_processes(tmp_path, monkeypatch):
         "initial: 10\nbatch: 5\nrounds: 1\nseeds: 2\n"
     )
     shown = run("compare", "heads.yaml", "--workers", "2").stdout
-    assert "The same picks, judged by learner (each row above as it was trained)" in shown
+    assert "The same picks, judged by the recipe's own learner (each row above as it was trained)" in shown
     assert "What the training itself gives" in shown
     found = as_json("compare", "heads.yaml")
     assert found["judged"]["learner"] == "learner"
@@ -186,7 +186,7 @@ def test_on_the_command_line_with_two_processes(tmp_path, monkeypatch):
     place = tmp_path / "runs" / "heads"
     assert (place / "curves-judged.png").is_file()
     page = (place / "report.html").read_text()
-    assert "The same picks, judged by learner" in page
+    assert "The same picks, judged by the recipe&#39;s own learner" in page
     assert "the curves differ by the picks alone" in page
     assert as_json("report", place)["judged"] == found["judged"]
 
@@ -226,10 +226,17 @@ def test_heads_that_leave_the_model_as_it_is_change_no_training():
     assert [row.options for row in rows] == [{"detached_from": 0.6}]
 
 
-def test_a_judge_that_trains_every_row_is_said():
+def test_a_judge_that_trains_every_row_is_said(tmp_path):
     lines = learners_apart(_recipe(strategies=["random", "margin"], learners={}))
     assert lines == ["judge: learner trains every row as it is, so that there is one curve for each"]
     assert learners_apart(_recipe(strategies=["random", HEADED], learners={})) == []
+    only_detached = _recipe(strategies=["random", {**HEADED, "detached": True}], learners={})
+    task = Comparison(only_detached, SOURCE, tmp_path).runs.task
+    settings = study_settings(only_detached, SOURCE, task, tmp_path, None)
+    assert (settings["judge"], settings["judged"]) == ("learner", [])
+    study = Study(name="x", task="classification", primary="accuracy", runs=[], settings=settings)
+    lines = {line.question: line.value for line in checklist(summarise(study))}
+    assert "trains every row" in lines["Methods that change network or loss reported in two ways"]
     assert learners_apart(_recipe(strategies=["random"], judge="pair")) == [], "the judge is no idle learner"
 
 

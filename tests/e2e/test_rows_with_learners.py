@@ -115,7 +115,9 @@ def test_on_the_command_line_with_two_heads(tmp_path, monkeypatch):
     seeds: 2
     """
     (tmp_path / "heads.yaml").write_text(recipe.replace("\n    ", "\n"))
-    assert "runs of 1 rounds" in run("check", "heads.yaml").output
+    checked = run("check", "heads.yaml").output
+    assert "6 runs of 1 rounds" in checked
+    assert "note: no row is trained by idle" in checked
     told = run("compare", "heads.yaml").stderr
     assert "note: no row is trained by idle: write 'learner: NAME' into a row" in told
     found = as_json("compare", "heads.yaml")

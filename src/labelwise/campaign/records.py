@@ -208,7 +208,8 @@ class Study:
             ``validation`` (labels held for validation, counted in the cost), ``reference`` (likewise),
             ``early_stopping``, ``tuning``, ``classes_from`` (``user`` | ``labelled``), ``ties`` (how broken),
             ``again`` (further trainings that measure noise), ``rows`` (row -> learner) and ``learners`` where there are
-            several, ``judge`` (the learner that judges picks), ``command`` (the line that repeats the study).
+            several, ``judge`` (the learner that judges picks), ``judged`` (rows that it trains apart),
+            ``command`` (the line that repeats the study).
         environment: ``python``, ``torch``, ``labelwise``, ``cpu``, ``gpu``, ``threads``, ``platform``.
         pool: ``items``, ``test`` (count), ``classes`` (names), ``class_counts`` (class -> items in the pool),
             ``duplicates`` (share in [0, 1]), ``out_of_distribution`` (share), ``source``.

@@ -85,6 +85,7 @@ def _check_recipe(target: str, *, json: bool) -> None:
     from labelwise.few_labels.study import SizesStudy
     from labelwise.recipes import find
     from labelwise.studies.comparison import Comparison
+    from labelwise.studies.settings import learners_apart
 
     with Stages() as stages:
         plan = find(target)
@@ -94,12 +95,15 @@ def _check_recipe(target: str, *, json: bool) -> None:
                 SizesStudy(recipe, source, Path(folder), progress=stages).check()
             else:
                 Comparison(recipe, source, Path(folder), progress=stages).check()
+    notes = [] if isinstance(recipe, SizesConfig) else learners_apart(recipe)
     runs = len(recipe.strategies) * len(recipe.seeds)
     each = f"{len(recipe.sizes)} sizes" if isinstance(recipe, SizesConfig) else f"{recipe.rounds} rounds"
     if json:
-        console.print_json({"recipe": recipe.model_dump(mode="json"), "runs": runs, "images": len(source.ids)})
+        found = {"recipe": recipe.model_dump(mode="json"), "runs": runs, "images": len(source.ids), "notes": notes}
+        console.print_json(found)
         return
     console.out(f"{target}: fine; {console.counted(len(source.ids), 'image')}, {runs} runs of {each}")
+    console.notes(notes)
     console.next_steps([(f"labelwise compare {shlex.quote(target)}", "run it")])
 
 

@@ -247,11 +247,11 @@ def show(written: studies.Written) -> None:
         console.out(headline(written.summary))
     if (by_judge := judged(written.summary)) is not None:
         console.out()
-        console.out(f"The same picks, judged by {by_judge.learner} (each row above as it was trained)")
+        console.out(f"The same picks, judged by {by_judge.judge} (each row above as it was trained)")
         console.out()
         terminal.print(study_table(by_judge.summary, width=terminal.width))
         console.out()
-        console.out(f"By {by_judge.learner}: {headline(by_judge.summary)} {said(by_judge)}")
+        console.out(f"By {by_judge.judge}: {headline(by_judge.summary)} {said(by_judge)}")
     console.notes(written.summary.notes)
 
 

@@ -78,12 +78,12 @@ def _design(summary: Summary) -> list[_Line]:
 def _two_ways(study: Study) -> tuple[Status, str]:
     """Whether rows that train something else are shown by their picks alone, too."""
     heads, judge = study.settings.get("auxiliaries"), study.settings.get("judge")
-    apart = list(dict.fromkeys(run.strategy for run in study.runs if run.judged))
+    apart = study.settings.get("judged")
     several = len({run.learner for run in study.runs}) > 1
     if apart:
         return "enforced", f"as trained, and their picks judged by {_text(judge)}: {_text(apart)}"
-    if judge is not None and (heads or several):
-        return "enforced", f"{_text(judge)}, the judge, trains every row: heads there are leave the model as it is"
+    if judge is not None and heads:
+        return "enforced", f"{_text(judge)}, the judge, trains every row: its heads leave the model as it is"
     if heads or several:
         what = _text(heads) if heads else "rows have learners of their own"
         return "warned", f"{what}: compare round 0 as well, and name a judge for the picks alone"

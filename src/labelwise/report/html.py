@@ -269,7 +269,7 @@ def _judged(found: Judged, marks: Mapping[str, Mark], *, log_x: bool) -> dict[st
     results = _results(summary, marks)
     timed = 3  # of selection and memory, which are the run's own
     return {
-        "learner": found.learner,
+        "judge": found.judge,
         "lead": judged_lead(found),
         "curves": picture(lambda look: learning_curves(summary, look=look, log_x=log_x), words),
         "caption": _curves_caption(summary),

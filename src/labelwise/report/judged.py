@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from labelwise.campaign.records import RunRecord
+from labelwise.config import OWN
 from labelwise.report import wording
 from labelwise.report.statistics import Interval, area, interval
 from labelwise.report.summary import Summary, summarise
@@ -29,6 +30,11 @@ class Judged:
     learner: str
     summary: Summary
     training: dict[str, Interval]
+
+    @property
+    def judge(self) -> str:
+        """The judge as sentences name it."""
+        return "the recipe's own learner" if self.learner == OWN else self.learner
 
 
 def judged(summary: Summary) -> Judged | None:
@@ -68,15 +74,13 @@ def judged_lead(found: Judged) -> str:
     """What the second view is, in words."""
     rows = [row.strategy for row in found.summary.rows if row.strategy not in found.training]
     text = (
-        f"Above each row is shown as it was trained. Here {found.learner}, without heads of any method and with the "
+        f"Above each row is shown as it was trained. Here {found.judge}, without heads of any method and with the "
         "seeds of the study, was trained on what each row had labelled, round by round: the curves differ by the picks "
         "alone."
     )
     own = ", ".join(rows)
     return (
-        f"{text} {own}: {'trains' if len(rows) == 1 else 'train'} {found.learner} as it is, one curve."
-        if rows
-        else text
+        f"{text} {own}: {'trains' if len(rows) == 1 else 'train'} {found.judge} as it is, one curve." if rows else text
     )
 
 

@@ -70,7 +70,7 @@ def study_settings(
         "batch": recipe.batch,
         "rounds": recipe.rounds,
         "auxiliaries": own_parts(recipe),
-        **({} if recipe.judge is None else {"judge": recipe.judge}),
+        **({} if recipe.judge is None else {"judge": recipe.judge, "judged": [r.label for r in to_judge(recipe)]}),
         "retrain": "warm" if recipe.warm else "scratch",
         "again": 0 if recipe.warm else recipe.again,
         "candidates": "all" if recipe.regions is None else "all regions of images that are not labelled as a whole",
