@@ -109,7 +109,7 @@ def resnet10_small(classes: int, channels: int = 3) -> nn.Module:
 
     model = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=classes)
     model.conv1, model.bn1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
-    model.maxpool = nn.Identity()  # type: ignore[assignment]
+    model.maxpool = nn.Identity()
     model.inplanes = 16
     for number, width in enumerate((16, 24, 32, 64), 1):
         setattr(model, f"layer{number}", model._make_layer(BasicBlock, width, 1, stride=1 if number == 1 else 2))
@@ -117,4 +117,5 @@ def resnet10_small(classes: int, channels: int = 3) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return model
+    made: nn.Module = model
+    return made
