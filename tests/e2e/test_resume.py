@@ -219,16 +219,24 @@ RECIPE = {
 def _study(folder: Path) -> dict[str, Any]:
     study = read_study(folder / "study.json").to_json()
     for run in study["runs"]:
-        for record in [*run["rounds"], *run.get("again", [])]:
+        for record in [*run["rounds"], *run.get("again", []), *run.get("judged", [])]:
             for name in TIMINGS:
                 record.pop(name)
     study["settings"].pop("command")
     return study
 
 
+JUDGED = {
+    "learners": {"pair": {**RECIPE["learner"], "members": 2}},
+    "strategies": ["random", {"name": "margin", "learner": "pair"}],
+    "judge": "learner",
+}
+
+
 @pytest.mark.kills
-def test_a_comparison_killed_and_resumed_gives_the_same_study(server, images, tmp_path):
-    arguments = {"recipe": RECIPE, **images["torch"]}
+@pytest.mark.parametrize("changes", [{}, JUDGED], ids=["one learner", "two and a judge"])
+def test_a_comparison_killed_and_resumed_gives_the_same_study(changes, server, images, tmp_path):
+    arguments = {"recipe": RECIPE | changes, **images["torch"]}
     whole = server.run("comparison", **arguments, folder=str(tmp_path / "whole"), deaths=None)
     draw = random.Random(3)
     for number in range(60):
@@ -241,6 +249,7 @@ def test_a_comparison_killed_and_resumed_gives_the_same_study(server, images, tm
     assert number >= 3
     found = _study(tmp_path / "killed")
     assert len(found["runs"]) == 4
+    assert [len(run.get("judged", [])) for run in found["runs"]] == ([0, 3] * 2 if changes else [0] * 4)
     assert found == _study(tmp_path / "whole")
 
 
