@@ -19,7 +19,7 @@ from labelwise.report.judged import judged, said
 from labelwise.report.summary import headline, summarise
 from labelwise.rng import seed_of
 from labelwise.strategies.margin import Margin
-from labelwise.studies.comparison import Comparison
+from labelwise.studies.comparison import Comparison, compare_strategies
 from labelwise.studies.judging import FILE, changes_training, to_judge
 from labelwise.studies.settings import learners_apart, study_settings
 
@@ -166,6 +166,18 @@ def test_a_judge_may_come_later_and_another_one_is_another(tmp_path):
     assert by_pair is not None
     assert by_pair.learner == "pair"
     assert by_pair.summary.noise is None, "of that learner nothing was trained again"
+
+
+@pytest.mark.heavy
+def test_a_learner_made_in_python_is_the_judge_too(tmp_path):
+    study = compare_strategies(
+        SOURCE, tiny.counting_learner, strategies=["random", HEADED], judge="learner", out=tmp_path,
+        task={"name": "classification", "augment": "none"}, input={"size": 16, "channels": 1},
+        features={"backbone": "pixels", "size": 8}, initial=10, batch=5, rounds=1, seeds=1, full=False, again=0,
+    )  # fmt: skip
+    assert [len(one.judged) for one in study.runs] == [0, 2]
+    assert study.runs[1].judged[0].fit_key == study.runs[0].rounds[0].fit_key
+    assert len(tiny.FITS) == 5
 
 
 @pytest.mark.heavy
