@@ -34,10 +34,12 @@ def main() -> None:
     source = lw.from_dataset(dataset, classes=[str(digit) for digit in range(10)])
     study = lw.compare(
         source,
-        lambda task: lw.TorchLearner(task, Net, embedding="body", phases=[lw.Phase(epochs=20, lr=3e-3)]),
+        lambda task: lw.TorchLearner(task, Net, embedding="body"),
         task={"name": "classification", "augment": "none"}, input={"size": 8, "channels": 1},
-        strategies=["random", "margin"], initial=20, batch=20, rounds=3, seeds=2, full=False, out=tempfile.mkdtemp(),
+        strategies=["random", "margin"], initial=30, batch=30, rounds=1, seeds=2, full=False, out=tempfile.mkdtemp(),
     )  # fmt: skip
+    for run in study.runs:
+        print(f"{run.strategy}: accuracy {run.rounds[-1].metrics['accuracy']:.2f}")
     print(headline(summarise(study)))
 
 

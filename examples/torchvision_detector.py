@@ -18,12 +18,13 @@ from labelwise.report.summary import headline, summarise
 
 def build(classes: int, spec: object) -> nn.Module:
     """Named ``torchvision_detector:build`` in labelwise.yaml, beside which this file lies."""
-    body = nn.Sequential(nn.Conv2d(3, 16, 3, 4, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU())
+    first = nn.Sequential(nn.Conv2d(3, 16, 3, 4, 1), nn.BatchNorm2d(16), nn.ReLU())
+    body = nn.Sequential(first, nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU())
     body.out_channels = 32  # one map as a tensor; a dict of several does as well
     return RetinaNet(body, classes, anchor_generator=AnchorGenerator(((16, 24),), ((0.5, 1.0, 2.0),)))
 
 
-def shapes(folder: Path, count: int = 24) -> Path:
+def shapes(folder: Path, count: int = 60) -> Path:
     """Pictures with one red or green rectangle, and a COCO file."""
     rng = np.random.default_rng(0)
     images, boxes = [], []
@@ -43,10 +44,15 @@ def shapes(folder: Path, count: int = 24) -> Path:
 def main() -> None:
     study = lw.compare(
         shapes(Path(tempfile.mkdtemp())),
-        lambda task: lw.TorchLearner(task, lambda: build(2, task.input), phases=[lw.Phase(epochs=2, lr=1e-3)]),
-        task={"name": "detection", "augment": "none"}, input={"size": 64}, data={"test_share": 0.25},
-        strategies=["random", "entropy_nms"], initial=4, batch=4, rounds=1, seeds=2, full=False, out=tempfile.mkdtemp(),
+        lambda task: lw.TorchLearner(
+            task, lambda: build(2, task.input), phases=[lw.Phase(batch_size=8, min_steps=200, lr=5e-4)]
+        ),
+        task={"name": "detection", "augment": "none"}, input={"size": 64}, data={"test_share": 0.25}, again=0,
+        strategies=["random", "entropy_nms"], initial=20, batch=10, rounds=1, seeds=1, full=False,
+        out=tempfile.mkdtemp(),
     )  # fmt: skip
+    for run in study.runs:
+        print(f"{run.strategy}: {study.primary} {run.rounds[-1].metrics[study.primary]:.2f}")
     print(headline(summarise(study)))
 
 
