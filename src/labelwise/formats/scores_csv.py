@@ -1,9 +1,8 @@
 """The scores table ``name,entropy_value``, as SuperAnnotate's active learning wrote it and its tool reads it.
 
-Two columns, comma, CR LF, one row for each pick in the order they were chosen. The score is the strategy's own, of any
+Two columns, comma, CR LF, one row for each pick, from the highest score down. The score is the strategy's own, of any
 sign; higher means more wanted, whatever the second column is called. Where we differ: names that a spreadsheet would
-take for a formula get a ``'`` in front (and lose it again when they are read), and rows always run from the most wanted
-down.
+take for a formula get a ``'`` in front (and lose it again when they are read), and rows always run down.
 """
 
 from __future__ import annotations
@@ -25,14 +24,22 @@ from labelwise.formats.files import write_whole
 HEADER = ("name", "entropy_value")
 
 
+def descending(picks: Iterable[Pick]) -> list[Pick]:
+    """From the highest score down, which for some methods is not the order chosen; that where a pick has no score."""
+    chosen = sorted(picks, key=lambda pick: pick.rank)
+    if any(pick.score is None for pick in chosen):
+        return chosen
+    return sorted(chosen, key=lambda pick: -(pick.score or 0.0))
+
+
 def scores_table(picks: Iterable[Pick]) -> bytes:
-    """The picks, best first; ``name`` is the pick's path. A pick without score gets 0, as random selection does.
+    """The picks, ``descending``; ``name`` is the pick's path. A pick without score gets 0, as random selection does.
 
     Raises:
         FormatError: for a score that is not finite.
     """
     rows: list[tuple[str, float | str]] = [HEADER]
-    for pick in sorted(picks, key=lambda pick: pick.rank):
+    for pick in descending(picks):
         score = 0.0 if pick.score is None else float(pick.score)
         if not math.isfinite(score):
             raise FormatError(f"pick {pick.id!r} has score {score}: scores must be finite to be written")
@@ -42,7 +49,7 @@ def scores_table(picks: Iterable[Pick]) -> bytes:
 
 @dataclass(frozen=True)
 class Superannotate(Format):
-    """The scores of picks in two columns, ``name,entropy_value``, most wanted first; written, never read.
+    """The scores of picks in two columns, ``name,entropy_value``, highest first; written, never read.
 
     Memory: the picks.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labelwise.campaign.records import RoundRecord, write_whole
 from labelwise.contracts.oracle import Pick
-from labelwise.formats.scores_csv import scores_table
+from labelwise.formats.scores_csv import descending, scores_table
 
 
 def write_picks(folder: Path, records: Iterable[RoundRecord], path: Callable[[str], str]) -> None:
@@ -29,13 +29,12 @@ def write_picks(folder: Path, records: Iterable[RoundRecord], path: Callable[[st
         files = {ending: folder / "picks" / f"round-{record.round:02}.{ending}" for ending in ("csv", "json")}
         if not record.picked or all(file.exists() for file in files.values()):
             continue
-        picks = _descending(record, path)
+        picks = descending(_picks(record, path))
         write_whole(files["csv"], scores_table(picks))
         write_whole(files["json"], json.dumps([pick.id for pick in picks], indent=1).encode("ascii"))
 
 
-def _descending(record: RoundRecord, path: Callable[[str], str]) -> list[Pick]:
-    """The picks of a round, ranked by their scores: of some methods these do not fall all the way."""
+def _picks(record: RoundRecord, path: Callable[[str], str]) -> list[Pick]:
     scores = record.scores if record.scores is not None else [None] * len(record.picked)
-    pairs = sorted(zip(record.picked, scores, strict=True), key=lambda pair: -(pair[1] or 0.0))
+    pairs = zip(record.picked, scores, strict=True)
     return [Pick(item, path(item), rank, score) for rank, (item, score) in enumerate(pairs)]
