@@ -145,7 +145,7 @@ def test_the_loss_is_the_mean_over_pixels_with_a_class(seed, kind):
     rng = np.random.default_rng(seed)
     masks = torch.from_numpy(np.stack([_scene(rng, kind, 3, (3, 4))[0] for _ in range(2)]))
     logits = torch.from_numpy(rng.normal(size=(2, 3, 3, 4), scale=5).astype(np.float32))
-    task = Segmentation(("0", "1", "2"), InputSpec((3, 4)))
+    task = Segmentation(("0", "1", "2"), InputSpec((3, 4)), dice=0)
     net = _Fixed(logits)
     batch = Batch(torch.zeros(2, 3, 3, 4), masks)
     sums, counts = slow_loss(logits, masks)
@@ -160,10 +160,45 @@ def test_the_loss_is_the_mean_over_pixels_with_a_class(seed, kind):
     assert (net.logits.grad.abs().sum(1)[masks == IGNORE] == 0).all()
 
 
+def slow_dice(logits: torch.Tensor, masks: torch.Tensor) -> list[float | None]:
+    """One minus the mean smoothed Dice coefficient of the classes of an image; None where it has none."""
+    found: list[float | None] = []
+    for logits_CHW, mask_HW in zip(logits.double(), masks, strict=True):
+        probs_CHW, coefficients = logits_CHW.softmax(0), []
+        for cls in sorted({int(value) for value in mask_HW.flatten() if value != IGNORE}):
+            both = said = true = 0.0
+            for y in range(mask_HW.shape[0]):
+                for x in range(mask_HW.shape[1]):
+                    if mask_HW[y, x] != IGNORE:
+                        is_it = float(mask_HW[y, x] == cls)
+                        both += float(probs_CHW[cls, y, x]) * is_it
+                        said += float(probs_CHW[cls, y, x])
+                        true += is_it
+            coefficients.append((2 * both + 1) / (said + true + 1))
+        found.append(1 - sum(coefficients) / len(coefficients) if coefficients else None)
+    return found
+
+
+@given(st.integers(0, 10_000), st.sampled_from(KINDS), st.sampled_from([0.5, 1.0]))
+def test_the_dice_loss_is_what_is_missed_of_each_class_of_an_image(seed, kind, weight):
+    rng = np.random.default_rng(seed)
+    masks = torch.from_numpy(np.stack([_scene(rng, kind, 3, (3, 4))[0] for _ in range(3)]))
+    logits = torch.from_numpy(rng.normal(size=(3, 3, 3, 4), scale=5).astype(np.float32))
+    task = Segmentation(("0", "1", "2"), InputSpec((3, 4)), dice=weight)
+    net = _Fixed(logits)
+    losses = task.loss(net, Batch(torch.zeros(3, 3, 3, 4), masks))
+    expected = slow_dice(logits, masks)
+    assert losses["dice"][1].tolist() == [float(value is not None) for value in expected]
+    np.testing.assert_allclose(losses["dice"][0].detach(), [weight * (value or 0) for value in expected], atol=1e-5)
+    batch_loss(losses).backward()
+    assert torch.isfinite(net.logits.grad).all()
+    assert (net.logits.grad.abs().sum(1)[masks == IGNORE] == 0).all()
+
+
 def test_what_a_model_says_of_ignored_pixels_is_of_no_account_even_if_it_is_infinite():
     logits = torch.zeros(1, 2, 1, 2)
     logits[..., 1] = 1e30
-    task = Segmentation(("0", "1"), InputSpec((1, 2)))
+    task = Segmentation(("0", "1"), InputSpec((1, 2)), dice=0)
     net = _Fixed(logits)
     loss = batch_loss(task.loss(net, Batch(torch.zeros(1, 3, 1, 2), torch.tensor([[[0, IGNORE]]]).byte())))
     loss.backward()
@@ -174,7 +209,7 @@ def test_what_a_model_says_of_ignored_pixels_is_of_no_account_even_if_it_is_infi
 def test_a_second_head_counts_half_while_training_and_not_at_all_afterwards():
     rng = np.random.default_rng(0)
     logits, aux = (torch.from_numpy(rng.normal(size=(1, 2, 2, 2)).astype(np.float32)) for _ in range(2))
-    task = Segmentation(("0", "1"), InputSpec((2, 2)))
+    task = Segmentation(("0", "1"), InputSpec((2, 2)), dice=0)
     batch = Batch(torch.zeros(1, 3, 2, 2), torch.tensor([[[0, 1], [1, IGNORE]]]).byte())
     (main,), (second,) = slow_loss(logits, batch.targets)[0], slow_loss(aux, batch.targets)[0]
     net = _Fixed(logits, aux)

@@ -66,7 +66,7 @@ def test_the_networks_alone_are_named_as_ever():
         return " ".join(dict.fromkeys(key.split(".")[0] for key in net.state_dict()))
 
     assert parts(CentreNet(2, width=4)) == "stem fine middle coarse from_coarse from_middle neck head peaks sides"
-    assert parts(UNet(2, width=4)) == "level1 level2 level3 level4 up3 up2 up1 head"
+    assert parts(UNet(2, width=4)) == "level0 level1 level2 level3 level4 up0 up3 up2 up1 head"
 
 
 # ---- weights --------------------------------------------------------------------------------------------------------

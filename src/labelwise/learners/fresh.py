@@ -16,6 +16,9 @@ from labelwise.learners.training import seeded
 from labelwise.models.trunks import on_trunk, weights_in_use
 from labelwise.models.weights import file_digest, split_layout
 
+#: raised whenever a name comes to mean another network: what was trained before is then not found
+_GENERATION = {"unet": 2}
+
 
 @dataclass(frozen=True)
 class FreshNets:
@@ -40,7 +43,13 @@ class FreshNets:
         weights = weights_in_use(model, self.weights) if isinstance(model, str) else self.weights
         pretrained = None if weights is None else file_digest(split_layout(weights)[1]) or weights
         frozen = {"trunk": "frozen"} if pretrained and isinstance(model, str) and on_trunk(model)[1] else {}
-        return {"model": model if isinstance(model, str | None) else code_of(model), "pretrained": pretrained, **frozen}
+        generation = _GENERATION.get(self.task.default_name or "" if model is None else str(model))
+        return {
+            "model": model if isinstance(model, str | None) else code_of(model),
+            "pretrained": pretrained,
+            **({} if generation is None else {"generation": generation}),
+            **frozen,
+        }
 
     def make(self, seed: int, member: int, device: torch.device) -> nn.Module:
         """The net of an ensemble's member, on the device."""

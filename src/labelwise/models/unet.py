@@ -9,69 +9,75 @@ from torch.nn import functional as F
 from labelwise.models.trunks import Trunk
 
 
-def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
+def _double(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(_block(inputs, outputs), _block(outputs, outputs))
+
+
 class UNet(nn.Module):
-    """Four levels down, three up, each way joined by what the encoder saw at that level.
+    """Five levels down from full resolution, four up, each way joined by what the encoder saw at that level.
+
+    On a trunk the levels are its maps of strides 2 to 16, and what comes out has half the resolution of the images.
 
     Args:
         classes: width of the output.
         channels: of the input.
-        width: channels of the finest level; the cost grows with its square.
+        width: channels at full resolution, doubled at each level; the cost grows with its square.
         dropout: share of channels set to zero at the three coarsest joints.
-        trunk: gives the maps of strides 2, 4, 8 and 16; None: a small one of its own.
+        trunk: gives the maps of strides 2, 4, 8 and 16; None: levels of its own, from scratch.
 
     Cost:
-        about 0.2 G multiply-adds for 120 x 160 pixels, with a trunk of its own.
+        about 0.3 G multiply-adds for 120 x 160 pixels, with levels of its own.
 
     Reference:
         Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015.
-        We differ: levels begin at half resolution, strided instead of pooled; batch norm; padded; bilinear enlargement;
-        dropout around the coarsest level as in Kendall, Badrinarayanan and Cipolla, "Bayesian SegNet", BMVC 2017.
+        We differ: narrow; batch norm; padded; bilinear enlargement; dropout around the coarsest level as in Kendall,
+        Badrinarayanan and Cipolla, "Bayesian SegNet", BMVC 2017.
     """
 
     #: the encoder's last map
     map_path = "level4"
 
     def __init__(
-        self, classes: int, channels: int = 3, width: int = 16, dropout: float = 0.2, trunk: Trunk | None = None
+        self, classes: int, channels: int = 3, width: int = 8, dropout: float = 0.2, trunk: Trunk | None = None
     ) -> None:
         super().__init__()
         self.trunk = trunk
-        widths = (width, 2 * width, 4 * width, 8 * width) if trunk is None else trunk.widths
-        if trunk is None:  # without a prefix, by which saved weights know them
-            self.level1 = nn.Sequential(_block(channels, width, 2), _block(width, width))
-            self.level2 = nn.Sequential(_block(width, 2 * width, 2), _block(2 * width, 2 * width))
-            self.level3 = nn.Sequential(_block(2 * width, 4 * width, 2), _block(4 * width, 4 * width))
-            self.level4 = nn.Sequential(
-                _block(4 * width, 8 * width, 2), _block(8 * width, 8 * width), _block(8 * width, 8 * width)
-            )
+        own = [width * 2**level for level in range(5)]
+        if trunk is None:
+            for level, (inputs, outputs) in enumerate(zip([channels, *own], own, strict=False)):
+                setattr(self, f"level{level}", _double(inputs, outputs))
+            self.up0: nn.Module = _double(own[1] + own[0], own[0])
         else:
             self.map_path = "trunk"
+        # what joins a trunk's maps learns from few labels, and is half as deep
+        joint, seen = (_double, own) if trunk is None else (_block, [0, *trunk.widths])
         self.dropout4 = nn.Dropout2d(dropout)
-        self.up3 = _block(widths[3] + widths[2], 4 * width)
+        self.up3 = joint(seen[4] + seen[3], own[3])
         self.dropout3 = nn.Dropout2d(dropout)
-        self.up2 = _block(4 * width + widths[1], 2 * width)
+        self.up2 = joint(own[3] + seen[2], own[2])
         self.dropout2 = nn.Dropout2d(dropout)
-        self.up1 = _block(2 * width + widths[0], width)
-        self.head = nn.Conv2d(width, classes, 1)
+        self.up1 = joint(own[2] + seen[1], own[1])
+        self.head = nn.Conv2d(own[trunk is not None], classes, 1)
 
     def _own_maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        fine = self.level1(images)
-        middle = self.level2(fine)
-        coarse = self.level3(middle)
-        return fine, middle, coarse, self.level4(coarse)
+        maps = [self.level0(images)]
+        for level in (self.level1, self.level2, self.level3, self.level4):
+            maps.append(level(F.max_pool2d(maps[-1], 2, ceil_mode=True)))
+        return tuple(maps)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, classes, H / 2, W / 2) logits."""
-        fine, middle, coarse, maps = self._own_maps(images) if self.trunk is None else self.trunk(images)
+        """(B, classes, H, W) logits; of a network on a trunk (B, classes, H / 2, W / 2)."""
+        whole, fine, middle, coarse, maps = self._own_maps(images) if self.trunk is None else (None, *self.trunk(images))
         maps = self.dropout4(maps)
         maps = self.dropout3(self.up3(_joined(maps, coarse)))
         maps = self.dropout2(self.up2(_joined(maps, middle)))
-        return self.head(self.up1(_joined(maps, fine)))  # type: ignore[no-any-return]
+        maps = self.up1(_joined(maps, fine))
+        return self.head(maps if whole is None else self.up0(_joined(maps, whole)))  # type: ignore[no-any-return]
 
 
 def _joined(maps: Tensor, finer: Tensor) -> Tensor:

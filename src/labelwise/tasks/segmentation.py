@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -60,9 +60,12 @@ class Segmentation(Task[Mask]):
             factor of 0.8 to 1.25 and a move of up to a tenth of the sides) or ``all`` (the same and contrast and
             brightness). What comes in from outside is without a class. A few hundred steps learn more from ``flip``
             than from stronger changes, which want thousands.
+        dice: weight of the Dice loss beside the cross-entropy, for which a class of few pixels counts as much as one of
+            many; 0: cross-entropy alone.
 
     Raises:
-        ConfigError: fewer than two classes, more than there are indices, one named twice, or a central crop.
+        ConfigError: fewer than two classes, more than there are indices, one named twice, a central crop, or a negative
+            weight.
 
     Example:
         >>> task = Segmentation(("road", "sky"))
@@ -83,6 +86,7 @@ class Segmentation(Task[Mask]):
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=lambda: InputSpec((192, 256)))
     augment: Literal["none", "flip", "flip_scale", "all"] = "flip"
+    dice: float = 1.0
 
     def __post_init__(self) -> None:
         twice = [name for name in self.classes if self.classes.count(name) > 1]
@@ -94,6 +98,8 @@ class Segmentation(Task[Mask]):
             )
         if self.input.crop != 1:
             raise ConfigError("a central crop would cut masks off: set crop: 1")
+        if not self.dice >= 0:
+            raise ConfigError(f"dice is {self.dice}: give the Dice loss a weight of 0 or more")
 
     # ---- labels -----------------------------------------------------------------------------------------------------
 
@@ -162,12 +168,16 @@ class Segmentation(Task[Mask]):
         return Batch(images, masks_BHW)
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
-        """Cross-entropy over the pixels with a class; the norm of an image is how many it has.
+        """Cross-entropy over the pixels with a class, of which an image has its norm; and the Dice loss of each image.
 
+        dice = 1 - mean over the classes of an image of (2 sum p y + 1) / (sum p + sum y + 1), over its pixels with a class.
         Where a model in training has a second head (``aux``, as torchvision's), that head's loss counts half.
         """
         said = said_of(model, batch.images, len(self.classes))
         losses = {"cross_entropy": _cross_entropy(said.logits_BCHW, batch.targets)}
+        if self.dice:
+            missed_B, norms_B = _dice(said.logits_BCHW, batch.targets)
+            losses["dice"] = (self.dice * missed_B, norms_B)
         if said.aux_BCHW is not None and model.training:
             sums_B, norms_B = _cross_entropy(said.aux_BCHW, batch.targets)
             losses["aux"] = (AUX_WEIGHT * sums_B, norms_B)
@@ -321,10 +331,10 @@ def over_all_pixels(model: nn.Module, task: Segmentation, batch: Batch) -> Losse
     """The loss with the published divisor, for ``loss: labelwise.tasks.segmentation:over_all_pixels`` in a phase.
 
     Every pixel counts in the divisor, those without a class too, so that an image of which little is labelled moves the
-    model little.
+    model little. Cross-entropy alone, as it was published.
     """
     pixels = float(batch.images.shape[-2] * batch.images.shape[-1])
-    parts = task.loss(model, batch).items()
+    parts = replace(task, dice=0.0).loss(model, batch).items()
     return {name: (sums_B, torch.full_like(norms_B, pixels)) for name, (sums_B, norms_B) in parts}
 
 
@@ -336,3 +346,16 @@ def rows_of_pixels(maps_BCHW: Tensor) -> Tensor:
 def _cross_entropy(logits_BCHW: Tensor, masks_BHW: Tensor) -> tuple[Tensor, Tensor]:
     losses_BHW = F.cross_entropy(logits_BCHW, masks_BHW.long(), ignore_index=IGNORE, reduction="none")
     return losses_BHW.sum((1, 2)), (masks_BHW != IGNORE).sum((1, 2)).to(losses_BHW.dtype)
+
+
+def _dice(logits_BCHW: Tensor, masks_BHW: Tensor) -> tuple[Tensor, Tensor]:
+    """What is missed of the classes of each image, 0 to 1, and 1 for each image of which anything is known."""
+    known_BHW = masks_BHW != IGNORE
+    classes_C11 = torch.arange(logits_BCHW.shape[1], device=masks_BHW.device)[:, None, None]
+    truth_BCHW = masks_BHW[:, None] == classes_C11
+    probs_BCHW = logits_BCHW.softmax(1) * known_BHW[:, None]
+    true_BC = truth_BCHW.sum((2, 3))
+    hit_BC, said_BC = (probs_BCHW * truth_BCHW).sum((2, 3)), probs_BCHW.sum((2, 3))
+    missed_BC = (1 - (2 * hit_BC + 1) / (said_BC + true_BC + 1)) * (true_BC > 0)
+    count_B = (true_BC > 0).sum(1)
+    return missed_BC.sum(1) / count_B.clamp_min(1), (count_B > 0).to(probs_BCHW.dtype)
