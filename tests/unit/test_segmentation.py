@@ -118,6 +118,7 @@ def test_what_is_no_label_is_refused_in_a_line(raw, message):
         (("a", "a"), {}),
         (tuple(map(str, range(256))), {}),
         (("a", "b"), {"input": InputSpec((4, 4), crop=0.9)}),
+        (("a", "b"), {"dice": -1.0}),
     ],
 )
 def test_impossible_tasks_are_refused(classes, options):

@@ -49,9 +49,12 @@ class UNet(nn.Module):
         self.trunk = trunk
         own = [width * 2**level for level in range(5)]
         if trunk is None:
-            for level, (inputs, outputs) in enumerate(zip([channels, *own], own, strict=False)):
-                setattr(self, f"level{level}", _double(inputs, outputs))
-            self.up0: nn.Module = _double(own[1] + own[0], own[0])
+            self.level0 = _double(channels, own[0])
+            self.level1 = _double(own[0], own[1])
+            self.level2 = _double(own[1], own[2])
+            self.level3 = _double(own[2], own[3])
+            self.level4 = _double(own[3], own[4])
+            self.up0 = _double(own[1] + own[0], own[0])
         else:
             self.map_path = "trunk"
         # what joins a trunk's maps learns from few labels, and is half as deep
@@ -65,19 +68,20 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(own[trunk is not None], classes, 1)
 
     def _own_maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        maps = [self.level0(images)]
+        maps: list[Tensor] = [self.level0(images)]
         for level in (self.level1, self.level2, self.level3, self.level4):
             maps.append(level(F.max_pool2d(maps[-1], 2, ceil_mode=True)))
         return tuple(maps)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, classes, H, W) logits; of a network on a trunk (B, classes, H / 2, W / 2)."""
-        whole, fine, middle, coarse, maps = self._own_maps(images) if self.trunk is None else (None, *self.trunk(images))
+        seen = self._own_maps(images) if self.trunk is None else self.trunk(images)
+        *whole, fine, middle, coarse, maps = seen
         maps = self.dropout4(maps)
         maps = self.dropout3(self.up3(_joined(maps, coarse)))
         maps = self.dropout2(self.up2(_joined(maps, middle)))
         maps = self.up1(_joined(maps, fine))
-        return self.head(maps if whole is None else self.up0(_joined(maps, whole)))  # type: ignore[no-any-return]
+        return self.head(self.up0(_joined(maps, whole[0])) if whole else maps)  # type: ignore[no-any-return]
 
 
 def _joined(maps: Tensor, finer: Tensor) -> Tensor:

@@ -77,9 +77,9 @@ class Segmentation(Task[Mask]):
     name: ClassVar[str] = "segmentation"
     kind: ClassVar[Masks] = Masks()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_pixel", "embedding", "map_embedding"})
-    #: thirty epochs, of few labels as many as make 600 steps; the weights are averages over about a tenth of the steps
+    #: thirty epochs, of few labels as many as make 1,200 steps; the weights are averages over a tenth of the steps
     phases: ClassVar[tuple[Phase, ...]] = (
-        Phase(epochs=30, batch_size=8, min_steps=600, max_steps=20_000, lr=6e-3, schedule="onecycle", average=0.1),
+        Phase(epochs=30, batch_size=4, min_steps=1200, max_steps=20_000, lr=3e-3, schedule="onecycle", average=0.1),
     )
     #: probabilities of all pixels and the maps of a full-size network are in memory at once
     inference_pixels: ClassVar[int] = 1 << 19
@@ -96,10 +96,7 @@ class Segmentation(Task[Mask]):
             raise ConfigError(
                 f"segmentation needs 2 to {IGNORE} classes, got {len(self.classes)}; pixels of no class are {IGNORE}"
             )
-        if self.input.crop != 1:
-            raise ConfigError("a central crop would cut masks off: set crop: 1")
-        if not self.dice >= 0:
-            raise ConfigError(f"dice is {self.dice}: give the Dice loss a weight of 0 or more")
+        _check_numbers(self.input.crop, self.dice)
 
     # ---- labels -----------------------------------------------------------------------------------------------------
 
@@ -170,14 +167,13 @@ class Segmentation(Task[Mask]):
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """Cross-entropy over the pixels with a class, of which an image has its norm; and the Dice loss of each image.
 
-        dice = 1 - mean over the classes of an image of (2 sum p y + 1) / (sum p + sum y + 1), over its pixels with a class.
+        dice = 1 - the mean of (2 sum p y + 1) / (sum p + sum y + 1) over the classes of an image, summed over the same.
         Where a model in training has a second head (``aux``, as torchvision's), that head's loss counts half.
         """
         said = said_of(model, batch.images, len(self.classes))
         losses = {"cross_entropy": _cross_entropy(said.logits_BCHW, batch.targets)}
         if self.dice:
-            missed_B, norms_B = _dice(said.logits_BCHW, batch.targets)
-            losses["dice"] = (self.dice * missed_B, norms_B)
+            losses["dice"] = _dice(said.logits_BCHW, batch.targets, self.dice)
         if said.aux_BCHW is not None and model.training:
             sums_B, norms_B = _cross_entropy(said.aux_BCHW, batch.targets)
             losses["aux"] = (AUX_WEIGHT * sums_B, norms_B)
@@ -327,6 +323,13 @@ class Segmentation(Task[Mask]):
         return build_segmenter(name, len(self.classes), self.input, weights=weights)
 
 
+def _check_numbers(crop: float, dice: float) -> None:
+    if crop != 1:
+        raise ConfigError("a central crop would cut masks off: set crop: 1")
+    if not dice >= 0:
+        raise ConfigError(f"dice is {dice}: give the Dice loss a weight of 0 or more")
+
+
 def over_all_pixels(model: nn.Module, task: Segmentation, batch: Batch) -> Losses:
     """The loss with the published divisor, for ``loss: labelwise.tasks.segmentation:over_all_pixels`` in a phase.
 
@@ -348,8 +351,8 @@ def _cross_entropy(logits_BCHW: Tensor, masks_BHW: Tensor) -> tuple[Tensor, Tens
     return losses_BHW.sum((1, 2)), (masks_BHW != IGNORE).sum((1, 2)).to(losses_BHW.dtype)
 
 
-def _dice(logits_BCHW: Tensor, masks_BHW: Tensor) -> tuple[Tensor, Tensor]:
-    """What is missed of the classes of each image, 0 to 1, and 1 for each image of which anything is known."""
+def _dice(logits_BCHW: Tensor, masks_BHW: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """What is missed of the classes of each image, 0 to ``weight``, and 1 for each of which anything is known."""
     known_BHW = masks_BHW != IGNORE
     classes_C11 = torch.arange(logits_BCHW.shape[1], device=masks_BHW.device)[:, None, None]
     truth_BCHW = masks_BHW[:, None] == classes_C11
@@ -358,4 +361,4 @@ def _dice(logits_BCHW: Tensor, masks_BHW: Tensor) -> tuple[Tensor, Tensor]:
     hit_BC, said_BC = (probs_BCHW * truth_BCHW).sum((2, 3)), probs_BCHW.sum((2, 3))
     missed_BC = (1 - (2 * hit_BC + 1) / (said_BC + true_BC + 1)) * (true_BC > 0)
     count_B = (true_BC > 0).sum(1)
-    return missed_BC.sum(1) / count_B.clamp_min(1), (count_B > 0).to(probs_BCHW.dtype)
+    return weight * missed_BC.sum(1) / count_B.clamp_min(1), (count_B > 0).to(probs_BCHW.dtype)
