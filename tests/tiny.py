@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -256,6 +257,8 @@ def counting_net(classes: int, spec: InputSpec) -> nn.Module:
     return CountingNet(classes)
 
 
+T = TypeVar("T")
+
 #: labels that each ``fit`` of a ``CountingLearner`` was given, in order
 FITS: list[tuple[int, int]] = []
 #: fits after which the next one raises KeyboardInterrupt; None for never
@@ -270,6 +273,16 @@ class CountingLearner(TorchLearner):
             raise KeyboardInterrupt
         FITS.append((len(data.labelled), seed))
         return super().fit(data, seed, **options)
+
+
+def interrupted(run: Callable[[], T], fits: int) -> T:
+    """What a run comes to that is interrupted before each of so many trainings, and begun again."""
+    FITS.clear()
+    for count in range(1, fits + 1):
+        STOP_AFTER[0] = count
+        with suppress(KeyboardInterrupt):
+            return run()
+    raise AssertionError("it trains more often than it was said to")
 
 
 def counting_learner(task: Task[Any]) -> TorchLearner:

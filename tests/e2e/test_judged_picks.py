@@ -130,13 +130,7 @@ def test_interrupted_before_every_training_and_resumed(tmp_path):
     whole = Comparison(_recipe(**changes), SOURCE, tmp_path / "whole").run()
     expected = len(tiny.FITS)
     assert expected == 5
-    tiny.FITS.clear()
-    for fits in range(1, expected + 1):
-        tiny.STOP_AFTER[0] = fits
-        try:
-            study = Comparison(_recipe(**changes), SOURCE, tmp_path / "stopped").run()
-        except KeyboardInterrupt:
-            continue
+    study = tiny.interrupted(lambda: Comparison(_recipe(**changes), SOURCE, tmp_path / "stopped").run(), expected)
     assert len(tiny.FITS) == expected, "nothing is trained twice"
     assert [[r.metrics for r in one.judged] for one in study.runs] == [
         [r.metrics for r in one.judged] for one in whole.runs

@@ -118,13 +118,7 @@ def test_interrupted_before_every_single_training_and_resumed(start, warm, tmp_p
     changes = {"strategies": ["random", "margin"], "start": start, "warm": warm, "again": 1}
     whole = Comparison(_recipe(**changes), SOURCE, tmp_path / "whole").run()
     expected = len(tiny.FITS)
-    tiny.FITS.clear()
-    for fits in range(1, expected + 1):
-        tiny.STOP_AFTER[0] = fits
-        try:
-            study = Comparison(_recipe(**changes), SOURCE, tmp_path / "stopped").run()
-        except KeyboardInterrupt:
-            continue
+    study = tiny.interrupted(lambda: Comparison(_recipe(**changes), SOURCE, tmp_path / "stopped").run(), expected)
     assert len(tiny.FITS) == expected, "nothing is trained twice"
     assert _plain(study) == _plain(whole)
 

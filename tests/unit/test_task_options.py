@@ -162,4 +162,4 @@ def test_set_says_options_of_the_task(tmp_path, monkeypatch):
 def test_list_names_them():
     rows = {row["name"]: row["options"] for row in as_json("list", "tasks")}
     assert rows["detection"]["top"] == 100
-    assert set(rows["segmentation"]) == {"augment"}
+    assert rows["segmentation"] == {"augment": "flip", "dice": 1.0}
