@@ -114,6 +114,17 @@ def test_the_loop(truth, tmp_path):
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_file_that_holds_images_out_is_not_taken_for_a_plain_one(truth, tmp_path):
+    run("init", "images", "--classes", CLASSES, "--backbone", "pixels")
+    rows = [
+        (item, truth[item], split) for item, split in zip(sorted(truth), ["train", "test", "val"] * 2, strict=False)
+    ]
+    with Path("answers.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "label", "split"), *rows])
+    notes = json.loads(run("import", "answers.csv", "--json").stdout)["notes"]
+    assert any(note.startswith("4 image(s) that the file holds out") for note in notes), notes
+
+
 @pytest.mark.heavy
 def test_a_file_with_one_bad_row_changes_nothing(truth, tmp_path):
     run("init", "images", "--classes", CLASSES, "--backbone", "pixels")

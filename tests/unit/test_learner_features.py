@@ -10,11 +10,13 @@ from torch import nn
 
 import labelwise.learners.features
 import tiny
+from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Examples
 from labelwise.data.arrays import ArraySource
 from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.learners.backbones import Network, Pixels, backbone
 from labelwise.learners.features import FROZEN, FeatureLearner, FeatureSource, fit_linear
+from labelwise.models import build
 from labelwise.signals import Dropout, Embedding, Probs
 from labelwise.signals.cache import SignalCache
 from labelwise.signals.draws import DrawUncertainty
@@ -409,3 +411,11 @@ def test_an_image_that_equals_a_labelled_one_is_its_neighbour_whatever_the_batch
         alone = learner.collect(tiny.view(SOURCE, [item]), frozenset({Probs()}))[Probs()]
         np.testing.assert_array_equal(alone[0], together[row])
     assert (together.max(1) > 0.9999).all()
+
+
+def test_float_images_of_other_channels_than_the_backbone_takes_are_refused_in_one_line():
+    spec = InputSpec((16, 16), 3)
+    backbone = Network.around(build("lenet", 5, spec), spec)
+    assert backbone(torch.zeros(2, 3, 16, 16)).shape[0] == 2
+    with pytest.raises(DataError, match="takes 3 channels, and these float images have 1"):
+        backbone(torch.zeros(2, 1, 16, 16))

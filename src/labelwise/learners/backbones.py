@@ -178,8 +178,17 @@ class Network(Backbone):
         return self._digest
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
-        """(B, D)."""
+        """(B, D).
+
+        Raises:
+            DataError: float images, which come as they are, of other channels than the network's.
+        """
         images = self.input.normalise(images_BCHW.to(self.device))
+        if images.shape[1] != self.input.channels:
+            raise DataError(
+                f"the frozen backbone takes {self.input.channels} channels, and these float images have "
+                f"{images.shape[1]}: give uint8 images, or set features: {{backbone: pixels}}"
+            )
         if images.shape[1] == 3:
             images = images.contiguous(memory_format=torch.channels_last)
         if self.layer is None:

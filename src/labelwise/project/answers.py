@@ -13,6 +13,7 @@ from labelwise.contracts.oracle import Answer
 from labelwise.errors import ConfigError, FormatError, few
 from labelwise.exchange.incoming import Incoming, Row, Wishes
 from labelwise.exchange.sniffing import required
+from labelwise.formats.splits import role_of
 from labelwise.project.classes import named, write
 from labelwise.project.presence import gone_note
 from labelwise.project.presence import waiting as waiting_picks
@@ -107,7 +108,13 @@ def take(
         unchanged=said.unchanged,
         empty=said.empty,
         format=choice.format.name,
-        notes=(*incoming.notes(), *_odd(project.kind, rows), *said.notes(), *gone_note(waiting_picks(project)[1])),
+        notes=(
+            *incoming.notes(),
+            *_odd(project.kind, rows),
+            *_held_out_there(project, rows),
+            *said.notes(),
+            *gone_note(waiting_picks(project)[1]),
+        ),
     )
 
 
@@ -127,6 +134,19 @@ def _confirm(names: tuple[str, ...], project: Project, path: Path, confirm: Call
 def _odd(kind: Kind, rows: Sequence[Row]) -> Sequence[str]:
     """What is odd about labels that were taken all the same; empty ones are counted apart."""
     return kind.tally([row.raw for row in rows if row.raw is not None and not kind.empty(row.raw)])
+
+
+def _held_out_there(project: Project, rows: Sequence[Row]) -> list[str]:
+    """That a file holds images out which models of this project train on."""
+    pool = project.pool
+    there = [row for row in rows if row.record.split and role_of(row.record.split) not in (None, "pool")]
+    stray = [row.item for row in there if pool.role(pool.position(row.item)) == "pool"]
+    if not stray:
+        return []
+    return [
+        f"{len(stray):,} image(s) that the file holds out ({few(stray)}) are in the pool here, and models train on "
+        "them: splits are taken by init"
+    ]
 
 
 def _gathered(incoming: Incoming) -> list[Row]:

@@ -56,9 +56,9 @@ class Classification(Task[int]):
     name: ClassVar[str] = "classification"
     kind: ClassVar[Kind] = Classes()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
-    #: thirty epochs, of few labels as many as make 500 steps
+    #: sixty epochs, of few labels as many as make 500 steps
     phases: ClassVar[tuple[Phase, ...]] = (
-        Phase(epochs=30, min_steps=500, max_steps=20_000, lr=3e-3, schedule="onecycle"),
+        Phase(epochs=60, min_steps=500, max_steps=20_000, lr=3e-3, schedule="onecycle"),
     )
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=InputSpec)
