@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+import tiny
 from labelwise.report import renderings
 
 
@@ -14,3 +15,10 @@ def _small_pictures(monkeypatch):
     """Reports with pictures of few pixels: tests look at words, and whether a picture is there."""
     looks = {name: dataclasses.replace(look, dpi=30) for name, look in renderings.LOOKS.items()}
     monkeypatch.setattr(renderings, "LOOKS", looks)
+
+
+@pytest.fixture
+def counted_anew() -> None:
+    """Trainings of ``tiny.CountingLearner`` are counted from none, and none is interrupted."""
+    tiny.FITS.clear()
+    tiny.STOP_AFTER[0] = None

@@ -41,10 +41,7 @@ def _recipe(**changes) -> RecipeConfig:
     return parse(RecipeConfig, values | changes, where="test")
 
 
-@pytest.fixture(autouse=True)
-def _count_anew():
-    tiny.FITS.clear()
-    tiny.STOP_AFTER[0] = None
+pytestmark = pytest.mark.usefixtures("counted_anew")
 
 
 @pytest.mark.heavy
