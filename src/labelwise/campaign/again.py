@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from labelwise.campaign.fits import Fitted
 from labelwise.campaign.loop import Campaign
 from labelwise.campaign.measuring import measure
 from labelwise.campaign.records import RoundRecord
-from labelwise.campaign.replays import keep, kept, trained_on
+from labelwise.campaign.replays import replayed
 from labelwise.contracts.learner import heads_of
 from labelwise.rng import seed_of
 
@@ -44,17 +44,12 @@ def trained_again(
         One record for each, of the round whose labels they were trained on.
     """
     ends = list({rounds[0].round: rounds[0], rounds[-1].round: rounds[-1]}.values())
-    key, file = [count, *(end.fit_key for end in ends)], folder / FILE
-    if (before := kept(file, key)) is not None:
-        return before
-    campaign = open_campaign()
-    found = []
-    for end in ends:
-        campaign.examples.pool = campaign.store.pool(before=end.round)
-        for number in range(1, count + 1):
-            found.append(trained_on(end, _fitted(campaign, strategy, number)))
-    keep(file, key, found)
-    return found
+    key = [count, *(end.fit_key for end in ends)]
+
+    def train(campaign: Campaign) -> Iterator[Fitted]:
+        return (_fitted(campaign, strategy, number) for number in range(1, count + 1))
+
+    return replayed(folder / FILE, key, ends, open_campaign, train)
 
 
 def _fitted(campaign: Campaign, strategy: Strategy, number: int) -> Fitted:

@@ -44,7 +44,7 @@ class KeptMaps:
         return tuple(torch.cat(maps) for maps in zip(*rows, strict=True))
 
     def _row(self, image: Tensor) -> tuple[Tensor, ...]:
-        pixels = image.detach().contiguous().view(torch.uint8).numpy().tobytes()
+        pixels = image.detach().contiguous().view(torch.uint8).numpy().data
         digest = blake2b(pixels, digest_size=16).digest()
         if digest not in self.known:
             with torch.no_grad():

@@ -108,13 +108,7 @@ def take(
         unchanged=said.unchanged,
         empty=said.empty,
         format=choice.format.name,
-        notes=(
-            *incoming.notes(),
-            *_odd(project.kind, rows),
-            *_held_out_there(project, rows),
-            *said.notes(),
-            *gone_note(waiting_picks(project)[1]),
-        ),
+        notes=(*incoming.notes(), *_odd(project, rows), *said.notes(), *gone_note(waiting_picks(project)[1])),
     )
 
 
@@ -131,9 +125,11 @@ def _confirm(names: tuple[str, ...], project: Project, path: Path, confirm: Call
         )
 
 
-def _odd(kind: Kind, rows: Sequence[Row]) -> Sequence[str]:
+def _odd(project: Project, rows: Sequence[Row]) -> list[str]:
     """What is odd about labels that were taken all the same; empty ones are counted apart."""
-    return kind.tally([row.raw for row in rows if row.raw is not None and not kind.empty(row.raw)])
+    kind = project.kind
+    labels = [row.raw for row in rows if row.raw is not None and not kind.empty(row.raw)]
+    return [*kind.tally(labels), *_held_out_there(project, rows)]
 
 
 def _held_out_there(project: Project, rows: Sequence[Row]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelwise.assemble import make_strategy
-from labelwise.campaign.replays import keep, kept, trained_on
+from labelwise.campaign.replays import replayed
 from labelwise.rng import digest
 
 if TYPE_CHECKING:
@@ -55,13 +55,5 @@ def judged(
     Returns:
         One record for each round.
     """
-    key, file = [digest(dict(judge.config)), *(record.fit_key for record in rounds)], folder / FILE
-    if (before := kept(file, key)) is not None:
-        return before
-    campaign = open_campaign()
-    found = []
-    for record in rounds:
-        campaign.examples.pool = campaign.store.pool(before=record.round)
-        found.append(trained_on(record, campaign.fit()))
-    keep(file, key, found)
-    return found
+    key = [digest(dict(judge.config)), *(record.fit_key for record in rounds)]
+    return replayed(folder / FILE, key, rounds, open_campaign, lambda campaign: [campaign.fit()])
