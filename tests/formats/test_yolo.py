@@ -610,7 +610,7 @@ def test_predicted_polygons_turned_boxes_and_key_points(tmp_path):
     _, things = _lines(tmp_path / "e", points, "predictions", "kpt_shape: [2, 3]")
     assert [thing.score for thing in things] == [0.8, 0.3]
     assert [point[2] for point in things[1].points.points] == [2, 0]
-    assert things[0].attributes == {"keypoint_scores": [0.91, 0.4]}
+    assert things[0].points.scores == (0.91, 0.4)
 
 
 @pytest.mark.parametrize(

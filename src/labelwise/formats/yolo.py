@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
-from labelwise.contracts.record import Head, Points, Record, Where
+from labelwise.contracts.record import Head, Record, Where
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.glance import some_files, start_of
@@ -384,7 +384,7 @@ def _records(
                 continue
             seen = read_object(line, reading, classes, where)
             if names and seen.points is not None:
-                seen = replace(seen, points=Points(seen.points.points, names))
+                seen = replace(seen, points=replace(seen.points, names=names))
             objects.append(seen)
         yield Record(
             Where(shown, "line"),
