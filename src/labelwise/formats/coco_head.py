@@ -152,7 +152,8 @@ def _check_bodies(file: CocoFile) -> None:
             ends = limb if isinstance(limb, list) else []
             if len(ends) != 2 or not all(type(end) is int and 1 <= end <= len(names) for end in ends):
                 raise FormatError(
-                    f"{where}: the skeleton has {limb!r:.40}; give pairs of numbers of key points, from 1 to {len(names)}"
+                    f"{where}: the skeleton has {limb!r:.40}; give pairs of numbers of key points, from 1 to "
+                    f"{len(names)}"
                 )
 
 

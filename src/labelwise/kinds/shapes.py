@@ -137,7 +137,7 @@ def seen_of(thing: Mapping[str, Any], size: Sequence[int], *, points: bool) -> S
         values = extra.pop("keypoints")
         names = extra.get("keypoint_names")
         named = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
-        sure = extra.get("keypoint_scores")
+        sure: Any = extra.get("keypoint_scores")
         found = Points(
             tuple(zip(values[0::3], values[1::3], values[2::3], strict=True)),
             tuple(extra.pop("keypoint_names")) if named else (),
