@@ -20,7 +20,16 @@ from labelwise.formats.files import write_whole
 from labelwise.formats.fitting import lines
 from labelwise.formats.glance import start_of
 from labelwise.formats.pictures import place_pictures
-from labelwise.formats.pose_rows import SINGLE, SUBJECT, Frame, PoseFile, is_pose_header, pose_table, read_pose
+from labelwise.formats.pose_rows import (
+    SINGLE,
+    SUBJECT,
+    Frame,
+    PoseFile,
+    is_pose_header,
+    names_of,
+    pose_table,
+    read_pose,
+)
 from labelwise.formats.yaml_text import read_settings
 
 _DATA = "labeled-data"
@@ -147,7 +156,12 @@ class DeepLabCut(Format):
         """
         listed = [record for record in records if record.state != "skipped"]
         left: Counter[str] = Counter()
-        names = _names(listed, head, how)
+        told = [name.strip() for name in how.options.get("bodyparts", "").split(";")]
+        names = names_of(listed, head, tuple(filter(None, told)), "DeepLabCut")
+        if not names:
+            raise FormatError(
+                "no label names the points: say --format 'deeplabcut:bodyparts=nose;tail', in their order"
+            )
         wanted = {str(record.image): _place(record, left) for record in listed}
         placed = place_pictures(path, wanted, how)
         scored = how.use != "labelled" and any(record.objects for record in listed)
@@ -229,29 +243,6 @@ def _mean(points: Points) -> float | None:
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
-
-
-def _names(records: Sequence[Record], head: Head, how: Writing) -> tuple[str, ...]:
-    told = tuple(name.strip() for name in how.options.get("bodyparts", "").split(";") if name.strip())
-    longest = 0
-    for record in records:
-        for seen in record.objects:
-            if seen.points is None or not seen.points.points:
-                continue
-            longest = max(longest, len(seen.points.points))
-            names = seen.points.names
-            told = told or names
-            if names and names != told:
-                raise FormatError(
-                    f"{record.where}: an object has the points {', '.join(names)!s:.80}, others "
-                    f"{', '.join(told)!s:.80}: DeepLabCut wants the same ones in all frames, COCO does not: write that"
-                )
-    told = told or (head.skeleton[0] if head.skeleton else ()) or tuple(f"point{n + 1}" for n in range(longest))
-    if not told:
-        raise FormatError(
-            "no label names the key points: say --format 'deeplabcut:bodyparts=nose;tail', in their order"
-        )
-    return told
 
 
 def _place(record: Record, left: Counter[str]) -> str:

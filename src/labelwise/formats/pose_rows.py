@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelwise.contracts.record import Points
+from labelwise.contracts.record import Head, Points, Record
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import read_text
 
@@ -87,13 +87,11 @@ class PoseFile:
         sure: list[float] = []
         for part in self.names[individual]:
             values = [
-                _value(cells[self._columns[individual, part, axis]], f"{where}: {axis} of {part!r:.40}")
+                pixels_of(cells[self._columns[individual, part, axis]], f"{where}: {axis} of {part!r:.40}")
                 for axis in (_COORDS if self.scored else _COORDS[:2])
             ]
             x, y = values[:2]
-            if (x is None) != (y is None):
-                raise FormatError(f"{where}: {part!r:.40} has only one of x and y; give both, or leave both empty")
-            points.append((0, 0, 0) if x is None or y is None else (x, y, 2))
+            points.append(point_of(x, y, f"{where}: {part!r:.40}"))
             if self.scored:
                 sure.append(min(max(values[2] or 0.0, 0.0), 1.0))
         return Points(tuple(points), self.names[individual], tuple(sure))
@@ -125,6 +123,10 @@ def read_pose(path: Path) -> PoseFile:
     levels: dict[str, list[str]] = {}
     while rows and (word := rows[0][1][0].strip().lower()) in _LEVELS and word not in levels:
         levels[word] = rows.pop(0)[1]
+    if missing := [word for word in ("bodyparts", "coords") if word not in levels]:
+        raise FormatError(
+            f"{shown}: the header has no row {missing[0]!r}; give scorer, bodyparts and coords, once each"
+        )
     width = len(levels["coords"])
     for word, cells in levels.items():
         if len(cells) != width:
@@ -161,7 +163,12 @@ def _columns(levels: Mapping[str, Sequence[str]], shown: str) -> dict[tuple[str,
     return found
 
 
-def _value(cell: str, what: str) -> float | None:
+def pixels_of(cell: str, what: str) -> float | None:
+    """A coordinate; None for an empty cell.
+
+    Raises:
+        FormatError: something else than a finite number of pixels; ``what`` begins the message.
+    """
     text = cell.strip()
     if text in _NOTHING:
         return None
@@ -176,7 +183,40 @@ def _value(cell: str, what: str) -> float | None:
     return int(value) if value.is_integer() and "." not in text else value
 
 
+def point_of(x: float | None, y: float | None, what: str) -> tuple[float, float, int]:
+    """A point that is seen where it has both coordinates.
+
+    Raises:
+        FormatError: it has one of them; ``what`` begins the message.
+    """
+    if (x is None) != (y is None):
+        raise FormatError(f"{what} has only one of x and y; give both, or leave both empty")
+    return (0, 0, 0) if x is None or y is None else (x, y, 2)
+
+
 # ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def names_of(records: Sequence[Record], head: Head, told: tuple[str, ...], tool: str) -> tuple[str, ...]:
+    """The names of points for a tool that wants the same ones in all frames: those told, of the objects, of the head.
+
+    Raises:
+        FormatError: objects with other points than others; with the row.
+    """
+    longest = 0
+    for record in records:
+        for seen in record.objects:
+            if seen.points is None or not seen.points.points:
+                continue
+            own, count = seen.points.names, len(seen.points.points)
+            told = told or own
+            if (own and own != told) or (told and count != len(told)):
+                raise FormatError(
+                    f"{record.where}: an object has the points {', '.join(own) or count!s:.80}, others "
+                    f"{', '.join(told)!s:.80}: {tool} wants the same ones in all frames, COCO does not: write that"
+                )
+            longest = max(longest, count)
+    return told or (head.skeleton[0] if head.skeleton else ()) or tuple(f"point{n + 1}" for n in range(longest))
 
 
 def pose_table(
