@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from labelwise.contracts.format import Hints, Writing
 from labelwise.contracts.kind import Naming
 from labelwise.contracts.record import Head
+from labelwise.errors import FormatError
 from labelwise.exchange.classes import ClassMap
 from labelwise.formats import FORMATS
 from labelwise.kinds.bodies import bodies
@@ -42,7 +44,7 @@ CASES = {"seen": SEEN, "hidden": HIDDEN, "outside": OUTSIDE, "many": MANY, "empt
 GUESS = label(subject((1, 2, 2), (30, 20, 2), (4, 5, 2), score=0.75, scores=[0.9, 0.5, 0.1]))
 
 
-def raws_through(name, folder, raws, use="labelled", reads="data", classes=CLASSES):
+def raws_through(name, folder, raws, use="labelled", reads="answers", classes=CLASSES):
     """What a format gives back of raw labels, image -> raw label; and what it said."""
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     records = []
@@ -50,7 +52,7 @@ def raws_through(name, folder, raws, use="labelled", reads="data", classes=CLASS
         Image.fromarray(np.zeros((SIZE[1], SIZE[0]), np.uint8)).save(folder / "pictures" / image)
         record = KIND.to_record(image, raw, classes)
         records.append(record if use == "labelled" else replace(record, state="untouched"))
-    form = FORMATS.create(name)
+    form = FORMATS.create(name, **({"blank": "empty"} if name == "deeplabcut" else {}))
     where = folder / f"out{form.ending}"
     how = Writing(use, "points", lambda image: str(folder / "pictures" / image), "copy")
     said = form.write(where, Head(classes), records, how)
@@ -79,12 +81,114 @@ def case(name, *left_out):
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [*case("coco"), *case("yolo"), *case("cvat"), *case("labelme"), *case("label_studio")]
+    ("name", "key"),
+    [
+        *case("coco"),
+        *case("yolo"),
+        *case("cvat"),
+        *case("labelme"),
+        *case("label_studio"),
+        *case("deeplabcut", "hidden", "boxed"),
+        *case("sleap_csv", "hidden", "boxed"),
+    ],
 )
 def test_key_points_come_back(tmp_path, name, key):
-    found, _ = raws_through(name, tmp_path, {f"{key}.png": CASES[key], "other.png": BOXED})
+    found, _ = raws_through(name, tmp_path, {f"{key}.png": CASES[key], "other.png": SEEN})
     stems = {image.rsplit(".", 1)[0]: raw for image, raw in found.items()}
     assert placed(stems[key]) == placed(CASES[key])
     assert {thing["class"] for thing in stems[key]["objects"]} <= {"mouse"}
     body = bodies(stems.values())["mouse"]
     assert body.names == tuple(NAMES)
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat", "labelme", "label_studio"])
+def test_limbs_come_back(tmp_path, name):
+    odd = [{**thing, "names": ["no<se", "left", "ri&ght"]} for thing in MANY["objects"]]
+    found, _ = raws_through(name, tmp_path, {"a.png": {**MANY, "objects": odd}})
+    (raw,) = found.values()
+    assert raw["skeleton"] == [[0, 1], [0, 2]]
+    assert {tuple(thing["names"]) for thing in raw["objects"]} == {("no<se", "left", "ri&ght")}
+
+
+@pytest.mark.parametrize("name", ["coco_results", "label_studio", "deeplabcut", "sleap_csv"])
+def test_confidences_of_a_guess_come_back(tmp_path, name):
+    found, _ = raws_through(name, tmp_path, {"a.png": GUESS}, "predictions", "predictions")
+    (raw,) = found.values()
+    (thing,) = raw["objects"]
+    assert (thing["points"], thing["scores"]) == (GUESS["objects"][0]["points"], [0.9, 0.5, 0.1])
+
+
+def test_boxes_around_subjects_come_back_where_there_is_place(tmp_path):
+    for name in ("coco", "yolo", "labelme", "label_studio"):
+        found, _ = raws_through(name, tmp_path / name, {"a.png": BOXED})
+        (raw,) = found.values()
+        assert [thing["box"] for thing in raw["objects"]] == [
+            pytest.approx(thing["box"], abs=1e-6) for thing in BOXED["objects"]
+        ]
+
+
+@pytest.mark.parametrize("name", ["cvat", "deeplabcut", "sleap_csv"])
+def test_boxes_without_place_are_said(tmp_path, name):
+    _, said = raws_through(name, tmp_path, {"a.png": BOXED})
+    assert any("2 box(es) left out" in line for line in said), said
+
+
+# ---- the loop with people -------------------------------------------------------------------------------------------
+
+
+def answered_in(folder, results, *, unplaced=()):
+    """An export of Label Studio: image -> what somebody drew."""
+    tasks = [{"data": {"labelwise_id": name}, "annotations": [{"result": found}]} for name, found in results.items()]
+    tasks += [{"data": {"labelwise_id": name}} for name in unplaced]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "answers.json").write_text(json.dumps(tasks))
+    return folder / "answers.json"
+
+
+def point(name, x, y, **more):
+    sides = {"original_width": 40, "original_height": 30, "from_name": "point", "to_name": "image"}
+    value = {"x": 100 * x / 40, "y": 100 * y / 30, "width": 0.5, "keypointlabels": [name]}
+    return {"id": f"{name}{x}", "type": "keypointlabels", **sides, "value": value, **more}
+
+
+def told(path, classes=("mouse",), use="answers", name="label_studio"):
+    head, records = FORMATS.create(name).read(path, use, Hints("points", classes))
+    return head, list(records)
+
+
+def test_points_that_people_drew_without_a_box_are_those_of_one_subject(tmp_path):
+    drawn = {"a.png": [point("left", 1, 2), point("nose", 3, 4)], "b.png": [point("nose", 5, 6)], "c.png": []}
+    head, [first, second, third, fourth] = told(answered_in(tmp_path, drawn, unplaced=["d.png"]))
+    assert [thing.cls for thing in first.objects] == ["mouse"]
+    assert first.objects[0].points.names == ("left", "nose")
+    assert second.objects[0].points.points == ((0, 0, 0), (5, 6, 2))
+    assert (third.state, fourth.state) == ("empty", "untouched")
+    assert "2 image(s) whose points belong to no shape: taken as those of one subject each" in head.notes
+
+
+def test_two_points_of_one_name_without_a_box_are_refused_with_the_task(tmp_path):
+    drawn = {"a.png": [point("nose", 1, 2)], "b.png": [point("nose", 1, 2), point("nose", 3, 4)]}
+    path = answered_in(tmp_path, drawn)
+    with pytest.raises(FormatError, match=r"task 2: two points are called 'nose'.*draw a box around each") as caught:
+        told(path)
+    assert len(str(caught.value)) < 300
+    _, records = told(path, classes=("nose",))
+    assert [len(record.objects) for record in records] == [1, 2], "points of a class are things of their own"
+
+
+def test_a_choice_says_that_a_point_is_hidden(tmp_path):
+    hidden = point("nose", 1, 2)
+    choice = {"id": hidden["id"], "from_name": "seen", "type": "choices", "value": {"choices": ["hidden"]}}
+    _, [record] = told(answered_in(tmp_path, {"a.png": [hidden, choice]}))
+    assert record.objects[0].points.points == ((1, 2, 1),)
+
+
+@pytest.mark.parametrize("name", ["label_studio", "cvat", "coco", "yolo"])
+def test_what_was_asked_is_no_answer_before_somebody_worked_on_it(tmp_path, name):
+    found, _ = raws_through(name, tmp_path, {"a.png": GUESS, "b.png": EMPTY}, "asked", "answers")
+    assert found == {}
+
+
+def test_guesses_of_a_folder_of_frames_are_no_answer(tmp_path):
+    with pytest.raises(FormatError, match=r"holds no CollectedData_\*.csv to read"):
+        raws_through("deeplabcut", tmp_path, {"a.png": GUESS, "b.png": EMPTY}, "asked", "answers")
