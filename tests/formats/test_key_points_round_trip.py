@@ -183,7 +183,7 @@ def test_a_choice_says_that_a_point_is_hidden(tmp_path):
     assert record.objects[0].points.points == ((1, 2, 1),)
 
 
-@pytest.mark.parametrize("name", ["label_studio", "cvat", "coco", "yolo"])
+@pytest.mark.parametrize("name", ["label_studio", "cvat", "coco"])
 def test_what_was_asked_is_no_answer_before_somebody_worked_on_it(tmp_path, name):
     found, _ = raws_through(name, tmp_path, {"a.png": GUESS, "b.png": EMPTY}, "asked", "answers")
     assert found == {}

@@ -148,3 +148,33 @@ def _in_order(points: Points, order: Sequence[str]) -> Points:
         tuple(order),
         tuple(sure.get(name, 0.0) for name in order) if points.scores else (),
     )
+
+
+# ---- sides ----------------------------------------------------------------------------------------------------------
+
+
+def mirrored(names: Sequence[str]) -> tuple[int, ...]:
+    """Position of each point in a mirrored picture: names that tell of a left and a right side change places.
+
+    Example:
+        >>> mirrored(("nose", "left_eye", "right_eye", "tail", "earL", "earR"))
+        (0, 2, 1, 3, 5, 4)
+    """
+    places = {name: place for place, name in enumerate(names)}
+    return tuple(places.get(_other_side(name), place) for place, name in enumerate(names))
+
+
+def _other_side(name: str) -> str:
+    """The name of the same point on the other side of a body; the name itself where it tells of no side."""
+    pairs = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
+    for one, other in (*pairs, *((b, a) for a, b in pairs)):
+        if one in name:
+            return name.replace(one, other, 1)
+    if (sides := _SIDES.get(name[-1:])) and len(name) > 1 and (name[-2] in "_- ." or name[-2].islower()):
+        return name[:-1] + sides
+    if (sides := _SIDES.get(name[:1])) and len(name) > 1 and name[1] in "_- .":
+        return sides + name[1:]
+    return name
+
+
+_SIDES = {"L": "R", "R": "L"}

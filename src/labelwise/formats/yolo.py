@@ -26,6 +26,7 @@ from labelwise.formats.yolo_layout import (
     YAMLS,
     YoloSet,
     beside,
+    check_points,
     image_of,
     label_path,
     open_set,
@@ -98,6 +99,8 @@ class Yolo(Format):
                 than one way; while drawing, a broken line, with file and line.
         """
         found = open_set(path, named=hints.names is not None, follow=use == "data" and hints.root is None)
+        if hints.kind == "points":
+            check_points(found)
         known = found.classes if hints.names is None else ()
         gathered = _of_pictures(found, hints) if use == "data" else None
         if gathered is None:

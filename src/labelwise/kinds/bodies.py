@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from labelwise.contracts.kind import Raw
 from labelwise.errors import DataError
+from labelwise.formats.key_points import mirrored
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ class Body:
             >>> Body(("nose", "left_eye", "right_eye", "tail", "earL", "earR")).mirrored
             (0, 2, 1, 3, 5, 4)
         """
-        places = {name: place for place, name in enumerate(self.names)}
-        return tuple(places.get(_other_side(name), place) for place, name in enumerate(self.names))
+        return mirrored(self.names)
 
 
 def bodies(raws: Iterable[Raw]) -> dict[str, Body]:
@@ -71,19 +71,3 @@ def bodies(raws: Iterable[Raw]) -> dict[str, Body]:
                 limbs.setdefault(cls, tuple((a, b) for a, b in raw["skeleton"] if max(a, b) < count))
     numbered = {cls: tuple(str(place) for place in range(1, count + 1)) for cls, count in counts.items()}
     return {cls: Body(names.get(cls, numbered[cls]), limbs.get(cls, ())) for cls in counts}
-
-
-def _other_side(name: str) -> str:
-    """The name of the same point on the other side of a body; the name itself where it tells of no side."""
-    pairs = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
-    for one, other in (*pairs, *((b, a) for a, b in pairs)):
-        if one in name:
-            return name.replace(one, other, 1)
-    if (sides := _SIDES.get(name[-1:])) and len(name) > 1 and (name[-2] in "_- ." or name[-2].islower()):
-        return name[:-1] + sides
-    if (sides := _SIDES.get(name[:1])) and len(name) > 1 and name[1] in "_- .":
-        return sides + name[1:]
-    return name
-
-
-_SIDES = {"L": "R", "R": "L"}
