@@ -192,3 +192,37 @@ def test_what_was_asked_is_no_answer_before_somebody_worked_on_it(tmp_path, name
 def test_guesses_of_a_folder_of_frames_are_no_answer(tmp_path):
     with pytest.raises(FormatError, match=r"holds no CollectedData_\*.csv to read"):
         raws_through("deeplabcut", tmp_path, {"a.png": GUESS, "b.png": EMPTY}, "asked", "answers")
+
+
+def test_a_guess_that_somebody_corrected_in_part_comes_back_corrected(tmp_path):
+    """Asked in Label Studio: one task taken as it was, one corrected, one left."""
+    raws = {"a.png": GUESS, "b.png": GUESS, "c.png": GUESS}
+    records = [replace(KIND.to_record(image, raw, CLASSES), state="untouched") for image, raw in raws.items()]
+    FORMATS.create("label_studio").write(tmp_path / "t.json", Head(CLASSES), records, Writing("asked", "points"))
+    tasks = json.loads((tmp_path / "t.json").read_text())
+    for task in tasks[:2]:
+        results = task.pop("predictions")[0]["result"]
+        for result in results:
+            result["origin"] = "prediction"
+        task["annotations"] = [{"result": results}]
+    moved = tasks[1]["annotations"][0]["result"]
+    moved[1] |= {"origin": "prediction-changed", "value": {**moved[1]["value"], "x": 50.0}}
+    del moved[-1]  # the last point is not in the picture
+    (tmp_path / "answers.json").write_text(json.dumps(tasks))
+    head, [taken, corrected, left] = told(tmp_path / "answers.json")
+    assert [one.state for one in (taken, corrected, left)] == ["answered", "answered", "untouched"]
+    assert [taken.origin, corrected.origin] == ["accepted", "corrected"]
+    naming = Naming(ClassMap(head, CLASSES, shown="it"), CLASSES, head)
+    one, other = (KIND.from_record(record, naming, SIZE)["objects"][0] for record in (taken, corrected))
+    assert (one["points"], one["names"]) == ([[1, 2, 2], [30, 20, 2], [4, 5, 2]], NAMES)
+    assert (other["points"], other["names"]) == ([[20, 2, 2], [30, 20, 2], [0, 0, 0]], NAMES)
+
+
+def test_the_interface_offers_points_for_points_and_classes_for_boxes(tmp_path):
+    records = [KIND.to_record("a.png", BOXED, CLASSES)]
+    FORMATS.create("label_studio").write(tmp_path / "t.json", Head(CLASSES), records, Writing("labelled", "points"))
+    text = (tmp_path / "t.interface.xml").read_text()
+    boxes, points = text.split("<KeyPointLabels")
+    assert 'value="mouse"' in boxes
+    assert 'value="nose"' not in boxes
+    assert [f'value="{name}"' in points for name in (*NAMES, "mouse")] == [True, True, True, False]
