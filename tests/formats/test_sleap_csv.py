@@ -84,6 +84,12 @@ def test_what_has_no_place_is_said(tmp_path):
     one = Record(Where("a"), "a.png", objects=(Seen("fly", points=Points(((1, 2, 1),), ("nose",))), Seen("fly")))
     said = FORM.write(tmp_path / "a.csv", Head(("fly",)), [one], Writing("labelled", "points"))
     assert said == ["1 object(s) without points left out", "1 hidden point(s) written as visible ones"]
+    skipped = Record(Where("c"), "c.png", state="skipped")
+    said = FORM.write(tmp_path / "b.csv", Head(("fly", "bee")), [one, skipped], Writing("labelled", "points"))
+    assert said[:2] == [
+        "2 object(s) written without their class: SLEAP knows one",
+        "1 image(s) left out: skipped, which SLEAP has no word for",
+    ]
     other = Record(Where("b", "row", 2), "b.png", objects=(Seen("fly", points=Points(((1, 2, 1),), ("ear",))),))
     with pytest.raises(FormatError, match="'b', row 2: an object has the points ear, others nose"):
         FORM.write(tmp_path / "a.csv", Head(("fly",)), [one, other], Writing("labelled", "points"))

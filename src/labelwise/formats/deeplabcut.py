@@ -26,6 +26,7 @@ from labelwise.formats.pose_rows import (
     Frame,
     PoseFile,
     is_pose_header,
+    kept_of,
     names_of,
     pose_table,
     read_pose,
@@ -154,8 +155,8 @@ class DeepLabCut(Format):
             FormatError: nothing names the points, or objects with other points than others.
             StateError: a file cannot be written.
         """
-        listed = [record for record in records if record.state != "skipped"]
         left: Counter[str] = Counter()
+        listed = kept_of(records, head, left, "DeepLabCut", ("skipped",))
         told = [name.strip() for name in how.options.get("bodyparts", "").split(";")]
         names = names_of(listed, head, tuple(filter(None, told)), "DeepLabCut")
         if not names:

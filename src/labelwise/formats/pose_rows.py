@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,6 +196,29 @@ def point_of(x: float | None, y: float | None, what: str) -> tuple[float, float,
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def kept_of(
+    records: Iterable[Record], head: Head, left: Counter[str], tool: str, without: Sequence[str]
+) -> list[Record]:
+    """The records that a tool has a place for.
+
+    Args:
+        records: all of them.
+        head: their classes.
+        left: takes note of what is left out, by a line that ``{n}`` stands in.
+        tool: its name.
+        without: states that it has no word for.
+    """
+    kept = []
+    for record in records:
+        if record.state in without:
+            left[f"{{n}} image(s) left out: {record.state}, which {tool} has no word for"] += 1
+            continue
+        if len(head.classes) > 1:
+            left[f"{{n}} object(s) written without their class: {tool} knows one"] += len(record.objects)
+        kept.append(record)
+    return kept
 
 
 def names_of(records: Sequence[Record], head: Head, told: tuple[str, ...], tool: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from labelwise.formats.delimited import read_text, unescape, write_rows
 from labelwise.formats.files import write_whole
 from labelwise.formats.fitting import lines
 from labelwise.formats.glance import start_of
-from labelwise.formats.pose_rows import MOST_BYTES, SUBJECT, names_of, pixels_of, point_of
+from labelwise.formats.pose_rows import MOST_BYTES, SUBJECT, kept_of, names_of, pixels_of, point_of
 
 _FRAME, _SCORE, _IMAGE = "frame_idx", "instance.score", "image"
 
@@ -93,8 +93,9 @@ class SleapCsv(Format):
             FormatError: objects with other points than others.
             StateError: a file cannot be written.
         """
-        listed = [record for record in records if record.state in ("answered", "empty") or how.use == "predictions"]
         left: Counter[str] = Counter()
+        without = () if how.use == "predictions" else ("skipped", "untouched")
+        listed = kept_of(records, head, left, "SLEAP", without)
         names = names_of(listed, head, (), "SLEAP")
         header = [_IMAGE, "track", _FRAME, _SCORE, *(f"{name}.{end}" for name in names for end in ("x", "y", "score"))]
         rows: list[list[str | float]] = [[*header]]
