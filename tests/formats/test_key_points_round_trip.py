@@ -226,3 +226,12 @@ def test_the_interface_offers_points_for_points_and_classes_for_boxes(tmp_path):
     assert 'value="mouse"' in boxes
     assert 'value="nose"' not in boxes
     assert [f'value="{name}"' in points for name in (*NAMES, "mouse")] == [True, True, True, False]
+
+
+def test_before_there_is_a_project_points_of_different_names_are_a_subject_and_those_that_recur_are_things(tmp_path):
+    body = answered_in(tmp_path / "one", {"a.png": [point("left", 1, 2), point("nose", 3, 4)]})
+    _, [record] = told(body, classes=(), use="data")
+    assert [(thing.cls, thing.points.names) for thing in record.objects] == [("subject", ("left", "nose"))]
+    cells = answered_in(tmp_path / "two", {"a.png": [point("cell", 1, 2), point("cell", 3, 4), point("dust", 5, 6)]})
+    _, [record] = told(cells, classes=(), use="data")
+    assert [thing.cls for thing in record.objects] == ["cell", "cell", "dust"]
