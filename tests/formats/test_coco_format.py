@@ -883,3 +883,25 @@ def test_broken_samples_say_nothing_of_their_copies(tmp_path):
     path = put(tmp_path / "a.json", data)
     assert read(path)[1] == read(path)[1]
     assert data == GOOD
+
+
+# ---- key points -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"keypoints": ["nose", "left", "nose"]}, "two key points are called 'nose'"),
+        ({"skeleton": [[1, 4]]}, r"the skeleton has \[1, 4\]; give pairs of numbers of key points, from 1 to 3"),
+        ({"skeleton": [[0, 1]]}, "from 1 to 3"),
+        ({"skeleton": ["nose"]}, "from 1 to 3"),
+    ],
+)
+def test_a_category_with_wrong_key_points_is_refused_where_they_are_wanted(tmp_path, more, words):
+    good = box(2, keypoints=[1, 2, 2, 0, 0, 0, 3, 4, 1])
+    path = put(tmp_path / "a.json", coco(annotations=[good], categories=[{**PERSON, **more}]))
+    with pytest.raises(FormatError, match=words) as caught:
+        read(path, kind="points")
+    assert "a.json', category 1" in str(caught.value)
+    assert len(str(caught.value)) < 300
+    read(path, kind="boxes")

@@ -104,7 +104,7 @@ def test_shapes_of_results(tmp_path):
     assert (record.objects[0].box, record.objects[0].outline.size) == (None, (6, 4))
     _, [_, pose] = read(path["predictions_new.json"], kind="points")
     assert pose.image == "a b.jpg"
-    assert pose.objects[0].points.points == ((1.5, 2.5, 2), (0, 0, 2))
+    assert pose.objects[0].points.points == ((1.5, 2.5, 2), (0, 0, 0))
     _, [turned] = read(path["obb.json"])
     assert turned.objects[0].box == Box(10, 10, 14, 12, 90)
     assert turned.objects[0].outline == Polygon(((13, 9, 13, 13, 11, 13, 11, 9),))

@@ -116,7 +116,8 @@ def test_x_anylabeling_adds_scores_points_of_subjects_and_turned_boxes(tmp_path)
     head, [record] = read(samples(tmp_path)[1])
     person, ship = record.objects
     assert (person.cls, person.box, person.score) == ("person", Box(1, 1, 9, 8), 0.5)
-    assert person.points == Points(((3, 4, 2), (5, 6, 1)), ("nose", "tail")), "difficult points are hidden ones"
+    points = Points(((3, 4, 2), (5, 6, 1)), ("nose", "tail"), (0.5, 0.5))
+    assert person.points == points, "difficult points are hidden ones"
     assert ship.box.rotation == 45
     assert ((ship.box.x1 + ship.box.x2) / 2, (ship.box.y1 + ship.box.y2) / 2) == pytest.approx((12.5, 7.5))
     [oriented] = read(put(tmp_path, shape("ship", ((10, 0), (20, 10), (15, 15), (5, 5)), "oriented_rectangle")))[1]

@@ -89,7 +89,7 @@ def test_shapes_of_ultralytics(tmp_path):
     _, [record] = read(paths["masks.json"])
     assert record.objects[0].outline == Polygon(((1.5, 2.5, 80.0, 2.5, 80.0, 60.0),))
     _, [record] = read(paths["points.json"])
-    assert record.objects[0].points == Points(((3.5, 4.5, 2), (0.0, 0.0, 0)))
+    assert record.objects[0].points == Points(((3.5, 4.5, 2), (0.0, 0.0, 0)), scores=(0.93, 0.01))
     _, [record] = read(paths["turned.json"])
     assert (record.objects[0].box, record.objects[0].outline.parts[0]) == (None, tuple(TURNED.values()))
     _, records = read(paths["classes.json"])
@@ -140,6 +140,8 @@ def test_fractions_are_noticed_over_all_images(tmp_path):
         ({"a.jpg": [FOUND | {"segments": {"x": [1]}}]}, "segments is"),
         ({"a.jpg": [FOUND | {"segments": {"x": [1, 2, NAN], "y": [1, 2, 3]}}]}, "x of segments is nan"),
         ({"a.jpg": [FOUND | {"keypoints": [1]}]}, "keypoints is"),
+        ({"a.jpg": [FOUND | {"keypoints": {**KEYPOINTS, "visible": [0.5]}}]}, "a probability for each point"),
+        ({"a.jpg": [FOUND | {"keypoints": {**KEYPOINTS, "visible": [0.5, 2]}}]}, "probabilities from 0 to 1"),
         ([{"path": "a.jpg", "results": []}, {"path": 3}], "entry 2: .* does not name its image"),
         ([{"path": "a.jpg", "results": []}, {"path": "b"}], "entry 2: .* has no results"),
     ],

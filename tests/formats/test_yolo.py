@@ -16,7 +16,7 @@ from PIL import Image
 import bounded
 from labelwise.contracts.format import Hints, Writing
 from labelwise.contracts.kind import Naming
-from labelwise.contracts.record import Box, Head, Polygon, Record, Where
+from labelwise.contracts.record import Box, Head, Points, Polygon, Record, Seen, Where
 from labelwise.errors import FormatError, LabelwiseError, StateError
 from labelwise.exchange.classes import ClassMap
 from labelwise.formats.yolo import Yolo
@@ -610,7 +610,7 @@ def test_predicted_polygons_turned_boxes_and_key_points(tmp_path):
     _, things = _lines(tmp_path / "e", points, "predictions", "kpt_shape: [2, 3]")
     assert [thing.score for thing in things] == [0.8, 0.3]
     assert [point[2] for point in things[1].points.points] == [2, 0]
-    assert things[0].attributes == {"keypoint_scores": [0.91, 0.4]}
+    assert things[0].points.scores == (0.91, 0.4)
 
 
 @pytest.mark.parametrize(
@@ -925,3 +925,66 @@ def test_only_own_errors_leave_it(tmp_path):
         root = put(tmp_path / "x", {"images/a.jpg": None, "labels/a.txt": text, "classes.txt": "a"})
         with pytest.raises(LabelwiseError):
             read(root)
+
+
+# ---- key points -----------------------------------------------------------------------------------------------------
+
+POSE = "nc: 1\nnames: [mouse]\nkpt_shape: [3, %d]\nflip_idx: [0, 2, 1]\nkpt_names: {0: [nose, left, right]}\n"
+
+
+def pose_set(folder, line, settings=POSE % 3):
+    (folder / "labels").mkdir(parents=True)
+    (folder / "data.yaml").write_text(settings)
+    (folder / "labels" / "a.txt").write_text(f"{line}\n")
+    (folder / "labels" / "b.txt").write_text("")
+    return folder
+
+
+def test_points_of_two_and_of_three_numbers(tmp_path):
+    two = pose_set(tmp_path / "two", "0 0.5 0.5 0.4 0.4 0.4 0.5 0 0 0.6 0.5", POSE % 2)
+    three = pose_set(tmp_path / "three", "0 0.5 0.5 0.4 0.4 0.4 0.5 2 0 0 0 0.6 0.5 1")
+    found = []
+    for folder in (two, three):
+        head, records = Yolo().read(folder, "answers", Hints("points", ("mouse",)))
+        assert head.skeleton == (("nose", "left", "right"), ())
+        first, second = records
+        assert (second.state, second.objects) == ("empty", ())
+        found.append(first.objects[0].points)
+    names = ("nose", "left", "right")
+    assert found == [
+        Points(((0.4, 0.5, 2), (0, 0, 0), (0.6, 0.5, 2)), names),
+        Points(((0.4, 0.5, 2), (0, 0, 0), (0.6, 0.5, 1)), names),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[nose, left, right]", "[nose, left]", "kpt_names has .* and kpt_shape 3 points"),
+        ("[nose, left, right]", "[nose, left, nose]", "two key points are called 'nose'"),
+        ("[0, 2, 1]", "[0, 2, 2]", "flip_idx is .*; give each position from 0 to 2 once"),
+        ("[0, 2, 1]", "[0, 1]", "flip_idx is"),
+        ("[3, 3]", "[3, 4]", "kpt_shape is"),
+    ],
+)
+def test_settings_whose_points_contradict_each_other_are_refused(tmp_path, old, new, said):
+    folder = pose_set(tmp_path / "a", "0 0.5 0.5 0.4 0.4 0.4 0.5 2 0 0 0 0.6 0.5 1", (POSE % 3).replace(old, new))
+    with pytest.raises(FormatError, match=said) as caught:
+        Yolo().read(folder, "answers", Hints("points", ("mouse",)))
+    assert "data.yaml" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_flag_of_a_point_that_is_none_is_refused_with_the_line(tmp_path):
+    folder = pose_set(tmp_path / "a", "0 0.5 0.5 0.4 0.4 0.4 0.5 3 0 0 0 0.6 0.5 1")
+    with pytest.raises(FormatError, match=r"a\.txt.*line 1.*flag of a key point is 3.0; give 0, 1 or 2"):
+        list(Yolo().read(folder, "answers", Hints("points", ("mouse",)))[1])
+
+
+def test_mirrored_positions_are_written_for_names_that_tell_of_sides(tmp_path):
+    points = Points(((4, 5, 2), (0, 0, 0), (6, 7, 1)), ("nose", "left", "right"))
+    record = Record(Where("a"), "a.png", size=(40, 30), objects=(Seen("mouse", Box(1, 1, 9, 9), points=points),))
+    Yolo().write(tmp_path / "set", Head(("mouse",)), [record], Writing("labelled", "points"))
+    settings = yaml.safe_load((tmp_path / "set" / "data.yaml").read_text())
+    assert (settings["kpt_shape"], settings["flip_idx"]) == ([3, 3], [0, 2, 1])
+    assert settings["kpt_names"] == {0: ["nose", "left", "right"]}

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mutations import amounts, survive
 
 from labelwise.formats.csv_table import Csv
+from labelwise.formats.deeplabcut import DeepLabCut
 from labelwise.formats.image_list import ImageList
 from labelwise.formats.json_labels import JsonLabels
 from labelwise.formats.maps_npz import Maps
 from labelwise.formats.npz_predictions import NpzPredictions
 from labelwise.formats.one_hot_csv import OneHotCsv
 from labelwise.formats.probabilities_csv import ProbabilitiesCsv
+from labelwise.formats.sleap_csv import SleapCsv
 from labelwise.formats.tensorflow_csv import TensorflowCsv
 
 sys.path.append(str(Path(__file__).parents[1] / "formats"))
 
 import test_csv
+import test_deeplabcut
 import test_image_list
 import test_json
 import test_maps
 import test_npz
 import test_one_hot_csv
 import test_probabilities_csv
+import test_sleap_csv
 import test_tensorflow_csv
 
 READERS = [
@@ -39,6 +44,10 @@ READERS = [
     (ImageList(), test_image_list, "data"),
     (NpzPredictions(), test_npz, "predictions"),
     (Maps(), test_maps, "predictions"),
+    (DeepLabCut(), test_deeplabcut, "data"),
+    (DeepLabCut(), SimpleNamespace(samples=test_deeplabcut.predicted_samples), "predictions"),
+    (SleapCsv(), test_sleap_csv, "data"),
+    (SleapCsv(), test_sleap_csv, "predictions"),
 ]
 
 

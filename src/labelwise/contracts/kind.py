@@ -149,7 +149,7 @@ class Kind(ABC):
         return {}
 
     def cost(self, raw: Raw) -> dict[str, float]:
-        """What can be counted: ``images``, and ``boxes``, ``clicks`` or ``pixels``."""
+        """What can be counted: ``images``, and ``boxes``, ``points``, ``clicks`` or ``pixels``."""
         return {"images": 1.0}
 
     def same(self, one: Raw, other: Raw) -> bool:

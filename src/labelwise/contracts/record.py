@@ -88,10 +88,17 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Key points (x, y, seen); ``seen`` as COCO counts: 2 visible, 1 hidden, 0 outside or not labelled."""
+    """Key points (x, y, seen); ``seen`` as COCO counts: 2 visible, 1 hidden, 0 outside or not labelled.
+
+    Args:
+        points: of one object.
+        names: one for each; () where the file names none.
+        scores: of a model, how sure it is of each, in [0, 1]; () where the file says nothing of it.
+    """
 
     points: tuple[tuple[float, float, int], ...]
     names: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,7 @@ class Record:
         group: video, patient, site.
         annotator: who, as written.
         seconds: what the label took.
-        cost: further costs, in any of {images, boxes, clicks, pixels}.
+        cost: further costs, in any of {images, boxes, points, clicks, pixels}.
         origin: how the label came to be, where the file says so.
         reason: why it was skipped.
         region: number of the region of the picture that this speaks of, as written behind ``#``.

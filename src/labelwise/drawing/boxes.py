@@ -17,6 +17,8 @@ _GAP = 4
 _TAG = 15
 #: half the width of a key point
 _DOT = 4
+#: how far a ring of full doubt lies around a key point, in pixels, and the doubt that is none
+_WIDEST, _SURE = 24, 0.05
 
 _Frame = tuple[float, float, float, float]
 _INK, _GREY = "#1F2733", "#687385"
@@ -31,7 +33,8 @@ def boxed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mappi
         image: as people see it, of any size.
         classes: in index order, which decides the colours.
         panels: word ("" for none) -> raw label ``{"size": ..., "objects": [...]}``; objects with a score show it in
-            percent, those that are left out of training and metrics have a thin line, and hidden key points are hollow.
+            percent, those that are left out of training and metrics have a thin line, hidden key points are hollow, and
+            those that a model is unsure of have a ring.
 
     Example:
         >>> label = {"size": [100, 50], "objects": [{"class": "cat", "box": [10, 10, 60, 40], "score": 0.8}]}
@@ -62,7 +65,7 @@ def _panel(image: Image.Image, classes: Sequence[str], word: str, label: Mapping
         if thing.get("box") is not None:
             tags.append((_said(thing), colour, _box(draw, thing, colour, scale, image.size)))
         if thing.get("points"):
-            _points(draw, thing["points"], label.get("skeleton", ()), colour, scale)
+            _points(draw, thing, label.get("skeleton", ()), colour, scale)
     _name(draw, tags[::-1], image.size)
     at = 2.0
     there = {thing["class"] for thing in things}
@@ -124,15 +127,27 @@ def _shared(one: _Frame, other: _Frame) -> float:
 
 def _points(
     draw: ImageDraw.ImageDraw,
-    points: Sequence[Sequence[float]],
+    thing: Mapping[str, Any],
     limbs: Sequence[Sequence[int]],
     colour: str,
     scale: tuple[float, float],
 ) -> None:
-    placed = {n: (x * scale[0], y * scale[1], seen) for n, (x, y, seen) in enumerate(points) if seen}
+    """Limbs in the colour of the class, points in that of their name, a ring around those that a model is unsure of."""
+    placed = {n: (x * scale[0], y * scale[1], seen) for n, (x, y, seen) in enumerate(thing["points"]) if seen}
+    named, scores = bool(thing.get("names")), thing.get("scores", ())
     for one, other in limbs:
         if one in placed and other in placed:
             draw.line((*placed[one][:2], *placed[other][:2]), fill=colour, width=2)
-    for x, y, seen in placed.values():
+    for place, (x, y, seen) in placed.items():
+        own = colour_of_point(place) if named else colour
         dot = (x - _DOT, y - _DOT, x + _DOT, y + _DOT)
-        draw.ellipse(dot, fill=colour if seen == 2 else None, outline=colour, width=2)
+        draw.ellipse(dot, fill=own if seen == 2 else None, outline=own, width=2)
+        doubt = 1 - scores[place] if place < len(scores) else 0.0
+        if doubt > _SURE:
+            far = _DOT + _WIDEST * doubt
+            draw.ellipse((x - far, y - far, x + far, y + far), outline=own, width=1)
+
+
+def colour_of_point(place: int) -> str:
+    """The colour of a key point by its position among the points of an object."""
+    return COLOURS_LIGHT[place % len(COLOURS_LIGHT)]

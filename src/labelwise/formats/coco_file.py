@@ -340,6 +340,8 @@ def read_object(
     points = _points(annotation, category.points, where, kind, scored)
     if points is None and "keypoints" in annotation:
         rest["keypoints"] = annotation["keypoints"]
+    elif points is not None and _is_sure(rest.get("keypoint_scores"), len(points.points)):
+        points = replace(points, scores=tuple(rest.pop("keypoint_scores")))
     flags = {flag: _flag(annotation, name, where) for flag, name in (("crowd", "iscrowd"), ("difficult", "difficult"))}
     score = annotation.get("score")
     return Seen(
@@ -395,6 +397,12 @@ def _points(
         if kind == "points":
             raise
         return None  # of no use for other kinds, and kept as they are
+
+
+def _is_sure(values: Any, count: int) -> bool:
+    """Whether a list has a probability for each key point."""
+    whole = isinstance(values, list) and len(values) == count
+    return whole and all(is_finite(value) and 0 <= value <= 1 for value in values)
 
 
 def _flag(annotation: Mapping[str, Any], name: str, where: str) -> bool:

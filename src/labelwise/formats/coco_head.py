@@ -27,9 +27,13 @@ def head_of(files: Sequence[CocoFile], hints: Hints) -> Head:
     categories of one name the one without objects is none.
 
     Raises:
-        FormatError: two categories of one name that both have objects.
+        FormatError: two categories of one name that both have objects; where key points are wanted, two of one name in
+            a category, or a skeleton of points that it does not have.
     """
     notes: list[str] = []
+    if hints.kind == "points":
+        for file in files:
+            _check_bodies(file)
     kept = _without_groups(files, notes)
     for file in files:
         notes += [f"{file.path.name!r:.60}: {text.format(n=f'{n:,}')}" for text, n in file.odd.items() if n]
@@ -136,6 +140,21 @@ def _skeleton(
         if isinstance(limb, list) and len(limb) == 2 and all(type(n) is int and 1 <= n <= count for n in limb)
     ]
     return found[0].points, tuple(pairs)
+
+
+def _check_bodies(file: CocoFile) -> None:
+    for row, category in enumerate(_in_file_order(file), 1):
+        where, names = f"{str(file.path)!r}, category {row} ({category.name!r:.40})", category.points
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise FormatError(f"{where}: two key points are called {twice[0]!r:.60}; give each its own name")
+        limbs = category.raw.get("skeleton") if names else None
+        for limb in limbs if isinstance(limbs, list) else ():
+            ends = limb if isinstance(limb, list) else []
+            if len(ends) != 2 or not all(type(end) is int and 1 <= end <= len(names) for end in ends):
+                raise FormatError(
+                    f"{where}: the skeleton has {limb!r:.40}; give pairs of numbers of key points, from 1 to "
+                    f"{len(names)}"
+                )
 
 
 def _extra(files: Sequence[CocoFile]) -> dict[str, Any]:

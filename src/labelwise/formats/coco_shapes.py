@@ -339,7 +339,8 @@ def read_keypoints(values: Any, names: Sequence[str], where: str, *, scored: boo
         values: flat, as COCO has them.
         names: of the category's key points; () where it names none.
         where: of the annotation, for messages.
-        scored: the third of each is a model's confidence: every point counts as visible.
+        scored: the third of each is a model's confidence where it is no whole number: such a point counts as visible,
+            unless it lies at 0, 0. Confidences beyond 0 and 1, as some heat maps have them, count as 0 and 1.
 
     Raises:
         FormatError: not three finite numbers for each point, a visibility that is none of 0, 1 and 2, another number
@@ -355,9 +356,11 @@ def read_keypoints(values: Any, names: Sequence[str], where: str, *, scored: boo
             "numbers for each"
         )
     points = []
+    sure = [value for value in values[2::3] if scored and isinstance(value, float)]
     for x, y, visible in zip(values[0::3], values[1::3], values[2::3], strict=True):
-        seen = 2 if scored and isinstance(visible, float) else whole(visible)
+        seen = (2 if x or y else 0) if scored and isinstance(visible, float) else whole(visible)
         if seen not in (0, 1, 2):
             raise FormatError(f"{where}: a key point has the visibility {visible!r:.40}; give 0, 1 or 2")
         points.append((number(x, where, "x of a key point"), number(y, where, "y of a key point"), seen))
-    return Points(tuple(points), tuple(names))
+    scores = [min(max(number(value, where, "the confidence of a key point"), 0.0), 1.0) for value in sure]
+    return Points(tuple(points), tuple(names), tuple(scores) if len(scores) == len(points) else ())

@@ -141,10 +141,13 @@ class _Numbered:
     head: Head
     polygons: bool = False
     left: Counter[str] = field(default_factory=Counter)
+    _limbs: Sequence[Sequence[int]] = ()
 
     def parts(self, files: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
         """The content of each file."""
         records = [record for part in files for record in part]
+        of_records = (record.extra["skeleton"] for record in records if record.extra.get("skeleton"))
+        self._limbs = self.head.skeleton[1] if self.head.skeleton is not None else next(of_records, ())
         things = [list(self._things(record)) for record in records]
         image_ids = numbered(_first(record.number, record.extra.get("id")) for record in records)
         own_ids = iter(numbered(extra.get("id") for found in things for _, extra in found))
@@ -200,11 +203,12 @@ class _Numbered:
         """The names of key points, where the objects of a category have some and the category does not say so."""
         if "keypoints" in entry:
             return entry
-        named = [seen.points.names for seen in things if seen.cls == entry["name"] and seen.points is not None]
-        if not named or not named[0]:
+        of = (seen.points.names for seen in things if seen.cls == entry["name"] and seen.points is not None)
+        names = next(filter(None, of), ())
+        if not names:
             return entry
-        limbs = self.head.skeleton[1] if self.head.skeleton is not None else ()
-        return {**entry, "keypoints": list(named[0]), "skeleton": [[one + 1, other + 1] for one, other in limbs]}
+        pairs = [[one + 1, other + 1] for one, other in self._limbs if max(one, other) < len(names)]
+        return {**entry, "keypoints": list(names), "skeleton": pairs}
 
     # ---- objects ----------------------------------------------------------------------------------------------------
 
@@ -243,6 +247,7 @@ class _Numbered:
         if seen.points is not None:
             extra["keypoints"] = [value for point in seen.points.points for value in point]
             extra.setdefault("num_keypoints", sum(visible > 0 for _, _, visible in seen.points.points))
+            extra |= {"keypoint_scores": list(seen.points.scores)} if seen.points.scores else {}
         if (bbox := self._bbox(seen, extra)) is not None:
             extra["bbox"] = bbox
         if "area" not in extra and bbox is not None:

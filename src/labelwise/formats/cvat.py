@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from html import unescape
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from labelwise.formats.class_colours import Colour, colour_of, in_order
 from labelwise.formats.cvat_shapes import seen_of
 from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import start_of
+from labelwise.formats.key_points import as_subjects
 from labelwise.formats.numbers import sides
 from labelwise.formats.xml_tree import Element, stream_xml
 
@@ -105,7 +107,7 @@ class Cvat(Format):
                     raise FormatError(
                         f"{shown!r}, line {element.line}: <{element.tag[:40]}> is nothing that CVAT writes"
                     )
-        found = fitted(records, hints.kind, counts)
+        found = fitted(as_subjects(records, hints, counts, labels.skeleton), hints.kind, counts)
         head = Head(
             classes=labels.classes,
             skeleton=labels.skeleton,
@@ -177,7 +179,7 @@ def _pairs(svg: str, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     """Positions of the points that lines of a drawing connect."""
     place: dict[str, int] = {}
     for circle in _CIRCLE.findall(svg[:200_000]):
-        node, label = _quoted(circle, "data-node-id"), _quoted(circle, "data-label-name")
+        node, label = _quoted(circle, "data-node-id"), unescape(_quoted(circle, "data-label-name"))
         if label in names:
             place[node] = names.index(label)
     ends = [(_quoted(line, "data-node-from"), _quoted(line, "data-node-to")) for line in _LINE.findall(svg[:200_000])]

@@ -193,15 +193,20 @@ def runs_of(cover_HW: np.ndarray) -> str:
     return ", ".join(map(str, np.diff(edges, prepend=0, append=len(flat) - 1).tolist()))
 
 
-def shape_of(seen: Seen, *, outline: bool, counts: Counter[str]) -> list[tuple[str, dict[str, str], list[Element]]]:
+def shape_of(seen: Seen, *, kind: str, counts: Counter[str]) -> list[tuple[str, dict[str, str], list[Element]]]:
     """Name, attributes and children of the elements that say where an object is.
 
     Args:
         seen: an object in pixels.
-        outline: its outline goes before its box.
+        kind: of label: outlines go before boxes where masks are written, and key points where these are.
         counts: takes note of what is left out, by a line that ``{n}`` stands in.
     """
-    if seen.outline is not None and (outline or seen.box is None):
+    if kind == "points" and seen.points is not None and seen.points.points:
+        counts["{n} box(es) left out beside their key points"] += seen.box is not None
+        counts["{n} outline(s) left out beside their key points"] += seen.outline is not None
+        counts["{n} object(s) whose points' confidences are left out"] += bool(seen.points.scores)
+        return [_points(seen.points, counts)]
+    if seen.outline is not None and (kind == "masks" or seen.box is None):
         counts["{n} box(es) left out beside their outlines"] += seen.box is not None
         if isinstance(seen.outline, Mask):
             return [("mask", _window(seen.outline), [])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from labelwise.errors import FormatError
 from labelwise.formats.cvat_shapes import shape_of, words_of
 from labelwise.formats.files import write_whole
 from labelwise.formats.fitting import lines
+from labelwise.formats.key_points import order_of
 from labelwise.formats.written import name_of, of_pixels
 from labelwise.formats.xml_tree import checked_text, quoted
 
@@ -28,12 +29,18 @@ def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> li
     counts: Counter[str] = Counter()
     classes = dict.fromkeys(head.classes)
     frames: list[str] = []
+    bodies: dict[str, list[str]] = {}
+    limbs: Sequence[Sequence[int]] = head.skeleton[1] if head.skeleton else ()
     for record in records:
+        bodies = order_of(record) | bodies
+        limbs = limbs or record.extra.get("skeleton", ())
         if how.use == "labelled" and record.state in ("skipped", "untouched"):
             counts[f"{{n}} image(s) left out: {record.state}, which this file has no word for"] += 1
             continue
         frames += _frame(record, len(frames), head, how, counts, classes)
-    text = "".join(['<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n', *_meta([*classes], how), *frames])
+    text = "".join(
+        ['<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n', *_meta([*classes], bodies, limbs, how), *frames]
+    )
     write_whole(path, checked_text(f"{text}</annotations>\n", str(path)).encode())
     said = list(lines(counts))
     if how.use == "labelled" and how.images != "list":
@@ -41,11 +48,39 @@ def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> li
     return said
 
 
-def _meta(classes: list[str], how: Writing) -> Iterator[str]:
+def _meta(
+    classes: list[str], bodies: Mapping[str, Sequence[str]], limbs: Sequence[Sequence[int]], how: Writing
+) -> Iterator[str]:
     yield "  <version>1.1</version>\n  <meta>\n    <task>\n      <labels>\n"
     for name in classes:
-        yield f"        <label><name>{quoted(name)}</name><type>any</type><attributes></attributes></label>\n"
+        points = bodies.get(name, ())
+        told = f"<svg>{quoted(_drawing(points, limbs))}</svg>" if points else ""
+        kind = "skeleton" if points else "any"
+        yield f"        <label><name>{quoted(name)}</name><type>{kind}</type><attributes></attributes>{told}</label>\n"
+        for point in points:
+            yield (
+                f"        <label><name>{quoted(point)}</name><type>points</type><attributes></attributes>"
+                f"<parent>{quoted(name)}</parent></label>\n"
+            )
     yield f"      </labels>\n    </task>\n    <labelwise><use>{how.use}</use></labelwise>\n  </meta>\n"
+
+
+def _drawing(points: Sequence[str], limbs: Sequence[Sequence[int]]) -> str:
+    """The picture of a skeleton, as CVAT keeps it with the label: its points on a circle, a line for each limb."""
+    turn = 2 * math.pi / len(points)
+    spots = [(50 + 40 * math.sin(n * turn), 50 - 40 * math.cos(n * turn)) for n in range(len(points))]
+    edges = [
+        f'<line x1="{spots[a][0]:.2f}" y1="{spots[a][1]:.2f}" x2="{spots[b][0]:.2f}" y2="{spots[b][1]:.2f}" '
+        f'data-type="edge" data-node-from="{a + 1}" data-node-to="{b + 1}"></line>'
+        for a, b in limbs
+        if max(a, b) < len(points)
+    ]
+    circles = [
+        f'<circle r="1.5" cx="{x:.2f}" cy="{y:.2f}" data-type="element node" data-element-id="{n}" '
+        f'data-node-id="{n}" data-label-name="{quoted(name)}"></circle>'
+        for n, ((x, y), name) in enumerate(zip(spots, points, strict=True), 1)
+    ]
+    return "".join([*edges, *circles])
 
 
 def _frame(
@@ -73,7 +108,7 @@ def _frame(
 
 def _object(seen: Seen, name: str, how: Writing, counts: Counter[str]) -> Iterator[str]:
     words, named = words_of(seen, guessed=how.use == "asked")
-    for tag, place, children in shape_of(seen, outline=how.kind == "masks", counts=counts):
+    for tag, place, children in shape_of(seen, kind=how.kind, counts=counts):
         usual = {} if tag == "tag" else {"z_order": "0"}
         if tag in ("tag", "skeleton"):
             words = {key: value for key, value in words.items() if key != "occluded"}

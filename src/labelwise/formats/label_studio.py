@@ -17,6 +17,7 @@ from labelwise.formats import label_studio_write
 from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import start_of
 from labelwise.formats.json_file import START, read_json
+from labelwise.formats.key_points import as_subjects
 from labelwise.formats.label_studio_results import Said
 from labelwise.formats.label_studio_short import COLUMNS, Short, read_rows
 from labelwise.formats.label_studio_tasks import Tasks
@@ -84,7 +85,7 @@ class LabelStudio(Format):
             told += [tasks.predictions(row, task)] if use == "predictions" else tasks.answers(row, task)
         control = self._control({name for _, said in told if said for name in said.choices}, told, hints, shown)
         records = [_with_choices(record, said, hints.kind, control, tasks.counts) for record, said in told]
-        found = fitted(records, hints.kind, tasks.counts)
+        found = fitted(as_subjects(records, hints, tasks.counts), hints.kind, tasks.counts)
         return Head(overlap="last", notes=lines(tasks.counts)), iter(found)
 
     def _tasks(self, path: Path, hints: Hints) -> tuple[Tasks, list[tuple[int, Mapping[str, Any]]]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from labelwise.contracts.record import Box, Mask, Origin, Points, Polygon, Seen
 from labelwise.errors import FormatError
+from labelwise.formats.key_points import joined_points
 from labelwise.formats.label_studio_brush import brush_mask
 from labelwise.formats.numbers import number, sides
 
@@ -27,6 +28,10 @@ _LONGEST_SIDE = 10_000_000
 _CORNERS = 64
 #: key of a region's ``meta`` under which labelwise keeps what Label Studio has no place for
 OWN = "labelwise"
+#: keys there: a box that was only drawn around points, a point that is hidden
+EXTENT, HIDDEN = "extent", "hidden"
+#: choices about a point that say so too
+_HIDDEN = ("hidden", "Hidden", "occluded", "Occluded")
 #: keys of a value that place a region
 _PLACE = ("x", "y", "width", "height", "rotation", "points", "closed", "radiusX", "radiusY", "format", "rle")
 _ORIGINS: Mapping[Any, Origin] = {"manual": "drawn", "prediction": "accepted", "prediction-changed": "corrected"}
@@ -46,6 +51,12 @@ class _Region:
     parent: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether a point is not seen: as labelwise wrote it, or as a choice about it says."""
+        told = [text for value in self.attributes.values() if isinstance(value, list) for text in value]
+        return self.own.get(HIDDEN) is True or any(text in _HIDDEN for text in told)
 
     def seen(self, cls: str | None, **shapes: Any) -> Seen:
         """The object, with what was kept for labelwise beside it."""
@@ -226,14 +237,15 @@ def _objects(regions: Mapping[Any, _Region], size: tuple[int, int] | None, count
             owner = found[region.parent]
             if owner.box is not None or owner.outline is not None:
                 found[region.parent] = _with_point(owner, found.pop(key))
-    return tuple(found.values())
+    # a box that labelwise drew around points so that they have an owner
+    drawn = {key for key in found if regions[key].own.get(EXTENT) is True and found[key].points is not None}
+    return tuple(replace(one, box=None) if key in drawn else one for key, one in found.items())
 
 
 def _with_point(owner: Seen, point: Seen) -> Seen:
     assert point.points is not None
-    before = owner.points or Points(())
-    points = Points(before.points + point.points.points, before.names + point.points.names)
-    return replace(owner, points=points)
+    parts = [point.points] if owner.points is None else [owner.points, point.points]
+    return replace(owner, points=joined_points(parts))
 
 
 def _seen(region: _Region, size: tuple[int, int] | None, counts: Counter[str]) -> Seen | None:
@@ -261,7 +273,8 @@ def _seen(region: _Region, size: tuple[int, int] | None, counts: Counter[str]) -
         box = _box(place, size, where)
     else:
         x, y = _pixels((place["x"], place["y"]), size, where)
-        points = Points(((x, y, 2),), (cls or "",))
+        sure = () if region.score is None else (region.score,)
+        points = Points(((x, y, 1 if region.hidden else 2),), (cls or "",), sure)
     return region.seen(cls, box=box, outline=outline, points=points)
 
 

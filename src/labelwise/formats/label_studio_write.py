@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +17,9 @@ from labelwise.errors import FormatError
 from labelwise.formats.files import write_whole
 from labelwise.formats.fitting import lines
 from labelwise.formats.json_file import dump_json
+from labelwise.formats.key_points import ORDER, order_of
+from labelwise.formats.label_studio_results import EXTENT, HIDDEN, origin_word, place_of
 from labelwise.formats.label_studio_results import OWN as META
-from labelwise.formats.label_studio_results import origin_word, place_of
 from labelwise.formats.label_studio_tasks import OWN
 from labelwise.formats.written import name_of, of_pixels
 
@@ -46,24 +48,32 @@ def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> li
     left: Counter[str] = Counter()
     used: dict[str, None] = dict.fromkeys(_USUAL.get(how.kind, ()))
     classes = dict.fromkeys(head.classes)
+    points = dict.fromkeys(head.skeleton[0] if head.skeleton else ())
     tasks = []
     for row, record in enumerate(listed):
         made = _Task(record, head, how, left)
         results = made.results()
         used |= dict.fromkeys(result["from_name"] for result in results)
-        classes |= dict.fromkeys(str(name) for result in results for name in made.names(result))
+        for result in results:
+            named = points if "parentID" in result else classes
+            named |= dict.fromkeys(map(str, made.names(result)))
         tasks.append({"data": made.data(), **made.said(results, rank=(row + 1) / len(listed))})
     write_whole(path, dump_json(tasks, str(path)))
     beside = path.with_suffix(".interface.xml")
-    write_whole(beside, interface([*used], [*classes]).encode())
+    write_whole(beside, interface([*used], [*classes], [*points]).encode())
     said = list(lines(left))
     if how.use == "labelled" and how.images != "list":
         said.append("pictures are named by their address, not copied: the server fetches them there")
     return [*said, f"{beside.name!r} is the labelling interface that the tasks fit"]
 
 
-def interface(controls: Iterable[str], classes: Iterable[str]) -> str:
+def interface(controls: Iterable[str], classes: Iterable[str], points: Iterable[str] = ()) -> str:
     """The labelling interface as XML.
+
+    Args:
+        controls: as results name them.
+        classes: that each of them offers.
+        points: names that the control of key points offers, where points have some.
 
     Example:
         >>> print(interface(["box"], ["cat"]))
@@ -75,14 +85,15 @@ def interface(controls: Iterable[str], classes: Iterable[str]) -> str:
         </View>
         <BLANKLINE>
     """
-    names = list(classes)
+    names, parts = list(classes), list(points)
     lines = ["<View>", '  <Image name="image" value="$image" zoom="true"/>']
     for control in controls:
         tag, kind = _CONTROLS[control]
         more = {"choice": ' choice="single"', "box": ' canRotate="true"'}.get(control, "")
         inner = "Choice" if kind == "choices" else "Label"
         lines.append(f'  <{tag} name="{control}" toName="image"{more}>')
-        lines += [f"    <{inner} value={quoteattr(name)}/>" for name in names]
+        offered = parts if parts and control == "point" else names
+        lines += [f"    <{inner} value={quoteattr(name)}/>" for name in offered]
         lines.append(f"  </{tag}>")
     return "\n".join([*lines, "</View>", ""])
 
@@ -106,6 +117,7 @@ class _Task:
         extra = {key: value for key, value in record.extra.items() if key not in ("answered", "skipped", "reason")}
         if self.how.use == "asked":
             found |= {f"{OWN}{name}": extra.pop(key) for key, name in _MARKS.items() if extra.get(key) is not None}
+        extra |= {ORDER: order} if self.how.kind == "points" and (order := order_of(record)) else {}
         found |= {f"{OWN}extra": extra} if extra else {}
         for key, value in (("split", record.split), ("group", record.group)):
             found |= {f"{OWN}{key}": value} if value else {}
@@ -143,6 +155,12 @@ class _Task:
         return list(result["value"].get(result["type"], ()))
 
     def _result(self, seen: Seen, number: int) -> list[dict[str, Any]]:
+        around = _around(seen) if self.how.kind == "points" else None
+        if around is not None:
+            seen = replace(seen, box=around)
+        elif _is_unplaced(seen):
+            self.left["{n} object(s) without any point or box left out"] += 1
+            return []
         control = self._control(seen)
         kind = _CONTROLS[control][1]
         common: dict[str, Any] = {"from_name": control, "to_name": "image", "type": kind}
@@ -159,7 +177,8 @@ class _Task:
         common |= {"original_width": size[0], "original_height": size[1], "image_rotation": 0}
         if self.record.fractions:
             common = {key: value for key, value in common.items() if not key.startswith("original")}
-        common |= {"meta": {META: kept}} if (kept := self._kept(seen)) else {}
+        kept = self._kept(seen) | ({EXTENT: True} if around is not None else {})
+        common |= {"meta": {META: kept}} if kept else {}
         values = self._places(seen, control, size)
         found = [{"id": f"r{number + n}", **common, "value": {**value, **names}} for n, value in enumerate(values)]
         return found + (self._points(seen, found[0]["id"], number + len(found)) if control != "point" else [])
@@ -190,12 +209,17 @@ class _Task:
         size = self._known_size()
         names = seen.points.names or tuple(str(n) for n in range(1, len(seen.points.points) + 1))
         sides = {"original_width": size[0], "original_height": size[1], "image_rotation": 0}
+        told = {"origin": origin_word(seen.origin)} if self.how.use == "labelled" else {}
+        sure: Sequence[float | None] = seen.points.scores or [None] * len(names)
         return [
             {
                 **{"id": f"r{number + n}", "from_name": "point", "to_name": "image", "type": "keypointlabels"},
                 **{"parentID": owner, **sides, "value": self._point(x, y, size) | {"keypointlabels": [name]}},
+                **({} if score is None else {"score": float(score)}),
+                **({"meta": {META: {HIDDEN: True}}} if there == 1 else {}),
+                **told,
             }
-            for n, ((x, y, there), name) in enumerate(zip(seen.points.points, names, strict=False))
+            for n, ((x, y, there), name, score) in enumerate(zip(seen.points.points, names, sure, strict=False))
             if there
         ]
 
@@ -212,3 +236,19 @@ class _Task:
     def _kept(self, seen: Seen) -> dict[str, Any]:
         kept: dict[str, Any] = {"attributes": dict(seen.attributes)} if seen.attributes else {}
         return kept | {name: True for name in ("crowd", "difficult") if getattr(seen, name)}
+
+
+def _around(seen: Seen) -> Box | None:
+    """The box around named points that have no shape to belong to; None where one is there, or nothing was placed."""
+    if seen.points is None or not seen.points.names or seen.box is not None or seen.outline is not None:
+        return None
+    placed = [point for point in seen.points.points if point[2]]
+    x, y = [point[0] for point in placed], [point[1] for point in placed]
+    return Box(min(x), min(y), max(x), max(y)) if placed else None
+
+
+def _is_unplaced(seen: Seen) -> bool:
+    """Whether an object is one of points, of which none was placed, and has no other shape."""
+    if seen.points is None or seen.box is not None or seen.outline is not None:
+        return False
+    return not any(there for _, _, there in seen.points.points)

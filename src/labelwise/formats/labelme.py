@@ -19,6 +19,7 @@ from labelwise.formats.files import write_whole
 from labelwise.formats.fitting import fitted, lines
 from labelwise.formats.glance import some_files
 from labelwise.formats.json_file import dump_json, read_json, start_of_json
+from labelwise.formats.key_points import ORDER, as_subjects, order_of
 from labelwise.formats.labelme_shapes import objects_of, shapes_of
 from labelwise.formats.numbers import sides
 from labelwise.formats.pictures import place_pictures
@@ -99,7 +100,7 @@ class Labelme(Format):
             raise FormatError(f"{os.fspath(path)!r:.200} holds no file of labelme: none has 'shapes' and 'imagePath'")
         if strange:
             counts[f"{{n}} JSON file(s) that are none of labelme left out: {', '.join(strange[:3])}"] += len(strange)
-        found = fitted(records, hints.kind, counts)
+        found = fitted(as_subjects(records, hints, counts), hints.kind, counts)
         return Head(classes=_class_list(path), overlap="last", notes=lines(counts)), iter(found)
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
@@ -300,4 +301,5 @@ def _file_of(record: Record, image: str, head: Head, counts: Counter[str]) -> di
         **{"imageHeight": height, "imageWidth": width},
         **{key: value for key, value in told.items() if value},
         **{key: value for key, value in record.extra.items() if key not in _READ},
+        **({ORDER: order} if (order := order_of(record)) else {}),
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from labelwise.contracts.record import Box, Mask, Points, Polygon, Seen
 from labelwise.errors import FormatError
 from labelwise.formats.index_png import decode_stored
+from labelwise.formats.key_points import joined_points
 from labelwise.formats.numbers import number
 from labelwise.formats.painted import check_size, window_of
 
@@ -32,6 +33,8 @@ _ASKEW = 0.01
 #: kinds of PNG with one number for each pixel: grey, palette
 _ONE_NUMBER = (0, 3)
 _PNG = b"\x89PNG\r\n\x1a\n"
+#: key of a point that says what it is a point of, where no shape does
+_SUBJECT = "subject"
 #: keys of a shape that are read, or say nothing
 _READ = frozenset({"label", "points", "shape_type", "mask", "score", "difficult", "group_id", "direction"})
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
@@ -81,7 +84,8 @@ def _shape(shape: Any, where: str, counts: Counter[str]) -> _Shape | None:
         score = None
     hard = shape.get("difficult") is True
     if "points" in places:
-        places["points"] = Points(((*corners[0], 1 if hard else 2),), (label,))
+        sure = () if score is None else (score,)
+        places["points"] = Points(((*corners[0], 1 if hard else 2),), (label,), sure)
     rest = {key: value for key, value in shape.items() if key not in _READ and value not in _NOTHING}
     group = shape.get("group_id")
     seen = Seen(label, **places, score=score, difficult=hard and "points" not in places, attributes=rest)
@@ -219,7 +223,12 @@ def _of_group(seen: Sequence[Seen], counts: Counter[str]) -> list[Seen]:
     if not placed:  # points alone: what they belong to has no name, unless they all bear one
         names = {one.cls for one in points}
         cls = points[0].cls if len(names) == 1 else None
-        return [replace(points[0], cls=cls, points=_together(points))]
+        told, rest = points[0].attributes.get(_SUBJECT), dict(points[0].attributes)
+        if isinstance(told, str) and told:
+            del rest[_SUBJECT]
+        else:
+            told = None
+        return [replace(points[0], cls=told or cls, points=_together(points), score=None, attributes=rest)]
     if not one_thing:
         if points:
             counts["{n} group(s) of points and several shapes: taken apart"] += 1
@@ -241,10 +250,7 @@ def _of_group(seen: Sequence[Seen], counts: Counter[str]) -> list[Seen]:
 def _together(points: Sequence[Seen]) -> Points | None:
     if not points:
         return None
-    every = [one.points for one in points if one.points is not None]
-    return Points(
-        tuple(place for one in every for place in one.points), tuple(name for one in every for name in one.names)
-    )
+    return joined_points([one.points for one in points if one.points is not None])
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
@@ -274,17 +280,23 @@ def shapes_of(seen: Seen, label: str, group: int) -> list[dict[str, Any]]:
         found.append({"label": label, **_written_mask(seen.outline), "shape_type": "mask"})
     if seen.points is not None:
         names = seen.points.names or tuple(label for _ in seen.points.points)
+        sure: Sequence[float | None] = seen.points.scores or [None] * len(names)
+        own = {} if found or not seen.points.names else {_SUBJECT: label}
         found += [
-            {"label": name, "points": [[x, y]], "shape_type": "point", **({"difficult": True} if there == 1 else {})}
-            for (x, y, there), name in zip(seen.points.points, names, strict=False)
+            {
+                **{"label": name, "points": [[x, y]], "shape_type": "point", **own},
+                **({"difficult": True} if there == 1 else {}),
+                **({} if score is None else {"score": score}),
+            }
+            for (x, y, there), name, score in zip(seen.points.points, names, sure, strict=False)
             if there
         ]
-    number_of = group if len(found) > 1 else None
+    number_of = group if len(found) > 1 or (found and _SUBJECT in found[0]) else None
     for shape in found:
         shape["group_id"] = number_of
         shape.setdefault("flags", {})
     if found and seen.score is not None:
-        found[0]["score"] = seen.score
+        found[0].setdefault("score", seen.score)
     if found and seen.difficult:
         found[0]["difficult"] = True
     if found:

@@ -13,7 +13,7 @@ from labelwise.errors import FormatError
 from labelwise.formats.numbers import number
 
 #: what a label cost, in a file that comes back; and the other marks that an export of picks writes
-COSTS = ("images", "boxes", "clicks", "pixels", "seconds")
+COSTS = ("images", "boxes", "points", "clicks", "pixels", "seconds")
 MARKS = frozenset(
     {"answered", "skipped", "reason", "path", "rank", "strategy_score", "strategy", "predicted", "probability", "round"}
     | {"regions", *COSTS}

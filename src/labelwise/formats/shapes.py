@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from labelwise.contracts.record import Box, Points, Polygon, Seen
+from labelwise.contracts.record import Box, Polygon, Seen
 from labelwise.errors import FormatError
 
 #: digits behind the point of a corner in pixels that was computed: more than fractions and percents carry
@@ -28,7 +28,7 @@ def in_pixels(seen: Seen, size: tuple[int, int]) -> Seen:
         outline = Polygon(tuple(across(part) for part in outline.parts))
     if points is not None:
         places = tuple((*across((x, y)), visible) for x, y, visible in points.points)
-        points = Points(cast("tuple[tuple[float, float, int], ...]", places), points.names)
+        points = replace(points, points=cast("tuple[tuple[float, float, int], ...]", places))
     return replace(seen, box=box, outline=outline, points=points)
 
 

@@ -238,8 +238,6 @@ def _seen(row: Mapping[str, Any], where: str) -> Seen:
     box, outline = _box(row.get("box"), where)
     keypoints = row.get("keypoints")
     rest = {key: value for key, value in row.items() if key not in _OWN}
-    if isinstance(keypoints, dict) and "visible" in keypoints:
-        rest["visible"] = keypoints["visible"]
     return Seen(
         _class(row, where),
         box,
@@ -273,5 +271,11 @@ def _outline(values: Any, where: str) -> Polygon | None:
 
 
 def _points(values: Any, where: str) -> Points:
-    """Key points; one at (0, 0) is one that was not found."""
-    return Points(tuple((x, y, 2 if x or y else 0) for x, y in _pairs(values, where, "keypoints")))
+    """Key points with the confidences that stand under ``visible``; one at (0, 0) is one that was not found."""
+    pairs, visible = _pairs(values, where, "keypoints"), values.get("visible")
+    if visible is not None and (not isinstance(visible, list) or len(visible) != len(pairs)):
+        raise FormatError(f"{where}: visible of keypoints is {visible!r:.60}; give a probability for each point")
+    sure = [number(value, where, "visible of keypoints") for value in visible or ()]
+    if not all(0 <= value <= 1 for value in sure):
+        raise FormatError(f"{where}: visible of keypoints is {visible!r:.60}; give probabilities from 0 to 1")
+    return Points(tuple((x, y, 2 if x or y else 0) for x, y in pairs), scores=tuple(sure))

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
-from labelwise.contracts.record import Head, Points, Record, Where
+from labelwise.contracts.record import Head, Record, Where
 from labelwise.errors import DataError, FormatError
 from labelwise.formats.delimited import read_text
 from labelwise.formats.glance import some_files, start_of
@@ -26,6 +26,7 @@ from labelwise.formats.yolo_layout import (
     YAMLS,
     YoloSet,
     beside,
+    check_points,
     image_of,
     label_path,
     open_set,
@@ -98,6 +99,8 @@ class Yolo(Format):
                 than one way; while drawing, a broken line, with file and line.
         """
         found = open_set(path, named=hints.names is not None, follow=use == "data" and hints.root is None)
+        if hints.kind == "points":
+            check_points(found)
         known = found.classes if hints.names is None else ()
         gathered = _of_pictures(found, hints) if use == "data" else None
         if gathered is None:
@@ -384,7 +387,7 @@ def _records(
                 continue
             seen = read_object(line, reading, classes, where)
             if names and seen.points is not None:
-                seen = replace(seen, points=Points(seen.points.points, names))
+                seen = replace(seen, points=replace(seen.points, names=names))
             objects.append(seen)
         yield Record(
             Where(shown, "line"),

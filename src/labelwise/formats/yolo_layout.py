@@ -163,6 +163,27 @@ def _kpt_shape(settings: Mapping[str, Any], file: Path | None) -> tuple[int, int
     return numbers[0], numbers[1]
 
 
+def check_points(found: YoloSet) -> None:
+    """Refuses settings whose key points contradict ``kpt_shape``.
+
+    Raises:
+        FormatError: names of another number, one of them twice, or a ``flip_idx`` that is no order of the points.
+    """
+    if found.kpt_shape is None:
+        return
+    count, where = found.kpt_shape[0], repr(str(Path(found.shown) / found.source))
+    names, flip = found.settings.get("kpt_names"), found.settings.get("flip_idx")
+    for own in names.values() if isinstance(names, Mapping) else [] if names is None else [names]:
+        if not isinstance(own, list) or len(own) != count:
+            raise FormatError(f"{where}: kpt_names has {own!r:.60}, and kpt_shape {count} points; give a name for each")
+        if twice := [name for place, name in enumerate(own) if name in own[:place]]:
+            raise FormatError(f"{where}: two key points are called {twice[0]!r:.60}; give each its own name")
+    if flip is not None and not (isinstance(flip, list) and sorted(map(str, flip)) == sorted(map(str, range(count)))):
+        raise FormatError(
+            f"{where}: flip_idx is {flip!r:.80}; give each position from 0 to {count - 1} once, as a mirror orders them"
+        )
+
+
 def _is_count(text: Any) -> bool:
     return isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 7
 

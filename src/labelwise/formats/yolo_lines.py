@@ -410,8 +410,7 @@ def read_object(line: str, reading: Reading, classes: int | None, where: Line | 
         box = Box(*check_box(values, where))
     elif reading.shape == "points" and reading.points is not None and len(values) == 4 + math.prod(reading.points):
         box = Box(*check_box(values[:4], where))
-        points, scores = _points(values[4:], reading, where)
-        more |= {"keypoint_scores": scores} if scores else {}
+        points = _points(values[4:], reading, where)
     elif reading.shape == "polygon" and len(values) >= 6 and len(values) % 2 == 0:
         if not (reading.score and max(map(abs, values)) < _FAR):
             check_polygon(values, where)
@@ -440,8 +439,8 @@ def _probability(value: float, where: Line | str) -> float:
     return value
 
 
-def _points(values: Sequence[float], reading: Reading, where: Line | str) -> tuple[Points, list[float]]:
-    """Key points, and the confidences that those of a model have where people write a flag."""
+def _points(values: Sequence[float], reading: Reading, where: Line | str) -> Points:
+    """Key points; those of a model have a confidence where people write a flag."""
     assert reading.points is not None, "the reading has key points"
     each = reading.points[1]
     found: list[tuple[float, float, int]] = []
@@ -462,7 +461,7 @@ def _points(values: Sequence[float], reading: Reading, where: Line | str) -> tup
         if reading.score and each == 3:
             scores.append(_probability(flag, where))
         found.append((x, y, seen))
-    return Points(tuple(found)), scores
+    return Points(tuple(found), scores=tuple(scores))
 
 
 def check_box(values: Sequence[float], where: Line | str) -> tuple[float, float, float, float]:

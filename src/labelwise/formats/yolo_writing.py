@@ -16,6 +16,7 @@ from labelwise.contracts.record import Box, Head, Polygon, Record, Seen
 from labelwise.contracts.source import Role
 from labelwise.errors import FormatError, StateError, unknown
 from labelwise.formats.files import write_whole
+from labelwise.formats.key_points import mirrored
 from labelwise.formats.pictures import check_apart, check_fresh, place_pictures
 from labelwise.formats.shapes import DIGITS, upright
 from labelwise.formats.splits import WORD_OF, role_of
@@ -151,6 +152,8 @@ def _settings(of_split: Mapping[str, str], head: Head, lines: Lines) -> str:
         flip = head.extra.get("flip_idx")
         if isinstance(flip, list) and sorted(map(str, flip)) == sorted(map(str, range(lines.points))):
             data["flip_idx"] = [int(place) for place in flip]
+        elif len(lines.names) == lines.points:
+            data["flip_idx"] = list(mirrored(lines.names))
         if lines.names:
             data["kpt_names"] = {index: list(lines.names) for index in range(len(head.classes))}
     return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000))

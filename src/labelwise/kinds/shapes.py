@@ -106,6 +106,8 @@ def kept(seen: Seen, plain: Seen, *, points: bool) -> dict[str, Any]:
         extra.setdefault("keypoints", [value for point in seen.points.points for value in point])
         if seen.points.names:
             extra.setdefault("keypoint_names", list(seen.points.names))
+        if seen.points.scores:
+            extra.setdefault("keypoint_scores", list(seen.points.scores))
     if seen.origin is not None:
         extra.setdefault("origin", seen.origin)
     return extra
@@ -135,9 +137,11 @@ def seen_of(thing: Mapping[str, Any], size: Sequence[int], *, points: bool) -> S
         values = extra.pop("keypoints")
         names = extra.get("keypoint_names")
         named = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
+        sure: Any = extra.get("keypoint_scores")
         found = Points(
             tuple(zip(values[0::3], values[1::3], values[2::3], strict=True)),
             tuple(extra.pop("keypoint_names")) if named else (),
+            tuple(extra.pop("keypoint_scores")) if _numbers(sure, 1) and 3 * len(sure) == len(values) else (),
         )
     origin = extra.pop("origin") if extra.get("origin") in _ORIGINS else None
     flags = {flag: True for flag in ("crowd", "difficult") if thing.get(flag)}
@@ -251,7 +255,9 @@ def joined(raws: Sequence[Any], what: str) -> dict[str, Any]:
     sizes = sorted({tuple(raw["size"]) for raw in raws})
     if len(sizes) != 1:
         raise DataError(f"{what} of images of sizes {sizes} cannot be joined: give those of one image")
-    return {"size": list(sizes[0]), "objects": [thing for raw in raws for thing in raw["objects"]]}
+    limbs = next((raw["skeleton"] for raw in raws if raw.get("skeleton")), None)
+    found = {"size": list(sizes[0]), "objects": [thing for raw in raws for thing in raw["objects"]]}
+    return found | ({} if limbs is None else {"skeleton": limbs})
 
 
 def alike(one: Any, other: Any) -> bool:
