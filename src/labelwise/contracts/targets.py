@@ -298,7 +298,7 @@ class Pose:
         count = len(self.seen_K)
         if self.points_K2.shape != (count, 2) or self.seen_K.shape != (count,):
             raise ValueError(
-                f"points have shape {tuple(self.points_K2.shape)}, for {count} of which is said: give (K, 2)"
+                f"points of shape {tuple(self.points_K2.shape)} for {count} that are seen: give ({count}, 2)"
             )
 
     @property

@@ -39,7 +39,8 @@ def mirrored_order(names: Sequence[str], pairs: Sequence[Sequence[str]] | None =
         for pair in pairs:
             if len(pair) != 2 or any(name not in place or said.count(name) > 1 for name in pair):
                 raise ConfigError(
-                    f"{brief(list(pair), 60)} is no pair of points of its own: give two names out of {brief(list(names), 120)}"
+                    f"{brief(list(pair), 60)} is no pair of points of its own: give two names out of "
+                    f"{brief(list(names), 120)}"
                 )
             order[place[pair[0]]], order[place[pair[1]]] = place[pair[1]], place[pair[0]]
         return tuple(order)

@@ -74,7 +74,7 @@ def squares(maps_BKHW: Tensor, points_BK2: Tensor, known_BK: Tensor, sigma: floa
 
 
 def log_of_squares(maps_BKHW: Tensor) -> Tensor:
-    """Logits over the cells of maps that were learnt by their squares: what is at or below zero says next to nothing."""
+    """Logits over the cells of maps that were learnt by their squares; what is not above zero says next to nothing."""
     return maps_BKHW.clamp_min(_FLOOR).log()
 
 
@@ -125,7 +125,7 @@ def decoded(logits_BKHW: Tensor) -> Tensor:
 
 
 def peaks(probs_UHW: Tensor, count: int, radius: int) -> Tensor:
-    """(U, P) int64: the highest cells of each map, row by row counted; around each a window is out of the question next.
+    """(U, P) int64: the highest cells of each map, counted row by row, none in the window of an earlier one.
 
     Args:
         probs_UHW: how likely each cell is.
