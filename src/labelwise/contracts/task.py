@@ -193,6 +193,11 @@ class Task(ABC, Generic[Target]):
     classes: tuple[str, ...]
     input: InputSpec
 
+    @property
+    def outcomes(self) -> int:
+        """How many classes the units of its outputs have: those of the labels, unless a task has units of its own."""
+        return len(self.classes)
+
     @abstractmethod
     def load(self, raw: Json) -> Target:
         """The target that a raw label means.

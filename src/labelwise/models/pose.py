@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-
 from torch import Tensor, nn
-
 
 from labelwise.contracts.input import IMAGENET_MEAN, IMAGENET_STD
 from labelwise.errors import ConfigError, DataError, unknown
@@ -124,8 +122,8 @@ def build_pose_net(name: str, points: int, spec: InputSpec, *, weights: str | No
 
     Args:
         name: ``unet`` (small, for a CPU), ``unet@lite0`` or on another trunk, ``simple_baseline`` (on ResNet-50),
-            ``simple_baseline@resnet18`` or on another trunk, ``hrnet_w32``, ``hrnet_w48``, or ``package.module:function``
-            called with (points, spec).
+            ``simple_baseline@resnet18`` or on another trunk, ``hrnet_w32``, ``hrnet_w48``, or
+            ``package.module:function`` called with (points, spec).
         points: how many maps it gives.
         spec: the input it will get.
         weights: None (random), ``default`` (timm's download of the classifier), or a file: of the whole network (the
@@ -165,8 +163,8 @@ def build_pose_net(name: str, points: int, spec: InputSpec, *, weights: str | No
 def _hrnet(name: str, points: int, spec: InputSpec, weights: str | None) -> nn.Module:
     if any(side % 32 for side in spec.size):
         raise ConfigError(
-            f"{name!r} joins maps of strides 4 to 32, and the input has {spec.size[0]} x {spec.size[1]} pixels: set size "
-            "to multiples of 32, as [256, 192]"
+            f"{name!r} joins maps of strides 4 to 32, and the input has {spec.size[0]} x {spec.size[1]} pixels: set "
+            "size to multiples of 32, as [256, 192]"
         )
     net = HRNet(name, points, spec.channels)
     if weights is None:

@@ -16,9 +16,7 @@ from labelwise.contracts.targets import Pose
 from labelwise.contracts.task import Metrics, Outputs
 
 #: how far people are apart who mark the 17 points of COCO, as shares of the root of an object's area
-COCO_SIGMAS = tuple(
-    value / 1000 for value in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)
-)
+COCO_SIGMAS = tuple(value / 1000 for value in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89))
 #: what is taken for points of other sets: about that of COCO's wrists
 ONE_SIGMA = 0.06
 
@@ -45,8 +43,8 @@ class KeypointMetrics(Metrics):
     """Percentage of correct key points (PCK) in two readings, and average precision over OKS.
 
     ``pck`` is the share of all marked points that lie within so many pixels of the original image, ``pck_images`` the
-    mean over images of that share in each, ``pck/NAME`` that of one point; ``pck_share`` counts as near what lies within
-    a share of a reference length. Hidden points count as visible ones, those outside or not marked count not at all.
+    mean over images of that share in each, ``pck/NAME`` that of one point; ``pck_share`` counts as near what lies
+    within a share of a reference length. Hidden points count as visible ones, those outside or not marked not at all.
     ``error`` is the mean distance in pixels. ``oks_ap`` (and ``oks_ap50``, ``oks_ap75``) is COCO's average precision
     with one subject an image; ``oks`` the mean object key point similarity.
 
@@ -113,7 +111,8 @@ class KeypointMetrics(Metrics):
         if not there.any():
             return {}
         similar_N = [
-            oks(away_NK[n][known_NK[n]], np.array(self.near.sigmas)[known_NK[n]], area_N[n]) for n in np.flatnonzero(there)
+            oks(away_NK[n][known_NK[n]], np.array(self.near.sigmas)[known_NK[n]], area_N[n])
+            for n in np.flatnonzero(there)
         ]
         return {"oks": float(np.mean(similar_N)), **self._average_precision(area_N)}
 
