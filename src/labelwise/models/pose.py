@@ -84,8 +84,8 @@ class HRNet(nn.Module):
         for part, module in whole.named_children():
             if part not in ("global_pool", "head_drop", "classifier"):
                 self.add_module(part, module)
-        last: Any = self.get_submodule("stage4")[-1]
-        last.fuse_layers = last.fuse_layers[:1]
+        stage: Any = self.get_submodule("stage4")
+        stage[-1].fuse_layers = stage[-1].fuse_layers[:1]
         self.final_layer = _last(_HRNETS[name], points)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,18 @@ from labelwise.contracts.losses import Losses
 from labelwise.contracts.targets import Pose
 from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment, augment_points
-from labelwise.errors import ConfigError, DataError, UnmetNeed, brief
+from labelwise.data.pose_labels import pose_of, raw_of_pose
+from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.kinds.points import Points
 from labelwise.models import heat_maps
 from labelwise.models.segmenters import said_of
 from labelwise.models.trunks import with_known_trunk
 from labelwise.signals.units import Units
+from labelwise.tasks.keypoints_metrics import KeypointMetrics, Near, near_of, usual_places
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Learner
     from labelwise.contracts.source import Source
-    from labelwise.tasks.keypoints_metrics import Near
 
 #: how many peaks of a map are told apart
 PEAKS = 4
@@ -82,9 +83,9 @@ class Keypoints(Task[Pose]):
     name: ClassVar[str] = "keypoints"
     kind: ClassVar[Points] = Points()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "map_embedding", "points", "cells"})
-    #: thirty epochs, of few labels as many as make 600 steps; the weights are averages over about a tenth of the steps
+    #: thirty epochs, of few labels as many as make 300 steps; the weights are averages over about a tenth of the steps
     phases: ClassVar[tuple[Phase, ...]] = (
-        Phase(epochs=30, batch_size=8, min_steps=600, max_steps=20_000, lr=3e-3, schedule="onecycle", average=0.1),
+        Phase(epochs=30, batch_size=8, min_steps=300, max_steps=20_000, lr=3e-3, schedule="onecycle", average=0.1),
     )
     #: maps of all points and the maps of a full-size network are in memory at once
     inference_pixels: ClassVar[int] = 1 << 19
@@ -110,14 +111,7 @@ class Keypoints(Task[Pose]):
             )
         if not self.points:
             raise ConfigError("keypoints needs the names of the points: task: {name: keypoints, points: [nose, tail]}")
-        twice = [name for name in self.points if self.points.count(name) > 1]
-        if twice:
-            raise ConfigError(f"point {twice[0]!r} is listed twice: names of points must differ")
-        for name in ("sigma", "within", "share"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: give a number above 0")
-        if not 0 <= self.confident <= 1:
-            raise ConfigError(f"confident is {self.confident}: give a number from 0 to 1")
+        _check_numbers(self.points, sigma=self.sigma, within=self.within, share=self.share, confident=self.confident)
         if self.input.crop != 1:
             raise ConfigError("a central crop would cut points off: set crop: 1")
         if self.augment in ("flip", "all") or self.flip_test:
@@ -127,22 +121,7 @@ class Keypoints(Task[Pose]):
     @property
     def near(self) -> Near:
         """What counts as found."""
-        from labelwise.tasks.keypoints_metrics import COCO_SIGMAS, ONE_SIGMA, Near
-
-        count = len(self.points)
-        if len(self.sigmas) not in (0, 1, count) or not all(value > 0 for value in self.sigmas):
-            raise ConfigError(
-                f"sigmas has {len(self.sigmas)} number(s): give one above 0 for each of {count} points, or one for all"
-            )
-        sigmas = self.sigmas or (COCO_SIGMAS if count == len(COCO_SIGMAS) else (ONE_SIGMA,))
-        if self.reference and (len(self.reference) != 2 or any(name not in self.points for name in self.reference)):
-            raise ConfigError(
-                f"reference is {brief(list(self.reference), 60)}: name two of {brief(list(self.points), 150)}"
-            )
-        ends = [self.points.index(name) for name in self.reference]
-        return Near(
-            self.within, self.share, (ends[0], ends[1]) if ends else None, sigmas * (count if len(sigmas) == 1 else 1)
-        )
+        return near_of(self.points, self.within, self.share, self.reference, self.sigmas)
 
     @property
     def outcomes(self) -> int:
@@ -168,58 +147,11 @@ class Keypoints(Task[Pose]):
         if isinstance(raw, Pose):
             return raw
         self.kind.check(raw, self.classes, None)
-        things = [thing for thing in raw["objects"] if any(point[2] for point in thing["points"])]
-        if len(things) > 1:
-            raise DataError(
-                f"{len(things)} subjects with points in one image: keypoints finds one in each, so cut the image into "
-                "one picture for each subject"
-            )
-        size = (raw["size"][0], raw["size"][1])
-        if not things:
-            count = len(self.points)
-            return Pose(torch.zeros(count, 2), torch.zeros(count, dtype=torch.int64), size, raw=raw)
-        thing = things[0]
-        places = torch.tensor(self._ordered(thing), dtype=torch.float64)
-        points_K2 = places[:, :2] / torch.tensor(size, dtype=torch.float64)
-        inside_K = ((points_K2 >= 0) & (points_K2 <= 1)).all(1) & (places[:, 2] > 0)
-        points_K2 = torch.where(inside_K[:, None], points_K2, torch.zeros_like(points_K2)).float()
-        extent, area = _measures(thing)
-        scores = thing.get("scores")
-        return Pose(
-            points_K2,
-            torch.where(inside_K, places[:, 2].long(), 0),
-            size,
-            extent,
-            area,
-            None if scores is None else torch.tensor(scores, dtype=torch.float32),
-            raw,
-        )
-
-    def _ordered(self, thing: Mapping[str, Any]) -> list[Any]:
-        """The points of an object in the order of the task."""
-        points, names = list(thing["points"]), list(thing.get("names") or self.points)
-        if len(points) != len(self.points) or sorted(names) != sorted(self.points):
-            what = f"the points {brief(names, 90)}" if thing.get("names") else f"{len(points)} points"
-            raise DataError(
-                f"a label has {what}, and the task has {len(self.points)}, {brief(list(self.points), 90)}: give the "
-                "same ones"
-            )
-        return [points[names.index(name)] for name in self.points]
+        return pose_of(raw, self.points)
 
     def dump(self, target: Pose) -> Json:
         """The raw form in pixels; to the digit what it was loaded from."""
-        if target.raw is not None:
-            return target.raw
-        rows = zip(target.pixels_K2.tolist(), target.seen_K.tolist(), strict=True)
-        thing: dict[str, Any] = {
-            "class": self.classes[0],
-            "points": [[round(x, 3), round(y, 3), seen] if seen else [0, 0, 0] for (x, y), seen in rows],
-            "names": list(self.points),
-        }
-        if target.scores_K is not None:
-            scores = [round(score, 6) for score in target.scores_K.tolist()]
-            thing |= {"score": round(sum(scores) / len(scores), 6), "scores": scores}
-        return {"size": list(target.size), "objects": [thing]}
+        return raw_of_pose(target, self.classes[0], self.points)
 
     def collate(self, targets: Sequence[Pose]) -> Tensor:
         """(B, K, 3): x and y in fractions, and 1 where the point is learnt, else 0."""
@@ -336,14 +268,10 @@ class Keypoints(Task[Pose]):
 
     def metrics(self) -> Metrics:
         """Shares of points near enough, and average precision over OKS."""
-        from labelwise.tasks.keypoints_metrics import KeypointMetrics
-
         return KeypointMetrics(self.points, self.near)
 
     def chance(self, targets: Iterable[Pose]) -> Chance | None:
         """What each point at the middle of its places reaches."""
-        from labelwise.tasks.keypoints_metrics import usual_places
-
         return usual_places(self.points, self.near, targets)
 
     # ---- networks ---------------------------------------------------------------------------------------------------
@@ -367,8 +295,12 @@ class Keypoints(Task[Pose]):
         return build_pose_net(name, len(self.points), self.input, weights=weights)
 
 
-def _measures(thing: Mapping[str, Any]) -> tuple[tuple[float, float] | None, float | None]:
-    """Width and height of a subject, and its area, as far as a label says them."""
-    box, area = thing.get("box"), thing.get("extra", {}).get("area")
-    extent = None if box is None else (float(box[2] - box[0]), float(box[3] - box[1]))
-    return extent, float(area) if isinstance(area, int | float) and area > 0 else None
+def _check_numbers(points: Sequence[str], *, confident: float, **above_zero: float) -> None:
+    twice = [name for name in points if points.count(name) > 1]
+    if twice:
+        raise ConfigError(f"point {twice[0]!r} is listed twice: names of points must differ")
+    for name, value in above_zero.items():
+        if not value > 0:
+            raise ConfigError(f"{name} is {value}: give a number above 0")
+    if not 0 <= confident <= 1:
+        raise ConfigError(f"confident is {confident}: give a number from 0 to 1")

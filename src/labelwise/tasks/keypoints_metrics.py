@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from labelwise.contracts.chance import Chance
 from labelwise.contracts.targets import Pose
 from labelwise.contracts.task import Metrics, Outputs
+from labelwise.errors import ConfigError, brief
 
 #: how far people are apart who mark the 17 points of COCO, as shares of the root of an object's area
 COCO_SIGMAS = tuple(value / 1000 for value in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89))
@@ -37,6 +39,33 @@ class Near:
     share: float
     reference: tuple[int, int] | None
     sigmas: tuple[float, ...]
+
+
+def near_of(
+    names: Sequence[str], within: float, share: float, reference: Sequence[str], sigmas: tuple[float, ...]
+) -> Near:
+    """What counts as found, from the options of a task.
+
+    Raises:
+        ConfigError: numbers for other points than there are, or a reference that is no two of them.
+
+    Example:
+        >>> near_of(("nose", "tail"), 10, 0.2, ("nose", "tail"), ())
+        Near(within=10, share=0.2, reference=(0, 1), sigmas=(0.06, 0.06))
+    """
+    count = len(names)
+    if len(sigmas) not in (0, 1, count) or not all(value > 0 for value in sigmas):
+        raise ConfigError(
+            f"sigmas has {len(sigmas)} number(s): give {count} above 0, one for each point, or one for all"
+        )
+    if not sigmas:
+        sigmas = COCO_SIGMAS if count == len(COCO_SIGMAS) else (ONE_SIGMA,)
+    if reference and (len(set(reference)) != 2 or len(reference) != 2 or any(name not in names for name in reference)):
+        raise ConfigError(
+            f"reference is {brief(list(reference), 60)}: name two points out of {brief(list(names), 150)}"
+        )
+    ends = (names.index(reference[0]), names.index(reference[1])) if reference else None
+    return Near(within, share, ends, sigmas * count if len(sigmas) == 1 else sigmas)
 
 
 class KeypointMetrics(Metrics):
@@ -168,8 +197,6 @@ def usual_places(names: Sequence[str], near: Near, targets: Iterable[Pose]) -> C
 
     None where nothing is marked.
     """
-    import torch
-
     poses = list(targets)
     known_NK = np.array([pose.known_K.numpy() for pose in poses]).reshape(-1, len(names))
     if not known_NK.any():
