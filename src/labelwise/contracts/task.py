@@ -32,7 +32,7 @@ Json = Any
 #: What a task or a learner can put into ``Outputs``: ``probs`` (of each unit), ``per_image`` (the unit is the image, so
 #: that rows of units are rows of images), ``per_pixel`` (the unit is a pixel of the model's input, row by row: regions
 #: of images can be made of units), ``logits``, ``embedding`` (of the image), ``map_embedding`` (B, D, h, w: of cells
-#: of a grid over the image), ``unit_embedding``, ``boxes``, ``head:NAME`` (what an auxiliary says), ``loss`` (under
+#: of a grid over the image), ``unit_embedding``, ``boxes``, ``points``, ``head:NAME`` (what an auxiliary says), ``loss`` (under
 #: hidden labels, which exist in simulated campaigns alone); a plain string, so that a new task needs no edit here.
 Field = str
 #: fields that promise something of the units, and are nothing in ``Outputs`` themselves
@@ -47,6 +47,7 @@ WORDS: Mapping[Field, str] = {
     "boxes": "boxes",
     "scores": "scores of boxes",
     "labels": "classes of boxes",
+    "points": "places of key points",
     "loss": "the loss under the true label",
 }
 

@@ -82,7 +82,7 @@ class Keypoints(Task[Pose]):
 
     name: ClassVar[str] = "keypoints"
     kind: ClassVar[Points] = Points()
-    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "map_embedding", "points", "cells"})
+    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "map_embedding", "points"})
     #: thirty epochs, of few labels as many as make 300 steps; the weights are averages over about a tenth of the steps
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase(epochs=30, batch_size=8, min_steps=300, max_steps=20_000, lr=3e-3, schedule="onecycle", average=0.1),
