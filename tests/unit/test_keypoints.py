@@ -84,10 +84,8 @@ def test_labels_of_other_points_or_of_two_subjects_are_refused(label, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"points": ()}, "names of the points"),
         ({"points": ("a", "a")}, "listed twice"),
         ({"points": ("left_eye", "nose")}, "no 'right_eye'"),
-        ({"classes": ("a", "b")}, "one class"),
         ({"sigma": 0}, "above 0"),
         ({"sigmas": (0.1, 0.2)}, "sigmas has 2"),
         ({"reference": ("nose", "tail")}, "name two points"),
@@ -98,6 +96,16 @@ def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(ConfigError, match=message) as caught:
         Keypoints(**{"classes": ("mouse",), "points": NAMES, **options})
     assert len(str(caught.value)) <= 300
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"points": ()}, "names of the points"), ({"classes": ("a", "b")}, "one class")]
+)
+def test_a_task_that_does_not_know_its_points_yet_learns_nothing(options, message):
+    early = Keypoints(**{"classes": ("mouse",), "points": NAMES, **options})
+    for use in (lambda: early.load(raw((1, 1, 2))), lambda: early.named_model("unet"), early.metrics):
+        with pytest.raises((ConfigError, DataError), match=message if early.classes == ("mouse",) else "class"):
+            use()
 
 
 # ---- outputs --------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Keypoints(Task[Pose]):
 
     Args:
         classes: what the subjects are; one name.
-        points: names of the points, in the order of the labels.
+        points: names of the points, in the order of labels that name none.
         pairs: names of points that change places in a mirror image; None: those that say left and right.
         input: how images become model input; points need no change when an image is squeezed.
         augment: what training adds: ``none``, ``flip`` (a mirror image half of the time), ``turn`` (a turn of up to
@@ -69,7 +69,7 @@ class Keypoints(Task[Pose]):
         confident: lowest mass of a point's highest peak in a prediction; below it the point counts as not seen.
 
     Raises:
-        ConfigError: no point or more than one class, a name twice, a left point without its right one where images are
+        ConfigError: a name twice, a left point without its right one where images are
             mirrored, or a number out of its range.
 
     Example:
@@ -105,18 +105,27 @@ class Keypoints(Task[Pose]):
     confident: float = 0.3
 
     def __post_init__(self) -> None:
-        if len(self.classes) != 1:
-            raise ConfigError(
-                f"keypoints are those of one class of subjects, got {len(self.classes)}: leave the others out"
-            )
-        if not self.points:
-            raise ConfigError("keypoints needs the names of the points: task: {name: keypoints, points: [nose, tail]}")
         _check_numbers(self.points, sigma=self.sigma, within=self.within, share=self.share, confident=self.confident)
         if self.input.crop != 1:
             raise ConfigError("a central crop would cut points off: set crop: 1")
         if self.augment in ("flip", "all") or self.flip_test:
             augment_points.mirrored_order(self.points, self.pairs)
         self.near  # noqa: B018 - says what is wrong with it
+
+    @property
+    def _named(self) -> tuple[str, ...]:
+        """The points, of a task that knows them: one is made before its labels are, too.
+
+        Raises:
+            ConfigError: it does not, or subjects are of several classes.
+        """
+        if not self.points:
+            raise ConfigError("keypoints needs the names of the points: task: {name: keypoints, points: [nose, tail]}")
+        if len(self.classes) != 1:
+            raise ConfigError(
+                f"keypoints are those of one class of subjects, got {len(self.classes)}: leave the others out"
+            )
+        return self.points
 
     @property
     def near(self) -> Near:
@@ -147,7 +156,7 @@ class Keypoints(Task[Pose]):
         if isinstance(raw, Pose):
             return raw
         self.kind.check(raw, self.classes, None)
-        return pose_of(raw, self.points)
+        return pose_of(raw, self._named)
 
     def dump(self, target: Pose) -> Json:
         """The raw form in pixels; to the digit what it was loaded from."""
@@ -268,7 +277,7 @@ class Keypoints(Task[Pose]):
 
     def metrics(self) -> Metrics:
         """Shares of points near enough, and average precision over OKS."""
-        return KeypointMetrics(self.points, self.near)
+        return KeypointMetrics(self._named, self.near)
 
     def chance(self, targets: Iterable[Pose]) -> Chance | None:
         """What each point at the middle of its places reaches."""
@@ -292,7 +301,7 @@ class Keypoints(Task[Pose]):
         """A network by name; see ``labelwise.models.pose.build_pose_net``."""
         from labelwise.models.pose import build_pose_net
 
-        return build_pose_net(name, len(self.points), self.input, weights=weights)
+        return build_pose_net(name, len(self._named), self.input, weights=weights)
 
 
 def _check_numbers(points: Sequence[str], *, confident: float, **above_zero: float) -> None:
