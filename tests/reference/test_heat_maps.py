@@ -69,6 +69,18 @@ def test_the_divergence_of_the_bell_from_itself_is_nothing():
     assert torch.allclose(sums_B, torch.zeros(3), atol=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["divergence", "squares"])
+def test_a_point_that_is_not_known_may_lie_anywhere(loss):
+    maps_BKHW, points_BK2, known_BK = made()
+    expected = getattr(heat_maps, loss)(maps_BKHW, points_BK2, known_BK, SIGMA)[0]
+    away_BK2 = torch.where(known_BK[..., None], points_BK2, -50.0)
+    maps_BKHW.requires_grad_()
+    found = getattr(heat_maps, loss)(maps_BKHW, away_BK2, known_BK, SIGMA)[0]
+    assert torch.equal(found, expected)
+    found.sum().backward()
+    assert torch.isfinite(maps_BKHW.grad).all()
+
+
 def slow_decoded(map_HW):
     """The highest cell, and the tops of the parabolas through it and its neighbours."""
     height, width = len(map_HW), len(map_HW[0])

@@ -50,6 +50,8 @@ def divergence(maps_BKHW: Tensor, points_BK2: Tensor, known_BK: Tensor, sigma: f
     Returns:
         (B,) and (B,).
     """
+    # the bell of a point that is not known may lie so far outside that nothing of it is left
+    points_BK2 = torch.where(known_BK[..., None], points_BK2, 0.5)
     down_BKH, across_BKW = (side / side.sum(-1, keepdim=True) for side in bells(points_BK2, _cells(maps_BKHW), sigma))
     known = sum(torch.special.xlogy(side, side).sum(-1) for side in (down_BKH, across_BKW))
     expected_BK = torch.einsum("bkh,bkhw,bkw->bk", down_BKH, maps_BKHW, across_BKW)
