@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import painted
+import posed
 import shapes
 import tiny
 from labelwise.contracts.oracle import HeldBack
@@ -115,7 +116,18 @@ def _segmentation() -> World:
     return World(source, painted.learner, pixels(source))
 
 
-WORLDS = {"classification": digits_world, "detection": _detection, "segmentation": _segmentation}
+@cache
+def _keypoints() -> World:
+    source = posed.Posed(66, reference=6)
+    return World(source, posed.learner, pixels(source))
+
+
+WORLDS = {
+    "classification": digits_world,
+    "detection": _detection,
+    "segmentation": _segmentation,
+    "keypoints": _keypoints,
+}
 
 
 def _world(strategy: Strategy, task: str) -> World:

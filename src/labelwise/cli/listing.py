@@ -137,6 +137,7 @@ def _models() -> list[Row]:
 
     from labelwise.models import model_names
     from labelwise.models.by_name import REFERENCE
+    from labelwise.models.pose import POSE_NETS
     from labelwise.models.torchvision_detectors import DETECTORS
     from labelwise.models.torchvision_segmenters import SEGMENTERS
     from labelwise.models.trunks import STRIDES
@@ -148,7 +149,7 @@ def _models() -> list[Row]:
             return "labelwise"
         return "torchvision" if name in in_torchvision else "timm" if name in in_timm else "other"
 
-    others = [("detection", DETECTORS), ("segmentation", SEGMENTERS)]
+    others = [("detection", DETECTORS), ("segmentation", SEGMENTERS), ("keypoints", POSE_NETS)]
     of_tasks = [
         {"name": f"{name}{trunk}", "library": f"labelwise, for {task}"}
         for task, names in others

@@ -265,3 +265,81 @@ def nearest(values_HW: Tensor, size: tuple[int, int]) -> Tensor:
         for here, there in zip(values_HW.shape, size, strict=True)
     )
     return values_HW[rows][:, columns]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pose:
+    """The key points of the one subject of an image: what was annotated, or what a model found.
+
+    Args:
+        points_K2: float32 x and y in fractions of the image's sides; without meaning where nothing was seen.
+        seen_K: int64, 2 visible, 1 hidden at a known place, 0 outside the image or not labelled.
+        size: (width, height) of the original image in pixels.
+        extent: of the subject, (width, height) of its box in pixels; None: the extent of its points.
+        area: of the subject in square pixels; None: that of its extent.
+        scores_K: float32 in [0, 1], how sure a model is of each point; None for annotations.
+        raw: the label this was read from, for writing it again to the digit; no part of the comparison.
+
+    Example:
+        >>> pose = Pose(torch.tensor([[0.5, 0.25], [0.0, 0.0]]), torch.tensor([2, 0]), size=(100, 80))
+        >>> pose.pixels_K2.tolist(), pose.known_K.tolist(), len(pose)
+        ([[50.0, 20.0], [0.0, 0.0]], [True, False], 2)
+    """
+
+    points_K2: Tensor
+    seen_K: Tensor
+    size: tuple[int, int]
+    extent: tuple[float, float] | None = None
+    area: float | None = None
+    scores_K: Tensor | None = None
+    raw: Any = field(default=None)
+
+    def __post_init__(self) -> None:
+        count = len(self.seen_K)
+        if self.points_K2.shape != (count, 2) or self.seen_K.shape != (count,):
+            raise ValueError(
+                f"points of shape {tuple(self.points_K2.shape)} for {count} that are seen: give ({count}, 2)"
+            )
+
+    @property
+    def known_K(self) -> Tensor:
+        """bool, which points have a place."""
+        return self.seen_K > 0
+
+    @property
+    def pixels_K2(self) -> Tensor:
+        """float64 places in pixels of the original image."""
+        return self.points_K2.double() * self.points_K2.new_tensor(self.size, dtype=torch.float64)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Width and height of the subject in pixels: of its box, else of its known points; zeros without any."""
+        if self.extent is not None:
+            return self.extent
+        known = self.pixels_K2[self.known_K]
+        if not len(known):
+            return 0.0, 0.0
+        width, height = (known.amax(0) - known.amin(0)).tolist()
+        return width, height
+
+    def to(self, device: torch.device | str) -> Pose:
+        """The same pose on another device."""
+        scores_K = None if self.scores_K is None else self.scores_K.to(device, non_blocking=True)
+        points_K2, seen_K = (part.to(device, non_blocking=True) for part in (self.points_K2, self.seen_K))
+        return replace(self, points_K2=points_K2, seen_K=seen_K, scores_K=scores_K)
+
+    def __len__(self) -> int:
+        return len(self.seen_K)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pose) and self._values() == other._values()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        # whole and exact: it becomes part of cache keys
+        return f"Pose{self._values()!r}"
+
+    def _values(self) -> tuple[Any, ...]:
+        scores = None if self.scores_K is None else self.scores_K.tolist()
+        return self.points_K2.tolist(), self.seen_K.tolist(), tuple(self.size), self.extent, self.area, scores

@@ -32,8 +32,8 @@ Json = Any
 #: What a task or a learner can put into ``Outputs``: ``probs`` (of each unit), ``per_image`` (the unit is the image, so
 #: that rows of units are rows of images), ``per_pixel`` (the unit is a pixel of the model's input, row by row: regions
 #: of images can be made of units), ``logits``, ``embedding`` (of the image), ``map_embedding`` (B, D, h, w: of cells
-#: of a grid over the image), ``unit_embedding``, ``boxes``, ``head:NAME`` (what an auxiliary says), ``loss`` (under
-#: hidden labels, which exist in simulated campaigns alone); a plain string, so that a new task needs no edit here.
+#: of a grid over the image), ``unit_embedding``, ``boxes``, ``points``, ``head:NAME`` (what an auxiliary says),
+#: ``loss`` (under hidden labels, which exist in simulated campaigns alone); a plain string: a new task needs no edit.
 Field = str
 #: fields that promise something of the units, and are nothing in ``Outputs`` themselves
 PROMISES: frozenset[Field] = frozenset({"per_image", "per_pixel"})
@@ -47,6 +47,7 @@ WORDS: Mapping[Field, str] = {
     "boxes": "boxes",
     "scores": "scores of boxes",
     "labels": "classes of boxes",
+    "points": "places of key points",
     "loss": "the loss under the true label",
 }
 
@@ -192,6 +193,11 @@ class Task(ABC, Generic[Target]):
     phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
     classes: tuple[str, ...]
     input: InputSpec
+
+    @property
+    def outcomes(self) -> int:
+        """How many classes the units of its outputs have: those of the labels, unless a task has units of its own."""
+        return len(self.classes)
 
     @abstractmethod
     def load(self, raw: Json) -> Target:

@@ -28,7 +28,7 @@ class Said:
     """What a network says of a batch.
 
     Args:
-        logits_BCHW: float32, at the size of the input.
+        logits_BCHW: float32, at the size of the input where they were enlarged.
         aux_BCHW: those of a second head, likewise; None where there is none.
         maps_BDHW: float32, the encoder's last map at its own size; None where it was not asked for.
     """
@@ -38,7 +38,7 @@ class Said:
     maps_BDHW: Tensor | None = None
 
 
-def said_of(model: nn.Module, images: Tensor, classes: int, *, maps: bool = False) -> Said:
+def said_of(model: nn.Module, images: Tensor, classes: int, *, maps: bool = False, enlarged: bool = True) -> Said:
     """Runs a network on a batch.
 
     Args:
@@ -46,6 +46,7 @@ def said_of(model: nn.Module, images: Tensor, classes: int, *, maps: bool = Fals
         images: (B, channels, H, W), normalised.
         classes: how many logits each pixel must have.
         maps: whether the encoder's last map is wanted.
+        enlarged: whether logits have the size of the input; else they have the network's own.
 
     Raises:
         ConfigError: it gives something else, or its map cannot be found.
@@ -57,10 +58,10 @@ def said_of(model: nn.Module, images: Tensor, classes: int, *, maps: bool = Fals
         (torch.Size([1, 2, 16, 16]), torch.Size([1, 8, 4, 4]))
     """
     if not maps:
-        return _enlarged(model, model(images), images, classes)
+        return _said(model, model(images), images, classes, enlarged)
     path = map_path(model)
     with Taps(model, [path]).capture() as seen:
-        said = _enlarged(model, model(images), images, classes)
+        said = _said(model, model(images), images, classes, enlarged)
     return Said(said.logits_BCHW, said.aux_BCHW, _last_map(model, path, seen.get(path)))
 
 
@@ -102,7 +103,7 @@ def _last_map(model: nn.Module, path: str, found: Any) -> Tensor:
     return found.float()
 
 
-def _enlarged(model: nn.Module, found: Any, images: Tensor, classes: int) -> Said:
+def _said(model: nn.Module, found: Any, images: Tensor, classes: int, enlarged: bool) -> Said:
     logits = found.get("out") if isinstance(found, Mapping) else found
     aux = found.get("aux") if isinstance(found, Mapping) else None
     if not isinstance(logits, Tensor) or logits.dim() != 4 or logits.shape[:2] != (len(images), classes):
@@ -111,7 +112,7 @@ def _enlarged(model: nn.Module, found: Any, images: Tensor, classes: int) -> Sai
             f"{type(model).__name__} gives {shape} for {len(images)} image(s) where logits ({len(images)}, {classes}, "
             "h, w) are needed: its last layer needs one output channel for each class"
         )
-    size = (images.shape[-2], images.shape[-1])
+    size = (images.shape[-2], images.shape[-1]) if enlarged else (logits.shape[-2], logits.shape[-1])
     return Said(_resized(logits, size), None if aux is None else _resized(aux, size))
 
 

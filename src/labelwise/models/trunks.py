@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from labelwise.contracts.input import InputSpec
 
 #: networks that can stand on another trunk, with the strides of the maps that they read
-STRIDES: Mapping[str, tuple[int, ...]] = {"centre": (8, 16, 32), "unet": (2, 4, 8, 16)}
+STRIDES: Mapping[str, tuple[int, ...]] = {
+    "centre": (8, 16, 32),
+    "unet": (2, 4, 8, 16),
+    "simple_baseline": (32,),
+}
 #: the network of timm that the weights of lite0 are of
 _LITE0 = "tf_efficientnet_lite0"
 #: trunks with maps of all strides from 2 to 32, for those who named one without

@@ -16,12 +16,12 @@ class Units(Plain):
 
     Args:
         of_unit: ``unit_embedding`` (D numbers), ``probs`` (class distribution; of exclusive detectors with the
-            background last), ``boxes`` (corners in fractions), ``scores`` or ``labels``. Units of an item come in the
-            same order in all of them.
+            background last), ``boxes`` (corners in fractions), ``scores``, ``labels``, or ``points`` (places in
+            fractions). Units of an item come in the same order in all of them.
     """
 
     name: ClassVar[str] = "units"
-    of_unit: Literal["unit_embedding", "probs", "boxes", "scores", "labels"] = "unit_embedding"
+    of_unit: Literal["unit_embedding", "probs", "boxes", "scores", "labels", "points"] = "unit_embedding"
 
     @property
     def fields(self) -> frozenset[Field]:

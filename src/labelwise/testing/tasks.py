@@ -113,7 +113,7 @@ def check_outputs(task: Task[Any], model: nn.Module, batch: Batch) -> Outputs:
     assert found.unit_item_U.dtype == torch.int64
     assert (found.unit_item_U.diff() >= 0).all(), "units come image by image"
     assert len(found.probs_UC) == len(found.unit_item_U), "a distribution for each unit"
-    assert found.probs_UC.shape[1] == len(task.classes), "a probability for each class"
+    assert found.probs_UC.shape[1] == task.outcomes, "a probability for each class"
     assert ((found.probs_UC >= 0) & (found.probs_UC <= 1 + 1e-5)).all(), "probabilities lie in [0, 1]"
     if found.exclusive and len(found.probs_UC):
         sums_U = found.probs_UC.float().sum(1)
