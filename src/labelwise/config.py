@@ -12,7 +12,7 @@ import pydantic
 import yaml
 
 from labelwise.contracts.learner import Phase
-from labelwise.contracts.source import ValueRange, checked_range
+from labelwise.contracts.source import ValueRange, VideoRule, checked_range
 from labelwise.errors import ConfigError, FormatError, StateError, brief, unknown
 from labelwise.formats.yaml_text import read_settings
 from labelwise.registry import beside
@@ -343,6 +343,10 @@ class ProjectConfig(Config):
         "unanswered", description="images without objects, where a file cannot tell looked at from never opened"
     )
     drop_twins: bool = pydantic.Field(False, description="leave out of the pool what is held out byte for byte")
+    video: VideoRule | None = pydantic.Field(
+        None, description="images are frames; those of one video, told by folder or name, are never split: auto guesses"
+    )
+    every: int = pydantic.Field(1, ge=1, description="of each video one of so many frames; above 1 means video: auto")
     task: TaskConfig = pydantic.Field(TaskConfig(), description="its name, or a mapping with a name and options")
     classes: tuple[str, ...] = ()
     palette: dict[str, Annotated[str, pydantic.Field(pattern="^#[0-9a-fA-F]{6}$")]] = pydantic.Field(
@@ -394,6 +398,10 @@ class DataConfig(Config):
         "unanswered", description="images without objects, where a file cannot tell looked at from never opened"
     )
     drop_twins: bool = pydantic.Field(False, description="leave out of the pool what is held out byte for byte")
+    video: VideoRule | None = pydantic.Field(
+        None, description="images are frames; those of one video, told by folder or name, are never split: auto guesses"
+    )
+    every: int = pydantic.Field(1, ge=1, description="of each video one of so many frames; above 1 means video: auto")
     download: bool = False
     subset: int | None = pydantic.Field(None, ge=2, description="only this many pool items, drawn at random by seed 0")
     test_subset: int | None = pydantic.Field(None, ge=2)

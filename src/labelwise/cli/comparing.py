@@ -88,6 +88,8 @@ def compare(
     names: options.NameList = None,
     untouched: options.Untouched = None,
     drop_twins: options.DropTwins = False,
+    video: options.Video = None,
+    every: options.Every = None,
     download: Download = False,
     no_full: NoFull = False,
     again: Again = None,
@@ -116,6 +118,8 @@ def compare(
         names=None if names is None else str(names.resolve()),
         untouched=untouched,
         drop_twins=drop_twins or None,
+        video=video,
+        every=every,
         download=download or None,
     )
     flags |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)

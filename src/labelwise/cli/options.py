@@ -124,6 +124,20 @@ MinScore = Annotated[
     ),
 ]
 DropTwins = Annotated[bool, flag("--drop-twins", help="Leave out of the pool what is held out too, byte for byte.")]
+Video = Annotated[
+    str | None,
+    typer.Option(
+        "--video",
+        metavar="auto|folder|name",
+        help="Images are frames: a video is a folder, or what names have before their last number; never split between "
+        "training and test.",
+        show_default=False,
+    ),
+]
+Every = Annotated[
+    int | None,
+    typer.Option("--every", metavar="N", min=1, help="Of each video one of N frames is taken.", show_default=False),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

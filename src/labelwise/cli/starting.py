@@ -84,6 +84,8 @@ def init(
     names: options.NameList = None,
     untouched: options.Untouched = None,
     drop_twins: options.DropTwins = False,
+    video: options.Video = None,
+    every: options.Every = None,
     data_root: options.DataRoot = None,
     seed: options.Seed = None,
     json: options.Json = False,
@@ -99,6 +101,8 @@ def init(
         names=None if names is None else str(names.resolve()),
         untouched=untouched,
         drop_twins=drop_twins or None,
+        video=video,
+        every=every,
     )
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     of_task, of_strategy = options.of_task(options.settings(set_))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Role = Literal["pool", "reference", "validation", "test"]
 
+#: how frames tell their video: by the folder they lie in, or by their name before its last number; auto is a guess
+VideoRule: TypeAlias = Literal["auto", "folder", "name"]
+
 #: the two values that become black and white in pictures of more than 8 bits
 ValueRange: TypeAlias = tuple[float, float]
 

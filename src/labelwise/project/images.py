@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,22 @@ from labelwise.config import ProjectConfig, options_apart
 from labelwise.contracts.source import Source
 from labelwise.data.open import open_in, task_of
 from labelwise.data.twins import without_twins
+from labelwise.data.videos import with_videos
 
 CONFIG_NAME = "labelwise.yaml"
 STATE_NAME = ".labelwise"
 
 
-def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | None = None) -> Source:
+def open_images(
+    config: ProjectConfig, folder: Path, *, ids: Sequence[str] | None = None, known: Collection[str] = ()
+) -> Source:
     """The images of a project.
 
     Args:
         config: names them.
         folder: that its paths are relative to.
         ids: the images, where they are known: neither the folder nor labels are read again.
+        known: images that are in the project, whatever is left out of those that join it.
     """
     source = open_in(
         folder,
@@ -35,6 +39,8 @@ def open_images(config: ProjectConfig, folder: Path, *, ids: Sequence[str] | Non
         untouched=config.untouched,
         classes=config.classes,
     ).in_range(config.input.range)
+    if config.video is not None or config.every > 1:
+        source = with_videos(source, config.video or "auto", config.every if ids is None else 1, known=known)
     return without_twins(source) if config.drop_twins and ids is None else source
 
 

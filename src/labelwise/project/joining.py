@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labelwise.campaign.events import Event, Renamed
+from labelwise.campaign.events import Added, Event, HeldOut, Renamed
 from labelwise.contracts.source import Source
 from labelwise.errors import few
 from labelwise.project.images import CONFIG_NAME, open_images, registration
@@ -26,11 +26,13 @@ class Joined:
         new: images that joined.
         renamed: old id -> new id of images whose file has another name now, byte for byte.
         gone: ids whose file is gone.
+        held: images that joined a group (a video, a patient) that is held out.
     """
 
     new: tuple[str, ...] = ()
     renamed: Mapping[str, str] | None = None
     gone: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """One line for what was renamed, and one for what is gone."""
@@ -43,6 +45,11 @@ class Joined:
                 f"{len(self.gone):,} image(s) of the project are gone from the data: {few(self.gone)}; their labels "
                 "are kept, nobody is asked about them, and no model trains on them"
             )
+        if self.held:
+            lines.append(
+                f"{len(self.held):,} new image(s) are of videos or groups that are held out: {few(self.held)}; no "
+                "model trains on them, and nobody is asked about them"
+            )
         return lines
 
 
@@ -52,10 +59,10 @@ def join(project: Opened) -> Joined:
     Args:
         project: held by the caller.
     """
-    source = open_images(project.config, project.folder)
+    pool = project.pool
+    source = open_images(project.config, project.folder, known=frozenset(pool.ids))
     project.config = keep_range(project.config, source, project.folder / CONFIG_NAME)
     project.fresh = source.in_range(project.config.input.range)
-    pool = project.pool
     present = set(source.ids)
     images = [item.id for item in pool.items if item.region is None]
     missing = [item for item in images if item not in present]
@@ -63,14 +70,20 @@ def join(project: Opened) -> Joined:
     renamed = _renamed(project, source, missing, new)
     known = {*images, *renamed.values()}
     events: list[Event] = [event for old, to in renamed.items() for event in _rename(project, source, old, to)]
-    events += registration(source, known=known)
+    held = {item.group for p, item in enumerate(pool.items) if pool.role(p) in ("test", "validation")} - {None}
+    late: list[str] = []
+    for event in registration(source, known=known):
+        events.append(event)
+        if isinstance(event, Added) and event.item.group in held and event.role == "pool":
+            # nobody trains on frames of a video that is tested by
+            late.append(event.item.id)
+            events.append(HeldOut(event.item.id, pool.round))
     project.store.append(events)
     project.forget()
     project.__dict__.pop("source", None)
     taken = set(renamed.values())
-    return Joined(
-        tuple(item for item in new if item not in taken), renamed, tuple(i for i in missing if i not in renamed)
-    )
+    gone = tuple(item for item in missing if item not in renamed)
+    return Joined(tuple(item for item in new if item not in taken), renamed, gone, tuple(late))
 
 
 def news(project: Opened) -> list[str]:

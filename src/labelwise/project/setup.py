@@ -13,6 +13,7 @@ from labelwise.campaign.store import Store
 from labelwise.config import ProjectConfig, options_apart, parse, read_yaml, write_yaml
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.source import Source
+from labelwise.data.videos import rule_of
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.kinds import check_labels, kind_of
@@ -96,6 +97,8 @@ def _opened(settings: ProjectConfig, folder: Path, classes: Sequence[str]) -> tu
     if settings.labels == "auto" and source.format is not None:
         # what was found once is not looked for again: files that join the folder change nothing
         settings = settings.model_copy(update={"labels": source.format})
+    if (rule := rule_of(source)) is not None:  # nor is what a video is
+        settings = settings.model_copy(update={"video": rule})
     names = settings.classes or tuple(source.classes or ())
     kind = kind_of(settings.task.name)
     palette = source.palette if kind is not None and kind.heavy and names == source.classes else None
@@ -186,7 +189,7 @@ def _same_settings(config: ProjectConfig, given: Mapping[str, Any]) -> None:
     wanted = parse(ProjectConfig, {"images": config.images, **given, **named}, where="init")
     for key in given:
         value, present = getattr(wanted, key), getattr(config, key)
-        if value not in ((), present):
+        if value not in ((), "auto", present):
             raise StateError(
                 f"the project is there already with {key}: {_short(present)}, and {_short(value)} was asked for: "
                 f"change it in {CONFIG_NAME}, or choose another --project folder"

@@ -16,6 +16,7 @@ from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in
 from labelwise.data.remembered import Remembered
 from labelwise.data.twins import twins, without_twins
+from labelwise.data.videos import with_videos
 from labelwise.data.views import View, split, subset
 from labelwise.errors import DataError
 from labelwise.kinds import kind_of_labels
@@ -50,6 +51,8 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
         raise DataError(
             f"{data.source!r} has no labels to simulate with: give one folder per class, or a CSV with a label column"
         )
+    if data.video is not None or data.every > 1:
+        source = with_videos(source, data.video or "auto", data.every)
     if data.subset is not None:
         source = subset(source, data.subset, 0)
     if "test" not in source.roles.values():

@@ -181,7 +181,8 @@ class SeedRuns:
         # left out where it is not said: studies of before are found again
         more: list[Any] = [part.model_dump() for part in (recipe.pretrain, recipe.regions) if part is not None]
         more += [] if recipe.input.range is None else ["values", *recipe.input.range]
-        data = recipe.data.model_dump(exclude={key for key in ("reference", "noise") if not getattr(recipe.data, key)})
+        unsaid = {key for key in ("reference", "noise", "video") if not getattr(recipe.data, key)}
+        data = recipe.data.model_dump(exclude=unsaid | ({"every"} if recipe.data.every == 1 else set()))
         return digest(
             dict(self.learner(config.learner).config), repr(self.task), frozen, config.identity, start,
             recipe.initial, recipe.batch, recipe.warm, data, digest(*self.source.ids), *more,
