@@ -1,4 +1,4 @@
-"""A kind of label of your own in one class: any number of tags for a picture, such as ``["blurred", "night"]``."""
+"""A kind of label of your own in one class: a level on an ordered scale, such as ``{"level": "mild"}``."""
 
 from __future__ import annotations
 
@@ -10,50 +10,42 @@ from PIL.Image import Image
 
 from labelwise.contracts.kind import PLAIN, Kind, Look, Naming, Panel, Raw
 from labelwise.contracts.record import Record, Seen, Where
-from labelwise.errors import DataError, brief, unknown
+from labelwise.errors import DataError, FormatError, brief, unknown
 
 
 @dataclass(frozen=True)
-class Tags(Kind):
-    """Names of what holds of a picture, in alphabetical order; none is an answer too."""
+class Levels(Kind):
+    """One level of a scale; the classes of the project are its levels, the lowest first."""
 
-    name: ClassVar[str] = "tags"
-    noun: ClassVar[str] = "tag"
-    task: ClassVar[str] = "tagging"
+    name: ClassVar[str] = "levels"
+    noun: ClassVar[str] = "level"
+    task: ClassVar[str] = "grading"
+    fewest: ClassVar[int] = 2
     drawn: ClassVar[bool] = False
 
     def from_record(self, record: Record, naming: Naming, size: tuple[int, int] | None) -> Raw:
         written = [seen.cls for seen in record.objects if seen.whole and seen.cls is not None]
-        if record.objects and not written:
-            return None  # boxes, say: nothing of this kind
-        return sorted({name for cls in written if (name := naming.of(cls))})
+        if len(written) > 1:
+            raise FormatError(f"{record.where}: {len(written)} levels for one image; keep one")
+        return {"level": naming.of(written[0])} if written else None  # boxes, say: nothing of this kind
 
     def to_record(self, item: str, raw: Raw, classes: tuple[str, ...]) -> Record:
-        objects = tuple(Seen(name) for name in raw)
-        return Record(Where(item), item, objects=objects, state="answered" if raw else "empty")
+        return Record(Where(item), item, objects=(Seen(raw["level"]),))
 
     def check(self, raw: Raw, classes: tuple[str, ...], size: tuple[int, int] | None) -> None:
-        if not isinstance(raw, list) or not all(isinstance(name, str) for name in raw):
-            raise DataError(f"{brief(raw)} is no list of tags: give names, such as {list(classes[:2])}")
-        if strange := [name for name in raw if name not in classes]:
-            raise unknown("tag", strange[0], classes, error=DataError)
-        if raw != sorted(set(raw)):
-            raise DataError(f"the tags {brief(raw)} are to be in alphabetical order, each once")
+        if not isinstance(raw, dict) or list(raw) != ["level"] or not isinstance(raw["level"], str):
+            raise DataError(f"{brief(raw)} is no level: give one such as {{'level': 'mild'}}")
+        if raw["level"] not in classes:
+            raise unknown("level", raw["level"], classes, error=DataError)
 
     def objects(self, raw: Raw, classes: tuple[str, ...] = ()) -> list[str]:
-        return list(raw)
-
-    def merge(self, raws: Sequence[Raw]) -> Raw:
-        return sorted({name for raw in raws for name in raw})
-
-    def empty(self, raw: Raw) -> bool:
-        return not raw
+        return [raw["level"]]
 
     def short(self, raw: Raw) -> str:
-        return f"{len(raw)} tags"
+        return brief(raw["level"])
 
     def owns(self, raw: Raw) -> bool:
-        return isinstance(raw, list)
+        return isinstance(raw, dict) and list(raw) == ["level"]
 
     def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
         return image
@@ -62,8 +54,8 @@ class Tags(Kind):
 def main() -> None:
     from labelwise.testing.kinds import check_kind
 
-    check_kind(Tags(), [[], ["blurred"], ["blurred", "night"]], ("blurred", "night", "rain"))
-    print("tags keep the contract of kinds")
+    check_kind(Levels(), [{"level": "none"}, {"level": "severe"}], ("none", "mild", "severe"))
+    print("levels keep the contract of kinds")
 
 
 if __name__ == "__main__":

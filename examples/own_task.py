@@ -1,4 +1,4 @@
-"""A task of your own in one class: any number of tags for an image, each a yes or no of its own."""
+"""A task of your own in one class: a level on an ordered scale for an image, where a near miss is half right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from own_kind import Tags
+from own_kind import Levels
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,47 +20,45 @@ from labelwise.models import build
 
 
 @dataclass(frozen=True)
-class Tagging(Task[tuple[int, ...]]):
-    """Which tags hold of an image; the target is their indices, the unit is the image."""
+class Grading(Task[int]):
+    """The level of an image; the target is its index, the unit is the image.
 
-    name: ClassVar[str] = "tagging"
-    kind: ClassVar[Kind] = Tags()
+    The loss is the cross-entropy against a target that falls off with the distance from the true level.
+    """
+
+    name: ClassVar[str] = "grading"
+    kind: ClassVar[Kind] = Levels()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
-    exclusive: ClassVar[bool] = False  # an image may have several tags
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=InputSpec)
+    sharpness: float = 2.0  # an option: --set task.sharpness=3
 
-    def load(self, raw: Any) -> tuple[int, ...]:
+    def load(self, raw: Any) -> int:
         self.kind.check(raw, self.classes, None)
-        return tuple(self.classes.index(name) for name in raw)
+        return self.classes.index(raw["level"])
 
-    def dump(self, target: tuple[int, ...]) -> list[str]:
-        return sorted(self.classes[number] for number in target)
-
-    def collate(self, targets: Sequence[tuple[int, ...]]) -> Tensor:
-        hold_BC = torch.zeros(len(targets), len(self.classes))
-        for row, target in enumerate(targets):
-            hold_BC[row, list(target)] = 1
-        return hold_BC
+    def dump(self, target: int) -> dict[str, str]:
+        return {"level": self.classes[target]}
 
     def batch(self, images: Tensor, targets: Any, *, train: bool, rng: torch.Generator | None = None) -> Batch:
         return Batch(self.input.normalise(images), None if targets is None else self.collate(targets))
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
-        losses_BC = F.binary_cross_entropy_with_logits(model(batch.images), batch.targets, reduction="none")
-        return {"cross_entropy": (losses_BC.mean(1), torch.ones(len(batch), device=losses_BC.device))}
+        apart_BC = (torch.arange(len(self.classes), device=batch.targets.device) - batch.targets[:, None]).abs()
+        wanted_BC = (-self.sharpness * apart_BC.float()).softmax(1)
+        losses_B = F.cross_entropy(model(batch.images), wanted_BC, reduction="none")
+        return {"cross_entropy": (losses_B, torch.ones_like(losses_B))}
 
     def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
         logits_BC = model(batch.images).float()
-        return Outputs.of_images(logits_BC.sigmoid(), exclusive=False, logits=logits_BC)
+        return Outputs.of_images(logits_BC.softmax(1), logits=logits_BC)
 
-    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[tuple[int, ...]]]:
-        sure_B = (outputs.probs_UC - 0.5).abs().mean(1) + 0.5
-        held = [tuple(row.nonzero().flatten().tolist()) for row in outputs.probs_UC > 0.5]
-        return [Prediction(*pair) for pair in zip(held, sure_B.tolist(), strict=True)]
+    def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[int]]:
+        sure_B, level_B = outputs.probs_UC.max(1)
+        return [Prediction(*pair) for pair in zip(level_B.tolist(), sure_B.tolist(), strict=True)]
 
     def metrics(self) -> Metrics:
-        return ShareRight(self)
+        return LevelsApart()
 
     def default_model(self) -> nn.Module:
         return self.named_model("lenet")
@@ -69,29 +67,30 @@ class Tagging(Task[tuple[int, ...]]):
         return build(name, len(self.classes), self.input, weights=weights)
 
 
-class ShareRight(Metrics):
-    """The share of all yes and no that is right."""
+class LevelsApart(Metrics):
+    """How many levels lie between what is predicted and what is true, on average."""
 
-    primary = "right"
+    primary = "levels_apart"
+    higher_is_better = False
 
-    def __init__(self, task: Tagging) -> None:
-        self.task, self.right, self.count = task, 0, 0
+    def __init__(self) -> None:
+        self.apart: list[int] = []
 
     def update(self, outputs: Outputs, targets: Sequence[Any]) -> None:
-        said_BC = outputs.probs_UC.cpu() > 0.5
-        self.right += int((said_BC == self.task.collate(targets).bool()).sum())
-        self.count += said_BC.numel()
+        said = outputs.probs_UC.argmax(1).tolist()
+        self.apart += [abs(one - target) for one, target in zip(said, targets, strict=True)]
 
     def compute(self) -> dict[str, float]:
-        return {"right": self.right / self.count} if self.count else {}
+        return {"levels_apart": sum(self.apart) / len(self.apart)} if self.apart else {}
 
 
 def main() -> None:
     from labelwise.testing.tasks import check_task
 
     images = list(np.random.default_rng(0).integers(0, 256, (4, 40, 30, 3), dtype=np.uint8))
-    check_task(Tagging(("blurred", "night", "rain")), images, [[], ["blurred"], ["night", "rain"], ["night"]])
-    print("tagging keeps the contract of tasks: labelwise init images --task own_task:Tagging --learner torch")
+    labels = [{"level": level} for level in ("none", "mild", "severe", "mild")]
+    check_task(Grading(("none", "mild", "severe")), images, labels)
+    print("grading keeps the contract of tasks: labelwise init images --task own_task:Grading --learner torch")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.signals.cache import SignalCache
 from labelwise.tasks.classification import Classification
+from labelwise.tasks.multi_label import MultiLabel
 
 CLASSES = tuple("0123456789")
 SIDE = 16
@@ -60,6 +61,25 @@ def spec(channels: int = 1) -> InputSpec:
 
 def digits_task(augment: str = "none", classes: Sequence[str] = CLASSES) -> Classification:
     return Classification(tuple(classes), spec(), augment)
+
+
+def pairs(count: int = 80, *, test: int = 0, reference: int = 0) -> Source:
+    """Two digits beside each other in 16 x 16 pixels: the classes are those that occur; now and then one, or none."""
+    images, labels = _digits()
+    small = images[:, ::2, ::2, 0]
+    drawn, truth = np.zeros((count, SIDE, SIDE, 1), np.uint8), {}
+    names = [f"img/{number:04d}.png" for number in range(count)]
+    for number, name in enumerate(names):
+        shown = [] if number % 11 == 10 else [2 * number] if number % 5 == 4 else [2 * number, 2 * number + 1]
+        for place, digit in enumerate(shown):
+            drawn[number, :, 8 * place : 8 * place + 8, 0] = np.kron(small[digit], np.ones((2, 1)))
+        truth[name] = [CLASSES[label] for label in sorted({int(labels[digit]) for digit in shown})]
+    roles = ["pool"] * (count - test - reference) + ["reference"] * reference + ["test"] * test
+    return SourceView(ArraySource(drawn, ids=names, roles=roles), classes=CLASSES, truth=truth)
+
+
+def pairs_task(**options: Any) -> MultiLabel:
+    return MultiLabel(CLASSES, spec(), "none", **options)
 
 
 class TinyNet(nn.Module):

@@ -10,6 +10,7 @@ import pytest
 
 import forked
 import labelwise
+from labelwise.kinds import KINDS
 
 ROOT = Path(labelwise.__file__).parent
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -53,18 +54,19 @@ def test_a_format_of_ones_own_needs_no_place_in_the_package():
 
 
 def test_a_kind_is_one_file_and_a_task_is_one(copy):
-    shutil.copy(EXAMPLES / "own_kind.py", copy / "labelwise" / "kinds" / "tags.py")
-    assert touched(copy) == ["tags.py"]
+    shutil.copy(EXAMPLES / "own_kind.py", copy / "labelwise" / "kinds" / "levels.py")
+    assert touched(copy) == ["levels.py"]
     code = "from labelwise.kinds import KINDS, kind_of, kind_of_labels as of\n"
-    code += "print(KINDS.names(), kind_of('tagging').noun, of({'a.png': ['night']}).name)"
-    assert run(copy, "-c", code).strip() == "['boxes', 'classes', 'masks', 'points', 'tags'] tag tags"
-    task = (EXAMPLES / "own_task.py").read_text().replace("from own_kind", "from labelwise.kinds.tags")
-    (copy / "labelwise" / "tasks" / "tagging.py").write_text(task)
-    assert sorted(touched(copy)) == ["tagging.py", "tags.py"]
-    assert run(copy, "-c", LOOP).split() == ["tagging", "tags", "3", "True"]
+    code += "print(KINDS.names(), kind_of('grading').noun, of({'a.png': {'level': 'mild'}}).name)"
+    known = sorted(["levels", *KINDS.names()])
+    assert run(copy, "-c", code).strip() == f"{known} level levels"
+    task = (EXAMPLES / "own_task.py").read_text().replace("from own_kind", "from labelwise.kinds.levels")
+    (copy / "labelwise" / "tasks" / "grading.py").write_text(task)
+    assert sorted(touched(copy)) == ["grading.py", "levels.py"]
+    assert run(copy, "-c", LOOP).split() == ["grading", "levels", "3", "True"]
 
 
-#: a campaign over eight images with tags: trained, asked, answered, and counted
+#: a campaign over eight images with levels: trained, asked, answered, and counted
 LOOP = """
 import numpy as np, tempfile
 from pathlib import Path
@@ -83,12 +85,12 @@ from labelwise.signals.cache import SignalCache
 from labelwise.strategies.random import Random
 images = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
 source = ArraySource(images)
-task = make_task("tagging", ("blurred", "night", "rain"), InputConfig(size=32))
+task = make_task("grading", ("none", "mild", "severe"), InputConfig(size=32))
 learner = TorchLearner(task, phases=[Phase(epochs=1)])
 store = Store(Path(tempfile.mkdtemp()), create=True)
 store.append([added(source, item) for item in source.ids])
 campaign = Campaign(store, Setting(source, task, learner, SignalCache(None)))
-answers = [Answer(item, tags) for item, tags in zip(source.ids, (["night"], [], ["blurred", "rain"]))]
+answers = [Answer(item, {"level": level}) for item, level in zip(source.ids, ("mild", "none", "severe"))]
 campaign.write([labelled(task, campaign.pool, answer) for answer in answers])
 campaign.fit()
 found = campaign.suggest(Random(), Budget(3, "images"))

@@ -49,7 +49,14 @@ def _masks():
     return [raw_mask(bare, (4, 3)), raw_mask(whole, (4, 3)), raw_mask(whole[:2, 1:3], (4, 3), (1, 1))]
 
 
-LABELS = {"classes": lambda: ["cat", "dog", "ünï"], "boxes": _boxes, "points": _points, "masks": _masks}
+TAGS = [["cat", "ünï"], ["dog"], []]
+LABELS = {
+    "classes": lambda: ["cat", "dog", "ünï"],
+    "tags": lambda: TAGS,
+    "boxes": _boxes,
+    "points": _points,
+    "masks": _masks,
+}
 
 
 def test_every_kind_has_labels_to_be_tested_with():

@@ -122,8 +122,15 @@ def _keypoints() -> World:
     return World(source, posed.learner, pixels(source))
 
 
+@cache
+def _multi_label() -> World:
+    source = tiny.pairs(66, reference=6)
+    return World(source, lambda: tiny.torch_learner(tiny.pairs_task()), pixels(source))
+
+
 WORLDS = {
     "classification": digits_world,
+    "multi_label": _multi_label,
     "detection": _detection,
     "segmentation": _segmentation,
     "keypoints": _keypoints,

@@ -19,6 +19,7 @@ from labelwise.testing.tasks import check_task
 
 WORLDS: dict[str, tuple[Task[Any], Source]] = {
     "classification": (tiny.digits_task(), tiny.digits(8)),
+    "multi_label": (tiny.pairs_task(), tiny.pairs(8)),
     "detection": (shapes.task(), shapes.Shapes(8)),
     "segmentation": (painted.task(), painted.Painted(8)),
     "keypoints": (posed.task(), posed.Posed(8)),
@@ -55,6 +56,11 @@ def test_the_best_answer_that_looks_at_no_image_is_measured_as_stated(name):
         return
     if name == "keypoints":  # held to its own metric in tests/reference/test_keypoint_metrics.py
         assert 0 < chance.level < 1
+        return
+    if name == "multi_label":
+        metrics = task.metrics()
+        metrics.update(Outputs.of_images(torch.full((len(targets), len(task.classes)), 0.5), exclusive=False), targets)
+        assert metrics.compute()["map"] == pytest.approx(chance.level)
         return
     values = []
     for cls in range(len(task.classes)):

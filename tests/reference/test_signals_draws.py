@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import typing
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from labelwise.errors import ConfigError
 from labelwise.learners.passes import all_passes, changed_view, dropout_mask, dropped
 from labelwise.rng import torch_generator
 from labelwise.signals import Dropout, Members, Views
-from labelwise.signals.draws import DrawUncertainty
+from labelwise.signals.draws import DrawMeasure, DrawUncertainty
 from labelwise.strategies import STRATEGIES
 
 MEASURES = ("bald", "mean_std", "variation_ratio", "predictive_entropy", "predictive_variance")
@@ -66,11 +67,24 @@ def _draws(seed: int, count: int, units: int, classes: int, exclusive: bool) -> 
 def test_the_fold_against_a_loop_that_keeps_all_draws(measure, count, classes, exclusive):
     draws = _draws(count, count, 9, classes, exclusive)
     signal = DrawUncertainty(measure, Dropout(draws=count))
-    outputs = [Outputs.of_images(torch.from_numpy(draw), exclusive=exclusive) for draw in draws]
+    outputs = [Outputs(9, torch.arange(9), torch.from_numpy(draw), exclusive) for draw in draws]
     state = signal.start(outputs[0])
     for output in outputs:
         state = signal.step(state, output)
     expected = [slow(measure, draws[:, unit].tolist(), exclusive) for unit in range(9)]
+    np.testing.assert_allclose(signal.finish(state).numpy(), expected, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("measure", typing.get_args(DrawMeasure))
+@pytest.mark.parametrize(("reduction", "by"), [("mean", np.mean), ("max", np.max), ("sum", np.sum)])
+def test_of_images_of_several_classes_each_class_is_a_unit(measure, reduction, by):
+    draws = _draws(5, 5, 9, 3, exclusive=False)
+    signal = DrawUncertainty(measure, Dropout(draws=5), reduction=reduction)
+    outputs = [Outputs.of_images(torch.from_numpy(draw), exclusive=False) for draw in draws]
+    state = signal.start(outputs[0])
+    for output in outputs:
+        state = signal.step(state, output)
+    expected = [by([slow(measure, draws[:, unit, [c]].tolist(), False) for c in range(3)]) for unit in range(9)]
     np.testing.assert_allclose(signal.finish(state).numpy(), expected, rtol=1e-4, atol=2e-6)
 
 

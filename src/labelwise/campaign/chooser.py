@@ -249,11 +249,10 @@ class Chooser:
         table = learner.collect(self.examples.of(positions), frozenset({Probs()}))
         if not table.ids:
             return {}
-        best_K = as_tensor(table[Probs()]).max(1)
-        names = self.setting.task.classes
-        found = zip(table.ids, best_K.indices.tolist(), best_K.values.tolist(), strict=True)
         # a model that diverged predicts nothing
-        return {item: (names[index], round(value, 6)) for item, index, value in found if math.isfinite(value)}
+        rows = zip(table.ids, table[Probs()].tolist(), strict=True)
+        told = {item: self.setting.task.said(probs_C) for item, probs_C in rows if all(map(math.isfinite, probs_C))}
+        return {item: (words, round(value, 6)) for item, (words, value) in told.items()}
 
 
 class _Frame:

@@ -68,7 +68,8 @@ class Offer:
                         f"strategy {strategy.name!r} is an oracle: it reads hidden labels, which exist only in "
                         "simulated campaigns (labelwise compare). Choose another strategy"
                     )
-                if step.needs.truth and "per_image" not in self.learner.task.provides:
+                one_class = "per_image" in self.learner.task.provides and self.learner.task.exclusive
+                if step.needs.truth and not one_class:
                     raise UnmetNeed(
                         f"strategy {strategy.name!r} reads the one class of each image, and in "
                         f"{self.learner.task.name} an image has many or none: choose another strategy"

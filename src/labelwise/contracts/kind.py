@@ -69,6 +69,18 @@ class Look:
 
 #: nothing is known of colours, and the picture is asked as a whole
 PLAIN = Look()
+#: what stands for none of the classes where people write and read
+NONE = "none"
+
+
+def in_full(names: Sequence[str]) -> str:
+    """All classes of a picture as people write and read them.
+
+    Example:
+        >>> in_full(["cat", "dog"]), in_full([])
+        ('cat; dog', 'none')
+    """
+    return "; ".join(names) or NONE
 
 
 class Kind(ABC):
@@ -91,6 +103,8 @@ class Kind(ABC):
     filled: ClassVar[str] = ".json"
     #: likewise for all labels, as a set that trains as it is
     kept: ClassVar[str] = ".json"
+    #: names of further kinds whose labels say this one, too: files of those are read for it
+    said_by: ClassVar[frozenset[str]] = frozenset()
     #: names of the formats that a file's ending means when labels of this kind are written, the usual one first
     written: ClassVar[tuple[str, ...]] = ()
 

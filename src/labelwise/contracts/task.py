@@ -103,6 +103,7 @@ class Outputs:
         exclusive: rows sum to one (softmax); False for sigmoid heads.
         weight_U: weight of each unit in weighted reductions.
         extra: further fields: ``embedding`` (B, D), ``unit_embedding`` (U, D), ``logits`` (U, C), ...
+        whole: each unit is an image, in the order of the batch.
     """
 
     size: int
@@ -111,13 +112,25 @@ class Outputs:
     exclusive: bool = True
     weight_U: Tensor | None = None
     extra: Mapping[Field, Tensor] = field(default_factory=dict)
+    whole: bool = False
 
     @classmethod
     def of_images(cls, probs_BC: Tensor, *, exclusive: bool = True, **extra: Tensor) -> Outputs:
         """Outputs of a task whose unit is the image."""
         size = len(probs_BC)
         units = torch.arange(size, device=probs_BC.device)
-        return cls(size, units, probs_BC, exclusive, None, extra)
+        return cls(size, units, probs_BC, exclusive, None, extra, whole=True)
+
+    def questions(self) -> Outputs:
+        """The yes or no of each class as a unit of its own, (B C, 1), where an image may be of several classes.
+
+        Elsewhere, as they are: the classes of an image are then reduced as its objects or pixels are.
+        """
+        classes = self.probs_UC.shape[1]
+        if self.exclusive or not self.whole or classes == 1:
+            return self
+        units = self.unit_item_U.repeat_interleave(classes)
+        return Outputs(self.size, units, self.probs_UC.reshape(-1, 1), exclusive=False)
 
     def with_extra(self, extra: Mapping[Field, Tensor]) -> Outputs:
         """The same outputs with more fields."""
@@ -234,6 +247,18 @@ class Task(ABC, Generic[Target]):
             return targets[0]
         return self.load(self.kind.merge([self.dump(target) for target in targets]))
 
+    def under(self, targets: Sequence[Target]) -> Task[Target]:
+        """The task as it trains on these labels: with weights of classes that come from their counts, where it has any.
+
+        Itself mostly. What it is named by (``repr``) stays that of the task that was configured.
+        """
+        return self
+
+    @property
+    def positives(self) -> tuple[float, ...]:
+        """How much more the yes of each class weighs in the loss than its no; () where classes exclude each other."""
+        return ()
+
     def collate(self, targets: Sequence[Target]) -> Any:
         """The targets of a batch in the form that ``loss`` reads."""
         return torch.as_tensor(targets, dtype=torch.int64)
@@ -287,6 +312,15 @@ class Task(ABC, Generic[Target]):
             confident: lowest score of what is in a target, where images may hold anything from nothing to many
                 objects; None: the task's own. Without effect where each image, or pixel, has one answer.
         """
+
+    def said(self, probs_C: Sequence[float]) -> tuple[str, float]:
+        """What a model says of an image, in a word and how sure it is: the likeliest class and its probability.
+
+        Args:
+            probs_C: of the image, finite; asked of tasks whose unit is the image alone.
+        """
+        best = max(range(len(probs_C)), key=lambda c: probs_C[c])
+        return self.classes[best], probs_C[best]
 
     @abstractmethod
     def metrics(self) -> Metrics:

@@ -22,7 +22,7 @@ from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import PreparedImages, batches, blocks, default_workers
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.backbones import Backbone
-from labelwise.learners.inference import Collector, gathered, wanted_fields
+from labelwise.learners.inference import Collector, gathered, logits_from, wanted_fields
 from labelwise.learners.passes import dropout_mask
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.processes import several, share
@@ -243,7 +243,8 @@ class FeatureLearner(Learner):
                 raise DataError(f"none of the {len(failed)} labelled images can be read: check the files")
             raise DataError("there is no label to train on: import labels first, or suggest with a cold-start strategy")
         target_of = dict(zip(data.labelled.ids, data.labelled.targets or (), strict=True))
-        labels_L = torch.tensor([target_of[item] for item in ids])
+        task = self.task.under(data.labelled.targets or ())
+        labels_L = task.collate([target_of[item] for item in ids])
         rows_LD = rows_LD.float()
         mean_D = rows_LD.mean(0)
         scale = (rows_LD - mean_D).pow(2).mean().sqrt().clamp_min(1e-6)
@@ -252,7 +253,7 @@ class FeatureLearner(Learner):
         loss = 0.0
         if self.head == "linear":
             strength = usual_strength(*x_LD.shape) if self.strength is None else self.strength
-            weight_CD, bias_C, loss = fit_linear(x_LD, labels_L, len(self.task.classes), strength)
+            weight_CD, bias_C, loss = fit_linear(x_LD, labels_L, len(task.classes), strength, task.positives)
             self._state |= {"weight": weight_CD, "bias": bias_C}
         else:
             self._state |= {"rows": x_LD, "labels": labels_L}
@@ -326,15 +327,15 @@ class FeatureLearner(Learner):
             x_BD = x_BD * mask_D
         if self.head == "linear":
             logits_BC = x_BD @ self._state["weight"].T + self._state["bias"]
-            probs_BC = logits_BC.softmax(1)
+            probs_BC = logits_BC.softmax(1) if self.task.exclusive else logits_BC.sigmoid()
         else:
             probs_BC = self._votes(x_BD)
-            logits_BC = probs_BC.clamp_min(1e-12).log()
-        return Outputs.of_images(probs_BC, logits=logits_BC, embedding=rows_BD)
+            logits_BC = logits_from(probs_BC, exclusive=self.task.exclusive)
+        return Outputs.of_images(probs_BC, exclusive=self.task.exclusive, logits=logits_BC, embedding=rows_BD)
 
     def _said(self, batch: Batch, targets: Sequence[Any], loss: bool) -> Outputs:
         outputs = self._outputs(batch.images)
-        return outputs.with_extra({"loss": _loss(outputs, targets)}) if loss else outputs
+        return outputs.with_extra({"loss": _loss(outputs, self.task.collate(targets))}) if loss else outputs
 
     def _votes(self, x_BD: Tensor) -> Tensor:
         return torch.cat([self._votes_of(part_BD) for part_BD in torch.split(x_BD, _MEASURED)])
@@ -349,8 +350,12 @@ class FeatureLearner(Learner):
         exact_BK = (x_BD[:, None] - rows_LD[likely_BK]).norm(dim=2)
         near = exact_BK.topk(count, largest=False)
         weight_BK = 1 / near.values.clamp_min(1e-6)
+        labels = self._state["labels"][likely_BK.gather(1, near.indices)]
+        if not self.task.exclusive:
+            shares_BC: Tensor = (weight_BK[..., None] * labels).sum(1) / weight_BK.sum(1, keepdim=True)
+            return shares_BC
         votes_BC = torch.zeros(len(x_BD), len(self.task.classes))
-        votes_BC.scatter_add_(1, self._state["labels"][likely_BK.gather(1, near.indices)], weight_BK)
+        votes_BC.scatter_add_(1, labels, weight_BK)
         return votes_BC / votes_BC.sum(1, keepdim=True)
 
     def _drawn(self, batch: Batch, passes: Passes, first: Outputs, *, seed: int) -> Iterator[Outputs]:
@@ -386,15 +391,25 @@ def usual_strength(labels: int, width: int) -> float:
     return width * min(1e-4 * labels, 0.4)
 
 
-def fit_linear(x_LD: Tensor, labels_L: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor, float]:
-    """Multinomial logistic regression with a ridge, by L-BFGS.
+def fit_linear(
+    x_LD: Tensor, labels: Tensor, classes: int, strength: float, positives: Sequence[float] = ()
+) -> tuple[Tensor, Tensor, float]:
+    """Logistic regression with a ridge, by L-BFGS: multinomial, or one against the rest for each class.
 
     Minimises mean cross-entropy + strength / (2 L) (|W|^2 + |b|^2 / 100). The light ridge on the bias keeps that of a
-    class without labels from running away; scikit-learn has none there.
+    class without labels from running away; scikit-learn has none there. Of images of several classes the cross-entropy
+    is the sum of the binary ones, so that each class is a problem of its own with the ridge that it would have alone.
+
+    Args:
+        x_LD: features.
+        labels: int64 (L,), the class of each; or float (L, C), 1 where an image has a class.
+        classes: how many there are.
+        strength: of the ridge.
+        positives: of images of several classes, how much more the yes of each class weighs than its no.
 
     Returns:
-        weight (C, D), bias (C,), and the mean cross-entropy reached. Classes without a label get a low bias by
-        themselves.
+        weight (C, D), bias (C,), and the mean cross-entropy reached, over classes too where each is by itself. Classes
+        without a label get a low bias by themselves.
     """
     x, ridge = x_LD.double(), strength / (2 * len(x_LD))
     # the ridge keeps the optimum within the span of the rows: with fewer labels than features solve it there, exactly
@@ -403,26 +418,40 @@ def fit_linear(x_LD: Tensor, labels_L: Tensor, classes: int, strength: float) ->
         x = x @ span.T
     weight = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
+    weigh_C = torch.tensor(positives, dtype=torch.float64)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, tolerance_change=1e-9, line_search_fn="strong_wolfe")
+
+    def entropy() -> Tensor:
+        logits_LC = x @ weight.T + bias
+        if labels.ndim == 1:
+            return F.cross_entropy(logits_LC, labels)
+        return F.binary_cross_entropy_with_logits(logits_LC, labels.double(), pos_weight=weigh_C) * classes
 
     def closure() -> Tensor:
         optimiser.zero_grad()
         # a light ridge on the bias too: else that of a class without labels runs away
-        loss = F.cross_entropy(x @ weight.T + bias, labels_L) + ridge * (weight.pow(2).sum() + 1e-2 * bias.pow(2).sum())
+        loss = entropy() + ridge * (weight.pow(2).sum() + 1e-2 * bias.pow(2).sum())
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        reached = float(F.cross_entropy(x @ weight.T + bias, labels_L))
+        reached = float(entropy()) / (1 if labels.ndim == 1 else classes)
         full = weight if span is None else weight @ span
     return full.detach().float(), bias.detach().float(), reached
 
 
-def _loss(outputs: Outputs, targets: Sequence[int]) -> Tensor:
-    """(B,) minus the log probability of each label; one that has underflowed is the worst there is, not infinite."""
-    hit_B = outputs.probs_UC.gather(1, torch.tensor(targets)[:, None])[:, 0]
-    return -hit_B.clamp_min(torch.finfo(hit_B.dtype).tiny).log()
+def _loss(outputs: Outputs, labels: Tensor) -> Tensor:
+    """(B,) minus the log probability of each label, of several classes the mean of theirs.
+
+    One that has underflowed is the worst there is, not infinite.
+    """
+    probs_BC = outputs.probs_UC
+    if outputs.exclusive:
+        hit_BC = probs_BC.gather(1, labels[:, None])
+    else:
+        hit_BC = torch.where(labels > 0, probs_BC, 1 - probs_BC)
+    return -hit_BC.clamp_min(torch.finfo(hit_BC.dtype).tiny).log().mean(1)
 
 
 class WhenRead:

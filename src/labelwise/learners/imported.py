@@ -23,7 +23,7 @@ from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import blocks
 from labelwise.errors import DataError, FormatError, UnmetNeed
 from labelwise.learners.gathered import Places, Told, check_range, check_sums, matrix, ordered
-from labelwise.learners.inference import Collector
+from labelwise.learners.inference import Collector, logits_from
 from labelwise.rng import digest
 from labelwise.selection.arrays import as_tensor
 
@@ -193,9 +193,11 @@ class ImportedPredictions(FromFile):
         if self._embeddings is not None:
             extra["embedding"] = as_tensor(self._embeddings[rows]).float()
         if self._probs is None:
-            return Outputs.of_images(torch.full((len(rows), len(self.task.classes)), torch.nan)).with_extra(extra)
-        probs_BC = as_tensor(self._probs[rows]).float()
-        return Outputs.of_images(probs_BC).with_extra({**extra, "logits": probs_BC.clamp_min(1e-12).log()})
+            nothing_BC, exclusive = torch.full((len(rows), len(self.task.classes)), torch.nan), self.task.exclusive
+            return Outputs.of_images(nothing_BC, exclusive=exclusive).with_extra(extra)
+        probs_BC, exclusive = as_tensor(self._probs[rows]).float(), self.task.exclusive
+        logits_BC = logits_from(probs_BC, exclusive=exclusive)
+        return Outputs.of_images(probs_BC, exclusive=exclusive).with_extra({**extra, "logits": logits_BC})
 
 
 def of_pictures(task: Task[Any], told: Told, *, probs: bool) -> ImportedPredictions:
@@ -245,7 +247,8 @@ def of_pictures(task: Task[Any], told: Told, *, probs: bool) -> ImportedPredicti
     if spoken:
         probs_NC = ordered(rows, wheres, told.naming, named.classes)
         check_range(probs_NC, wheres)
-        check_sums(probs_NC, wheres)
+        if task.exclusive:
+            check_sums(probs_NC, wheres)
     return ImportedPredictions(named, ids, probs=probs_NC, embeddings=embeddings)
 
 

@@ -36,6 +36,12 @@ from labelwise.rng import generator
 DrawPasses = Callable[[Batch, Passes, Outputs], Iterator[Outputs]]
 
 
+def logits_from(probs_BC: torch.Tensor, *, exclusive: bool) -> torch.Tensor:
+    """Scores whose softmax, or sigmoid where each class is a yes or no of its own, gives these probabilities."""
+    log_BC = probs_BC.clamp_min(1e-12).log()
+    return log_BC if exclusive else log_BC - (1 - probs_BC).clamp_min(1e-12).log()
+
+
 @dataclass(frozen=True)
 class Reader:
     """How images are read when nothing is learnt: in order, prepared, on the device.

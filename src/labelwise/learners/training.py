@@ -180,6 +180,7 @@ class Training:
             ConfigError: a phase that cannot be.
             DataError: none of its images can be read.
         """
+        self.step.task = self.step.task.under(self.data.labelled.targets or ())
         # what the network itself froze
         self._learns = {name: parameter.requires_grad for name, parameter in self.step.named_parameters()}
         kept = self.checkpoint.read() if self.checkpoint is not None else None

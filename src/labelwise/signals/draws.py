@@ -62,6 +62,7 @@ class DrawUncertainty(Draw):
 
     def start(self, outputs: Outputs) -> tuple[Outputs, fold.Draws]:
         """The deterministic pass gives the units; it is not a draw itself."""
+        outputs = outputs.questions()
         units, classes = outputs.probs_UC.shape
         parts = _FINISH[self.measure][1]
         state = fold.start(units, classes, exclusive=outputs.exclusive, parts=parts, device=outputs.probs_UC.device)
@@ -69,7 +70,7 @@ class DrawUncertainty(Draw):
 
     def step(self, state: tuple[Outputs, fold.Draws], outputs: Outputs) -> tuple[Outputs, fold.Draws]:
         """One more draw."""
-        return state[0], fold.step(state[1], outputs.probs_UC)
+        return state[0], fold.step(state[1], outputs.questions().probs_UC)
 
     def finish(self, state: tuple[Outputs, fold.Draws]) -> Tensor:
         """(B,) float32."""

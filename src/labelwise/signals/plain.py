@@ -43,7 +43,8 @@ class Uncertainty(Plain):
 
     Args:
         measure: entropy (nats), margin 1 - (p1 - p2), or least_confidence 1 - max p; higher = less certain.
-        reduction: how units become an item; without effect where the unit is the image. ``mean``, ``max``, ``sum``,
+        reduction: how units become an item; without effect where an image is of one class. Where it may be of several,
+            units are its classes, each a yes or no. ``mean``, ``max``, ``sum``,
             ``top_k`` and ``top_share`` (mean of the highest), ``weighted`` (by the score of an object),
             ``class_balanced`` (mean over the predicted classes of the mean within each).
         top: number of units for ``top_k``, percent of them for ``top_share``.
@@ -59,8 +60,9 @@ class Uncertainty(Plain):
 
     def compute(self, outputs: Outputs) -> Tensor:
         """(B,) float32."""
-        values_U = MEASURES[self.measure](outputs.probs_UC, exclusive=outputs.exclusive)
-        return reduced(values_U, outputs, self.reduction, self.top)
+        units = outputs.questions()
+        values_U = MEASURES[self.measure](units.probs_UC, exclusive=units.exclusive)
+        return reduced(values_U, units, self.reduction, self.top)
 
     def settle(self, rows_N: Tensor) -> Tensor:
         """Items without a unit take their declared value, which depends on all the others."""

@@ -75,7 +75,7 @@ class BatchBald(Strategy):
 
     def steps(self) -> tuple[Step, ...]:
         """BALD first where candidates are limited, then the probabilities of all draws."""
-        joint = Step(Needs(pool=frozenset({self._draws})), self._choose)
+        joint = Step(Needs(pool=frozenset({self._draws}), exclusive=True), self._choose)
         return (joint,) if self.candidates is None else (Step(Needs(pool=frozenset({self._alone})), self._thin), joint)
 
     def _thin(self, query: Query) -> Selection:

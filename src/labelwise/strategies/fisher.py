@@ -92,7 +92,8 @@ class Fisher(Strategy):
         """One step, on descriptors of candidates and reference images and on what the model says of the latter."""
         pool: frozenset[Signal] = frozenset({self._descriptors(self.label)})
         reference: frozenset[Signal] = frozenset({self._of_reference, Probs()})
-        return (Step(Needs(pool=pool, reference=reference, truth=self.label == "true"), self._choose),)
+        needs = Needs(pool=pool, reference=reference, truth=self.label == "true", exclusive=True)
+        return (Step(needs, self._choose),)
 
     def _choose(self, query: Query) -> Selection:
         if not len(query.reference_R) or query.labels_R is None:

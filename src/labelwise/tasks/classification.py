@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,12 @@ from labelwise.contracts.learner import Examples, Phase
 from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import Record
 from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
-from labelwise.data.random_views import CROP_FLIP
 from labelwise.errors import ConfigError, UnmetNeed
 from labelwise.kinds.classes import Classes
 from labelwise.learners.gathered import Told
 from labelwise.learners.imported import ImportedPredictions, of_pictures
 from labelwise.signals.plain import Probs
+from labelwise.tasks.whole_images import Augment, augmentation, augmented, logits_of, network, usual_network
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Learner
@@ -62,7 +62,7 @@ class Classification(Task[int]):
     )
     classes: tuple[str, ...]
     input: InputSpec = field(default_factory=InputSpec)
-    augment: Literal["auto", "none", "shift", "shift_flip", "crop_flip"] = "auto"
+    augment: Augment = "auto"
 
     def __post_init__(self) -> None:
         twice = [name for name in self.classes if self.classes.count(name) > 1]
@@ -89,35 +89,20 @@ class Classification(Task[int]):
     ) -> Batch:
         """Normalised images, shifted and mirrored at random when ``train``."""
         images = self.input.normalise(images)
-        if train and self.augmentation == "crop_flip":
-            images = CROP_FLIP.moved(images, rng or torch.default_generator)
-        elif train and self.augmentation != "none":
-            images = _shift(images, rng)
-            if self.augmentation == "shift_flip":
-                flip_B = torch.rand(len(images), generator=rng) < 0.5
-                images[flip_B] = images[flip_B].flip(-1)
+        if train:
+            images = augmented(images, self.augmentation, rng)
         return Batch(images, None if targets is None else self.collate(targets))
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """Cross-entropy; the norm of an image is one."""
-        losses_B = F.cross_entropy(self._logits(model, batch), batch.targets, reduction="none")
+        losses_B = F.cross_entropy(logits_of(model, batch, len(self.classes)), batch.targets, reduction="none")
         return {"cross_entropy": (losses_B, torch.ones_like(losses_B))}
 
     def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
         """Softmax probabilities; ``logits`` on demand."""
-        logits_BC = self._logits(model, batch)
+        logits_BC = logits_of(model, batch, len(self.classes))
         outputs = Outputs.of_images(logits_BC.softmax(1))
         return outputs.with_extra({"logits": logits_BC}) if "logits" in want else outputs
-
-    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        logits_BC: Tensor = model(batch.images).float()
-        needed = (len(batch), len(self.classes))
-        if logits_BC.shape != needed:
-            raise ConfigError(
-                f"the model gives {tuple(logits_BC.shape)} for {len(batch)} images where {needed} is needed: "
-                f"its last layer needs {len(self.classes)} outputs, one for each class"
-            )
-        return logits_BC
 
     def predictions(self, outputs: Outputs, confident: float | None = None) -> list[Prediction[int]]:
         """The most likely class with its probability."""
@@ -162,7 +147,7 @@ class Classification(Task[int]):
     @property
     def augmentation(self) -> str:
         """What ``auto`` stands for at this size of the input; else as it was given."""
-        return self.augment if self.augment != "auto" else "shift" if min(self.input.size) >= 16 else "none"
+        return augmentation(self.augment, self.input)
 
     def chance(self, targets: Iterable[int]) -> Chance | None:
         """The share of the most frequent class."""
@@ -175,7 +160,7 @@ class Classification(Task[int]):
     @property
     def default_name(self) -> str:
         """LeNet up to 32 pixels, a CIFAR-style ResNet-18 above."""
-        return "lenet" if max(self.input.size) <= 32 else "resnet18_cifar"
+        return usual_network(self.input)
 
     @classmethod
     def model_names(cls) -> list[str]:
@@ -186,25 +171,7 @@ class Classification(Task[int]):
 
     def named_model(self, name: str, weights: str | None = None) -> nn.Module:
         """A classifier by name; see ``labelwise.models.by_name``."""
-        from labelwise.models import build
-        from labelwise.models.by_name import check_output
-
-        net = build(name, len(self.classes), self.input, weights=weights)
-        check_output(net, len(self.classes), self.input)
-        return net
-
-
-def _shift(images_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
-    """Each image moved by up to an eighth of its sides; what comes in is zero, the mean after normalisation."""
-    count, _, height, width = images_BCHW.shape
-    pad_y, pad_x = height // 8, width // 8
-    padded = F.pad(images_BCHW, (pad_x, pad_x, pad_y, pad_y))
-    top_B = torch.randint(0, 2 * pad_y + 1, (count,), generator=rng)
-    left_B = torch.randint(0, 2 * pad_x + 1, (count,), generator=rng)
-    # two gathers of strided views instead of a Python loop over images
-    rows = padded.unfold(2, height, 1)[torch.arange(count), :, top_B]
-    rows = rows.permute(0, 1, 3, 2)
-    return rows.unfold(3, width, 1)[torch.arange(count), :, :, left_B].contiguous()
+        return network(name, len(self.classes), self.input, weights)
 
 
 class ClassificationMetrics(Metrics):
