@@ -92,3 +92,8 @@ def trained() -> tuple[Posed, TorchLearner]:
     net = learner()
     net.fit(learner_data(source, source.ids[:60]), 0)
     return source, net
+
+
+def narrow_of_four(points: int, spec: InputSpec) -> UNet:
+    """A network that configurations name."""
+    return UNet(points, spec.channels, width=4)

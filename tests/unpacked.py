@@ -23,8 +23,11 @@ def _unpacked(archive: str) -> Path:
 
 
 def unpacked(name: str) -> Path:
-    """The folder of a set: ``coco_mini``, ``BCCD`` or ``camvid``."""
-    archives = {"coco_mini": "coco_mini_half.tar.gz", "BCCD": "bccd_voc.tar.gz"} | {"camvid": "camvid11_240x180.tar"}
+    """The folder of a set: ``coco_mini``, ``BCCD``, ``camvid`` or ``pose_mouse``."""
+    archives = {
+        **{"coco_mini": "coco_mini_half.tar.gz", "BCCD": "bccd_voc.tar.gz"},
+        **{"camvid": "camvid11_240x180.tar", "pose_mouse": "pose_mouse_coco.tar.gz"},
+    }
     data = os.environ.get("LABELWISE_DATA")
     if not data or not (Path(data) / archives[name]).exists():
         pytest.skip("LABELWISE_DATA names no folder with this set")

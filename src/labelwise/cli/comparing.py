@@ -147,6 +147,7 @@ def _given(**settings: Any) -> dict[str, Any]:
 
 def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
     """What is going to happen, before it takes long; ``source`` holds the data of the first seed."""
+    from labelwise.studies.data import settled
     from labelwise.studies.settings import learners_apart
 
     pool = sum(source.roles.get(item, "pool") == "pool" for item in source.ids)
@@ -157,7 +158,7 @@ def _announce(recipe: RecipeConfig, source: Source, *, chosen: bool) -> None:
         f"{recipe.batch} labels of {pool:,}, measured on {tests:,} test images"
     )
     _say_how_read(source)
-    for note in learners_apart(recipe):
+    for note in (*settled(recipe, source)[1], *learners_apart(recipe)):
         console.err(f"note: {note}")
     if chosen:
         console.err("sizes were chosen by the data: --initial, --batch and --rounds change them")

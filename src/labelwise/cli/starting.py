@@ -11,7 +11,7 @@ import typer
 
 from labelwise.cli import console, options
 from labelwise.cli.progress import Stages
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, cut
 
 if TYPE_CHECKING:
     from labelwise.project.project import Project
@@ -159,7 +159,7 @@ def _found(made: Project, known: int) -> dict[str, Any]:
         "classes": list(made.config.classes),
         **made.progress_counts(),
         **{role: len(pool.with_role(role, labelled=False)) for role in ("reference", "validation", "test")},
-        "notes": [*made.joined.notes(), *_left_out(made)],
+        "notes": [*made.joined.notes(), *_left_out(made), *made.told],
     }
 
 
@@ -178,7 +178,7 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
     new = "" if found["new"] is None else f", {found['new']:,} of them new"
     console.out(f"project {found['project']}: {console.counted(found['images'], 'image')}{new}")
     if (task := made.config.task).label != "classification":
-        console.out(f"task: {task.label}")
+        console.out(f"task: {cut(task.label, 160)}")
     classes = found["classes"]
     if classes:
         shown = ", ".join(classes[:12]) + (f", ... ({len(classes)} in all)" if len(classes) > 12 else "")

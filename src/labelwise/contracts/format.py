@@ -44,6 +44,7 @@ class Hints:
         root: the folder of the pictures, where the user named it; also what absolute paths are relative to.
         palette: colour of each of the project's classes, where its data say so.
         progress: told (stage, done, total) on long reading.
+        points: names of the project's key points, in order; () while it has none.
     """
 
     kind: str | None = None
@@ -53,6 +54,7 @@ class Hints:
     root: Path | None = None
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None
     palette: tuple[tuple[int, int, int], ...] | None = None
+    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,18 @@ class Kind(ABC):
         """What is odd about labels and allowed all the same, counted: one line each."""
         return ()
 
+    def settled(self, options: Mapping[str, Any], raws: Iterable[Raw]) -> tuple[dict[str, Any], list[str]]:
+        """Options of the task ``self.task`` with what labels say of those that nobody gave, and notes.
+
+        Args:
+            options: that were given, by name.
+            raws: labels of a set or project; read only where they can say something.
+
+        Raises:
+            DataError: labels that contradict the options, or each other.
+        """
+        return dict(options), []
+
     def instances(self, record: Record, size: tuple[int, int]) -> np.ndarray | None:
         """(H, W) the number of the object that is seen at each pixel, where a record tells objects apart."""
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 import torch
@@ -11,9 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labelwise.errors import ConfigError, brief
-
-#: words of a name that say the side, and those of the other side
-_SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
+from labelwise.formats.sides import other_side
 
 
 def mirrored_order(names: Sequence[str], pairs: Sequence[Sequence[str]] | None = None) -> tuple[int, ...]:
@@ -45,7 +42,7 @@ def mirrored_order(names: Sequence[str], pairs: Sequence[Sequence[str]] | None =
             order[place[pair[0]]], order[place[pair[1]]] = place[pair[1]], place[pair[0]]
         return tuple(order)
     for name in names:
-        other = _other_side(name)
+        other = other_side(name)
         if other is None:
             continue
         if other not in place:
@@ -55,18 +52,6 @@ def mirrored_order(names: Sequence[str], pairs: Sequence[Sequence[str]] | None =
             )
         order[place[name]] = place[other]
     return tuple(order)
-
-
-def _other_side(name: str) -> str | None:
-    """The name of the same point on the other side; None where the name says no side."""
-    word = re.search(r"left|right", name, re.IGNORECASE) or re.search(
-        r"(?:^|(?<=[^A-Za-z]))[lLrR](?=[^A-Za-z]|$)|(?<=[a-z])[LR]$", name
-    )
-    if word is None:
-        return None
-    other = _SIDES[word[0].lower()]
-    other = other.upper() if word[0].isupper() else other.capitalize() if word[0][0].isupper() else other
-    return name[: word.start()] + other + name[word.end() :]
 
 
 def flipped_points(

@@ -61,6 +61,7 @@ class Known:
         outline: pixels of a region in its bounding box, and (x, y) of that in the picture.
         progress: told (stage, done, total).
         palette: colour of each class, where it is known.
+        points: names of the project's key points, in order.
     """
 
     kind: Kind
@@ -73,6 +74,7 @@ class Known:
     outline: Callable[[str], tuple[Any, tuple[int, int]]] | None = None
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None
     palette: tuple[tuple[int, int, int], ...] | None = None
+    points: tuple[str, ...] = ()
 
     def size(self, item: str) -> tuple[int, int] | None:
         """Width and height; None for a picture that cannot be read: its label is still good."""
@@ -155,6 +157,7 @@ class Incoming:
             self.known.root,
             self.known.progress,
             self.known.palette,
+            self.known.points,
         )
         self.head, self._records = self.reading or self.format.read(self.path, self.use, hints)
         self.matcher = Matcher(self.known.ids, self.known.root)

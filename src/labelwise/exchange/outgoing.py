@@ -61,17 +61,19 @@ class Going:
         source: tells paths, sizes and regions.
         classes: of the project, in index order.
         palette: colour of each class, where the data say so.
+        skeleton: names of key points and pairs of their positions, where the project knows them.
     """
 
     kind: Kind
     source: Source
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...] | None = None
+    skeleton: tuple[tuple[str, ...], tuple[tuple[int, int], ...]] | None = None
 
     @property
     def head(self) -> Head:
         """What files say once."""
-        return Head(classes=self.classes, palette=self.palette, says_empty=True)
+        return Head(classes=self.classes, palette=self.palette, says_empty=True, skeleton=self.skeleton)
 
     def asked(
         self, picks: Iterable[Pick], guesses: Mapping[str, Any], strategy: str, round_: int | None

@@ -75,10 +75,11 @@ def _of_annotations(found: Mapping[str, Any]) -> Glance:
     outlined = isinstance(found.get("annotations[].segmentation"), dict) or "segmentation[]" in keys
     points = "keypoints[]" in keys
     boxed = "bbox" in keys
+    # whoever marked key points wants them: boxes and outlines lie around the same things
     kinds = (
+        *(("points",) if points else ()),
         *(("boxes",) if boxed else ()),
         *(("masks",) if outlined else ()),
-        *(("points",) if points else ()),
     )
     if not keys:
         return Glance(0.9, "images, and annotations without any entry", ("boxes", "masks", "points"))

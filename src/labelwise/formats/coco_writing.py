@@ -205,6 +205,8 @@ class _Numbered:
             return entry
         of = (seen.points.names for seen in things if seen.cls == entry["name"] and seen.points is not None)
         names = next(filter(None, of), ())
+        if not names and self.head.skeleton is not None and len(self.head.classes) == 1:
+            names = self.head.skeleton[0]  # asked without guesses: people have to know what to place
         if not names:
             return entry
         pairs = [[one + 1, other + 1] for one, other in self._limbs if max(one, other) < len(names)]

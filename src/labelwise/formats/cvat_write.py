@@ -38,6 +38,8 @@ def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> li
             counts[f"{{n}} image(s) left out: {record.state}, which this file has no word for"] += 1
             continue
         frames += _frame(record, len(frames), head, how, counts, classes)
+    if head.skeleton is not None and len(head.classes) == 1:
+        bodies.setdefault(head.classes[0], list(head.skeleton[0]))
     text = "".join(
         ['<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n', *_meta([*classes], bodies, limbs, how), *frames]
     )

@@ -44,7 +44,7 @@ def as_subjects(
         records: of a whole file.
         hints: what is wanted, and the classes.
         counts: takes note of what is done, by a line that ``{n}`` stands in.
-        skeleton: names of points in order, where the file lists them.
+        skeleton: names of points in order, where the file lists them; else those of the project are meant.
 
     Raises:
         FormatError: a point of a name that another one of its picture has, where they cannot be classes; with the row.
@@ -56,7 +56,7 @@ def as_subjects(
     loose = [[one for one in record.objects if _is_loose(one, hints.classes)] for record in found]
     if owner is not None and _are_names(loose, hints.classes):
         found = [_joined(record, ones, owner, counts) for record, ones in zip(found, loose, strict=True)]
-    return _aligned(found, skeleton)
+    return _aligned(found, skeleton or ((hints.points, ()) if hints.points else None))
 
 
 def _owned(seen: Seen, owner: str | None) -> Seen:
@@ -148,33 +148,3 @@ def _in_order(points: Points, order: Sequence[str]) -> Points:
         tuple(order),
         tuple(sure.get(name, 0.0) for name in order) if points.scores else (),
     )
-
-
-# ---- sides ----------------------------------------------------------------------------------------------------------
-
-
-def mirrored(names: Sequence[str]) -> tuple[int, ...]:
-    """Position of each point in a mirrored picture: names that tell of a left and a right side change places.
-
-    Example:
-        >>> mirrored(("nose", "left_eye", "right_eye", "tail", "earL", "earR"))
-        (0, 2, 1, 3, 5, 4)
-    """
-    places = {name: place for place, name in enumerate(names)}
-    return tuple(places.get(_other_side(name), place) for place, name in enumerate(names))
-
-
-def _other_side(name: str) -> str:
-    """The name of the same point on the other side of a body; the name itself where it tells of no side."""
-    pairs = (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"))
-    for one, other in (*pairs, *((b, a) for a, b in pairs)):
-        if one in name:
-            return name.replace(one, other, 1)
-    if (sides := _SIDES.get(name[-1:])) and len(name) > 1 and (name[-2] in "_- ." or name[-2].islower()):
-        return name[:-1] + sides
-    if (sides := _SIDES.get(name[:1])) and len(name) > 1 and name[1] in "_- .":
-        return sides + name[1:]
-    return name
-
-
-_SIDES = {"L": "R", "R": "L"}

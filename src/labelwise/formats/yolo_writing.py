@@ -16,9 +16,9 @@ from labelwise.contracts.record import Box, Head, Polygon, Record, Seen
 from labelwise.contracts.source import Role
 from labelwise.errors import FormatError, StateError, unknown
 from labelwise.formats.files import write_whole
-from labelwise.formats.key_points import mirrored
 from labelwise.formats.pictures import check_apart, check_fresh, place_pictures
 from labelwise.formats.shapes import DIGITS, upright
+from labelwise.formats.sides import mirrored
 from labelwise.formats.splits import WORD_OF, role_of
 from labelwise.formats.written import name_of
 from labelwise.formats.yolo_layout import label_path

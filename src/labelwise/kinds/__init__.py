@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labelwise.contracts.kind import Kind
@@ -51,3 +51,15 @@ def check_labels(source: Source, task: str, wanted: Kind) -> None:
         f"the labels that lie with the images are {found.name}, and the task is {task}: say --task {found.task} (task: "
         f"{found.task} in a file), or --labels none where a project should leave them out"
     )
+
+
+def settled(task: str, options: Mapping[str, Any], raws: Iterable[Any]) -> tuple[dict[str, Any], list[str]]:
+    """Options of a task with what labels say of those that nobody gave, and notes; see ``Kind.settled``.
+
+    A task of somebody's own knows its options itself.
+
+    Raises:
+        DataError: labels that contradict the options, or each other.
+    """
+    kind = kind_of(task)
+    return (dict(options), []) if kind is None or kind.task != task else kind.settled(options, raws)

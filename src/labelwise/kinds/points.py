@@ -13,6 +13,7 @@ from labelwise.errors import DataError, FormatError, brief
 from labelwise.formats.numbers import is_finite
 from labelwise.formats.shapes import extent, in_pixels
 from labelwise.kinds import shapes
+from labelwise.kinds.bodies import settled
 
 #: how far beyond the border of a picture a point may lie that counts as inside, in pixels: rounding, and tools that
 #: count from the centres of pixels
@@ -160,6 +161,10 @@ class Points(Kind):
                 bare += not (any(seen for _, _, seen in thing["points"]) or thing.get("crowd"))
         said = [f"{outside:,} point(s) that lie outside their image: they count as not seen"] if outside else []
         return said + ([f"{bare:,} object(s) without any point that was placed: nothing to train on"] if bare else [])
+
+    def settled(self, options: Mapping[str, Any], raws: Iterable[Raw]) -> tuple[dict[str, Any], list[str]]:
+        """The points, limbs and mirrored pairs of the labels; see :func:`labelwise.kinds.bodies.settled`."""
+        return settled(options, raws)
 
 
 def _limbs(pairs: Any) -> list[tuple[int, int]]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from labelwise.campaign.events import Cleared, Event, Labelled, Skipped, Unlabelled
 from labelwise.campaign.setting import answered
 from labelwise.contracts.oracle import Answer
-from labelwise.errors import ConfigError, FormatError, few
+from labelwise.errors import ConfigError, DataError, FormatError, few
 from labelwise.exchange.incoming import Incoming, Row, Wishes
 from labelwise.exchange.sniffing import required
 from labelwise.formats.splits import role_of
 from labelwise.project.classes import named, write
 from labelwise.project.presence import gone_note
 from labelwise.project.presence import waiting as waiting_picks
+from labelwise.project.told import settle, settled
 
 if TYPE_CHECKING:
     from labelwise.contracts.kind import Kind
@@ -89,6 +90,7 @@ def take(
     names = incoming.named.found()
     if not known and names:
         _confirm(names, project, path, confirm)
+    _check_told(project, path, rows)
     # one look at all picks that wait, not one for each answer
     waiting = project.waiting_regions()
     said = _Said(project, names)
@@ -96,6 +98,7 @@ def take(
     events += said.unasked(waiting)
     if names and names != had:
         write(project, names, incoming.palette if project.kind.heavy and not had else None)
+    told = settle(project, (row.raw for row in rows if row.raw is not None))
     project.write(events)
     return Imported(
         labelled=said.labelled,
@@ -108,8 +111,16 @@ def take(
         unchanged=said.unchanged,
         empty=said.empty,
         format=choice.format.name,
-        notes=(*incoming.notes(), *_odd(project, rows), *said.notes(), *gone_note(waiting_picks(project)[1])),
+        notes=(*incoming.notes(), *told, *_odd(project, rows), *said.notes(), *gone_note(waiting_picks(project)[1])),
     )
+
+
+def _check_told(project: Project, path: Path, rows: Sequence[Row]) -> None:
+    """Refuses labels of other parts than the project's before anything is written."""
+    try:
+        settled(project.config, (row.raw for row in rows if row.raw is not None))
+    except DataError as error:
+        raise FormatError(f"{str(path)!r:.80}: {error}. Nothing was imported") from None
 
 
 def _confirm(names: tuple[str, ...], project: Project, path: Path, confirm: Callable[[tuple[str, ...]], bool]) -> None:

@@ -12,6 +12,7 @@ from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.exchange.outgoing import Going, format_for
 from labelwise.project.asking import noun_of
+from labelwise.project.told import skeleton
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -110,7 +111,7 @@ def _hinted(project: Project, items: Sequence[str]) -> list[str]:
 
 
 def _going(project: Project) -> Going:
-    return Going(project.kind, project.source, project.config.classes, project.palette())
+    return Going(project.kind, project.source, project.config.classes, project.palette(), skeleton(project.config))
 
 
 class _writing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from labelwise.kinds import kind_of
 from labelwise.processes import drop_drafts
 from labelwise.project.classes import colours
 from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images
+from labelwise.project.told import skeleton
 
 
 @dataclass
@@ -114,7 +115,11 @@ class Opened:
         source = self.source
         outline = source.outline if regions else None
         palette = colours(self.config, names)
-        return Known(self.kind, ids, names, source.root, source.size, numbers, regions, outline, self.progress, palette)
+        known = Known(
+            self.kind, ids, names, source.root, source.size, numbers, regions, outline, self.progress, palette
+        )
+        bones = skeleton(self.config)
+        return known if bones is None else replace(known, points=bones[0])
 
     def labels(self, roles: Sequence[Role] = ("pool",)) -> dict[str, Any]:
         """Raw label of every labelled item of these roles."""

@@ -44,6 +44,8 @@ class Project(Opened):
 
     #: what the last look at the data brought, where ``init`` was run on a project that is there
     joined: Joined = field(default_factory=Joined, init=False)
+    #: what people should know of the options that labels gave the task when the project was made
+    told: tuple[str, ...] = field(default=(), init=False)
 
     @property
     def task(self) -> Task[Any]:

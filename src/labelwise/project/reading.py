@@ -49,7 +49,7 @@ def keep_range(config: ProjectConfig, source: Source, path: Path) -> ProjectConf
     draft = path.with_name(path.name + ".tmp")
     try:
         draft.write_text(text, encoding="utf-8")
-        if _says(draft, found):
+        if says(draft, found):
             draft.replace(path)
         else:  # written in a way that no line can be put into
             draft.unlink()
@@ -59,7 +59,8 @@ def keep_range(config: ProjectConfig, source: Source, path: Path) -> ProjectConf
     return found
 
 
-def _says(path: Path, config: ProjectConfig) -> bool:
+def says(path: Path, config: ProjectConfig) -> bool:
+    """Whether a file holds exactly these settings."""
     try:
         return parse(ProjectConfig, read_yaml(path), where=path.name) == config
     except ConfigError:

@@ -22,6 +22,7 @@ from labelwise.project.classes import with_colours
 from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images, registration, relative, with_task
 from labelwise.project.project import Project
 from labelwise.project.reading import in_one_range
+from labelwise.project.told import settled
 
 
 def init(
@@ -59,6 +60,7 @@ def init(
     else:
         values = {"images": resolved, "classes": tuple(classes), **with_task(images, config)}
         settings, source = _opened(parse(ProjectConfig, values, where="init"), folder, classes)
+    notes: list[str] = []
     if settings.classes:
         if (kind := kind_of(settings.task.name)) is not None:
             check_classes(kind, settings.classes)
@@ -66,10 +68,11 @@ def init(
         _check_classes(source, settings)
         # made once: a mask is decoded each time it is asked for
         source = View(source, truth=dict(_checked(source, settings, progress)))
+        settings, notes = settled(settings, source.truth.values())
     _check_options(settings)
     if _register(settings, folder, source, kept):
         made = Project(folder, progress=progress)
-        made.fresh = source
+        made.fresh, made.told = source, tuple(notes)
         return made
     return _joined(folder, resolved, classes, config, progress)
 

@@ -18,7 +18,15 @@ from labelwise.data.open import open_source
 from labelwise.data.regions import Regions
 from labelwise.errors import ConfigError, DataError
 from labelwise.kinds import check_labels
-from labelwise.studies.data import SeededData, chance_on, describe_pool, images_of, open_labelled, with_regions
+from labelwise.studies.data import (
+    SeededData,
+    chance_on,
+    describe_pool,
+    images_of,
+    open_labelled,
+    settled,
+    with_regions,
+)
 from labelwise.studies.processes import alone_in, run_apart
 from labelwise.studies.seed import OnRound, OnRun, SeedRuns, unheard_round, unheard_run
 from labelwise.studies.settings import environment, study_settings, study_warnings, write_recipe
@@ -60,7 +68,8 @@ class Comparison:
     def __post_init__(self) -> None:
         cut = with_regions(self.recipe, self.source, self.folder, progress=self.progress)
         object.__setattr__(self, "source", cut)
-        object.__setattr__(self, "recipe", with_range(self.recipe, self.source.value_range))
+        recipe = settled(self.recipe, self.source)[0]
+        object.__setattr__(self, "recipe", with_range(recipe, self.source.value_range))
 
     def run(self) -> Study:
         """Runs what is not finished yet; returns the whole study, also written as ``study.json`` after each run.

@@ -20,6 +20,7 @@ from labelwise.data.videos import with_videos
 from labelwise.data.views import View, split, subset
 from labelwise.errors import DataError
 from labelwise.kinds import kind_of_labels
+from labelwise.kinds import settled as settled_by
 from labelwise.rng import generator
 
 if TYPE_CHECKING:
@@ -68,6 +69,19 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
         kept = generator(0, "test subset").choice(tests, min(data.test_subset, len(tests)), replace=False).tolist()
         source = View(source, ids=[*kept, *(item for item in source.ids if source.roles.get(item) != "test")])
     return Remembered(source)
+
+
+def settled(recipe: RecipeConfig, source: Source) -> tuple[RecipeConfig, list[str]]:
+    """The recipe with the options of its task that the labels say, as names of key points; and notes.
+
+    Raises:
+        DataError: labels that contradict the recipe, or each other.
+    """
+    task = recipe.task
+    options, notes = settled_by(task.name, task.options, source.truth.values())
+    if options == task.options:
+        return recipe, notes
+    return recipe.model_copy(update={"task": task.model_copy(update={"options": options})}), notes
 
 
 def with_regions(recipe: RecipeConfig, source: Source, folder: Path, *, progress: Progress = silent) -> Source:

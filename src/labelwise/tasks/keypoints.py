@@ -17,7 +17,7 @@ from labelwise.contracts.targets import Pose
 from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
 from labelwise.data import augment, augment_points
 from labelwise.data.pose_labels import pose_of, raw_of_pose
-from labelwise.errors import ConfigError, UnmetNeed
+from labelwise.errors import ConfigError, UnmetNeed, brief
 from labelwise.kinds.points import Points
 from labelwise.models import heat_maps
 from labelwise.models.segmenters import said_of
@@ -53,6 +53,7 @@ class Keypoints(Task[Pose]):
         classes: what the subjects are; one name.
         points: names of the points, in the order of labels that name none.
         pairs: names of points that change places in a mirror image; None: those that say left and right.
+        limbs: pairs of points that lie in one rigid part, as the skeleton of labels has them.
         input: how images become model input; points need no change when an image is squeezed.
         augment: what training adds: ``none``, ``flip`` (a mirror image half of the time), ``turn`` (a turn of up to
             ``degrees``, a factor of 0.75 to 1.33, a move of up to a tenth of the sides, contrast and brightness) or
@@ -92,6 +93,7 @@ class Keypoints(Task[Pose]):
     classes: tuple[str, ...]
     points: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] | None = None
+    limbs: tuple[tuple[str, str], ...] = ()
     input: InputSpec = field(default_factory=lambda: InputSpec((192, 256)))
     augment: Literal["none", "flip", "turn", "all"] = "all"
     degrees: float = 30.0
@@ -106,6 +108,7 @@ class Keypoints(Task[Pose]):
 
     def __post_init__(self) -> None:
         _check_numbers(self.points, sigma=self.sigma, within=self.within, share=self.share, confident=self.confident)
+        _check_limbs(self.limbs, self.points)
         if self.input.crop != 1:
             raise ConfigError("a central crop would cut points off: set crop: 1")
         if self.augment in ("flip", "all") or self.flip_test:
@@ -302,6 +305,14 @@ class Keypoints(Task[Pose]):
         from labelwise.models.pose import build_pose_net
 
         return build_pose_net(name, len(self._named), self.input, weights=weights)
+
+
+def _check_limbs(limbs: Sequence[Sequence[str]], points: Sequence[str]) -> None:
+    for limb in limbs:
+        if len(limb) != 2 or limb[0] == limb[1] or any(end not in points for end in limb):
+            raise ConfigError(
+                f"limbs has {brief(list(limb), 60)}: give pairs of two points out of {brief(list(points), 150)}"
+            )
 
 
 def _check_numbers(points: Sequence[str], *, confident: float, **above_zero: float) -> None:
