@@ -174,7 +174,8 @@ def _answer_label_studio(file: Path, image: str) -> None:
 
 
 def _answer_cvat(file: Path, image: str) -> None:
-    text = file.read_text()
+    """As CVAT writes it: without the mark of a file that was never opened there."""
+    text = file.read_text().replace("<labelwise><use>asked</use></labelwise>", "")
     start = text.index("<skeleton", text.index(f'name="{image}"'))
     end = text.index("</skeleton>", start)
     points = "".join(
@@ -247,7 +248,7 @@ def test_asked_with_guesses_answered_in_part_and_corrected_in_four_tools(asked):
         placed = [[round(x, 3), round(y, 3), seen] for x, y, seen in thing["points"]]
         assert placed == [[10, 11, hidden], [12, 13, 2], [0, 0, 0], [14, 15, 2]], name
         assert "score" not in thing
-    assert as_json("status", "-p", asked)["pending"] == 0
+        assert done["pending"] == 3 - list(ANSWERS).index(name)
 
 
 @pytest.mark.heavy
