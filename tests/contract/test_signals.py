@@ -30,10 +30,12 @@ from labelwise.signals import (
     Views,
 )
 from labelwise.signals.adversary import Adversary
+from labelwise.signals.curvature import Curvature
 from labelwise.signals.descriptors import Descriptors
 from labelwise.signals.draws import DrawProbs, DrawUncertainty
 from labelwise.signals.plain import Residual
 from labelwise.signals.probes import LossSlope
+from labelwise.signals.slopes import Believed
 from labelwise.testing import signals as promises
 from labelwise.testing.worlds import LABELLED as FIRST
 from labelwise.testing.worlds import World
@@ -73,7 +75,11 @@ EXAMPLES: dict[str, list[Signal]] = {
     ],
     "draw_probs": [DrawProbs(PASSES[0]), DrawProbs(PASSES[3])],
     "hidden_loss": [HiddenLoss()],
-    "loss_slope": [LossSlope("labelled"), LossSlope("reference")],
+    "loss_slope": [
+        LossSlope("labelled"),
+        LossSlope("reference"),
+        LossSlope(curvature=Curvature("fisher", steps=2), believed=Believed("soft"), sketch=4),
+    ],
     "descriptors": [
         *(Descriptors(("conv", "hidden"), label) for label in ("none", "predicted", "nearest", "nearest_joint")),
         Descriptors(label="nearest", levels="equal"),

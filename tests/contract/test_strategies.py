@@ -31,6 +31,7 @@ from thorough import case_of
 #: options of methods that train nets of their own: what they promise does not depend on how long
 SHORT: dict[str, dict[str, Any]] = {
     "vaal": {"iterations": 1, "batch_size": 4, "side": 16, "width": 2},
+    "influence": {"iterations": 2},
     "discriminative": {"sub_batches": 2, "epochs": 2},
 }
 

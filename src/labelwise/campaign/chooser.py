@@ -17,7 +17,7 @@ from labelwise.contracts.learner import Examples
 from labelwise.contracts.oracle import Pick, Round
 from labelwise.contracts.progress import Progress
 from labelwise.contracts.query import Budget, Query, Rows, Selection
-from labelwise.contracts.signal import Signal, SignalRole, SignalTable, read_targets
+from labelwise.contracts.signal import Probe, Signal, SignalRole, SignalTable, read_targets
 from labelwise.contracts.strategy import Collected, Needs, Step, Strategy, run_steps
 from labelwise.errors import NonFiniteScore, NothingToAsk, PoolError, few
 from labelwise.processes import reset_peak
@@ -201,7 +201,8 @@ class Chooser:
         if of == "frozen":
             assert setting.frozen is not None, "the plan checks that frozen features exist"
             return setting.frozen.collect(view, signals, role=role, progress=progress)
-        data, seed = self.examples.data(), seed_of(setting.seed, "draw")
+        tested = any(isinstance(signal, Probe) and "test" in signal.prepared_from for signal in signals)
+        data, seed = self.examples.data(test=tested), seed_of(setting.seed, "draw")
         # a simulated run never comes back to the weights of a later round: its rows would only fill the disk
         passing = setting.truth is not None and self.pool.round > 0
         if passing or not setting.learner.keeps_rows:

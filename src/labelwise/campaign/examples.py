@@ -57,8 +57,8 @@ class PoolExamples:
         merged = tuple(self.setting.task.merge(parts) for parts in of_image.values()) if targets else None
         return Examples(self.setting.source, tuple(of_image), merged)
 
-    def data(self) -> LearnerData:
-        """What a learner may look at now."""
+    def data(self, *, test: bool = False) -> LearnerData:
+        """What a learner may look at now; the test set for probes alone that name it, in simulated campaigns."""
         pool, judged_on = self.pool, self.setting.learner.judged_on
         return LearnerData(
             labelled=self.images(pool.labelled, targets=True),
@@ -66,4 +66,5 @@ class PoolExamples:
             validation=self.of(pool.with_role("validation"), targets=True),
             reference=self.of(pool.with_role("reference"), targets=True),
             judge=None if judged_on is None else self.of(pool.with_role(judged_on), targets=True),
+            test=self.of(pool.with_role("test"), targets=True) if test else None,
         )

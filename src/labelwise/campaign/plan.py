@@ -149,6 +149,11 @@ class Offer:
             self.learner.check_probe(signal)
 
     def _check_sets(self, strategy: Strategy, signal: Probe) -> None:
+        if "test" in signal.prepared_from and not self.held_back:
+            raise UnmetNeed(
+                f"strategy {strategy.name!r} probes the model with the test set ({signal.words}), a leak that only "
+                "simulated campaigns may have (labelwise compare): choose along=labelled or along=validation"
+            )
         there = {"reference": self.reference, "validation": self.validation}
         for name in sorted(signal.prepared_from & there.keys()):
             if not there[name]:

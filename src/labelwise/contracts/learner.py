@@ -58,6 +58,7 @@ class LearnerData:
         validation: labelled, paid for, not trained on.
         reference: labelled, kept out of training, matched against by some methods.
         judge: labelled items that choose among epochs, for a learner that is ``judged_on`` some role; None for others.
+        test: what a study measures on, for a probe that names it; None for others.
     """
 
     labelled: Examples
@@ -65,6 +66,7 @@ class LearnerData:
     validation: Examples
     reference: Examples
     judge: Examples | None = None
+    test: Examples | None = None
 
 
 @dataclass(frozen=True)

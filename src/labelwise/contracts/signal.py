@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SignalRole = Literal["pool", "labelled", "reference"]
 #: images that a probe may be prepared from
-Prepared = Literal["labelled", "unlabelled", "reference", "validation"]
+Prepared = Literal["labelled", "unlabelled", "reference", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,13 @@ class ProbeContext:
     """What a probe may look at once per round.
 
     ``labelled``, ``unlabelled``, ``reference`` and ``validation`` start a fresh pass over their images: batches with
-    targets where there are any, in a fixed order. ``count`` says how many images each has.
+    targets where there are any, in a fixed order. ``count`` says how many images each has. What is summed over images
+    is summed by ``part`` and ``total``: of several processes each reads a part, and has the sum of all.
+
+    Args:
+        test: images that the study measures on, where a probe names them: there is nothing in a project.
+        part: the share of this process of the images of one of these views; None: all are its own.
+        total: the sum of a tensor over all processes.
     """
 
     model: nn.Module
@@ -123,6 +129,14 @@ class ProbeContext:
     rng: np.random.Generator
     count: Mapping[str, int] = field(default_factory=dict)
     validation: Callable[[], Iterator[Batch]] = lambda: iter(())
+    test: Callable[[], Iterator[Batch]] = lambda: iter(())
+    part: Callable[[Prepared], Iterator[Batch]] | None = None
+    total: Callable[[Tensor], Tensor] = lambda found: found
+
+    def mine(self, name: Prepared) -> Iterator[Batch]:
+        """A fresh pass over this process's share of a view."""
+        found: Iterator[Batch] = getattr(self, name)() if self.part is None else self.part(name)
+        return found
 
 
 @dataclass(frozen=True)
@@ -133,7 +147,8 @@ class Probe(Signal):
     def prepared_from(self) -> frozenset[Prepared]:
         """Which views ``prepare`` reads: their items become part of the cache key.
 
-        A reference or validation set that is named here and is not there is refused before anything is trained.
+        A reference or validation set that is named here and is not there is refused before anything is trained, and the
+        test set, which leaks, outside of simulated campaigns.
         """
         return frozenset({"labelled"})
 
@@ -142,11 +157,12 @@ class Probe(Signal):
         """Whether ``compute`` reads the targets of a batch; else it is given none."""
         return False
 
-    def check(self, model: nn.Module) -> None:
-        """Refuses a model that it cannot probe; asked before anything is trained.
+    def check(self, model: nn.Module, task: Task[Any]) -> None:
+        """Refuses a model, or a kind of label, that it cannot probe; asked before anything is trained.
 
         Raises:
             ConfigError: says what is missing, and what there is.
+            UnmetNeed: it works on other models or tasks.
         """
 
     @abstractmethod

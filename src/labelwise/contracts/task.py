@@ -199,6 +199,8 @@ class Task(ABC, Generic[Target]):
     #: an image is of one class, so that its probabilities sum to one; False where each class is a yes or no of its own
     #: (methods that ask for the one class are refused then); says nothing where there is more than one unit an image
     exclusive: ClassVar[bool] = True
+    #: ``loss`` takes a row of class weights in the place of the one class of an image
+    soft: ClassVar[bool] = False
     #: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
     inference_pixels: ClassVar[int] = 1 << 22
     #: how a network is trained where nobody says, whatever the network, the size of its input and the number of labels:

@@ -30,6 +30,7 @@ from labelwise.contracts.signal import (
 from labelwise.contracts.task import Batch, Outputs, Task
 from labelwise.data.loader import Loaded, PreparedImages, batches, blocks, default_workers
 from labelwise.errors import UnmetNeed
+from labelwise.processes import several, share
 from labelwise.rng import generator
 
 #: outputs of all stochastic passes, one by one: (batch, passes, outputs of the deterministic pass) -> Outputs of each
@@ -72,8 +73,10 @@ class Reader:
             done += len(loaded.rows) + len(loaded.failed)
             progress(stage, done, len(rows))
 
-    def with_targets(self, view: Examples) -> Iterator[Batch]:
+    def with_targets(self, view: Examples | None) -> Iterator[Batch]:
         """All readable images of a view with their targets, where it has any."""
+        if view is None:
+            return
         images = PreparedImages(view.source, view.ids, self.task.input)
         for loaded in batches(images, blocks(len(view), self.batch_size)):
             targets = None if view.targets is None else [view.targets[row] for row in loaded.rows]
@@ -88,8 +91,11 @@ class Reader:
             unlabelled=lambda: self.with_targets(data.unlabelled),
             reference=lambda: self.with_targets(data.reference),
             rng=rng,
-            count={name: len(getattr(data, name)) for name in typing.get_args(Prepared)},
+            count={name: len(getattr(data, name) or ()) for name in typing.get_args(Prepared)},
             validation=lambda: self.with_targets(data.validation),
+            test=lambda: self.with_targets(data.test),
+            part=lambda name: self.with_targets(_shared(getattr(data, name))),
+            total=summed,
         )
 
     def prepared(
@@ -194,8 +200,9 @@ def prepared_with(signal: Signal, data: LearnerData | None, seed: int) -> list[A
     """What a row depends on besides weights, image and signal: the seed, and what a probe was prepared from."""
     parts: list[Any] = [seed] if isinstance(signal, Draw | Probe) else []
     for name in sorted(signal.prepared_from) if isinstance(signal, Probe) and data is not None else ():
-        view: Examples = getattr(data, name)
-        parts.append([name, list(view.ids), repr(view.targets)])
+        view: Examples | None = getattr(data, name)
+        if view is not None:
+            parts.append([name, list(view.ids), repr(view.targets)])
     return parts
 
 
@@ -205,6 +212,21 @@ def wanted_fields(signals: Iterable[Signal]) -> frozenset[Any]:
     for signal in signals:
         fields |= signal.fields
     return fields
+
+
+def _shared(view: Examples | None) -> Examples | None:
+    """The items of a view that this process reads."""
+    return view.take(share(len(view))) if view is not None and several() else view
+
+
+def summed(found: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor over all processes, the same on each."""
+    if not several():
+        return found
+    from accelerate.utils import reduce
+
+    total: torch.Tensor = reduce(found, reduction="sum")
+    return total
 
 
 def gathered(table: SignalTable, ids: Sequence[str]) -> SignalTable:

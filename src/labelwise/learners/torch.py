@@ -216,7 +216,7 @@ class TorchLearner(Learner):
 
     def check_probe(self, signal: Probe) -> None:
         """Asks the probe, with a fresh net."""
-        signal.check(self._fresh(0, 0))
+        signal.check(self._fresh(0, 0), self.task)
 
     def check_auxiliary(self, auxiliary: Auxiliary) -> None:
         """Builds the head beside a fresh net."""

@@ -53,6 +53,50 @@ def last_linear(model: nn.Module) -> str:
     return paths[-1]
 
 
+def last_used(model: nn.Module, images: Tensor) -> str:
+    """Path of the layer with weights that runs last on the way to what the model gives; of a dict to its first entry.
+
+    Args:
+        model: any module.
+        images: (B, C, H, W), on the model's device; what they show does not matter.
+
+    Raises:
+        UnmetNeed: there is none.
+
+    Example:
+        >>> last_used(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU()), torch.rand(1, 1, 2, 2))
+        '1'
+    """
+    layers: dict[nn.Module, str] = {
+        module: path
+        for path, module in model.named_modules()
+        if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.dim() > 1
+    }
+    order: list[tuple[nn.Module, Tensor]] = []
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        # a leaf of its own, so that what comes after is told from what came before
+        kept = output.detach().requires_grad_()
+        order.append((module, kept))
+        return kept
+
+    hooks = [module.register_forward_hook(hook) for module in layers]
+    try:
+        with torch.enable_grad():
+            found = model(images)
+            first = next(iter(found.values())) if isinstance(found, Mapping) else found
+            first = first[0] if isinstance(first, tuple | list) else first
+            ends = [kept for _, kept in order]
+            reached = torch.autograd.grad(first.sum(), ends, allow_unused=True) if ends and first.requires_grad else ()
+    finally:
+        for handle in hooks:
+            handle.remove()
+    used = [module for (module, _), part in zip(order, reached, strict=False) if part is not None]
+    if not used:
+        raise UnmetNeed(f"{type(model).__name__} has no layer with weights that its answer depends on")
+    return layers[used[-1]]
+
+
 def pooled(activation: Any) -> Tensor:
     """One vector per image: maps (B, C, H, W) are averaged over places, token sequences (B, T, D) over tokens."""
     tensor: Tensor = activation[0] if isinstance(activation, tuple | list) else activation

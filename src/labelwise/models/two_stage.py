@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,7 +176,19 @@ class FasterRCNN(Detector):
     def _look(self, seen: Proposed, proposals: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (background first), deltas and features at proposals, those of all images end to end."""
         heads = self.net.roi_heads
-        features = heads.box_head(heads.box_roi_pool(seen.maps, proposals, [seen.size] * len(proposals)))
+        sizes = [seen.size] * len(proposals)
+        if self.training:
+            pooled = heads.box_roi_pool(seen.maps, proposals, sizes)
+        else:
+            names = list(seen.maps)
+
+            def pool(*tensors: Tensor) -> Tensor:
+                maps = dict(zip(names, tensors, strict=False))
+                found: Tensor = heads.box_roi_pool(maps, list(tensors[len(names) :]), sizes)
+                return found
+
+            pooled = _LinearPool.apply(pool, len(names), *seen.maps.values(), *proposals)
+        features = heads.box_head(pooled)
         logits, deltas = heads.box_predictor(features)
         return logits, deltas, features
 
@@ -220,6 +232,39 @@ class FasterRCNN(Detector):
         if moved is not None:
             boxes_U4 = moved_boxes(boxes_U4, moved).clamp(0, 1)
         return background_last(logits).float().softmax(-1), boxes_U4
+
+
+class _LinearPool(torch.autograd.Function):
+    """Pooling of maps over boxes, which is linear in the maps: torchvision's own loses what is differentiated forwards.
+
+    Called with a function of maps and boxes, the number of maps, the maps and the boxes.
+    """
+
+    @staticmethod
+    def forward(pool: Callable[..., Tensor], count: int, *tensors: Tensor) -> Tensor:
+        return pool(*tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.pool, ctx.count, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        tensors = [tensor.detach() for tensor in ctx.saved_tensors]
+        maps = [tensor.requires_grad_() for tensor in tensors[: ctx.count]]
+        with torch.enable_grad():
+            found = torch.autograd.grad(ctx.pool(*maps, *tensors[ctx.count :]), maps, above, allow_unused=True)
+        return None, None, *found, *[None] * (len(tensors) - ctx.count)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        saved = ctx.saved_tensors
+        pairs = zip(tangents[2 : 2 + ctx.count], saved, strict=False)
+        maps = [torch.zeros_like(kept) if tangent is None else tangent for tangent, kept in pairs]
+        found: Tensor = ctx.pool(*maps, *saved[ctx.count :])
+        return found
 
 
 def _parts(rows: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
-from labelwise.contracts.task import Batch, Field
+from labelwise.contracts.task import Batch, Field, Task
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.models.taps import Taps, last_linear, pooled, submodule, widths
 from labelwise.processes import free_memory
@@ -106,7 +106,7 @@ class Descriptors(Probe):
         """Only for gradients under the true label."""
         return self.label == "true"
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module, task: Task[Any]) -> None:
         """Refuses layers that are not there.
 
         Raises:
@@ -123,7 +123,7 @@ class Descriptors(Probe):
             DataError: the descriptors of all images would not fit into memory.
             UnmetNeed: there is no reference set to take labels from.
         """
-        self.check(context.model)
+        self.check(context.model, context.task)
         self._check_memory(context)
         if self.label in _ESTIMATED:
             return self._perturbations(context)

@@ -16,6 +16,7 @@ import labelwise
 from labelwise.assemble import learner_kind, make_phases, make_strategy, make_task
 from labelwise.campaign.records import plain
 from labelwise.config import OWN, write_yaml
+from labelwise.contracts.signal import Probe
 from labelwise.data.twins import said, twins
 from labelwise.models.provenance import TrainedOn, what_weights_saw
 from labelwise.studies.data import unmatched_classes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from labelwise.config import LearnerConfig, RecipeConfig, SizesConfig
     from labelwise.contracts.source import Source
+    from labelwise.contracts.strategy import Strategy
     from labelwise.contracts.task import Task
 
 #: what the report's checklist reads, and every simulated study of this package keeps
@@ -155,8 +157,18 @@ def study_warnings(recipe: RecipeConfig, source: Source) -> list[str]:
             "the epoch that each training keeps was chosen by the labels of the test images (learner.best.by: test): "
             "accuracies are too good, and with warm starts a curve cannot fall"
         )
+    if leaking := [row.label for row in recipe.strategies if _reads_test(make_strategy(row))]:
+        found.append(
+            f"{_listed(leaking)}: images were chosen by the labels of the test images (along: test), as published: "
+            "what is measured on these is too good, and no other row had them"
+        )
     found += learners_apart(recipe)
     return [*found, *unmatched_classes(source), *said(source, twins(source))]
+
+
+def _reads_test(strategy: Strategy) -> bool:
+    signals = {signal for step in strategy.steps() for signal in step.needs.signals}
+    return any(isinstance(signal, Probe) and "test" in signal.prepared_from for signal in signals)
 
 
 def learners_apart(recipe: RecipeConfig) -> list[str]:

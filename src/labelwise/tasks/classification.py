@@ -56,6 +56,7 @@ class Classification(Task[int]):
     name: ClassVar[str] = "classification"
     kind: ClassVar[Kind] = Classes()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
+    soft: ClassVar[bool] = True
     #: sixty epochs, of few labels as many as make 500 steps
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase(epochs=60, min_steps=500, max_steps=20_000, lr=3e-3, schedule="onecycle"),
@@ -83,6 +84,11 @@ class Classification(Task[int]):
     def objects(self, target: int) -> list[int]:
         """The class."""
         return [target]
+
+    def collate(self, targets: Sequence[int] | Sequence[Tensor]) -> Tensor:
+        """(B,) class indices; of rows of class weights (B, C), which ``loss`` takes as well."""
+        rows = [target for target in targets if isinstance(target, Tensor) and target.dim()]
+        return torch.stack(rows) if rows else torch.as_tensor(targets, dtype=torch.int64)
 
     def batch(
         self, images: Tensor, targets: Sequence[int] | None, *, train: bool, rng: torch.Generator | None = None

@@ -21,7 +21,7 @@ from labelwise.campaign.store import Store
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Auxiliary, Examples, Learner, LearnerData, Phase
 from labelwise.contracts.query import Query, Rows, Selection
-from labelwise.contracts.signal import Signal, read_targets
+from labelwise.contracts.signal import Probe, Signal, read_targets
 from labelwise.contracts.source import Role, Source
 from labelwise.contracts.strategy import Collected, Step, Strategy, run_steps
 from labelwise.data.arrays import ArraySource
@@ -105,8 +105,12 @@ class World:
 
     def lacks(self, strategy: Strategy) -> str:
         """Why a strategy cannot work here; "" where it can."""
+        signals = [signal for step in strategy.steps() for signal in step.needs.signals]
+        if any(isinstance(signal, Probe) and "test" in signal.prepared_from for signal in signals):
+            return "there are no test images here"
         try:
-            Offer(self.learner(strategy.auxiliaries()), frozen=True, held_back=True).check([strategy])
+            offer = Offer(self.learner(strategy.auxiliaries()), frozen=True, held_back=True, validation=False)
+            offer.check([strategy])
         except UnmetNeed as error:
             return str(error)
         return ""
