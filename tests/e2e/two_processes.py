@@ -11,6 +11,7 @@ import torch
 import tiny
 from labelwise.contracts.learner import Phase
 from labelwise.signals import Dropout, Embedding, HeadOutput, Probs, Uncertainty
+from labelwise.signals.curvature import Curvature
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.probes import LossSlope
 
@@ -20,6 +21,8 @@ SIGNALS = (
     Uncertainty("entropy"),
     DrawUncertainty("mean_std", Dropout(draws=3, after=("hidden",))),
     LossSlope(),
+    LossSlope(curvature=Curvature("fisher", steps=3), biases=False, sketch=4),
+    LossSlope(curvature=Curvature("lissa", 0.1, 4, 50.0, 3), layers=("last",)),
     HeadOutput("loss_head"),
 )
 

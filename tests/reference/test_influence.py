@@ -29,6 +29,7 @@ from labelwise.signals.slopes import Believed, Slopes, chosen
 from labelwise.strategies import STRATEGIES
 from labelwise.strategies.influence import PRESETS, Influence
 from labelwise.tasks.detection import Detection
+from labelwise.tasks.multi_label import MultiLabel
 
 SIDE = 64
 
@@ -334,6 +335,23 @@ def test_images_on_which_nothing_is_found_stand_where_they_are_told_to():
     for empty, value in (("last", 1.0), ("median", 2.0), ("first", 3.0)):
         found = float(LossSlope(empty=empty).settle(mixed)[1])
         assert (found < value) if empty == "last" else (found > value) if empty == "first" else found == value
+
+
+def test_only_of_boxes_the_lowest_score_of_a_label_is_told():
+    """Of several classes an image may have none: a label as good as another, from the task's own threshold up."""
+    task = MultiLabel(("a", "b", "c"), tiny.spec())
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(256, 3, bias=False)).eval()
+    with torch.no_grad():
+        net[1].weight.sub_(0.005)
+    pool = Batch(torch.rand(6, 1, 16, 16))
+    known = Batch(torch.rand(4, 1, 16, 16), torch.randint(2, (4, 3)).float())
+    rows_BW = _rows(Influence().signal, (task, net, known, pool))
+    direction_P = _gradients(task, net, known, ["1.weight"]).mean(0)
+    said = _guessed(task, net, pool, None)
+    assert bool((said.targets.sum(1) == 0).any()), "an image of no class is among them"
+    torch.testing.assert_close(rows_BW[:, 0], _gradients(task, net, said, ["1.weight"]) @ direction_P)
+    assert not bool(rows_BW[:, 1].any())
 
 
 def test_the_published_constants():

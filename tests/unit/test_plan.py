@@ -145,6 +145,24 @@ def test_a_probe_without_the_set_it_is_prepared_from_is_refused_before_training(
     assert learner.weights is None
 
 
+@pytest.mark.parametrize(("options", "words"), [({"along": "test"}, "a leak"), ({"label": "true"}, "is an oracle")])
+def test_what_a_study_alone_may_look_at_is_refused_elsewhere(options, words, tmp_path):
+    strategy = STRATEGIES.create("influence", **options)
+    with pytest.raises(UnmetNeed, match=words) as caught:
+        Offer(TORCH).check([strategy])
+    assert len(str(caught.value)) <= 300
+    Offer(TORCH, held_back=True).check([strategy])
+
+
+def test_a_probe_reads_the_test_images_where_it_names_them(tmp_path):
+    source = tiny.digits(40, test=12)
+    pool = [item for item in source.ids if source.roles.get(item, "pool") == "pool"]
+    campaign = tiny.campaign(tmp_path, source, tiny.torch_learner(), labelled=pool[:8], truth=source.truth)
+    strategy = STRATEGIES.create("influence", along="test")
+    first = next(iter(campaign.rounds(strategy, HeldBack(source.truth), Budget(2), count=1)))
+    assert "a leak: images are chosen by the labels of the test images" in first.notes
+
+
 def test_a_probe_reads_the_validation_images():
     data = replace(tiny.learner_data(SOURCE, SOURCE.ids[:5]), validation=tiny.view(SOURCE, SOURCE.ids[15:]))
     learner = tiny.torch_learner()

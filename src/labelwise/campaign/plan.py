@@ -62,8 +62,7 @@ class Offer:
         """
         for strategy in strategies:
             for step in strategy.steps():
-                reads_loss = any("loss" in signal.fields for signal in step.needs.signals)
-                if (step.needs.truth or strategy.oracle or reads_loss) and not self.held_back:
+                if (step.needs.hidden or strategy.oracle) and not self.held_back:
                     raise UnmetNeed(
                         f"strategy {strategy.name!r} is an oracle: it reads hidden labels, which exist only in "
                         "simulated campaigns (labelwise compare). Choose another strategy"

@@ -54,6 +54,11 @@ class Needs:
         return self.pool | self.labelled | self.reference
 
     @property
+    def hidden(self) -> bool:
+        """Whether labels are read that nobody has given: only in simulated campaigns, marked in every table."""
+        return self.truth or any("loss" in signal.fields for signal in self.signals)
+
+    @property
     def model(self) -> bool:
         """Whether the model in training is read: frozen features alone are there before any label."""
         return self.head or any(signal.of == "task" for signal in self.signals)

@@ -107,7 +107,8 @@ class Reader:
             UnmetNeed: a probe has nothing to prepare with.
         """
         states: dict[Signal, Any] = {}
-        for signal in signals:
+        # one order in all processes, which wait for each other's sums: that of a set is another in each
+        for signal in sorted(signals, key=lambda one: one.key):
             if isinstance(signal, Probe):
                 if data is None:
                     raise UnmetNeed(f"{signal!r} is prepared from labelled or reference items, and none were given")

@@ -72,7 +72,12 @@ class Believed:
         if self.label == "soft":
             best_BK = outputs.probs_UC.topk(self.top, dim=1)
             return list(torch.zeros_like(outputs.probs_UC).scatter(1, best_BK.indices, best_BK.values))
-        return [prediction.target for prediction in task.predictions(outputs, self.confident)]
+        lowest = self.confident if _of_boxes(task) else None
+        return [prediction.target for prediction in task.predictions(outputs, lowest)]
+
+
+def _of_boxes(task: Task[Any]) -> bool:
+    return "boxes" in task.provides
 
 
 @dataclass
@@ -85,7 +90,8 @@ class _Labels:
 
     def __call__(self, outputs: Outputs) -> list[Any]:
         targets = self.believed.targets(self.task, outputs)
-        self.empty = [hasattr(target, "__len__") and not len(target) for target in targets]
+        # of several classes an image may have none, and that is a label as good as another
+        self.empty = [_of_boxes(self.task) and not len(target) for target in targets]
         return targets
 
 

@@ -98,7 +98,7 @@ class SeedRuns:
         config = self.recipe.strategies[index]
         strategy = make_strategy(config)
         # what reads hidden labels is no competitor: every table says so
-        oracle = strategy.oracle or any(step.needs.truth for step in strategy.steps())
+        oracle = strategy.oracle or any(step.needs.hidden for step in strategy.steps())
         label = f"{config.label} (oracle)" if oracle else config.label
         store = Store(self._run_folder(config, seed), create=True)
         finished = any(record["round"] == self.recipe.rounds for record in store.rounds())
