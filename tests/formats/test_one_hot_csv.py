@@ -51,7 +51,8 @@ def test_roboflow_multi_class(tmp_path):
     assert head.classes == ("cat", "dog")
     assert head.root == tmp_path
     assert head.notes == (
-        f"'{path}': 1 row(s) have several classes, and are left unlabelled (row 4: cat and dog)",
+        f"'{path}': 1 row(s) have several classes, and are left unlabelled (row 4: cat and dog); --task multi_label "
+        "takes them",
         f"'{path}': 1 row(s) have no class and are left unlabelled",
     )
 

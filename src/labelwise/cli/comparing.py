@@ -79,6 +79,7 @@ def compare(
     batch: Batch = None,
     rounds: Rounds = None,
     task: TaskName = None,
+    multi_label: options.MultiLabel = False,
     test_share: TestShare = None,
     learner: options.LearnerKind = None,
     model: options.ModelName = None,
@@ -109,7 +110,7 @@ def compare(
     flags = _given(seeds=seeds, initial=initial, batch=batch, rounds=rounds, again=again)
     flags |= _given(full=False if no_full else None)
     of_task, of_strategies = options.of_task(options.settings(set_))
-    flags |= options.task_given(task, of_task)
+    flags |= options.task_given(task, of_task, multi_label=multi_label)
     if strategy or of_strategies:
         flags["strategies"] = studies.strategies(strategy or (), of_strategies)
     flags["data"] = _given(

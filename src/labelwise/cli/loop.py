@@ -313,7 +313,7 @@ def _print_import(done: Imported, opened: Project, project: Path | None) -> None
     counted += [(done.unchanged, "as before"), (done.skipped, "skipped")]
     said += [f"{n:,} {word}" for n, word in counted if n]
     if done.empty:
-        said.append(f"{done.empty:,} of the labelled without any object")
+        said.append(f"{done.empty:,} of the labelled {opened.kind.bare}")
     if done.unanswered:
         said.append(f"{done.unanswered:,} without an answer")
     console.out(f"imported as {done.format}: {', '.join(said)}")

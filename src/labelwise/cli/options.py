@@ -123,6 +123,9 @@ MinScore = Annotated[
         show_default=False,
     ),
 ]
+MultiLabel = Annotated[
+    bool, flag("--multi-label", help="An image may have several classes, or none: --task multi_label.")
+]
 DropTwins = Annotated[bool, flag("--drop-twins", help="Leave out of the pool what is held out too, byte for byte.")]
 Video = Annotated[
     str | None,
@@ -180,8 +183,22 @@ def of_task(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     )
 
 
-def task_given(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The key ``task`` of a configuration out of ``--task`` and ``--set task.KEY``; nothing where neither is there."""
+def task_given(name: str | None, given: Mapping[str, Any], *, multi_label: bool = False) -> dict[str, Any]:
+    """The key ``task`` of a configuration out of ``--task`` and ``--set task.KEY``; nothing where neither is there.
+
+    Args:
+        name: what ``--task`` says.
+        given: options of the task.
+        multi_label: ``--multi-label``, the task of that name.
+
+    Raises:
+        typer.BadParameter: both, and they differ.
+    """
+    if multi_label and name not in (None, "multi_label"):
+        raise typer.BadParameter(
+            f"it is --task multi_label, and --task {name} is given: say one", param_hint="--multi-label"
+        )
+    name = "multi_label" if multi_label else name
     named = {} if name is None else {"name": name}
     return {"task": {**named, "options": dict(given)}} if named or given else {}
 

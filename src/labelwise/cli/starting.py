@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from labelwise.cli import console, options
 from labelwise.cli.progress import Stages
-from labelwise.errors import ConfigError, cut
+from labelwise.errors import ConfigError, LabelwiseError, cut
 
 if TYPE_CHECKING:
     from labelwise.project.project import Project
@@ -67,6 +68,7 @@ def init(
             show_default=False,
         ),
     ] = None,
+    multi_label: options.MultiLabel = False,
     learner: options.LearnerKind = None,
     model: options.ModelName = None,
     backbone: options.BackboneName = None,
@@ -106,7 +108,7 @@ def init(
     )
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     of_task, of_strategy = options.of_task(options.settings(set_))
-    given |= options.task_given(task, of_task) | _strategy(strategy, of_strategy)
+    given |= options.task_given(task, of_task, multi_label=multi_label) | _strategy(strategy, of_strategy)
     from labelwise.project.images import CONFIG_NAME, STATE_NAME, with_task
     from labelwise.project.setup import init, open_project
 
@@ -199,11 +201,21 @@ def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> Non
     console.next_steps(_next(found, made), project)
 
 
+def _task(place: Path, made: Project) -> str:
+    """The option that names the task, where the labels there would be taken for those of another."""
+    from labelwise.data.open import task_of
+
+    with contextlib.suppress(LabelwiseError):
+        if task_of(str(place), labels=made.config.labels) in (None, made.config.task.name):
+            return ""
+    return f" --task {made.config.task.name}"
+
+
 def _next(found: Mapping[str, Any], made: Project) -> list[tuple[str, str]]:
     if not found["unlabelled"] and not found["pending"]:
         place = made.folder / made.config.images  # or a name, as of a data set of torchvision
         where = shlex.quote(str(place) if place.exists() else made.config.images)
-        return [(f"labelwise compare {where}", "which method would have saved labels here")]
+        return [(f"labelwise compare {where}{_task(place, made)}", "which method would have saved labels here")]
     left = found["unlabelled"]
     count = 100 if left >= 500 else min(max(10, left // 5), left)
     return [

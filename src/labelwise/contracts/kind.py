@@ -97,6 +97,8 @@ class Kind(ABC):
     heavy: ClassVar[bool] = False
     #: whether labels can be given for parts of a picture: regions of it, each an item of its own
     parted: ClassVar[bool] = False
+    #: a picture that somebody looked at and that has nothing, in words
+    bare: ClassVar[str] = "without any object"
     #: whether there is something to draw into a picture
     drawn: ClassVar[bool] = True
     #: what follows the name of a file, or of a folder, that picks are written to for people to fill in

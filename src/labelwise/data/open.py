@@ -18,7 +18,7 @@ from labelwise.data.labelled import Opening, open_labelled
 from labelwise.data.torchvision_sets import open_torchvision
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.exchange.lists import read_names
-from labelwise.exchange.sniffing import SURE, Choice, choose, kinds_said, named, refuse_packed, sniffed
+from labelwise.exchange.sniffing import SURE, Choice, choose, hold, kinds_said, named, refuse_packed, sniffed
 from labelwise.formats.glance import some_files
 from labelwise.kinds import KINDS, kind_of
 from labelwise.registry import import_object
@@ -120,7 +120,7 @@ def _of_path(path: Path, task: str | None, root: Path | None, options: Mapping[s
         choice = Choice(named(labels))
     if choice is not None:
         said = choice.kinds if labels == "auto" else kinds_said(labels, path)
-        kinds = (wanted,) if wanted in choice.kinds or wanted in said else said
+        kinds = (wanted,) if wanted is not None and hold({*choice.kinds, *said}, wanted) else said
         how = Opening(**{key: value for key, value in options.items() if key not in ("labels", "roles")})
         source = open_labelled(path, choice.format, KINDS.create(str(kinds[0])), replace(how, root=root or how.root))
         source.add_notes(_also(choice))
@@ -128,10 +128,19 @@ def _of_path(path: Path, task: str | None, root: Path | None, options: Mapping[s
     if path.is_file():
         refuse_packed(path)
         raise DataError(f"{str(path)!r:.100} is a file that holds no set of images{_nearest(path)}")
+    if labels == "folders" and kind is not None and "classes" in kind.said_by:
+        raise ConfigError(
+            f"folders say one class of each image, and in {task} it may have several: give a table (a;b in a column, "
+            "or a column of 0 and 1 for each class), JSON, COCO or an export of Label Studio, or --labels none"
+        )
     # folders may be dates or cameras; of boxes and masks their names are no labels
     own = {"labels": "none"} if labels == "auto" and wanted not in (None, "classes") else {}
     known = {key: value for key, value in options.items() if key in ("labels", "roles", "ids")}
     folder = _call(ImageFolder, (str(path),), {**known, **own}, str(path))
+    if own and kind is not None and "classes" in kind.said_by and any("/" in item for item in folder.ids):
+        folder.add_notes(
+            ["folders say one class of each image, and are not read: give labels in a table, JSON or COCO"]
+        )
     if labels == "auto" and options.get("ids") is None:
         folder.add_notes(_perhaps(path))
     return folder

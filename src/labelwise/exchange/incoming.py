@@ -321,7 +321,7 @@ class Incoming:
         if bare := self.states["bare"]:
             lines.append(
                 f"{bare:,} image(s) without any object may never have been opened, and this file cannot tell: taken as "
-                "not answered (--untouched empty takes them as images without object)"
+                f"not answered (--untouched empty takes them as images {self.known.kind.bare})"
             )
         if other := self.states["other"]:
             lines.append(f"{other:,} image(s) left out: nothing is said of {self.known.kind.name} there")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from labelwise.contracts.format import Format, Reads, Sniff
 from labelwise.errors import ConfigError, FormatError, unknown
 from labelwise.formats import FORMATS
 from labelwise.formats.glance import packed
+from labelwise.kinds import KINDS
 
 #: from here on a format may be taken; and how far ahead of the next it has to be
 SURE, AHEAD = 0.5, 0.05
@@ -74,16 +75,28 @@ def kinds_said(name: str, path: Path) -> tuple[str, ...]:
     return _OLD_KINDS.get(name) or form.sniff(path, "data").kinds or tuple(sorted(form.kinds))
 
 
+def hold(kinds: Collection[str], kind: str) -> bool:
+    """Whether labels of these kinds say one of this kind, too.
+
+    Example:
+        >>> hold({"boxes"}, "tags"), hold({"tags"}, "boxes")
+        (True, False)
+    """
+    return kind in kinds or not KINDS.create(kind).said_by.isdisjoint(kinds)
+
+
 def reading(use: Reads, kind: str | None = None) -> list[Format]:
     """All formats that read for this use, and this kind of label."""
     found = [FORMATS.create(name) for name in FORMATS.names()]
-    return [one for one in found if use in one.reads and (kind is None or kind in one.kinds)]
+    # of predictions probabilities are wanted, and of boxes there are none of the picture
+    fits = hold if use != "predictions" else lambda kinds, kind: kind in kinds
+    return [one for one in found if use in one.reads and (kind is None or fits(one.kinds, kind))]
 
 
 def sniffed(path: Path, use: Reads, kind: str | None = None) -> list[tuple[Sniff, Format]]:
     """What each format says of a path, the surest first; in ties the order of names."""
     told = [(one.sniff(path, use), one) for one in reading(use, kind)]
-    told = [(sniff, one) for sniff, one in told if kind is None or not sniff.kinds or kind in sniff.kinds]
+    told = [(sniff, one) for sniff, one in told if kind is None or not sniff.kinds or hold(sniff.kinds, kind)]
     return sorted(told, key=lambda pair: (-pair[0].sure, pair[1].name))
 
 
@@ -153,7 +166,7 @@ def refuse_packed(path: Path) -> None:
 def _checked(one: Format, use: Reads, kind: str | None) -> Format:
     if use not in one.reads:
         raise unknown(f"format for {use}", one.name, [other.name for other in reading(use, kind)])
-    if kind is not None and kind not in one.kinds:
+    if kind is not None and not hold(one.kinds, kind):
         raise ConfigError(
             f"{one.name} is a format of {' and '.join(sorted(one.kinds))}, and {kind} are wanted: use "
             f"{' or '.join(other.name for other in reading(use, kind))}"

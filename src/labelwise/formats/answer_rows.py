@@ -12,6 +12,7 @@ from labelwise.contracts.record import Record, Seen, State, Where
 from labelwise.errors import FormatError
 from labelwise.formats.columns import is_picture
 from labelwise.formats.quick_records import quick_record, quick_row, quick_where
+from labelwise.formats.several import objects_of, parted
 
 #: in place of a label: this image was looked at and cannot be labelled
 SKIP_WORDS = frozenset({"skip", "__skip__"})
@@ -47,6 +48,7 @@ class Rows:
         classes: of the project, so that a class called "skip" stays a class.
         numbers: number of a class -> name, where the user gave a list: whole numbers are then numbers of classes.
         skips: whether the words for skipping count in place of a label: they do in answers.
+        several: whether a label may name several classes, see ``several``.
     """
 
     file: str
@@ -54,15 +56,13 @@ class Rows:
     classes: Collection[str] = frozenset()
     numbers: Mapping[int, str] | None = None
     skips: bool = True
+    several: bool = False
     #: label as written -> objects and state, made once
     _seen: dict[str, tuple[tuple[Seen, ...], State]] = field(default_factory=dict)
 
     def plain(self, row: int, image: str, label: str, split: str | None = None, group: str | None = None) -> Record:
         """The record of a row that holds a picture, its class and set, and nothing else; as most rows do."""
-        found = self._seen.get(label)
-        if found is None:
-            self.objects(label)
-            found = self._seen[label]
+        found = self._seen.get(label) or self._told(label)
         region = None
         if "#" in image:
             image, region = region_of(image)
@@ -84,20 +84,24 @@ class Rows:
         """
         where = quick_where(self.file, self.unit, row)
         # few rows say more than two things: what is not there costs nothing
-        label = text(said["label"], "label", where) if "label" in said else ""
+        listed = said.get("label") if self.several else None
+        names = _names(listed, where) if isinstance(listed, list) else None
+        label = text(said["label"], "label", where) if "label" in said and names is None else ""
         skipped = "skipped" in said and _flag(said["skipped"], where)
         if label and self._is_skip(label):
             skipped, label = True, ""
-        if skipped and label.strip():
-            raise FormatError(f"{where}: both skipped and labelled {label!r:.60}; delete one of the two")
-        objects = () if skipped else self.objects(label)
+        if skipped and (label.strip() or names is not None):
+            raise FormatError(f"{where}: both skipped and labelled {label or names!r:.60}; delete one of the two")
+        objects, state = ((), "skipped") if skipped else self._told(label)
+        if names is not None:
+            objects, state = objects_of(names), "answered" if names else "empty"
         image, region = region_of(image) if "#" in image else (image, None)
         return quick_row(
             where,
             image,
             not is_picture(image),
             objects,
-            "skipped" if skipped else "answered" if objects else "untouched",
+            state,
             region,
             _word(said, "split", where),
             _word(said, "group", where),
@@ -110,6 +114,10 @@ class Rows:
 
     def objects(self, label: str) -> tuple[Seen, ...]:
         """The class of the picture as its only object; none for an empty label, or a word that skips."""
+        return self._told(label)[0]
+
+    def _told(self, label: str) -> tuple[tuple[Seen, ...], State]:
+        """The objects that a label names, and what it says."""
         if (found := self._seen.get(label)) is None:
             name = label if label in self.classes else label.strip()
             cls: str | int = name
@@ -117,8 +125,12 @@ class Rows:
                 cls = int(name)
             skipped = self._is_skip(label)
             state: State = "skipped" if skipped else "answered" if name else "untouched"
-            found = self._seen[label] = ((Seen(cls),) if state == "answered" else (), state)
-        return found[0]
+            objects: tuple[Seen, ...] = (Seen(cls),) if state == "answered" else ()
+            if self.several and state == "answered":
+                names = parted(label, self.classes) or []
+                objects, state = objects_of(names, self.numbers or ()), "answered" if names else "empty"
+            found = self._seen[label] = (objects, state)
+        return found
 
     def _is_skip(self, label: str) -> bool:
         plain = label.strip()
@@ -210,6 +222,13 @@ def called(record: Record) -> str:
     """How a record's picture, or the region of it, is written into a table."""
     name = str(record.number) if record.image is None else record.image
     return name if record.region is None else f"{name}#{record.region}"
+
+
+def _names(listed: Sequence[Any], where: Where) -> list[str]:
+    """The names of a list of classes; [] is none of them."""
+    if not all(isinstance(name, str) and name.strip() for name in listed):
+        raise FormatError(f"{where}: the label {_short(listed)} is no list of names; write them in quotation marks")
+    return list(listed)
 
 
 def class_of(record: Record, classes: Sequence[str]) -> str:

@@ -57,6 +57,11 @@ class ClassFolders(Format):
             FormatError: no picture there, or one that lies in no folder of a class.
             DataError: while drawing, a file that is no picture.
         """
+        if hints.kind == "tags":
+            raise FormatError(
+                f"{str(path)!r:.100}: folders say one class of each image, and here it may have several: give a table "
+                "(a;b in a column, or a column of 0 and 1 for each class), JSON, COCO or an export of Label Studio"
+            )
         if not path.is_dir():
             raise FormatError(f"{str(path)!r:.200} is no folder: give the one that the folders of classes lie in")
         try:

@@ -55,7 +55,7 @@ class Coco(Format):
 
     name: ClassVar[str] = "coco"
     title: ClassVar[str] = "COCO instances and key points, one JSON file or one for each split"
-    kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "masks", "points", "classes"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "masks", "points", "classes", "tags"})
     reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers"})
     writes: ClassVar[frozenset[Writes]] = frozenset({"asked", "labelled"})
     ending: ClassVar[str] = ".json"

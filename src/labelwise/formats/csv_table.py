@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
+from labelwise.contracts.kind import in_full
 from labelwise.contracts.record import Head, Record, Seen, Where
 from labelwise.errors import FormatError
 from labelwise.formats.answer_rows import COSTS, PICKED, Rows, amount, called, class_of, region_of
@@ -32,6 +33,7 @@ from labelwise.formats.columns import (
 )
 from labelwise.formats.delimited import no_table, unescape, write_rows
 from labelwise.formats.files import write_whole
+from labelwise.formats.several import cell_of, together
 
 #: columns of the picks that are written
 ASKED = ("id", "label", "rank", "score", "strategy", "predicted")
@@ -52,12 +54,15 @@ class Csv(Format):
     of a label of an answer means: looked at, cannot be labelled. An empty label is not answered yet. Predictions have
     a class and its probability in each row.
 
-    Memory: the file streams; a row has at most 8 MB.
+    Of images of several classes a label is ``a;b`` (or ``a|b``, ``a,b``), ``none`` for none of them, or there is a row
+    for each class.
+
+    Memory: the file streams; a row has at most 8 MB. Of images of several classes all records are in memory.
     """
 
     name: ClassVar[str] = "csv"
     title: ClassVar[str] = "table with a row for each image, its class, and perhaps split and group (CSV, TSV)"
-    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "masks"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "tags", "masks"})
     reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers", "predictions"})
     writes: ClassVar[frozenset[Writes]] = frozenset({"asked", "labelled"})
     ending: ClassVar[str] = ".csv"
@@ -110,12 +115,18 @@ class Csv(Format):
         columns = columns_of(path, root=root, classes=hints.classes)
         layout = _layout(columns, use)
         _check(columns, layout, use)
-        rows = Rows(str(path), "row", frozenset(hints.classes), hints.names, skips=use == "answers")
+        several = hints.kind == "tags"
+        known = frozenset(hints.classes)
+        rows = Rows(str(path), "row", known, hints.names, skips=use == "answers", several=several)
         head = Head(root=root if use == "data" else None, notes=(*columns.notes, *layout.notes))
         if use == "predictions":
             return head, _predicted(columns, layout, rows)
         plain = set(layout.fields) <= {"split", "group"}
-        return head, _plain(columns, layout, rows) if plain else _full(columns, layout, rows)
+        found = _plain(columns, layout, rows) if plain else _full(columns, layout, rows)
+        if not several:
+            return head, found
+        records, notes = together(found, columns.sheet.shown)
+        return replace(head, notes=(*head.notes, *notes)), iter(records)
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
         """``id,label,rank,score,strategy,predicted`` of picks; ``id,label,split`` and what else is known of labels.
@@ -131,7 +142,9 @@ class Csv(Format):
             return []
         kept = list(records)
         notes = placed(path, kept, how)
-        write_whole(path, write_rows(_labelled(kept, head.classes)).encode("utf-8", "backslashreplace"))
+        said = cell_of if how.kind == "tags" else class_of
+        labels = [said(record, head.classes) for record in kept]
+        write_whole(path, write_rows(_labelled(kept, labels)).encode("utf-8", "backslashreplace"))
         return notes
 
 
@@ -303,16 +316,16 @@ def _asked(record: Record) -> list[str | float]:
     score = extra.get("strategy_score")
     if score is not None and not math.isfinite(score):
         raise FormatError(f"pick {called(record)!r:.80} has score {score}: scores must be finite to be written")
-    guess = next((thing.cls for thing in record.objects if isinstance(thing.cls, str)), "")
+    guess = in_full([thing.cls for thing in record.objects if isinstance(thing.cls, str)]) if record.objects else ""
     cells = (extra.get("rank"), score, extra.get("strategy"), extra.get("predicted") or guess)
     return [called(record), "", *("" if cell is None else cell for cell in cells)]
 
 
-def _labelled(records: Sequence[Record], classes: Sequence[str]) -> Iterator[Sequence[str | float]]:
+def _labelled(records: Sequence[Record], labels: Sequence[str]) -> Iterator[Sequence[str | float]]:
     """The header and a row for each record; columns of which nothing is known are left out."""
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, Sequence[Any]] = {
         "id": [called(record) for record in records],
-        "label": [class_of(record, classes) for record in records],
+        "label": labels,
         "split": [record.split or "" for record in records],
     }
     further: dict[str, list[Any]] = {

@@ -52,7 +52,7 @@ class Cvat(Format):
 
     name: ClassVar[str] = "cvat"
     title: ClassVar[str] = "CVAT for images 1.1, one XML file"
-    kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "classes", "masks", "points"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "classes", "masks", "points", "tags"})
     reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers"})
     writes: ClassVar[frozenset[Writes]] = frozenset({"asked", "labelled"})
     ending: ClassVar[str] = ".xml"

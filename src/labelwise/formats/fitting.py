@@ -36,7 +36,7 @@ def fitted(records: Sequence[Record], kind: str | None, counts: Counter[str]) ->
         kind: that is wanted; None: any.
         counts: takes note of what is left out, by a line that ``{n}`` stands in.
     """
-    if kind in (None, "classes") or not any(fits(one, kind) for record in records for one in record.objects):
+    if kind in (None, "classes", "tags") or not any(fits(one, kind) for record in records for one in record.objects):
         found = list(records)
     else:
         found = [_of_kind(record, kind, counts) for record in records]

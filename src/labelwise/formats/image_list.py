@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from labelwise.formats.columns import is_picture
 from labelwise.formats.delimited import look_into
 from labelwise.formats.quick_records import quick_record, quick_where
 from labelwise.formats.scan import scan_folder
+from labelwise.formats.several import together
 
 #: folders of classes to test on, beside those that a list names
 _TESTED = ("val", "validation", "test")
@@ -27,18 +29,19 @@ _MOST = 0.9
 
 @dataclass(frozen=True)
 class ImageList(Format):
-    """A line for each image: its path, white space, and the number of its class.
+    """A line for each image: its path, white space, and the number of its class, or the numbers of all of them.
 
     Where each number goes with one folder, the folders are the classes. Then images in a folder of classes ``val`` (or
     ``validation``, ``test``) below the root that the list does not name are those to test on. Other lists have numbers
-    only, and the user says which is which.
+    only, and the user says which is which. Numbers of several classes stand behind one another, with white space or
+    commas between; a line without a number is an image that has none of the classes.
 
     Memory: the lines, about 300 bytes each.
     """
 
     name: ClassVar[str] = "image_list"
     title: ClassVar[str] = "list of lines 'path number' (ImageNet-LT, Caffe, mmpretrain)"
-    kinds: ClassVar[frozenset[str]] = frozenset({"classes"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "tags"})
     reads: ClassVar[frozenset[Reads]] = frozenset({"data"})
 
     def sniff(self, path: Path, use: Reads) -> Sniff:
@@ -49,12 +52,16 @@ class ImageList(Format):
             sheet = look_into(path)
         except FormatError:
             return Sniff(0.0, "no text")
-        lines = [_parts(line) for line in islice(sheet.head.splitlines(), _SAMPLE) if line.strip()]
+        rows = [line for line in islice(sheet.head.splitlines(), _SAMPLE) if line.strip()]
+        found = [_several(line) for line in rows]
+        if any(len(numbers) > 1 for _, numbers in found) and all(is_picture(name) for name, _ in found):
+            return Sniff(0.9, "lines of a path and numbers", ("tags",))
+        lines = [_parts(line) for line in rows]
         if not lines or None in lines:
             return Sniff(0.0, "its lines are not 'path number'")
         if sum(is_picture(line[0]) for line in lines if line) < len(lines) / 2:
             return Sniff(0.2, "its lines name no images")
-        return Sniff(0.9, "lines of a path and a number", ("classes",))
+        return Sniff(0.9, "lines of a path and a number", ("classes", "tags"))
 
     def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
         """A record for each line, then one for each image to test on.
@@ -64,12 +71,54 @@ class ImageList(Format):
                 with the folders of their images; with the line.
         """
         shown, root = repr(str(path)), hints.root or self.root(path)
+        if hints.kind == "tags":
+            return _with_several(path, shown, root, hints)
         lines = _lines(path, shown)
         numbers = {} if hints.names else _numbers(lines, shown)
         held = _held(root, lines, shown) if numbers else []
-        classes = tuple(numbers.values()) or (() if hints.names else _classes_beside(path, lines))
+        classes = tuple(numbers.values()) or (
+            () if hints.names else _classes_beside(path, max(line.label for line in lines))
+        )
         notes = (f"{shown}: numbers of classes are read by classes.txt beside it",) if classes and not numbers else ()
         return Head(classes, numbers, root=root, notes=notes), _records(str(path), lines, held)
+
+
+#: numbers behind the name of a picture, with commas or white space before each
+_NUMBERS = re.compile(r"(?:[\s,]+\d{1,9})+$", re.ASCII)
+
+
+def _several(line: str) -> tuple[str, list[int]]:
+    """The path of a line, and all numbers behind it.
+
+    Example:
+        >>> _several("a b.jpg 3 17"), _several("img 2.png"), _several("a.jpg 4,5")
+        (('a b.jpg', [3, 17]), ('img 2.png', []), ('a.jpg', [4, 5]))
+    """
+    plain = line.strip()
+    found = _NUMBERS.search(plain)
+    return (plain, []) if found is None else (plain[: found.start()], [*map(int, re.findall(r"\d+", found[0]))])
+
+
+def _with_several(path: Path, shown: str, root: Path, hints: Hints) -> tuple[Head, Iterator[Record]]:
+    """The lines as images of any number of classes."""
+    records, most = [], -1
+    with closing(look_into(path).lines()) as rows:
+        for row, line in enumerate(rows, 1):
+            if not line.strip():
+                continue
+            name, numbers = _several(line)
+            if not is_picture(name):
+                raise FormatError(f"{shown}, line {row}: {line.strip()!r:.60} is not 'relative/path number number ...'")
+            most = max([most, *numbers])
+            objects = tuple(map(Seen, numbers))
+            where = quick_where(str(path), "line", row)
+            records.append(quick_record(where, name, False, objects, "answered" if numbers else "empty", *3 * [None]))
+    if not records:
+        raise FormatError(f"{shown} lists no image: it needs one line per image")
+    classes = () if hints.names else _classes_beside(path, most)
+    notes = (f"{shown}: numbers of classes are read by classes.txt beside it",) if classes else ()
+    found, more = together(records, shown)
+    return Head(classes, root=root, notes=(*notes, *more)), iter(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +160,13 @@ def _lines(path: Path, shown: str) -> list[_Line]:
     return list(found.values())
 
 
-def _classes_beside(path: Path, lines: Sequence[_Line]) -> tuple[str, ...]:
+def _classes_beside(path: Path, most: int) -> tuple[str, ...]:
     """Names in a file classes.txt beside the list, one a line, as many as the numbers need; else none."""
     beside = path.with_name("classes.txt")
     if not beside.is_file() or beside == path:
         return ()
     names = tuple(line.strip() for line in look_into(beside).lines() if line.strip())
-    return names if len(set(names)) == len(names) > max(line.label for line in lines) else ()
+    return names if len(set(names)) == len(names) > most else ()
 
 
 def _numbers(lines: Sequence[_Line], shown: str) -> dict[int, str]:

@@ -28,6 +28,7 @@ from labelwise.formats.columns import (
 from labelwise.formats.files import write_whole
 from labelwise.formats.json_file import dump_json, read_json, start_of_json
 from labelwise.formats.picks_json import FORMAT, check_version, write_picks
+from labelwise.formats.several import names_of, together
 
 #: keys of items that are no classes of images
 _BOXES = frozenset({"bbox", "segmentation", "keypoints", "boxes", "box", "annotations", "shapes", "data", "objects"})
@@ -46,7 +47,7 @@ class JsonLabels(Format):
 
     name: ClassVar[str] = "json"
     title: ClassVar[str] = "list of {id, label}, a mapping from images to classes, or picks filled in (JSON)"
-    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "masks"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "tags", "masks"})
     reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers"})
     writes: ClassVar[frozenset[Writes]] = frozenset({"asked", "labelled"})
     ending: ClassVar[str] = ".json"
@@ -81,17 +82,23 @@ class JsonLabels(Format):
         shown = repr(str(path))
         value = read_json(path)
         items = _items(value, shown)
-        rows = Rows(str(path), "item", frozenset(hints.classes), hints.names, skips=use == "answers")
+        several = hints.kind == "tags"
+        known = frozenset(hints.classes)
+        rows = Rows(str(path), "item", known, hints.names, skips=use == "answers", several=several)
         reading = _Reading(shown, rows, isinstance(value, dict) and value.get("format") == FORMAT)
         records = [reading.record(number, item) for number, item in enumerate(items, 1)]
         labels = any(layout.label or "skipped" in layout.fields for layout in reading.layouts.values())
         if records and use == "answers" and not labels:
             raise FormatError(f"{shown}: no item has a label; give each item a key id and a key label")
+        notes = reading.notes()
+        if several:
+            records, more = together(records, shown)
+            notes += more
         said = value if reading.picks else {}
         return Head(
             classes=_texts(said.get("classes")),
             root=(hints.root or self.root(path)) if use == "data" else None,
-            notes=tuple(reading.notes()),
+            notes=tuple(notes),
         ), iter(records)
 
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
@@ -106,7 +113,7 @@ class JsonLabels(Format):
             return []
         kept = list(records)
         notes = placed(path, kept, how)
-        write_whole(path, dump_json([_labelled(record, head.classes) for record in kept], str(path)))
+        write_whole(path, dump_json([_labelled(record, head.classes, how.kind) for record in kept], str(path)))
         return notes
 
 
@@ -139,6 +146,8 @@ def _sniff_mapping(start: Mapping[str, Any], kinds: tuple[str, ...]) -> Sniff:
         within = [key for place in firsts if is_picture(place) for key in firsts if key.startswith(f"{place}.")]
         labels = any(normal(key.rpartition(".")[2]) in (*LABELS, "skipped") for key in within)
         return Sniff(0.85 if labels else 0.1, "a mapping from images to objects", kinds)
+    if _lists_of_texts(firsts):
+        return Sniff(0.9, "a mapping from images to lists of texts", ("tags",))
     if any(isinstance(value, dict | list) for value in firsts.values()):
         return Sniff(0.1, "its values are no classes")
     if all(value is None or isinstance(value, str | int) for value in firsts.values()):
@@ -149,6 +158,13 @@ def _sniff_mapping(start: Mapping[str, Any], kinds: tuple[str, ...]) -> Sniff:
         again = len(set(values)) < len(values) or whole_numbers(list(firsts))
         return Sniff(0.55 if again else 0.4, "a mapping from names to texts", kinds)
     return Sniff(0.1, "its values are no classes")
+
+
+def _lists_of_texts(firsts: Mapping[str, Any]) -> bool:
+    """Whether what is named like a picture has a list of texts, as the first places of a file show it."""
+    lists = [place for place, value in firsts.items() if value == [] and is_picture(place)]
+    within = [value for place, value in firsts.items() if place.removesuffix("[]") in lists and place not in lists]
+    return bool(lists) and all(isinstance(value, str) for value in within) and len(lists) + len(within) == len(firsts)
 
 
 # ---- items to records -----------------------------------------------------------------------------------------------
@@ -277,8 +293,12 @@ def _round(records: Sequence[Record], classes: tuple[str, ...]) -> Round:
     return Round(last.round, tuple(picks), last.strategy, classes=classes)
 
 
-def _labelled(record: Record, classes: Sequence[str]) -> dict[str, Any]:
-    item: dict[str, Any] = {"id": called(record), "label": class_of(record, classes)}
+def _labelled(record: Record, classes: Sequence[str], kind: str) -> dict[str, Any]:
+    if kind != "tags":
+        label: Any = class_of(record, classes)
+    else:
+        label = names_of(record, classes) if record.state in ("answered", "empty") else None
+    item: dict[str, Any] = {"id": called(record), "label": label}
     further = {
         "split": record.split,
         "group": record.group,

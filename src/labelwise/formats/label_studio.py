@@ -30,9 +30,11 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     '"points"': ("boxes", "masks"),
     '"radiusX"': ("boxes", "masks"),
     "keypointlabels": ("points",),
-    "choices": ("classes",),
+    "choices": ("classes", "tags"),
 }
-_ALL = ("boxes", "classes", "masks", "points")
+_ALL = ("boxes", "classes", "masks", "points", "tags")
+#: kinds that choices about the picture say
+_CHOSEN = ("classes", "tags")
 #: what only Label Studio writes
 _SIGNS = ('"from_name"', '"was_cancelled"', '"completed_by"', '"file_upload"', '"annotation_id"', '"lead_time"')
 _PLACES = re.compile(r"/data/(?:upload|local-files)/")
@@ -104,7 +106,7 @@ class LabelStudio(Format):
 
     def _short(self, short: Short, hints: Hints) -> list[tuple[int, Mapping[str, Any]]]:
         classes = hints.classes or tuple((hints.names or {}).values())
-        wanted = hints.kind == "classes" or (hints.kind is None and not short.has_places())
+        wanted = hints.kind in _CHOSEN or (hints.kind is None and not short.has_places())
         control = self.control or (short.control_of(classes) if wanted else None)
         return [*short.tasks(control)]
 
@@ -126,7 +128,7 @@ class LabelStudio(Format):
                 for name, chosen in (said.choices if said else {}).items():
                     words[name] |= {one.cls for one in chosen}
             names = {name for name in names if words[name] <= set(hints.classes)} or names
-        if len(names) > 1 and hints.kind == "classes":
+        if len(names) > 1 and hints.kind in _CHOSEN:
             raise FormatError(
                 f"{shown!r:.100} has choices of several controls ({', '.join(sorted(names))[:100]}), and nothing says "
                 "which is the class: say it with --format label_studio:control=NAME (init: --labels)"
@@ -196,10 +198,10 @@ def _with_choices(
         return record
     chosen = [one for name, some in said.choices.items() if control in (None, name) for one in some]
     objects = (*said.objects, *chosen)
-    if kind == "classes":
+    if kind == "classes" or (kind == "tags" and control is not None):
         objects = tuple(chosen) if control is not None else ()
     if left := len(said.objects) + sum(map(len, said.choices.values())) - len(objects):
-        what = "classes" if kind == "classes" else f"those of the control {control!r:.40}"
+        what = "classes" if kind in _CHOSEN else f"those of the control {control!r:.40}"
         counts[f"{{n}} region(s) and choice(s) left out: the labels wanted are {what}"] += left
     if objects == record.objects and not said.extra and not (record.state == "answered" and not objects):
         return record

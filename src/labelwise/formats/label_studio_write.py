@@ -34,7 +34,13 @@ _CONTROLS: Mapping[str, tuple[str, str]] = {
     "point": ("KeyPointLabels", "keypointlabels"),
 }
 #: kind of label -> the controls that an interface for it has, where nothing was guessed yet
-_USUAL = {"classes": ("choice",), "boxes": ("box",), "masks": ("brush", "outline"), "points": ("box", "point")}
+_USUAL = {
+    "classes": ("choice",),
+    "tags": ("choice",),
+    "boxes": ("box",),
+    "masks": ("brush", "outline"),
+    "points": ("box", "point"),
+}
 #: what picks are known by, and how the task's data call it
 _MARKS = {
     **{"rank": "rank", "strategy_score": "score", "strategy": "strategy", "predicted": "predicted"},
@@ -60,20 +66,23 @@ def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> li
         tasks.append({"data": made.data(), **made.said(results, rank=(row + 1) / len(listed))})
     write_whole(path, dump_json(tasks, str(path)))
     beside = path.with_suffix(".interface.xml")
-    write_whole(beside, interface([*used], [*classes], [*points]).encode())
+    write_whole(beside, interface([*used], [*classes], [*points], several=how.kind == "tags").encode())
     said = list(lines(left))
     if how.use == "labelled" and how.images != "list":
         said.append("pictures are named by their address, not copied: the server fetches them there")
     return [*said, f"{beside.name!r} is the labelling interface that the tasks fit"]
 
 
-def interface(controls: Iterable[str], classes: Iterable[str], points: Iterable[str] = ()) -> str:
+def interface(
+    controls: Iterable[str], classes: Iterable[str], points: Iterable[str] = (), *, several: bool = False
+) -> str:
     """The labelling interface as XML.
 
     Args:
         controls: as results name them.
         classes: that each of them offers.
         points: names that the control of key points offers, where points have some.
+        several: whether a picture may have several choices.
 
     Example:
         >>> print(interface(["box"], ["cat"]))
@@ -86,10 +95,11 @@ def interface(controls: Iterable[str], classes: Iterable[str], points: Iterable[
         <BLANKLINE>
     """
     names, parts = list(classes), list(points)
+    more_of = {"choice": f' choice="{"multiple" if several else "single"}"', "box": ' canRotate="true"'}
     lines = ["<View>", '  <Image name="image" value="$image" zoom="true"/>']
     for control in controls:
         tag, kind = _CONTROLS[control]
-        more = {"choice": ' choice="single"', "box": ' canRotate="true"'}.get(control, "")
+        more = more_of.get(control, "")
         inner = "Choice" if kind == "choices" else "Label"
         lines.append(f'  <{tag} name="{control}" toName="image"{more}>')
         offered = parts if parts and control == "point" else names
@@ -148,7 +158,17 @@ class _Task:
             return found
         for seen in (*self.record.objects, *of_pixels(self.record, self.head)):
             found += self._result(seen, len(found))
-        return found
+        return self._chosen(found) if self.how.kind == "tags" else found
+
+    def _chosen(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """All choices as the one result that a control for several gives; as sure as its least sure choice."""
+        if len(results) < 2:
+            return results
+        scores = [result["score"] for result in results if "score" in result]
+        self.left["{n} image(s) whose choices share one score, the lowest"] += len(scores) > 1
+        names = [name for result in results for name in self.names(result)]
+        common = results[0] | ({"score": min(scores)} if scores else {})
+        return [common | {"value": {"choices": names}}]
 
     def names(self, result: Mapping[str, Any]) -> list[str]:
         """Classes of a result."""

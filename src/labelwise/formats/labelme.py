@@ -248,7 +248,7 @@ def _flags(flags: Any, hints: Hints, where: str, counts: Counter[str]) -> tuple[
     if not isinstance(flags, Mapping):
         raise FormatError(f"{where}: flags are {flags!r:.60}; give an object of names and true or false")
     names = [name for name, value in flags.items() if value is True]
-    if hints.kind == "classes" and hints.classes:
+    if hints.kind in ("classes", "tags") and hints.classes:
         other = [name for name in names if name not in hints.classes]
         if len(other) < len(names):
             counts["{n} flag(s) that are no class of the project left out"] += len(other)

@@ -36,7 +36,7 @@ class NpzPredictions(Format):
 
     name: ClassVar[str] = "npz"
     title: ClassVar[str] = "probabilities and embeddings of images, as arrays (numpy.savez)"
-    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "boxes", "masks", "points"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "tags", "boxes", "masks", "points"})
     reads: ClassVar[frozenset[Reads]] = frozenset({"predictions"})
     writes: ClassVar[frozenset[Writes]] = frozenset({"predictions"})
     ending: ClassVar[str] = ".npz"

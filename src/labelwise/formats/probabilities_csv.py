@@ -49,7 +49,7 @@ class ProbabilitiesCsv(Format):
 
     name: ClassVar[str] = "probabilities_csv"
     title: ClassVar[str] = "table with the probability of each class, a column for each"
-    kinds: ClassVar[frozenset[str]] = frozenset({"classes"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "tags"})
     reads: ClassVar[frozenset[Reads]] = frozenset({"predictions"})
 
     def sniff(self, path: Path, use: Reads) -> Sniff:
@@ -59,11 +59,14 @@ class ProbabilitiesCsv(Format):
         try:
             columns = columns_of(path)
             at = _classes(columns, ())
-            sums = [_probabilities(row, at, columns, 0) for row in columns.sample]
+            rows = [_probabilities(row, at, columns, 0, one=False) for row in columns.sample]
+            several = any(abs(sum(values) - 1) > slack for values, slack in rows)
         except FormatError as error:
             return no_table(error, path)
-        if len(at) < 2 or not sums:
+        if len(at) < 2 or not rows:
             return Sniff(0.1, "no columns of probabilities")
+        if several:
+            return Sniff(0.8, f"numbers from 0 to 1 in columns of {len(at)} classes, which do not sum to 1", ("tags",))
         return Sniff(0.9, f"probabilities of {len(at)} classes", ("classes",))
 
     def read(self, path: Path, use: Reads, hints: Hints) -> tuple[Head, Iterator[Record]]:
@@ -75,16 +78,17 @@ class ProbabilitiesCsv(Format):
         """
         columns = columns_of(path, root=hints.root, classes=hints.classes)
         at = _classes(columns, hints.classes)
-        if len(at) < 2:
+        one = hints.kind != "tags"
+        if len(at) < 1 + one:
             raise FormatError(f"{columns.sheet.shown} has no columns of probabilities: give one for each class")
-        rounded = sum(abs(sum(values) - 1) > TOLERANCE for _, _, values in _rows(columns, at))
+        rounded = sum(one and abs(sum(values) - 1) > TOLERANCE for _, _, values in _rows(columns, at, one=one))
         notes = [*columns.notes, *columns.unread({*at.values(), *columns.named((*PREDICTED[:9], *SCORES))})]
         if rounded:
             notes.append(
                 f"{columns.sheet.shown}: {rounded:,} row(s) sum to 1 only as far as their digits allow: "
                 "divided by their sum"
             )
-        return Head(classes=tuple(at), notes=tuple(notes)), _records(path, columns, at)
+        return Head(classes=tuple(at), notes=tuple(notes)), _records(path, columns, at, one=one)
 
 
 def _classes(columns: Columns, known: Sequence[str]) -> dict[str, int]:
@@ -126,16 +130,16 @@ def _behind(prefix: str, found: Mapping[str, int]) -> dict[str, int]:
     return {part[2]: found[name] for name, part in parts.items() if part is not None and normal(part[1]) == prefix}
 
 
-def _records(path: Path, columns: Columns, at: dict[str, int]) -> Iterator[Record]:
-    for number, image, values in _rows(columns, at):
-        total = sum(values)
+def _records(path: Path, columns: Columns, at: dict[str, int], *, one: bool) -> Iterator[Record]:
+    for number, image, values in _rows(columns, at, one=one):
+        total = sum(values) if one else 1.0
         probs = tuple(value / total for value in values) if abs(total - 1) > TOLERANCE else tuple(values)
         name, region = region_of(image)
         where = Where(str(path), "row", number)
         yield Record(where, name, bare=not is_picture(name), objects=(Seen(probs=probs),), region=region)
 
 
-def _rows(columns: Columns, at: dict[str, int]) -> Iterator[tuple[int, str, list[float]]]:
+def _rows(columns: Columns, at: dict[str, int], *, one: bool) -> Iterator[tuple[int, str, list[float]]]:
     with closing(columns.rows()) as rows:
         for number, row in rows:
             cells = columns.fit(row, number)
@@ -145,10 +149,13 @@ def _rows(columns: Columns, at: dict[str, int]) -> Iterator[tuple[int, str, list
                         f"{columns.sheet.shown}, row {number}: no image is named; fill in or delete the row"
                     )
                 continue
-            yield number, unescape(cells[columns.image]), _probabilities(cells, at, columns, number)
+            yield number, unescape(cells[columns.image]), _probabilities(cells, at, columns, number, one=one)[0]
 
 
-def _probabilities(cells: Sequence[str], at: dict[str, int], columns: Columns, number: int) -> list[float]:
+def _probabilities(
+    cells: Sequence[str], at: dict[str, int], columns: Columns, number: int, *, one: bool
+) -> tuple[list[float], float]:
+    """The numbers of a row, and how far their digits allow their sum to be from 1; refused beyond it for one class."""
     where = f"{columns.sheet.shown}, row {number}" if number else columns.sheet.shown
     values, slack = [], TOLERANCE
     for name, column in at.items():
@@ -164,9 +171,9 @@ def _probabilities(cells: Sequence[str], at: dict[str, int], columns: Columns, n
         if "e" not in cell and "E" not in cell:
             slack += 0.5 * 10.0 ** -min(len(cell.partition(".")[2]), 20) if "." in cell else 0.0
         values.append(value)
-    if abs((total := sum(values)) - 1) > slack:
+    if one and abs((total := sum(values)) - 1) > slack:
         raise FormatError(
             f"{where}: probabilities sum to {total:.6g}; classes exclude each other, so give the softmax, which sums "
             "to 1"
         )
-    return values
+    return values, slack

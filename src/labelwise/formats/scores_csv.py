@@ -56,7 +56,7 @@ class Superannotate(Format):
 
     name: ClassVar[str] = "superannotate"
     title: ClassVar[str] = "scores of picks in two columns, name and entropy_value (SuperAnnotate)"
-    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "boxes", "masks", "points"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"classes", "tags", "boxes", "masks", "points"})
     writes: ClassVar[frozenset[Writes]] = frozenset({"asked"})
     ending: ClassVar[str] = ".csv"
 

@@ -43,7 +43,10 @@ class Classes(Kind):
         found = {name: seen.score for seen in written if (name := naming.of(seen.cls))}
         names = list(found)
         if len(names) > 1:
-            raise FormatError(f"{record.where}: the classes {names[0]!r} and {names[1]!r} for one image; keep one")
+            raise FormatError(
+                f"{record.where}: the classes {names[0]!r:.60} and {names[1]!r:.60} for one image; keep one, or say "
+                "--task multi_label where an image may have several"
+            )
         if not names:
             return None
         [(name, score)] = found.items()

@@ -35,6 +35,7 @@ class Tags(Kind):
     noun: ClassVar[str] = "class"
     task: ClassVar[str] = "multi_label"
     said_by: ClassVar[frozenset[str]] = frozenset({"classes", "boxes", "masks", "points"})
+    bare: ClassVar[str] = "with none of the classes"
     drawn: ClassVar[bool] = False
     kept: ClassVar[str] = ".csv"
     written: ClassVar[tuple[str, ...]] = ("csv", "json")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from labelwise.campaign.fits import Fits
 from labelwise.campaign.mistakes import check_map, mistakes
 from labelwise.campaign.records import Mistakes
+from labelwise.contracts.kind import in_full
 from labelwise.contracts.oracle import Pick
 from labelwise.errors import LabelwiseError
 from labelwise.project.giving import WIDE, image_of, pictures
@@ -39,6 +40,8 @@ def report(project: Project, out: Path) -> Path:
     tests = len(pool.with_role("test"))
     untested = "" if tests else "No image is held out for testing, so nothing says how good the model is."
     one_class = tests > 0 and task is not None and "per_image" in task.provides
+    labels = {} if kind.drawn else project.labels(("pool", "test"))
+    told = {item: in_full(kind.objects(label, config.classes)) for item, label in labels.items()}
     found, blind = _mistakes(project, learning) if one_class else (None, "")
     state = ProjectState(
         name=project.folder.resolve().name,
@@ -58,7 +61,7 @@ def report(project: Project, out: Path) -> Path:
         next_steps=[command for command, _ in project.next_steps()],
         mistakes=found,
         disputed=_disputed(project),
-        given={} if kind.drawn else {item: str(label) for item, label in project.labels(("pool", "test")).items()},
+        given=told,
     )
     if not kind.drawn:
         return write_project_report(state, out, image_of=partial(image_of, project))
