@@ -146,7 +146,7 @@ def test_a_semicolon_table_of_a_spreadsheet(tmp_path):
 
 def test_one_hot_labels_where_one_column_is_set(tmp_path):
     table = "filename, cat, dog\na.jpg,1,0\nb.jpg,0,1\nc.jpg,1,1\nd.jpg,0,0\n"
-    source = opened(tmp_path, table, "a.jpg", "b.jpg", "c.jpg", "d.jpg", name="_classes.csv")
+    source = opened(tmp_path, table, "a.jpg", "b.jpg", "c.jpg", "d.jpg", name="_classes.csv", task="classification")
     assert dict(source.truth) == {"a.jpg": "cat", "b.jpg": "dog"}
     assert source.classes == ("cat", "dog")
     assert source.ids == ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
