@@ -22,6 +22,7 @@ from labelwise.config import (
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Examples, Learner, Phase, Producer
 from labelwise.contracts.progress import Progress, silent
+from labelwise.contracts.scheme import Scheme
 from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
@@ -32,9 +33,10 @@ from labelwise.learners.features import FeatureLearner, FeatureSource
 from labelwise.learners.torch import TorchLearner
 from labelwise.models import model_names
 from labelwise.models.by_name import unknown_network
-from labelwise.models.trunks import check_trunk, on_trunk
+from labelwise.models.trunks import apart_from_mil, check_trunk, on_trunk
 from labelwise.models.weights import located
 from labelwise.registry import as_declared, check_options, made_by
+from labelwise.schemes import SCHEMES
 from labelwise.signals.cache import SignalCache
 from labelwise.strategies import STRATEGIES
 from labelwise.tasks import TASKS
@@ -152,9 +154,10 @@ def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | No
     """
     kind = learner_kind(config, task)
     if kind == "torch":
+        scheme = make_scheme(config, task)
         return TorchLearner(
             task,
-            config.model,
+            config.model if scheme is None else scheme.network(config.model or task.default_name or ""),
             embedding=config.embedding,
             phases=make_phases(config, task),
             weights=None if config.weights is None else located(config.weights, base),
@@ -188,8 +191,28 @@ def learner_kind(config: LearnerConfig, task: Task[Any] | type[Task[Any]]) -> st
     return "features" if "per_image" in task.provides else "torch"
 
 
+def make_scheme(config: LearnerConfig, task: Task[Any]) -> Scheme | None:
+    """The training scheme of a learner; None where it has none.
+
+    Raises:
+        ConfigError: unknown name or option, or one of another task.
+    """
+    if config.scheme is None:
+        return None
+    scheme = SCHEMES.create(config.scheme.name, **config.scheme.options)
+    if scheme.task != task.name:
+        fitting = [name for name in SCHEMES.names() if SCHEMES.get(name).task == task.name]
+        raise ConfigError(
+            f"the training scheme {scheme.name!r} trains networks of {scheme.task}, and the task is {task.name}: "
+            + (f"take {' or '.join(fitting)}, or leave it out" if fitting else "leave it out")
+        )
+    return scheme
+
+
 def make_phases(config: LearnerConfig, task: Task[Any]) -> tuple[Phase, ...]:
-    """The phases of training: those of the configuration, else the task's own."""
+    """The phases of training: those of the configuration, else of its scheme, else the task's own."""
+    if (scheme := make_scheme(config, task)) is not None:
+        return scheme.phases(task.phases)
     return task.phases if config.phases is None else tuple(Phase(**phase.model_dump()) for phase in config.phases)
 
 
@@ -233,7 +256,9 @@ def check_names(config: ProjectConfig | RecipeConfig | SizesConfig) -> None:
             kind, model = learner_kind(learner, task), learner.model
             if kind not in LEARNERS and ":" not in kind:
                 raise unknown("learner", kind, LEARNERS)
-            wanted += [("model", model)] if model is not None and kind == "torch" else []
+            wanted += [("model", apart_from_mil(model)[0])] if model is not None and kind == "torch" else []
+            if learner.scheme is not None:
+                SCHEMES.get(learner.scheme.name)
     built_in = ("auto", "pixels", "lite0")
     if backbone not in built_in:
         wanted.append(("backbone", backbone))

@@ -63,6 +63,53 @@ class InputConfig(ReadingConfig):
     std: tuple[float, ...] = (0.5,)
 
 
+def options_apart(value: Any, *others: str) -> Any:
+    """A name with options in the one form that is kept: in YAML also just the name, or options beside it.
+
+    Args:
+        value: as written; what is neither text nor a mapping is left to the check.
+        others: keys beside ``name`` that are no options.
+
+    Example:
+        >>> options_apart("random"), options_apart({"name": "detection", "top": 20})
+        ({'name': 'random'}, {'name': 'detection', 'options': {'top': 20}})
+    """
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping) and "options" not in value:
+        own = {key: v for key, v in value.items() if key in ("name", *others)}
+        return own | {"options": {key: v for key, v in value.items() if key not in own}}
+    return value
+
+
+class Named(Config):
+    """A name with options; in YAML also just the name, which means the defaults, or options beside it."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    _short_forms = pydantic.model_validator(mode="before")(options_apart)
+
+    @pydantic.model_serializer
+    def _as_written(self) -> str | dict[str, Any]:
+        return {"name": self.name, **self.options} if self.options else self.name
+
+    @property
+    def label(self) -> str:
+        """As people are shown it: its name, with the options that were given."""
+        return _labelled(self.name, self.options)
+
+
+class TaskConfig(Named):
+    """A task with its options."""
+
+    name: str = "classification"
+
+
+class SchemeConfig(Named):
+    """A training scheme with its options; see labelwise.schemes."""
+
+
 class FeaturesConfig(Config):
     """The frozen feature source."""
 
@@ -159,6 +206,15 @@ class LearnerConfig(Config):
     workers: int | None = pydantic.Field(None, ge=0)
     best: BestConfig | None = pydantic.Field(None, description="keep the best epoch; none: the last")
     phases: tuple[PhaseConfig, ...] | None = pydantic.Field(None, description="None: the task's own")
+    scheme: SchemeConfig | None = pydantic.Field(
+        None, description="a training scheme by name, with options beside it ('labelwise list schemes'); None: phases"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_plan(self) -> LearnerConfig:
+        if self.scheme is not None and self.phases is not None:
+            raise ValueError("scheme and phases both say how the network is trained: leave one of them out")
+        return self
 
 
 #: strategies that reports compare the others with, the first there is
@@ -200,43 +256,6 @@ class RegionsConfig(Config):
         description="what a simulated annotator gives: the region's own pixels, one class for all of them (one click), "
         "or every instance that the region touches",
     )
-
-
-def options_apart(value: Any, *others: str) -> Any:
-    """A name with options in the one form that is kept: in YAML also just the name, or options beside it.
-
-    Args:
-        value: as written; what is neither text nor a mapping is left to the check.
-        others: keys beside ``name`` that are no options.
-
-    Example:
-        >>> options_apart("random"), options_apart({"name": "detection", "top": 20})
-        ({'name': 'random'}, {'name': 'detection', 'options': {'top': 20}})
-    """
-    if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, Mapping) and "options" not in value:
-        own = {key: v for key, v in value.items() if key in ("name", *others)}
-        return own | {"options": {key: v for key, v in value.items() if key not in own}}
-    return value
-
-
-class TaskConfig(Config):
-    """A task with its options; in YAML also just its name, which means the defaults, or options beside it."""
-
-    name: str = "classification"
-    options: dict[str, Any] = {}
-
-    _short_forms = pydantic.model_validator(mode="before")(options_apart)
-
-    @pydantic.model_serializer
-    def _as_written(self) -> str | dict[str, Any]:
-        return {"name": self.name, **self.options} if self.options else self.name
-
-    @property
-    def label(self) -> str:
-        """As people are shown it: its name, with the options that were given."""
-        return _labelled(self.name, self.options)
 
 
 def task_over(below: Any, above: Any) -> Any:

@@ -93,7 +93,7 @@ FLOORS = (
     {"exchange"},
     {"data"},
     {"models"},
-    {"signals"},
+    {"signals", "schemes"},
     {"strategies", "learners"},
     {"campaign", "direct", "tasks"},
     {"report"},

@@ -80,8 +80,8 @@ class FitReport:
         skipped: id -> why a labelled image could not be read.
         held_out: loss of a last phase without labels on the validation images, which it did not see; None for others.
         losses: mean training loss of each tenth of the last phase, first to last; () where nobody wrote it down.
-        notes: mean of each named part of the loss in the last epoch, those of extra heads included; {} where nobody
-            wrote it down.
+        notes: mean of each named part of the loss in the last epoch of the last phase that had it, those of extra heads
+            included; {} where nobody wrote it down.
     """
 
     loss: float
@@ -206,6 +206,8 @@ class Loss(ABC):
     @abstractmethod
     def __call__(self, model: nn.Module, task: Task[Any], batch: Batch, progress: float) -> Losses:
         """Named parts of the loss of a batch, each (sum_B, norm_B); the fit report has the mean of each.
+
+        Parts whose names begin with ``told`` (``labelwise.contracts.losses.TOLD``) are reported and not learnt.
 
         Args:
             model: in training mode, run as often as it takes.

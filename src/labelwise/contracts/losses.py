@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 #: the sum of sums over the sum of norms, so that splitting a batch changes nothing. Norms count something (images,
 #: positives, valid pixels); where there is nothing to count, the divisor is one.
 Losses = Mapping[str, tuple["Tensor", "Tensor"]]
+#: beginning of the names of parts that a ``Loss`` only tells of: they are averaged into the fit report, and not learnt
+TOLD = "told "
 
 
 def batch_loss(losses: Losses, *, gathered: Callable[[Tensor], Tensor] | None = None) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.contracts.learner import Auxiliary, FitReport, LearnerData, Objective, Phase
-from labelwise.contracts.losses import Losses, batch_loss, batch_parts
+from labelwise.contracts.losses import TOLD, Losses, batch_loss, batch_parts
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.task import Batch, Task
 from labelwise.data.loader import PreparedImages, batches
@@ -23,7 +23,7 @@ from labelwise.learners.beside import Heads
 from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of, with_progress
-from labelwise.learners.what_learns import check_learning, choose, in_training_mode, no_such_part
+from labelwise.learners.what_learns import called, check_learning, choose, in_training_mode, no_such_part
 from labelwise.models.kept_maps import kept_maps
 from labelwise.models.taps import Taps, evaluating, last_linear, pooled, widths
 from labelwise.processes import on_cpu
@@ -152,7 +152,7 @@ class Training:
         held_out: loss of the last phase on the validation images, where that is a phase without labels.
         loss: mean of the last epoch that was run; NaN when it diverged, or none was.
         losses: mean loss of each epoch of the last phase.
-        notes: mean of each named part of the loss in the last epoch.
+        notes: mean of each named part of the loss in the last epoch of the last phase that had it.
     """
 
     step: TrainingStep
@@ -241,7 +241,7 @@ class Training:
             self._keep(where, optimiser, schedule, epoch + 1 == epochs)
         for part in made.items:
             self.skipped.update({part.view.ids[row]: reason for row, reason in part.images.failed.items()})
-        self.notes = {
+        self.notes |= {
             name: float(self.accelerator.reduce(mean, reduction="mean")) for name, mean in self._parts.means().items()
         }
         self.held_out = self._held_out(phase)
@@ -322,6 +322,9 @@ class Training:
     def _learn(self, step: nn.Module, optimiser: Any, schedule: Any, batch: Batch, progress: float) -> Tensor:
         with self.accelerator.autocast():
             losses = step(batch, progress)
+        told = {name: losses.pop(name) for name in list(losses) if name.startswith(TOLD)}
+        if told:
+            self._parts.add(tuple(told), self._weighed(told).detach())
         parts_P = self._weighed(losses)
         loss = parts_P.sum()
         self.accelerator.backward(loss)
@@ -403,7 +406,7 @@ def _by_rate(phase: Phase, step: TrainingStep) -> list[dict[str, Any]]:
     unused = {prefix for prefix, _ in phase.rates}
     of_heads = [(f"heads.{a.name}.", a.lr) for a in step.auxiliaries if a.lr is not None]
     for name, parameter in step.named_parameters():
-        own = name.removeprefix("model.")
+        own = called(step.model, name.removeprefix("model."))
         prefix, rate = next(((p, r) for p, r in phase.rates if own.startswith(p)), (None, phase.lr))
         rate = next((r for p, r in of_heads if name.startswith(p)), rate)
         unused.discard(prefix or "")

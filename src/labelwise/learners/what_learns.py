@@ -23,10 +23,18 @@ def choose(model: nn.Module, phase: Phase, learns: Mapping[str, bool]) -> None:
     """
     named = (*phase.trainable, *(prefix for prefix, _ in phase.rates))
     check_prefixes(model, "frozen", phase.frozen)
-    for name, parameter in model.named_parameters():
+    for own, parameter in model.named_parameters():
+        name = called(model, own)
         asked = not phase.trainable or name.startswith(phase.trainable)
-        free = learns[name] or name.startswith(named)
+        free = learns[own] or name.startswith(named)
         parameter.requires_grad_(free and asked and not name.startswith(phase.frozen))
+
+
+def called(model: nn.Module, name: str) -> str:
+    """What phases call a parameter: its name, or what the network calls that part of it (``model.aliases``)."""
+    aliases: Mapping[str, str] = getattr(model, "aliases", {})
+    prefix = next((prefix for prefix in aliases if name.startswith(prefix)), None)
+    return name if prefix is None else aliases[prefix] + name.removeprefix(prefix)
 
 
 def check_learning(model: nn.Module, phase: Phase) -> None:
@@ -55,7 +63,7 @@ def check_prefixes(model: nn.Module, key: str, prefixes: Sequence[str]) -> None:
     Raises:
         ConfigError: with the parts of the model.
     """
-    names = [name for name, _ in model.named_parameters()]
+    names = [called(model, name) for name, _ in model.named_parameters()]
     stray = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
     if stray:
         raise no_such_part(model, key, stray[0])
@@ -63,5 +71,5 @@ def check_prefixes(model: nn.Module, key: str, prefixes: Sequence[str]) -> None:
 
 def no_such_part(model: nn.Module, key: str, prefix: str) -> ConfigError:
     """A prefix that names nothing, or nothing that is left to name; with the parts of the model."""
-    parts = sorted({name.split(".")[0] for name, _ in model.named_parameters()})
+    parts = sorted({called(model, name).split(".")[0] for name, _ in model.named_parameters()})
     return ConfigError(f"{key}: no parameter starts with {prefix!r}: the model's parts are {', '.join(parts)}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss
 
-from labelwise.models.detectors import Dense, OneStage, PixelBoxes, settled
+from labelwise.models.detectors import Dense, PixelBoxes, TwoSteps, settled
 from labelwise.models.trunks import Trunk
 
 STRIDE = 8
@@ -31,7 +32,7 @@ class _Residual(nn.Module):
         return F.relu(maps + self.body(maps))
 
 
-class CentreNet(OneStage):
+class CentreNet(TwoSteps):
     """One map of stride 8: a peak of each class at the centre of an object, and the distances to its four sides.
 
     The peak's loss is the penalty-reduced focal loss, the sides' loss generalised IoU, weighted by the peak around each
@@ -42,6 +43,7 @@ class CentreNet(OneStage):
         channels: of the input.
         width: channels of the finest maps; the cost grows with its square.
         trunk: gives the maps of strides 8, 16 and 32; None: a small one of its own.
+        apart: whether classes have a tower of their own, as a second class head needs; else they share that of sides.
 
     Cost:
         about 0.45 G multiply-adds for 320 x 320 pixels, with a trunk of its own.
@@ -54,10 +56,13 @@ class CentreNet(OneStage):
 
     exclusive = False
     predicts = ("peaks", "sides")
+    class_head = "peaks"
 
-    def __init__(self, classes: int, channels: int = 3, width: int = 16, trunk: Trunk | None = None) -> None:
+    def __init__(
+        self, classes: int, channels: int = 3, width: int = 16, trunk: Trunk | None = None, *, apart: bool = False
+    ) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk, self.apart = trunk, apart
         widths = (4 * width, 8 * width, 8 * width) if trunk is None else trunk.widths
         if trunk is None:  # without a prefix, by which saved weights know them
             self.stem = nn.Sequential(_block(channels, width, 2), _block(width, 2 * width, 2))
@@ -70,29 +75,39 @@ class CentreNet(OneStage):
         self.neck = _block(4 * width, 4 * width)
         self.dropout = nn.Dropout2d(0.1)
         self.head = _block(4 * width, 4 * width)
-        self.peaks = nn.Conv2d(4 * width, classes, 1)
+        last = nn.Conv2d(4 * width, classes, 1)
+        self.peaks = nn.Sequential(_block(4 * width, 4 * width), last) if apart else last
         self.sides = nn.Conv2d(4 * width, 4, 1)
-        assert self.peaks.bias is not None
-        nn.init.constant_(self.peaks.bias, -math.log(99))  # rare at first: probability 0.01
-        nn.init.normal_(self.peaks.weight, std=0.01)
+        assert last.bias is not None
+        nn.init.constant_(last.bias, -math.log(99))  # rare at first: probability 0.01
+        nn.init.normal_(last.weight, std=0.01)
 
     def _own_maps(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         fine = self.fine(self.stem(images))
         middle = self.middle(fine)
         return fine, middle, self.coarse(middle)
 
-    def see(self, images: Tensor) -> Dense:
-        """Peaks and sides at each cell."""
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The map of the neck, that of the tower over it, and the coarsest of the trunk."""
         fine, middle, coarse = self._own_maps(images) if self.trunk is None else self.trunk(images)
         fine = self.from_fine(fine)
         maps = self.from_middle(middle) + _enlarged(self.from_coarse(coarse), middle)
-        objects = self.head(self.dropout(self.neck(fine + _enlarged(maps, fine))))
-        logits, deltas = self.peaks(objects), self.sides(objects)
+        neck = self.dropout(self.neck(fine + _enlarged(maps, fine)))
+        return neck, self.head(neck), coarse
+
+    def class_logits(self, head: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+        """(B, A, C) the peaks of a head, with a tower of its own or over the shared one."""
+        peaks_BCHW: Tensor = head(maps[0] if self.apart else maps[1])
+        return peaks_BCHW.flatten(2).transpose(1, 2)
+
+    def say(self, maps: Sequence[Tensor], images: Tensor) -> Dense:
+        """Peaks and sides at each cell."""
+        _, objects, coarse = maps
         height, width = objects.shape[-2:]
         size = (images.shape[-2], images.shape[-1])
         return Dense(
-            logits_BAC=logits.flatten(2).transpose(1, 2),
-            deltas_BA4=deltas.flatten(2).transpose(1, 2),
+            logits_BAC=self.class_logits(self.peaks, maps),
+            deltas_BA4=self.sides(objects).flatten(2).transpose(1, 2),
             quality_BA=None,
             anchors_A4=_cells(height, width, size, images.device),
             levels=((height, width, 1),),

@@ -254,6 +254,32 @@ class OneStage(Detector):
         return self.probs(seen.logits_BAC[at.item_U, place_U]), boxes_U4
 
 
+class TwoSteps(OneStage):
+    """A one-stage detector that looks in two steps: maps, and what heads say of them.
+
+    So that other heads can be asked about the same maps; see ``labelwise.models.multiple_instance``.
+    """
+
+    #: where the module lies that says classes, and nothing else
+    class_head: ClassVar[str]
+
+    @abstractmethod
+    def maps(self, images: Tensor) -> Sequence[Tensor]:
+        """What all heads read."""
+
+    @abstractmethod
+    def say(self, maps: Sequence[Tensor], images: Tensor) -> Dense:
+        """What the dense heads say of maps of these images."""
+
+    @abstractmethod
+    def class_logits(self, head: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+        """(B, A, C) what a head of the kind of the class head says of maps; of exclusive ones the background last."""
+
+    def see(self, images: Tensor) -> Dense:
+        """What the dense heads say."""
+        return self.say(self.maps(images), images)
+
+
 @dataclass(frozen=True)
 class PixelBoxes:
     """What is in one image, in pixels of the input.

@@ -5,15 +5,16 @@ The losses follow torchvision's own, image by image; what lies in an ignored box
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou, generalized_box_iou_loss, sigmoid_focal_loss
 
-from labelwise.models.detectors import Dense, OneStage, PixelBoxes, background_last, maps_of, settled
+from labelwise.models.detectors import Dense, PixelBoxes, TwoSteps, background_last, maps_of, settled
 
 #: what a place is matched with instead of an object
 BACKGROUND, IGNORED = -1, -2
@@ -22,7 +23,7 @@ BACKGROUND, IGNORED = -1, -2
 _CLASSES, _BOXES = "net.head.classification_head", "net.head.regression_head"
 
 
-class _FromTorchvision(OneStage):
+class _FromTorchvision(TwoSteps):
     """A one-stage torchvision network.
 
     Args:
@@ -31,15 +32,25 @@ class _FromTorchvision(OneStage):
         image: number of the map whose mean is the image's vector; likewise.
     """
 
+    class_head = _CLASSES
+
     def __init__(self, net: Any, *, objects: int = 0, image: int = 2) -> None:
         super().__init__()
         self.net = net
         self.objects_map, self.image_map = objects, image
 
-    def see(self, images: Tensor) -> Dense:
-        """What the dense heads say."""
-        size = (images.shape[-2], images.shape[-1])
-        maps = list(maps_of(self.net.backbone(images)).values())
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The backbone's, from fine to coarse."""
+        return list(maps_of(self.net.backbone(images)).values())
+
+    def class_logits(self, head: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+        """(B, A, C) what a classification head of torchvision says."""
+        logits_BAC: Tensor = head(list(maps))
+        return background_last(logits_BAC) if self.exclusive else logits_BAC
+
+    def say(self, maps: Sequence[Tensor], images: Tensor) -> Dense:
+        """What the dense heads say of maps of these images."""
+        maps, size = list(maps), (images.shape[-2], images.shape[-1])
         said = self.net.head(maps)
         anchors_A4 = self.net.anchor_generator(ImageList(images, [size] * len(images)), maps)[0]
         counts = self.net.anchor_generator.num_anchors_per_location()

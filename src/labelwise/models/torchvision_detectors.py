@@ -18,9 +18,10 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.models.by_name import _downloaded, renormalised
 from labelwise.models.centre import CentreNet
-from labelwise.models.detectors import Detector
+from labelwise.models.detectors import Detector, TwoSteps
+from labelwise.models.multiple_instance import MultipleInstance
 from labelwise.models.one_stage import FCOS, SSD, RetinaNet
-from labelwise.models.trunks import build_on_trunk, check_trunk, on_trunk
+from labelwise.models.trunks import apart_from_mil, build_on_trunk, check_trunk, on_trunk
 from labelwise.models.two_stage import FasterRCNN
 from labelwise.models.weights import load_weights, read_state
 from labelwise.registry import made_by
@@ -129,6 +130,8 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
         name: ``centre`` (small, for a CPU), the same on another trunk (``centre@lite0``, ``centre@timm:resnet18``),
             ``fcos``, ``retinanet`` or ``faster_rcnn`` with ``_resnet18`` or ``_resnet50``, ``ssd300_vgg16``,
             ``ssdlite320``, perhaps after ``torchvision:``, or ``package.module:function`` called with (classes, spec).
+            ``+mil`` behind that of a one-stage detector (``centre+mil``, ``centre+mil@lite0``) gives it a second class
+            head and a head of multiple instances.
         classes: number of classes, without a background.
         spec: the input it will get.
         weights: None (random), ``default`` (torchvision's download: the whole detector where there is one, else its
@@ -140,9 +143,22 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
         ConfigError: unknown name, or an input that the network cannot take.
         DataError: weights that cannot be had or do not fit.
     """
+    bare, several = apart_from_mil(name)
+    model = _build(bare, classes, spec, weights, apart=several)
+    if several and not isinstance(model, TwoSteps):
+        raise ConfigError(
+            f"detector {bare!r} has no dense class head, so +mil can give it no second one: take centre, fcos, "
+            "retinanet or ssd"
+        )
+    return MultipleInstance(model) if several and isinstance(model, TwoSteps) else model
+
+
+def _build(name: str, classes: int, spec: InputSpec, weights: str | None, *, apart: bool = False) -> nn.Module:
     if on_trunk(name)[1] is not None:
         check_trunk(name, DETECTORS)
-        return build_on_trunk(lambda trunk: CentreNet(classes, trunk=trunk), name, spec, weights, head=("peaks",))
+        return build_on_trunk(
+            lambda trunk: CentreNet(classes, trunk=trunk, apart=apart), name, spec, weights, head=("peaks",)
+        )
     library, _, bare = name.rpartition(":")
     if library == "torchvision" and bare in _MAKERS:
         name = bare
@@ -152,7 +168,7 @@ def build_detector(name: str, classes: int, spec: InputSpec, *, weights: str | N
             load_weights(model, weights)
         return of_ones_own(model, classes, spec)
     if name == "centre":
-        model = CentreNet(classes, spec.channels)
+        model = CentreNet(classes, spec.channels, apart=apart)
         if weights is not None:
             _load_whole(model, read_state(weights), weights)
         return model

@@ -98,6 +98,18 @@ def on_trunk(model: str) -> tuple[str, str | None]:
     return (network, trunk) if at and ":" not in network else (model, None)
 
 
+def apart_from_mil(model: str) -> tuple[str, bool]:
+    """A detector's name without ``+mil``, which gives it more heads, and whether it was there.
+
+    Example:
+        >>> apart_from_mil("centre+mil@lite0"), apart_from_mil("centre")
+        (('centre@lite0', True), ('centre', False))
+    """
+    network, trunk = on_trunk(model)
+    bare = network.removesuffix("+mil")
+    return (bare if trunk is None else f"{bare}@{trunk}"), bare != network
+
+
 def weights_in_use(model: str, weights: str | None) -> str | None:
     """The weights that a network starts from: ``lite0`` stands for its own, where nothing else is said."""
     return LITE0 if weights is None and on_trunk(model)[1] == LITE0 else weights
