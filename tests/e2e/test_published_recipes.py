@@ -14,7 +14,7 @@ from labelwise.recipes import shipped
 from labelwise.studies.comparison import Comparison
 from labelwise.studies.data import open_labelled
 
-NAMES = [name for name in shipped() if name.startswith("superannotate-")]
+NAMES = [name for name in shipped() if name.startswith(("superannotate-", "mi-aod-"))]
 
 
 def _made_up(task: str, channels: int) -> Source:
@@ -27,7 +27,7 @@ def _made_up(task: str, channels: int) -> Source:
 
 
 def test_all_of_them_are_looked_at():
-    assert len(NAMES) == 8
+    assert len(NAMES) == 12
 
 
 @pytest.mark.heavy
@@ -36,11 +36,26 @@ def test_rows_learners_and_networks_are_there(name, tmp_path):
     """On a few made-up images of the recipe's kind: data that large is not at hand everywhere, nor are weights."""
     few = {"initial": 4, "batch": 4, "rounds": 1, "seeds": 1, "data": {"subset": None}, "learner": {"weights": None}}
     small = {"input": {"size": [64, 96]}} if "cityscapes" in name else {}
-    recipe = shipped_plan(name, {**few, **small}).recipe
+    others = shipped_plan(name).recipe.learners
+    own = {key: {**other.model_dump(exclude_unset=True), "weights": None} for key, other in others.items()}
+    recipe = shipped_plan(name, {**few, **small, **({"learners": own} if own else {})}).recipe
     source = _made_up(recipe.task.name, recipe.input.channels)
     study = Comparison(recipe, open_labelled(recipe, base=tmp_path, source=source), tmp_path)
     study.check()
     assert recipe.judge == "learner" or "superpixels" in name
+
+
+def test_published_schedules_of_multiple_instances():
+    """Epochs over images with labels: 26 of RetinaNet, on data read twice, and 304 of SSD; the last phase cools."""
+    for name, each, others, size in (("voc-retinanet", 6, 2, 2), ("voc-ssd", 80, 16, 8), ("coco", 6, 2, 2)):
+        recipe = shipped_plan(f"mi-aod-{name}").recipe
+        phases = recipe.learners["mi_aod"].phases
+        steps = [phase.options.get("step", "label_set") for phase in phases]
+        assert steps == ["label_set", *["minimise", "maximise", "label_set"] * 2]
+        assert [phase.epochs for phase in phases] == [each, others, others, each, others, others, each]
+        assert sum(phase.epochs for phase in phases) == recipe.learner.phases[0].epochs / (2 if size == 2 else 1)
+        assert {(phase.batch_size, phase.lr, phase.weight_decay) for phase in phases} == {(size, 0.001, 0.0005)}
+        assert [phase.schedule for phase in phases] == ["constant"] * 6 + ["steps"]
 
 
 def test_published_constants():

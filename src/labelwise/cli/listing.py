@@ -25,7 +25,7 @@ def list_(
         str,
         typer.Argument(
             metavar="KIND",
-            help="strategies, models, backbones, tasks, recipes, signals or formats.",
+            help="strategies, models, backbones, tasks, schemes, recipes, signals or formats.",
             show_default=False,
         ),
     ] = "strategies",
@@ -35,12 +35,13 @@ def list_(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List strategies, models, backbones, tasks, recipes, signals or formats."""
+    """List strategies, models, backbones, tasks, training schemes, recipes, signals or formats."""
     kinds: Mapping[str, Callable[[], list[Row]]] = {
         "strategies": _strategies,
         "models": _models,
         "backbones": _backbones,
         "tasks": _tasks,
+        "schemes": _schemes,
         "recipes": _recipes,
         "signals": _signals,
         "formats": _formats,
@@ -102,6 +103,16 @@ def _tasks() -> list[Row]:
     for name in TASKS.names():
         options = {key: value for key, value in _options(TASKS.get(name)).items() if key not in NO_OPTIONS}
         rows.append({"name": name, "options": options, "about": _summary(TASKS.get(name))})
+    return rows
+
+
+def _schemes() -> list[Row]:
+    from labelwise.schemes import SCHEMES
+
+    rows = []
+    for name in SCHEMES.names():
+        cls = SCHEMES.get(name)
+        rows.append({"name": name, "task": cls.task, "options": _options(cls), "about": _summary(cls)})
     return rows
 
 

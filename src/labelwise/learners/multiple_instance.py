@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from labelwise.contracts.learner import Loss
 from labelwise.contracts.losses import TOLD, Losses
 from labelwise.contracts.task import Batch, Task
-from labelwise.models.multiple_instance import Bags, Opinions, opinions_of
+from labelwise.models.multiple_instance import Bags, Opinions, with_two_heads
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Instances(Loss):
 
     def __call__(self, model: nn.Module, task: Task[Any], batch: Batch, progress: float) -> Losses:
         """Parts of a batch that has boxes, or of one that has none."""
-        net, said = opinions_of(model, batch.images)
+        net, images = with_two_heads(model, batch.images)
+        said = net.opinions(images)
         if batch.targets is None:
             return self._without(said)
         parts = dict(net.both_losses(said, batch.targets))

@@ -41,11 +41,17 @@ class Opinions:
         Args:
             background: whether that of exclusive classes keeps its column.
         """
-        first, second = (self._probs(logits) for logits in (self.dense.logits_BAC, self.second_BAC))
-        return (first, second) if background or not self.exclusive else (first[..., :-1], second[..., :-1])
+        both = (self.dense.logits_BAC, self.second_BAC)
+        first, second = (class_probs(logits, self.exclusive, background=background) for logits in both)
+        return first, second
 
-    def _probs(self, logits: Tensor) -> Tensor:
-        return logits.float().softmax(-1) if self.exclusive else logits.float().sigmoid()
+
+def class_probs(logits_BAC: Tensor, exclusive: bool, *, background: bool = False) -> Tensor:
+    """(B, A, C) float32 probabilities; of exclusive classes without the background, or with it."""
+    if not exclusive:
+        return logits_BAC.float().sigmoid()
+    probs_BAC = logits_BAC.float().softmax(-1)
+    return probs_BAC if background else probs_BAC[..., :-1]
 
 
 class MultipleInstance(TwoSteps):
@@ -103,6 +109,12 @@ class MultipleInstance(TwoSteps):
         """The detector's."""
         return self.detector.image_loss(seen, image, boxes)
 
+    def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, A, C) logits of the two class heads alone, of images that are as the detector wants them."""
+        maps = self.maps(images)
+        first, second = (self.class_logits(head, maps) for head in (self.get_submodule(self.class_head), self.second))
+        return first, second
+
     def opinions(self, images: Tensor) -> Opinions:
         """What all heads say of images that are as the detector wants them."""
         maps = self.maps(images)
@@ -135,8 +147,8 @@ def _reset(head: nn.Module) -> nn.Module:
     return copy
 
 
-def opinions_of(model: nn.Module, images: Tensor) -> tuple[MultipleInstance, Opinions]:
-    """What a model with two class heads says of images.
+def with_two_heads(model: nn.Module, images: Tensor) -> tuple[MultipleInstance, Tensor]:
+    """A model with two class heads, and the images as its weights know them.
 
     Raises:
         ConfigError: it has one.
@@ -145,7 +157,7 @@ def opinions_of(model: nn.Module, images: Tensor) -> tuple[MultipleInstance, Opi
         raise no_second_head(model)
     for hook in model._forward_pre_hooks.values():
         images = hook(model, (images,))[0]
-    return model, model.opinions(images)
+    return model, images
 
 
 def no_second_head(model: nn.Module) -> ConfigError:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
 from labelwise.contracts.task import Batch
-from labelwise.models.multiple_instance import Bags, MultipleInstance, no_second_head, opinions_of
+from labelwise.models.multiple_instance import Bags, MultipleInstance, class_probs, no_second_head, with_two_heads
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,16 @@ class HeadGap(Probe):
     @torch.no_grad()
     def compute(self, state: None, model: nn.Module, batch: Batch, role: SignalRole) -> Tensor:
         """(B,): one forward pass; the memory of one batch."""
-        said = opinions_of(model, batch.images)[1]
-        if self.background and said.exclusive:
-            first, second = said.dense.logits_BAC.float().sigmoid(), said.second_BAC.float().sigmoid()
+        net, images = with_two_heads(model, batch.images)
+        if self.weighted:
+            said = net.opinions(images)
+            logits = (said.dense.logits_BAC, said.second_BAC)
         else:
-            first, second = said.probs()
+            logits = net.both(images)
+        if self.background:
+            first, second = (each.float().sigmoid() for each in logits)
+        else:
+            first, second = (class_probs(each, net.exclusive) for each in logits)
         apart_BAC = first - second
         apart_BAC = apart_BAC.square() if self.squared else apart_BAC.abs()
         if self.weighted:
