@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
-from labelwise.contracts.task import Batch
+from labelwise.contracts.task import Batch, Task
 from labelwise.models.multiple_instance import Bags, MultipleInstance, class_probs, no_second_head, with_two_heads
 
 
@@ -43,7 +43,7 @@ class HeadGap(Probe):
         """Nothing."""
         return frozenset()
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module, task: Task[Any]) -> None:
         """Refuses a model of one class head."""
         if not isinstance(model, MultipleInstance):
             raise no_second_head(model)
