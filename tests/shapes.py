@@ -14,6 +14,7 @@ from labelwise.contracts.learner import Phase
 from labelwise.contracts.source import Source
 from labelwise.learners.torch import TorchLearner
 from labelwise.models.centre import CentreNet
+from labelwise.models.multiple_instance import MultipleInstance
 from labelwise.tasks.detection import Detection
 
 CLASSES = ("cross", "disc", "square")
@@ -75,9 +76,14 @@ def narrow() -> CentreNet:
     return CentreNet(len(CLASSES), width=6)
 
 
+def double() -> MultipleInstance:
+    """With a second class head, so that methods that ask two have what they need."""
+    return MultipleInstance(CentreNet(len(CLASSES), width=6, apart=True))
+
+
 def learner(**options: Any) -> TorchLearner:
     options.setdefault("phases", FAST)
-    return TorchLearner(task(), narrow, **options)
+    return TorchLearner(task(), options.pop("model", narrow), **options)
 
 
 view = partial(scenes.view, task)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -108,7 +108,7 @@ def _on_each_task(strategies: list[Strategy]) -> pytest.MarkDecorator:
 @cache
 def _detection() -> World:
     source = shapes.Shapes(66, reference=6)
-    return World(source, shapes.learner, pixels(source))
+    return World(source, partial(shapes.learner, model=shapes.double), pixels(source))
 
 
 @cache

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from labelwise.contracts.losses import Losses
 from labelwise.contracts.targets import Boxes
-from labelwise.errors import ConfigError
+from labelwise.errors import UnmetNeed
 from labelwise.models.detectors import Dense, PixelBoxes, TwoSteps
 
 
@@ -151,7 +151,7 @@ def with_two_heads(model: nn.Module, images: Tensor) -> tuple[MultipleInstance, 
     """A model with two class heads, and the images as its weights know them.
 
     Raises:
-        ConfigError: it has one.
+        UnmetNeed: it has one.
     """
     if not isinstance(model, MultipleInstance):
         raise no_second_head(model)
@@ -160,9 +160,14 @@ def with_two_heads(model: nn.Module, images: Tensor) -> tuple[MultipleInstance, 
     return model, images
 
 
-def no_second_head(model: nn.Module) -> ConfigError:
+def no_second_head(model: nn.Module) -> UnmetNeed:
     """That two class heads are needed, and how to have them."""
-    return ConfigError(
+    if not isinstance(model, TwoSteps):
+        return UnmetNeed(
+            f"two class heads of a one-stage detector are compared, and the model is {type(model).__name__}: choose "
+            "another strategy, or a detector such as centre with learner: {kind: torch, scheme: mil}"
+        )
+    return UnmetNeed(
         f"{type(model).__name__} has no second class head: set learner: {{kind: torch, scheme: mil}}, name it with "
         "+mil (model: centre+mil), or wrap your own in labelwise.models.multiple_instance.MultipleInstance"
     )

@@ -44,7 +44,11 @@ class HeadGap(Probe):
         return frozenset()
 
     def check(self, model: nn.Module, task: Task[Any]) -> None:
-        """Refuses a model of one class head."""
+        """Refuses a model of one class head.
+
+        Raises:
+            UnmetNeed: says how to have two.
+        """
         if not isinstance(model, MultipleInstance):
             raise no_second_head(model)
 

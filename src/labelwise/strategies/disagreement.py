@@ -29,7 +29,7 @@ class Disagreement(Strategy):
         weighted: whether gaps are multiplied by the weights that the head of multiple instances gives to places.
 
     Raises:
-        ConfigError: the network has one class head, or none.
+        UnmetNeed: the network has one class head, or none.
         NonFiniteScore: the training diverged.
 
     Cost: one pass over the candidates, O(M + K log K) to choose.
