@@ -23,6 +23,7 @@ from labelwise.contracts.input import InputSpec
 from labelwise.contracts.learner import Examples, Learner, Phase, Producer
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.scheme import Scheme
+from labelwise.contracts.source import is_region
 from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
 from labelwise.data.superpixels import Superpixels
@@ -85,6 +86,17 @@ def make_task(config: TaskConfig | str, classes: Sequence[str], input_: InputCon
     return dataclasses.replace(task, input=InputSpec(size, input_.channels, input_.mean, input_.std))  # type: ignore[type-var]
 
 
+def input_aspect(config: TaskConfig, input_: InputConfig) -> float:
+    """Width of the network's input over its height, as :func:`make_task` gives it to the task."""
+    size = input_.size
+    if size is None:
+        cls: Any = TASKS.get(config.name)
+        declared: Any = next(option for option in dataclasses.fields(cls) if option.name == "input")
+        size = declared.default_factory().size
+    height, width = (size, size) if isinstance(size, int) else size
+    return width / height
+
+
 def cut_into_regions(
     config: RegionsConfig | None, source: Source, task: str, *, folder: Path | None, progress: Progress = silent
 ) -> Source:
@@ -135,7 +147,7 @@ def make_features(
         mean=config.mean,
         std=config.std,
     )
-    whole = (item for item in source.ids if source.within(item)[1] is None)
+    whole = (item for item in source.ids if not is_region(source.within(item)[1]))
     chosen.prepare(Examples(source, tuple(item for item in whole if source.roles.get(item, "pool") == "pool")))
     return FeatureSource(chosen, cache, dtype=config.dtype)
 

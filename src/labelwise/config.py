@@ -258,6 +258,26 @@ class RegionsConfig(Config):
     )
 
 
+class SubjectsConfig(Config):
+    """Key points of several subjects an image: which they are; see labelwise.data.subjects."""
+
+    boxes: str = pydantic.Field(
+        min_length=1, description="labels (default): the boxes beside the key points; else a file of a detector's boxes"
+    )
+    only: str | None = pydantic.Field(None, description="class of the subjects, where a file has several")
+    min_score: float = pydantic.Field(0.3, ge=0, le=1, description="lowest score of a box of a detector")
+    unit: Literal["subjects", "images", "points"] = pydantic.Field(
+        "subjects", description="what a round's budget counts: of images and points as many subjects as fit"
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _boxes(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):  # written down even where it is the default: that there are subjects is said
+            return {"boxes": "labels", **value}
+        return {"boxes": value} if isinstance(value, str) else value
+
+
 def task_over(below: Any, above: Any) -> Any:
     """A task that flags name over that of a file: options join those of the same task, and replace another's.
 
@@ -373,6 +393,10 @@ class ProjectConfig(Config):
     )
     input: InputConfig = InputConfig()
     regions: RegionsConfig | None = pydantic.Field(None, description="ask for regions once an image is labelled")
+    subjects: SubjectsConfig | None = pydantic.Field(
+        None,
+        description="of key points: where boxes come from; None: from the labels, where an image has several subjects",
+    )
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()
     pretrain: PretrainConfig = PretrainConfig()
@@ -469,6 +493,10 @@ class RecipeConfig(Config):
     input: InputConfig = InputConfig()
     regions: RegionsConfig | None = pydantic.Field(
         None, description="initial counts images, and batch the regions of each round; None: images throughout"
+    )
+    subjects: SubjectsConfig | None = pydantic.Field(
+        None,
+        description="of key points: where boxes come from; None: from the labels, where an image has several subjects",
     )
     features: FeaturesConfig = FeaturesConfig()
     learner: LearnerConfig = LearnerConfig()

@@ -84,7 +84,7 @@ class Chooser:
                     selection = run_steps(strategy, query, self._collect)
                 short = len(selection.positions_K) < query.budget and len(self.unreadable) > known
                 if budget is not None:
-                    selection = budget.cut(selection, cost_N)
+                    selection = budget.cut(selection, cost_N, self._images(budget))
             except NonFiniteScore as error:
                 raise self._not_finite(strategy, error) from error
             if not self._unreadable_picks(selection) and not short:
@@ -113,7 +113,16 @@ class Chooser:
         available, cost_N = len(self.candidates), self._costs(budget)
         if budget is None:
             return available, cost_N
-        return budget.items(available, None if cost_N is None else cost_N[torch.from_numpy(self.candidates)]), cost_N
+        here, image_N = torch.from_numpy(self.candidates), self._images(budget)
+        of = [None if values is None else values[here] for values in (cost_N, image_N)]
+        return budget.items(available, *of), cost_N
+
+    def _images(self, budget: Budget) -> Tensor | None:
+        """(N,) number of the image of each item, where items are subjects and images are counted."""
+        if budget.unit != "images" or not self.pool.has_subjects:
+            return None
+        numbers: dict[str, int] = {}
+        return torch.tensor([numbers.setdefault(item.path, len(numbers)) for item in self.pool.items])
 
     def _costs(self, budget: Budget | None) -> Tensor | None:
         """(N,) expected cost of the candidates in the unit of the budget; None where items are counted."""

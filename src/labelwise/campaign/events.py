@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from labelwise.contracts.source import is_region
+
 if TYPE_CHECKING:
     from labelwise.contracts.source import Role, Source
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What can be queried: an image, or one region of an image.
+    """What can be queried: an image, one region of an image, or one subject of it.
 
     Args:
         id: POSIX path relative to the data root, plus ``#region`` for a region; unique.
         path: the image the item lies in.
-        region: ``box:x,y,w,h`` or ``map:<digest>#n`` (a superpixel); None for the whole image.
+        region: ``map:<digest>#n`` (a superpixel), or ``subject:x1,y1,x2,y2`` for a subject; None for the whole image.
         group: video, patient or site; never split between training and test.
     """
 
@@ -25,6 +27,11 @@ class Item:
     path: str
     region: str | None = None
     group: str | None = None
+
+    @property
+    def is_region(self) -> bool:
+        """Whether it is a part that its whole image covers; a subject is an item of its own."""
+        return is_region(self.region)
 
 
 @dataclass(frozen=True, slots=True)

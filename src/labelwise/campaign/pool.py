@@ -27,6 +27,7 @@ from labelwise.campaign.events import (
     Unlabelled,
 )
 from labelwise.campaign.labels import Labels
+from labelwise.contracts.source import is_subject
 from labelwise.errors import PoolError
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class Pool:
         self._query: dict[int, Queried] = {}
         self.labels = Labels()
         self._reason: dict[int, str] = {}
-        self._regions = any(item.region is not None for item in self.items)
+        self._regions = any(item.is_region for item in self.items)
+        #: whether the items are subjects of images
+        self.has_subjects = any(is_subject(item.region) for item in self.items[:1])
         self._of_image: dict[str, list[int]] = {}
         if self._regions:
             for position, item in enumerate(self.items):
@@ -204,7 +207,7 @@ class Pool:
         """The asked or labelled item that covers this one: its whole image, or for an image one of its regions."""
         item = self.items[position]
         for other in self._of_image.get(item.path, ()):
-            across = (self.items[other].region is None) != (item.region is None)
+            across = self.items[other].is_region != item.is_region
             if across and self._state[other] in (PENDING, LABELLED):
                 return other
         return None
@@ -234,9 +237,9 @@ class Pool:
         if not self._regions:
             return free
         busy = np.flatnonzero(np.isin(self._state, (PENDING, LABELLED)))
-        covered = {self.items[p].path for p in busy if self.items[p].region is None}
-        opened = {self.items[p].path for p in busy if self.items[p].region is not None}
-        blocked = [self.items[p].path in (opened if self.items[p].region is None else covered) for p in free]
+        covered = {self.items[p].path for p in busy if not self.items[p].is_region}
+        opened = {self.items[p].path for p in busy if self.items[p].is_region}
+        blocked = [self.items[p].path in (covered if self.items[p].is_region else opened) for p in free]
         return np.array([p for p, out in zip(free, blocked, strict=True) if not out], dtype=np.int64)
 
     @property
@@ -254,7 +257,7 @@ class Pool:
         if not self._regions:
             return free
         started = bool((self._state == LABELLED)[self._role == 0].any())
-        return free[[(self.items[p].region is not None) is started for p in free]]
+        return free[[self.items[p].is_region is started for p in free]]
 
     def with_role(self, role: Role, *, labelled: bool = True) -> Positions:
         """Items of a role, by default only those with a label."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from labelwise.campaign.events import Labelled
 from labelwise.campaign.pool import Pool
 from labelwise.contracts.oracle import Answer
+from labelwise.contracts.source import is_region
 from labelwise.errors import DataError
 
 if TYPE_CHECKING:
@@ -73,12 +74,25 @@ def answered(kind: Kind, pool: Pool, answer: Answer, classes: tuple[str, ...]) -
         PoolError: an unknown item.
     """
     kind.check(answer.target, classes, None)
-    cost = kind.cost(answer.target)
-    if answer.id in pool and pool.items[pool.position(answer.id)].region is not None:
-        # a region is no image, and is paid for as one region
-        cost = {"regions": 1.0} | {unit: value for unit, value in cost.items() if unit != "images"}
+    place = pool.items[pool.position(answer.id)].region if answer.id in pool else None
+    cost = cost_of(kind, answer.target, place)
     # what the oracle says of the cost goes before what can be counted
     return Labelled(answer.id, answer.target, {**cost, **answer.cost}, answer.annotator)
+
+
+def cost_of(kind: Kind, raw: Any, place: str | None) -> dict[str, float]:
+    """What a label of an item probably cost: a region or a subject is no image, and is paid for as what it is.
+
+    Args:
+        kind: of label.
+        raw: the label.
+        place: of the item in its image, as ``Source.within`` gives it.
+    """
+    cost = kind.cost(raw)
+    if place is None:
+        return cost
+    unit = "regions" if is_region(place) else "subjects"
+    return {unit: 1.0} | {other: value for other, value in cost.items() if other != "images"}
 
 
 def unreadable(source: Source, item: str) -> str:

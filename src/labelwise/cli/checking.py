@@ -130,7 +130,7 @@ def examine(project: Project, progress: Progress, *, every: bool = False) -> Fou
         now, spoilt = project.source, [str(error)]
     pool = project.pool
     present = set(now.ids)
-    images = [item.id for item in pool.items if item.region is None]
+    images = [item.id for item in pool.items if not item.is_region]
     found = Found(len(images), missing=[item for item in images if item not in present])
     found.new = sum(item not in pool for item in now.ids)
     gone = {*found.missing}

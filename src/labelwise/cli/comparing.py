@@ -91,6 +91,7 @@ def compare(
     drop_twins: options.DropTwins = False,
     video: options.Video = None,
     every: options.Every = None,
+    subjects: options.SubjectBoxes = None,
     download: Download = False,
     no_full: NoFull = False,
     again: Again = None,
@@ -108,7 +109,7 @@ def compare(
     from labelwise.studies.processes import alone_in
 
     flags = _given(seeds=seeds, initial=initial, batch=batch, rounds=rounds, again=again)
-    flags |= _given(full=False if no_full else None)
+    flags |= _given(full=False if no_full else None, subjects=None if subjects is None else str(subjects.resolve()))
     of_task, of_strategies = options.of_task(options.settings(set_))
     flags |= options.task_given(task, of_task, multi_label=multi_label)
     if strategy or of_strategies:

@@ -141,6 +141,16 @@ Every = Annotated[
     int | None,
     typer.Option("--every", metavar="N", min=1, help="Of each video one of N frames is taken.", show_default=False),
 ]
+SubjectBoxes = Annotated[
+    Path | None,
+    typer.Option(
+        "--subjects",
+        metavar="FILE",
+        help="Key points: boxes of subjects, from a detector. [dim]default: those of the labels, where an image has "
+        "several[/]",
+        show_default=False,
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

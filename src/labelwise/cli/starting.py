@@ -88,6 +88,7 @@ def init(
     drop_twins: options.DropTwins = False,
     video: options.Video = None,
     every: options.Every = None,
+    subjects: options.SubjectBoxes = None,
     data_root: options.DataRoot = None,
     seed: options.Seed = None,
     json: options.Json = False,
@@ -105,6 +106,7 @@ def init(
         drop_twins=drop_twins or None,
         video=video,
         every=every,
+        subjects=None if subjects is None else str(subjects.resolve()),
     )
     given |= options.with_learner({}, learner=learner, model=model, backbone=backbone, size=size)
     of_task, of_strategy = options.of_task(options.settings(set_))
@@ -153,6 +155,7 @@ def _found(made: Project, known: int) -> dict[str, Any]:
     return {
         "project": str(made.folder.resolve()),
         "images": len(pool),
+        **({"images_with_subjects": len({item.path for item in pool.items})} if pool.has_subjects else {}),
         "new": len(made.joined.new) if known else None,
         "renamed": made.joined.renamed or {},
         "gone": list(made.joined.gone),
@@ -178,7 +181,11 @@ def _left_out(made: Project) -> list[str]:
 
 def _print(found: Mapping[str, Any], made: Project, project: Path | None) -> None:
     new = "" if found["new"] is None else f", {found['new']:,} of them new"
-    console.out(f"project {found['project']}: {console.counted(found['images'], 'image')}{new}")
+    what = console.counted(found["images"], "image")
+    if made.pool.has_subjects:
+        images = console.counted(found["images_with_subjects"], "image")
+        what = f"{console.counted(found['images'], 'subject')} of {images}"
+    console.out(f"project {found['project']}: {what}{new}")
     if (task := made.config.task).label != "classification":
         console.out(f"task: {cut(task.label, 160)}")
     classes = found["classes"]

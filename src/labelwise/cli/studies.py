@@ -57,14 +57,16 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
     from PIL import Image
 
     from labelwise.contracts.kind import Look, Panel
+    from labelwise.contracts.source import read_for
     from labelwise.data.images import decode
+    from labelwise.exchange.pictures import shown_in
     from labelwise.kinds import kind_of_labels
 
     try:
         if source is None:
             array = decode(study.examples.get(item, item), max_side=320)
         else:  # of a region the whole image: its label covers it there
-            array = source.thumbnail(source.within(item)[0], 320)
+            array = source.thumbnail(read_for(source, item), 320)
     except DataError:
         return None
     image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
@@ -72,7 +74,9 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
     kind = kind_of_labels({item: label})
     if source is None or kind is None:
         return image
-    return kind.draw(image, [Panel("", label)], tuple(source.classes or ()), Look(source.palette))
+    return kind.draw(
+        image, [Panel("", shown_in(source, item, label))], tuple(source.classes or ()), Look(source.palette)
+    )
 
 
 def as_json(summary: Summary, written: Written) -> dict[str, Any]:

@@ -201,8 +201,9 @@ class Budget:
 
     Args:
         amount: how many, at least 1.
-        unit: ``images`` or ``regions`` (items, exactly) or boxes, clicks, pixels, seconds (as many items as fit, in the
-            order chosen).
+        unit: ``items``, ``images``, ``regions`` or ``subjects`` (items, exactly) or boxes, points, clicks, pixels,
+            seconds (as many items as fit, in the order chosen). Where items are subjects of images, ``images`` buys all
+            picks that lie in so many images.
     """
 
     amount: int
@@ -218,14 +219,23 @@ class Budget:
     @property
     def counts_items(self) -> bool:
         """Whether items are counted, whatever they cost."""
-        return self.unit in ("images", "regions")
+        return self.unit in ("items", "images", "regions", "subjects")
 
-    def items(self, available: int, cost_M: Tensor | None = None) -> int:
+    def items(self, available: int, cost_M: Tensor | None = None, image_M: Tensor | None = None) -> int:
         """How many items a strategy is asked for.
+
+        Args:
+            available: candidates.
+            cost_M: what each of them costs, where units are no items.
+            image_M: number of the image that each lies in, where several lie in one and images are counted.
 
         Raises:
             ConfigError: more items than there are, or a unit whose cost per item is unknown.
         """
+        if image_M is not None:
+            count_I = image_M.bincount().sort(descending=True).values
+            count_I = count_I[count_I > 0]
+            return int(count_I[: self.amount].sum())
         if self.counts_items:
             if self.amount > available:
                 raise ConfigError(
@@ -239,11 +249,17 @@ class Budget:
             )
         return max(1, min(available, int(self.amount // max(float(cost_M.min()), 1e-12))))
 
-    def cut(self, selection: Selection, cost_N: Tensor | None) -> Selection:
+    def cut(self, selection: Selection, cost_N: Tensor | None, image_N: Tensor | None = None) -> Selection:
         """The longest prefix of the picks that the budget pays for; all of them where items are counted."""
-        if self.counts_items or cost_N is None:
+        if image_N is not None:
+            images = image_N[selection.positions_K].tolist()
+            first = {image: rank for rank, image in reversed(list(enumerate(images)))}
+            # an image is paid for once
+            spent_K = torch.tensor([first[image] == rank for rank, image in enumerate(images)]).cumsum(0)
+        elif self.counts_items or cost_N is None:
             return selection
-        spent_K = cost_N[selection.positions_K].cumsum(0)
+        else:
+            spent_K = cost_N[selection.positions_K].cumsum(0)
         fits = max(1, int((spent_K <= self.amount + 1e-9).sum()))
         scores_K = None if selection.scores_K is None else selection.scores_K[:fits]
         return Selection(selection.positions_K[:fits], scores_K, selection.notes)

@@ -20,6 +20,9 @@ Role = Literal["pool", "reference", "validation", "test"]
 #: how frames tell their video: by the folder they lie in, or by their name before its last number; auto is a guess
 VideoRule: TypeAlias = Literal["auto", "folder", "name"]
 
+#: how the place of a subject begins, as ``within`` gives it: an item of its own, which no image covers
+SUBJECT = "subject:"
+
 #: the two values that become black and white in pictures of more than 8 bits
 ValueRange: TypeAlias = tuple[float, float]
 
@@ -47,6 +50,22 @@ def checked_range(given: Any) -> ValueRange | None:
             "that becomes white, as [0, 4095]"
         )
     return low, high
+
+
+def is_region(place: str | None) -> bool:
+    """Whether a place within an image, as ``Source.within`` gives it, is a region that its whole image covers."""
+    return place is not None and not place.startswith(SUBJECT)
+
+
+def is_subject(place: str | None) -> bool:
+    """Whether a place within an image is that of a subject: an item of its own."""
+    return place is not None and place.startswith(SUBJECT)
+
+
+def read_for(source: Source, item_id: str) -> str:
+    """The item whose picture is read for an item: of a region that of its image."""
+    image, place = source.within(item_id)
+    return image if is_region(place) else item_id
 
 
 def _number(value: Any) -> float:
@@ -132,8 +151,15 @@ class Source(ABC):
         return int(width), int(height)
 
     def within(self, item_id: str) -> tuple[str, str | None]:
-        """The image that an item lies in, and which region of it the item is; None for a whole image."""
+        """The image that an item lies in, and which region or subject of it the item is; None for a whole image."""
         return item_id, None
+
+    def window(self, item_id: str) -> tuple[int, int, int, int] | None:
+        """Where in its image lies what ``load`` cuts out of it for a subject: x, y, width, height, perhaps beyond it.
+
+        None where whole images are loaded, and of regions.
+        """
+        return None
 
     def price(self, item_id: str) -> Mapping[str, float]:
         """What a simulated annotator pays for an item, in units that its label does not tell."""

@@ -279,6 +279,9 @@ class Pose:
         area: of the subject in square pixels; None: that of its extent.
         scores_K: float32 in [0, 1], how sure a model is of each point; None for annotations.
         raw: the label this was read from, for writing it again to the digit; no part of the comparison.
+        at: of a subject that was cut out of an image, x and y of the cut in the image, whose size then is ``size``.
+        image: of such a subject, the image that it lies in.
+        prior: of such a subject, how sure the detector is of its box.
 
     Example:
         >>> pose = Pose(torch.tensor([[0.5, 0.25], [0.0, 0.0]]), torch.tensor([2, 0]), size=(100, 80))
@@ -293,6 +296,9 @@ class Pose:
     area: float | None = None
     scores_K: Tensor | None = None
     raw: Any = field(default=None)
+    at: tuple[int, int] = (0, 0)
+    image: str | None = None
+    prior: float = 1.0
 
     def __post_init__(self) -> None:
         count = len(self.seen_K)
@@ -309,7 +315,8 @@ class Pose:
     @property
     def pixels_K2(self) -> Tensor:
         """float64 places in pixels of the original image."""
-        return self.points_K2.double() * self.points_K2.new_tensor(self.size, dtype=torch.float64)
+        size, at = (self.points_K2.new_tensor(pair, dtype=torch.float64) for pair in (self.size, self.at))
+        return self.points_K2.double() * size + at
 
     @property
     def span(self) -> tuple[float, float]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from labelwise.contracts.targets import Pose
 from labelwise.errors import DataError, brief
+from labelwise.kinds.subjects import window_of
 
 
-def pose_of(raw: Mapping[str, Any], names: Sequence[str]) -> Pose:
+def pose_of(raw: Mapping[str, Any], names: Sequence[str], aspect: float = 1.0) -> Pose:
     """The pose that a raw label of key points means; points that lie outside the image are not seen.
 
     Args:
         raw: as the kind ``points`` has checked it.
         names: of the points, in the order of the pose.
+        aspect: width of the network's input over its height, by which a subject is cut out of its image.
 
     Raises:
         DataError: other points than these, or more than one subject that has points.
@@ -33,16 +36,17 @@ def pose_of(raw: Mapping[str, Any], names: Sequence[str]) -> Pose:
             f"{len(things)} subjects with points in one image: keypoints finds one in each, so cut the image into one "
             "picture for each subject"
         )
-    size = (raw["size"][0], raw["size"][1])
+    size, cut = (raw["size"][0], raw["size"][1]), _cut(raw, aspect)
     if not things:
         count = len(names)
-        return Pose(torch.zeros(count, 2), torch.zeros(count, dtype=torch.int64), size, raw=raw)
+        return replace(Pose(torch.zeros(count, 2), torch.zeros(count, dtype=torch.int64), size, raw=raw), **cut)
     thing = things[0]
+    at, size = cut.get("at", (0, 0)), cut.get("size", size)
     places = torch.tensor(_ordered(thing, "points", names), dtype=torch.float64)
-    points_K2 = places[:, :2] / torch.tensor(size, dtype=torch.float64)
+    points_K2 = (places[:, :2] - torch.tensor(at, dtype=torch.float64)) / torch.tensor(size, dtype=torch.float64)
     seen_K = ((points_K2 >= 0) & (points_K2 <= 1)).all(1) & (places[:, 2] > 0)
     scores = None if thing.get("scores") is None else torch.tensor(_ordered(thing, "scores", names)).float()
-    return Pose(
+    pose = Pose(
         torch.where(seen_K[:, None], points_K2, 0.0).float(),
         torch.where(seen_K, places[:, 2].long(), 0),
         size,
@@ -50,6 +54,15 @@ def pose_of(raw: Mapping[str, Any], names: Sequence[str]) -> Pose:
         scores,
         raw,
     )
+    return replace(pose, **cut)
+
+
+def _cut(raw: Mapping[str, Any], aspect: float) -> dict[str, Any]:
+    """What a pose says of the cut that shows a subject; {} for whole images."""
+    if (subject := raw.get("subject")) is None:
+        return {}
+    x, y, width, height = window_of(subject["box"], aspect)
+    return {"at": (x, y), "size": (width, height), "image": subject["image"], "prior": subject.get("score", 1.0)}
 
 
 def raw_of_pose(pose: Pose, subject: str, names: Sequence[str]) -> dict[str, Any]:

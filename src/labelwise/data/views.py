@@ -128,6 +128,14 @@ class View(Source):
         """As the original."""
         return self.source.within(item_id)
 
+    def window(self, item_id: str) -> tuple[int, int, int, int] | None:
+        """As the original."""
+        return self.source.window(item_id)
+
+    def expected_cost(self, item_ids: Sequence[str], unit: str) -> np.ndarray | None:
+        """As the original."""
+        return self.source.expected_cost(item_ids, unit)
+
     def outline(self, item_id: str) -> tuple[np.ndarray, tuple[int, int]]:
         """As the original."""
         return self.source.outline(item_id)

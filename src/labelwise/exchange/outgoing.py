@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,13 @@ from labelwise.contracts.format import Format, Writes
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.oracle import Pick
 from labelwise.contracts.record import IGNORE, Head, Mask, Record, Where
-from labelwise.contracts.source import Role, Source
+from labelwise.contracts.source import Role, Source, is_region, is_subject
 from labelwise.errors import ConfigError, DataError, unknown
 from labelwise.exchange.sniffing import named
 from labelwise.formats import FORMATS
+from labelwise.formats.pose_rows import SUBJECT
 from labelwise.formats.splits import WORD_OF
+from labelwise.kinds.subjects import Subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,15 +82,28 @@ class Going:
     ) -> Iterator[Record]:
         """A record for each pick, marked as not answered, with what the model would draw.
 
+        Subjects of one image are asked in one record, in place of the first of them: people open an image once.
+
         Args:
             picks: in the order chosen.
-            guesses: image -> raw label with scores; {} without a model. Of a region its pixels are taken.
+            guesses: image or subject -> raw label with scores; {} without a model. Of a region its pixels are taken.
             strategy: what chose them.
             round_: number of the round.
         """
-        for pick in picks:
-            image, region = self.source.within(pick.id)
-            raw = guesses.get(image)
+        asked = list(picks)
+        together: dict[str, list[str]] = {}
+        for pick in asked:
+            together.setdefault(self.source.within(pick.id)[0], []).append(pick.id)
+        for pick in asked:
+            image, place = self.source.within(pick.id)
+            region, whole = place if is_region(place) else None, {}
+            if is_subject(place):
+                whole = {"path": self.source.path(image)}
+                if (subjects := together.pop(image, None)) is None:
+                    continue
+                raw = self._subjects(image, subjects, guesses)
+            else:
+                raw = guesses.get(image)
             guessed = None if raw is None else self.kind.to_record(image, raw, self.classes)
             record = guessed or Record(Where(image))
             outline = None if region is None else self._outline(pick.id)
@@ -100,19 +115,39 @@ class Going:
                 outline=outline,
                 size=self._size(image),
                 state="untouched",
-                extra={**record.extra, **marks(pick, strategy, round_)},
+                extra={**record.extra, **marks(pick, strategy, round_)} | whole,
             )
+
+    def _subjects(self, image: str, items: Sequence[str], guesses: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The asked subjects of an image as one label: the box of each with its number, and the points of a model."""
+        if (size := self._size(image)) is None:
+            return None
+        things: list[dict[str, Any]] = []
+        limbs: dict[str, Any] = {}
+        for item in items:
+            subject = Subject.at(*self.source.within(item))  # type: ignore[arg-type]
+            raw = guesses.get(item)
+            guess: dict[str, Any] = {"class": next(iter(self.classes), SUBJECT), "points": []}
+            if raw is not None:
+                guess, limbs = dict(raw["objects"][0]), {k: raw[k] for k in ("skeleton",) if raw.get(k)}
+            things.append({**guess, "box": list(subject.box), "extra": {"subject": int(region_number(item))}})
+        if not all("score" in thing for thing in things):  # all have one, or none
+            things = [{key: value for key, value in thing.items() if key != "score"} for thing in things]
+        return {"size": list(size), "objects": things, **limbs}
 
     def labelled(self, labels: Mapping[str, Any], roles: Mapping[str, Role]) -> Iterator[Record]:
         """A record for each picture with a label; what was said of the regions of a picture becomes one label."""
-        parts: dict[str, list[Any]] = {}
+        parts: dict[str, dict[str, Any]] = {}
         for item, raw in labels.items():
-            parts.setdefault(self.source.within(item)[0], []).append(raw)
-        for image, raws in parts.items():
+            parts.setdefault(self.source.within(item)[0], {})[item] = raw
+        for image, said in parts.items():
+            raws, first = list(said.values()), next(iter(said))
             raw = raws[0] if len(raws) == 1 else self.kind.merge(raws)
             record = self.kind.to_record(image, raw, self.classes)
-            split = WORD_OF[roles.get(image, "pool")]
-            group = self.source.groups.get(image)
+            # subjects are held out with their images, and an image is no group of its own
+            item = first if is_subject(self.source.within(first)[1]) else image
+            split, group = WORD_OF[roles.get(item, "pool")], self.source.groups.get(item)
+            group = None if group == image else group
             yield replace(record, image=image, size=record.size or self._size(image), split=split, group=group)
 
     def _size(self, image: str) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labelwise.contracts.kind import Look, Panel
+from labelwise.contracts.source import read_for
+from labelwise.kinds.subjects import in_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
 #: the words above panels
 PREDICTED, LABELLED, DOUBT = "predicted", "labelled", "uncertainty, dark to bright"
+
+
+def shown_in(source: Source, item: str, raw: Any) -> Any:
+    """A label as one of the picture of its item: of a subject in what is cut out of its image."""
+    window = source.window(item)
+    return raw if window is None else in_window(raw, window)
 
 
 def drawn(
@@ -31,7 +39,7 @@ def drawn(
 ) -> Callable[[str], Image | None]:
     """Gives the picture of an item with its labels beside it, or the picture alone where there are none.
 
-    A region is shown by its border in the whole picture.
+    A region is shown by its border in the whole picture, a subject as it is cut out.
 
     Args:
         task: whose labels are drawn.
@@ -48,20 +56,21 @@ def drawn(
     Cost:
         Two passes over the images; a guess and a map of each in memory.
     """
-    images = tuple(dict.fromkeys(source.within(item)[0] for item in ids))
+    images = tuple(dict.fromkeys(read_for(source, item) for item in ids))
     guesses: dict[str, Any] = {}
     doubts: dict[str, np.ndarray] = {}
     if learner is not None:
         guesses, doubts = dict(task.guesses(learner, source, images)), dict(task.doubts(learner, source, images))
 
     def picture(item: str) -> Image | None:
-        whole, region = source.within(item)
+        whole = read_for(source, item)
         if (shown := image_of(whole)) is None:
             return None
-        panels = [Panel(PREDICTED, guesses[whole])] if whole in guesses else []
-        panels += [Panel(LABELLED, labelled[item])] if labelled is not None and item in labelled else []
+        panels = [Panel(PREDICTED, shown_in(source, item, guesses[whole]))] if whole in guesses else []
+        if labelled is not None and item in labelled:
+            panels.append(Panel(LABELLED, shown_in(source, item, labelled[item])))
         panels += [Panel(DOUBT, doubt=doubts[whole])] if whole in doubts else []
-        there = None if region is None else (*source.outline(item), source.size(item))
+        there = None if whole == item else (*source.outline(item), source.size(item))
         return task.kind.draw(shown, panels, task.classes, Look(palette, there))
 
     return picture

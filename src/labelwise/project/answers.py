@@ -17,6 +17,7 @@ from labelwise.formats.splits import role_of
 from labelwise.project.classes import named, write
 from labelwise.project.presence import gone_note
 from labelwise.project.presence import waiting as waiting_picks
+from labelwise.project.subjects import apart
 from labelwise.project.told import settle, settled
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def take(
     if not known and names:
         _confirm(names, project, path, confirm)
     _check_told(project, path, rows)
+    subjects = apart(project, rows)
+    rows = subjects.rows
     # one look at all picks that wait, not one for each answer
     waiting = project.waiting_regions()
     said = _Said(project, names)
@@ -111,7 +114,14 @@ def take(
         unchanged=said.unchanged,
         empty=said.empty,
         format=choice.format.name,
-        notes=(*incoming.notes(), *told, *_odd(project, rows), *said.notes(), *gone_note(waiting_picks(project)[1])),
+        notes=(
+            *incoming.notes(),
+            *told,
+            *_odd(project, rows),
+            *subjects.notes(),
+            *said.notes(),
+            *gone_note(waiting_picks(project)[1]),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.campaign.events import added
 from labelwise.contracts.oracle import Pick, Round
+from labelwise.contracts.source import is_subject
 from labelwise.errors import StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.project.images import CONFIG_NAME
@@ -69,10 +70,12 @@ def suggest(project: Project, how: Asking) -> Round:
         refuse_absent_disk(project)
     learning = Learning(project)
     chosen = learning.strategy(how.strategy, how.options)
-    count = min(DEFAULT, len(project.pool.candidates)) if how.budget is None else how.budget
-    size = None if count == "all" else Budget(count, _unit(project))
+    unit = _unit(project)
+    there = _there(project, unit)
+    count = min(DEFAULT, there) if how.budget is None else how.budget
+    size = None if count == "all" else Budget(count, unit)
     if size is not None and size.counts_items:
-        size.items(len(project.pool.candidates))
+        size.items(there)
     fitted, kept = None, list[str]()
     if how.predictions is None:
         campaign = learning.campaign()
@@ -118,14 +121,23 @@ def _asked_before(project: Project, how: Asking) -> Round:
 
 
 def _unit(project: Project) -> str:
-    """What budgets count now: images until one has a label, then as ``regions`` says."""
-    regions = project.config.regions
+    """What budgets count now: images until one has a label, then as ``regions`` says; as ``subjects`` does."""
+    regions, subjects = project.config.regions, project.config.subjects
+    if project.pool.has_subjects:
+        return "subjects" if subjects is None else subjects.unit
     return "images" if regions is None or not len(project.pool.labelled) else regions.unit
 
 
-def noun_of(project: Project, picks: Sequence[Pick]) -> Literal["image", "region"]:
+def _there(project: Project, unit: str) -> int:
+    """How many may be asked about; of images with subjects the images where these are counted."""
+    pool = project.pool
+    return len({pool.items[p].path for p in pool.candidates}) if unit == "images" else len(pool.candidates)
+
+
+def noun_of(project: Project, picks: Sequence[Pick]) -> Literal["image", "region", "subject"]:
     """What these picks are."""
-    return "region" if picks and all(project.source.within(pick.id)[1] for pick in picks) else "image"
+    places = [project.source.within(pick.id)[1] for pick in picks]
+    return "subject" if any(map(is_subject, places)) else "region" if places and all(places) else "image"
 
 
 def open_round(project: Project) -> Round:
@@ -165,7 +177,7 @@ def join_regions(project: Project) -> None:
     """
     source, pool = project.source, project.pool
     ids = set(source.ids)
-    known = (item for item in pool.items if item.region is not None)
+    known = (item for item in pool.items if item.is_region)
     if stray := next((i for i in known if i.id not in ids or source.within(i.id)[1] != i.region), None):
         raise StateError(
             f"{stray.id!r} was cut by other settings than {CONFIG_NAME} has now: put 'regions' back as it was"

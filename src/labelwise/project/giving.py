@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.contracts.format import Format, Writing
+from labelwise.contracts.source import read_for
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.exchange.outgoing import Going, format_for
@@ -65,7 +66,7 @@ def give_picks(project: Project, path: Path, name: str | None, asked: Round, pre
         StateError: the file cannot be written.
     """
     form = check_target(project, path, name, "asked")
-    images = list(dict.fromkeys(project.source.within(pick.id)[0] for pick in asked.picks))
+    images = list(dict.fromkeys(read_for(project.source, pick.id) for pick in asked.picks))
     with _writing(path):
         if form is None:
             return _gallery(project, path, asked, predictions)

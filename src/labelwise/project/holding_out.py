@@ -44,7 +44,7 @@ def hold_out(project: Project, count: int, *, stratified: bool = False) -> Round
     """
     refuse_absent_disk(project)
     pool = project.pool
-    free = [pool.ids[p] for p in pool.unlabelled if pool.items[p].region is None]
+    free = [pool.ids[p] for p in pool.unlabelled if not pool.items[p].is_region]
     if not 1 <= count < max(2, len(free)):
         raise ConfigError(
             f"{count:,} images were asked for, and {len(free):,} are not labelled yet: hold out 1 to "
@@ -136,7 +136,7 @@ def _events(pool: Pool, chosen: Sequence[str]) -> list[Event]:
     """The images are asked about, and leave the pool with their regions."""
     regions = defaultdict(list)
     for item in pool.items if pool.has_regions else ():
-        if item.region is not None:
+        if item.is_region:
             regions[item.path].append(item.id)
     asked = [HeldOut(item, pool.round, rank) for rank, item in enumerate(chosen)]
     return [*asked, *(HeldOut(item, pool.round) for image in chosen for item in regions[image])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from labelwise.campaign.events import Event, Labelled, added
 from labelwise.config import ProjectConfig, options_apart
 from labelwise.contracts.source import Source
 from labelwise.data.open import open_in, task_of
+from labelwise.data.subjects import with_subjects
 from labelwise.data.twins import without_twins
 from labelwise.data.videos import with_videos
+from labelwise.kinds import kind_of
 
 CONFIG_NAME = "labelwise.yaml"
 STATE_NAME = ".labelwise"
@@ -26,7 +28,7 @@ def open_images(
         config: names them.
         folder: that its paths are relative to.
         ids: the images, where they are known: neither the folder nor labels are read again.
-        known: images that are in the project, whatever is left out of those that join it.
+        known: items that are in the project, whatever is left out of those that join it.
     """
     source = open_in(
         folder,
@@ -41,7 +43,22 @@ def open_images(
     ).in_range(config.input.range)
     if config.video is not None or config.every > 1:
         source = with_videos(source, config.video or "auto", config.every if ids is None else 1, known=known)
-    return without_twins(source) if config.drop_twins and ids is None else source
+    if ids is not None:
+        return source
+    source = without_twins(source) if config.drop_twins else source
+    kind = kind_of(config.task.name)
+    return with_subjects(source, config.subjects, kind, base=folder, aspect=aspect_of(config))
+
+
+def aspect_of(config: ProjectConfig) -> Callable[[], float]:
+    """Gives the width of the network's input over its height."""
+
+    def found() -> float:
+        from labelwise.assemble import input_aspect  # loads torch, and only who looks at a subject asks
+
+        return input_aspect(config.task, config.input)
+
+    return found
 
 
 def registration(source: Source, *, known: Container[str] = ()) -> Iterator[Event]:

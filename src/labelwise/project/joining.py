@@ -64,7 +64,7 @@ def join(project: Opened) -> Joined:
     project.config = keep_range(project.config, source, project.folder / CONFIG_NAME)
     project.fresh = source.in_range(project.config.input.range)
     present = set(source.ids)
-    images = [item.id for item in pool.items if item.region is None]
+    images = [item.id for item in pool.items if not item.is_region]
     missing = [item for item in images if item not in present]
     new = [item for item in source.ids if item not in pool]
     renamed = _renamed(project, source, missing, new)
@@ -127,5 +127,5 @@ def _size(stat: str) -> str:
 def _rename(project: Opened, source: Source, old: str, new: str) -> list[Event]:
     """The image and its regions."""
     path = source.within(new)[0]
-    regions = [item.id for item in project.pool.items if item.region is not None and item.path == old]
+    regions = [item.id for item in project.pool.items if item.is_region and item.path == old]
     return [Renamed(item, f"{new}{item[len(old) :]}", path) for item in (old, *regions)]

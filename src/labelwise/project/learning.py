@@ -15,6 +15,7 @@ from labelwise.campaign.loop import Campaign
 from labelwise.campaign.setting import Setting
 from labelwise.config import StrategyConfig
 from labelwise.contracts.learner import Learner, Producer
+from labelwise.contracts.source import read_for
 from labelwise.contracts.strategy import Strategy
 from labelwise.contracts.task import Task
 from labelwise.errors import ConfigError, FormatError, StateError
@@ -176,7 +177,7 @@ class Learning:
         """The training on these labels where it was done, else the weights trained last, for hints; and a note."""
         pool, source = campaign.pool, self.project.source
         # a training would have read them, and images that were read are known again under another name
-        source.content(list(dict.fromkeys(source.within(pool.ids[p])[0] for p in pool.labelled)))
+        source.content(list(dict.fromkeys(read_for(source, pool.ids[p]) for p in pool.labelled)))
         if (fitted := campaign.trained()) is not None:
             return fitted, []
         who = chosen.name if acting.name == chosen.name else f"{chosen.name}, which acts as {acting.name} here,"

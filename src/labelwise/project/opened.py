@@ -18,12 +18,14 @@ from labelwise.contracts.kind import Kind
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.source import Role, Source
 from labelwise.data.remembered import Remembered
+from labelwise.data.subjects import Subjects, points_of
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Known
 from labelwise.kinds import kind_of
+from labelwise.kinds.subjects import Subject
 from labelwise.processes import drop_drafts
 from labelwise.project.classes import colours
-from labelwise.project.images import CONFIG_NAME, STATE_NAME, open_images
+from labelwise.project.images import CONFIG_NAME, STATE_NAME, aspect_of, open_images
 from labelwise.project.told import skeleton
 
 
@@ -71,7 +73,7 @@ class Opened:
     @cached_property
     def source(self) -> Source:
         """The images, those the project knows of, and their regions where the project asks for regions."""
-        images = [item.id for item in self.pool.items if item.region is None]
+        images = sorted({item.path for item in self.pool.items})
         try:
             found = open_images(self.config, self.folder, ids=images)
         except DataError as error:
@@ -82,6 +84,10 @@ class Opened:
                 f"the images of this project lie in {str(place)!r:.150}, which is not there: is the disk mounted? If "
                 f"they moved, correct 'images' in {CONFIG_NAME}"
             ) from error
+        if self.pool.has_subjects:
+            subjects = {item.id: Subject.at(item.path, item.region or "") for item in self.pool.items}
+            aspect = aspect_of(self.config)
+            found = Subjects(found, subjects, aspect=aspect, points=lambda: points_of(self.labels().values()))
         opened = Remembered(found, self.store.content)
         if self.config.regions is None:
             return opened
@@ -110,8 +116,8 @@ class Opened:
             data = open_images(self.config, self.folder)
             return data.numbers, data.categories
 
-        regions = frozenset(item.id for item in self.pool.items if item.region is not None)
-        ids = frozenset(self.pool.ids) - regions
+        regions = frozenset(item.id for item in self.pool.items if item.is_region)
+        ids = frozenset(item.path if item.region is not None else item.id for item in self.pool.items)
         source = self.source
         outline = source.outline if regions else None
         palette = colours(self.config, names)
@@ -140,7 +146,7 @@ class Opened:
         """Image -> its regions that wait for an answer."""
         waiting: dict[str, list[str]] = {}
         for item in (self.pool.items[p] for p in self.pool.pending):
-            if item.region is not None:
+            if item.is_region:
                 waiting.setdefault(item.path, []).append(item.id)
         return waiting
 
@@ -196,4 +202,4 @@ class Opened:
 
 
 def _noun(item: Item) -> Literal["image", "region"]:
-    return "image" if item.region is None else "region"
+    return "region" if item.is_region else "image"

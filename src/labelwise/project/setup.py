@@ -10,9 +10,9 @@ from typing import Any
 import pydantic
 
 from labelwise.campaign.store import Store
-from labelwise.config import ProjectConfig, options_apart, parse, read_yaml, write_yaml
+from labelwise.config import ProjectConfig, SubjectsConfig, options_apart, parse, read_yaml, write_yaml
 from labelwise.contracts.progress import Progress, silent
-from labelwise.contracts.source import Source
+from labelwise.contracts.source import Source, is_subject
 from labelwise.data.videos import rule_of
 from labelwise.data.views import View
 from labelwise.errors import ConfigError, DataError, StateError
@@ -100,6 +100,8 @@ def _opened(settings: ProjectConfig, folder: Path, classes: Sequence[str]) -> tu
     if settings.labels == "auto" and source.format is not None:
         # what was found once is not looked for again: files that join the folder change nothing
         settings = settings.model_copy(update={"labels": source.format})
+    if settings.subjects is None and any(is_subject(source.within(item)[1]) for item in source.ids[:1]):
+        settings = settings.model_copy(update={"subjects": SubjectsConfig(boxes="labels")})
     if (rule := rule_of(source)) is not None:  # nor is what a video is
         settings = settings.model_copy(update={"video": rule})
     names = settings.classes or tuple(source.classes or ())

@@ -71,7 +71,9 @@ def _of_id(pool: Pool, item: str, here: dict[str, None], state: State) -> set[st
     """An item, or those regions of an image that are in this state."""
     if item in here:
         return {item}
-    regions = {other for other in here if other.startswith(f"{item}#")} if pool.has_regions else set()
+    regions = (
+        {other for other in here if other.startswith(f"{item}#")} if item not in pool or pool.has_regions else set()
+    )
     if not regions:
         if item not in pool:
             raise unknown("image", item, pool.ids, error=PoolError)
@@ -90,6 +92,9 @@ def _named(project: Opened, file: Path, wishes: Wishes) -> tuple[list[str], list
     incoming = Incoming(file, choice.format, use, project.known(project.config.classes), wishes)
     items = list(dict.fromkeys(item for item, _ in incoming))
     incoming.refuse_unknown()
+    if project.pool.has_subjects:  # an image stands for its subjects
+        named = frozenset(items)
+        items = [item.id for item in project.pool.items if item.path in named]
     return items, incoming.notes()
 
 

@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwise.assemble import cut_into_regions
+from labelwise.assemble import cut_into_regions, input_aspect
 from labelwise.campaign.events import Event, Labelled, added
+from labelwise.campaign.setting import cost_of
 from labelwise.config import SizesConfig
 from labelwise.contracts.progress import Progress, silent
+from labelwise.contracts.source import is_region
 from labelwise.data.brightness import look
 from labelwise.data.held_out import with_noise, with_reference
 from labelwise.data.imbalance import imbalanced
 from labelwise.data.open import open_in
 from labelwise.data.remembered import Remembered
+from labelwise.data.subjects import with_subjects
 from labelwise.data.twins import twins, without_twins
 from labelwise.data.videos import with_videos
 from labelwise.data.views import View, split, subset
 from labelwise.errors import DataError
-from labelwise.kinds import kind_of_labels
+from labelwise.kinds import kind_of, kind_of_labels
 from labelwise.kinds import settled as settled_by
 from labelwise.rng import generator
 
@@ -54,6 +57,8 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
         )
     if data.video is not None or data.every > 1:
         source = with_videos(source, data.video or "auto", data.every)
+    if not isinstance(recipe, SizesConfig):
+        source = _of_subjects(source, recipe, base)
     if data.subset is not None:
         source = subset(source, data.subset, 0)
     if "test" not in source.roles.values():
@@ -82,6 +87,15 @@ def settled(recipe: RecipeConfig, source: Source) -> tuple[RecipeConfig, list[st
     if options == task.options:
         return recipe, notes
     return recipe.model_copy(update={"task": task.model_copy(update={"options": options})}), notes
+
+
+def _of_subjects(source: Source, recipe: RecipeConfig, base: Path) -> Source:
+    """Subjects in place of images, where images show several; those without points have no answer to be asked for."""
+    kind = kind_of(recipe.task.name)
+    found = with_subjects(
+        source, recipe.subjects, kind, base=base, aspect=lambda: input_aspect(recipe.task, recipe.input)
+    )
+    return found if found is source else View(found, ids=[item for item in found.ids if item in found.truth])
 
 
 def with_regions(recipe: RecipeConfig, source: Source, folder: Path, *, progress: Progress = silent) -> Source:
@@ -161,8 +175,8 @@ def registration(source: Source, task: Task[Any]) -> list[Event]:
 
 
 def images_of(source: Source) -> list[str]:
-    """Items that are whole images."""
-    return [item for item in source.ids if source.within(item)[1] is None]
+    """Items that are whole images, or subjects of images."""
+    return [item for item in source.ids if not is_region(source.within(item)[1])]
 
 
 def paid(source: Source, task: Task[Any], item: str) -> Labelled:
@@ -170,7 +184,8 @@ def paid(source: Source, task: Task[Any], item: str) -> Labelled:
     raw = source.truth[item]
     task.load(raw)
     # outlines of the 500 masks of a test set at full size would take longer to count than a training
-    return Labelled(item, raw, {} if source.roles.get(item) == "test" else task.kind.cost(task.raw(raw)))
+    test = source.roles.get(item) == "test"
+    return Labelled(item, raw, {} if test else cost_of(task.kind, task.raw(raw), source.within(item)[1]))
 
 
 def labels_of(source: Source, task: Task[Any], *, pool: bool) -> list[Event]:

@@ -111,7 +111,7 @@ class SeedRuns:
                 for record in campaign.rounds(
                     strategy,
                     HeldBack(campaign.setting.source.truth, campaign.setting.source.price),
-                    Budget(self.recipe.batch, "images" if self.recipe.regions is None else self.recipe.regions.unit),
+                    Budget(self.recipe.batch, self._unit),
                     count=self.recipe.rounds,
                     companions=companions if self.recipe.start is None else (),
                 ):
@@ -180,6 +180,7 @@ class SeedRuns:
         frozen = recipe.features.model_dump()
         # left out where it is not said: studies of before are found again
         more: list[Any] = [part.model_dump() for part in (recipe.pretrain, recipe.regions) if part is not None]
+        more += [] if recipe.subjects is None else ["subjects", recipe.subjects.model_dump()]
         more += [] if recipe.input.range is None else ["values", *recipe.input.range]
         unsaid = {key for key in ("reference", "noise", "video") if not getattr(recipe.data, key)}
         data = recipe.data.model_dump(exclude=unsaid | ({"every"} if recipe.data.every == 1 else set()))
@@ -187,6 +188,14 @@ class SeedRuns:
             dict(self.learner(config.learner).config), repr(self.task), frozen, config.identity, start,
             recipe.initial, recipe.batch, recipe.warm, data, digest(*self.source.ids), *more,
         )  # fmt: skip
+
+    @property
+    def _unit(self) -> str:
+        """What the batch of a round counts."""
+        regions, subjects = self.recipe.regions, self.recipe.subjects
+        if regions is not None:
+            return regions.unit
+        return "items" if subjects is None else subjects.unit
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 

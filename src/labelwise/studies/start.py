@@ -40,7 +40,7 @@ def begin(campaign: Campaign, recipe: RecipeConfig, config: StrategyConfig, seed
         strategy = make_strategy(start)
         if not strategy.cold:
             campaign.begin()
-        ids = [pick.id for pick in campaign.choose(strategy, Budget(recipe.initial)).picks]
+        ids = [pick.id for pick in campaign.choose(strategy, Budget(recipe.initial, "items")).picks]
     # one transaction, so that a killed start leaves no half of an initial set
     events: list[Event] = [Queried(item, -1, rank, strategy="initial") for rank, item in enumerate(ids)]
     events += [paid(source, task, item) for item in ids]

@@ -19,6 +19,7 @@ from labelwise.data import augment, augment_points
 from labelwise.data.pose_labels import pose_of, raw_of_pose
 from labelwise.errors import ConfigError, UnmetNeed, brief
 from labelwise.kinds.points import Points
+from labelwise.kinds.subjects import in_image
 from labelwise.models import heat_maps
 from labelwise.models.segmenters import said_of
 from labelwise.models.trunks import with_known_trunk
@@ -159,7 +160,8 @@ class Keypoints(Task[Pose]):
         if isinstance(raw, Pose):
             return raw
         self.kind.check(raw, self.classes, None)
-        return pose_of(raw, self._named)
+        height, width = self.input.size
+        return pose_of(raw, self._named, width / height)
 
     def dump(self, target: Pose) -> Json:
         """The raw form in pixels; to the digit what it was loaded from."""
@@ -276,7 +278,11 @@ class Keypoints(Task[Pose]):
             rows = slice(offsets[row], offsets[row + 1])
             points_K2, probs_KC = torch.as_tensor(points_U2[rows]), torch.as_tensor(probs_UC[rows])
             said = Outputs(1, torch.zeros(len(points_K2), dtype=torch.int64), probs_KC, extra={"points": points_K2})
-            yield item, self.dump(replace(self.predictions(said)[0].target, size=source.size(item)))
+            found, size, window = self.predictions(said)[0].target, source.size(item), source.window(item)
+            if window is None:
+                yield item, self.dump(replace(found, size=size))
+            else:
+                yield item, in_image(self.dump(replace(found, size=window[2:])), window, size)
 
     def metrics(self) -> Metrics:
         """Shares of points near enough, and average precision over OKS."""

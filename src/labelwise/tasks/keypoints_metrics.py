@@ -75,7 +75,8 @@ class KeypointMetrics(Metrics):
     mean over images of that share in each, ``pck/NAME`` that of one point; ``pck_share`` counts as near what lies
     within a share of a reference length. Hidden points count as visible ones, those outside or not marked not at all.
     ``error`` is the mean distance in pixels. ``oks_ap`` (and ``oks_ap50``, ``oks_ap75``) is COCO's average precision
-    with one subject an image; ``oks`` the mean object key point similarity.
+    over images, one subject each or those that were cut out of it, by the mean mass of their peaks times the score that
+    a detector gave their box; ``oks`` the mean object key point similarity.
 
     PCK at a share of a reference length is not that of heat maps ("0.5 of a tenth of the map's size"), as training
     programs print it.
@@ -106,8 +107,8 @@ class KeypointMetrics(Metrics):
         points_BK2 = outputs.extra["points"].detach().double().cpu().view(outputs.size, len(self.names), 2).numpy()
         scores_BK = outputs.probs_UC[:, 0].detach().double().cpu().view(outputs.size, -1).numpy()
         for points_K2, scores_K, pose in zip(points_BK2, scores_BK, targets, strict=True):
-            self._found.append(points_K2 * np.array(pose.size))
-            self._scores.append(float(np.nan_to_num(scores_K).mean()))
+            self._found.append(points_K2 * np.array(pose.size) + np.array(pose.at))
+            self._scores.append(float(np.nan_to_num(scores_K).mean()) * pose.prior)
             self._poses.append(pose.to("cpu"))
 
     def compute(self) -> dict[str, float]:
@@ -149,8 +150,17 @@ class KeypointMetrics(Metrics):
         from faster_coco_eval import COCO, COCOeval_faster
 
         truth, found = [], []
+        # subjects that were cut out of one image are looked for there together
+        names = [n if pose.image is None else pose.image for n, pose in enumerate(self._poses)]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
         for n, (pose, points_K2) in enumerate(zip(self._poses, self._found, strict=True)):
-            common = {"id": n + 1, "image_id": n + 1, "category_id": 1, "iscrowd": 0, "area": float(area_N[n])}
+            common = {
+                "id": n + 1,
+                "image_id": numbers[names[n]],
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": float(area_N[n]),
+            }
             corner, (width, height) = _corner(pose), pose.span
             known = int(pose.known_K.sum())
             flat = np.concatenate([pose.pixels_K2.numpy(), pose.seen_K.numpy()[:, None]], 1)
@@ -161,7 +171,7 @@ class KeypointMetrics(Metrics):
             flat = np.concatenate([points_K2, np.ones((len(points_K2), 1))], 1)
             found.append(common | {"bbox": box, "keypoints": flat.ravel().tolist(), "score": self._scores[n]})
         head: dict[str, Any] = {
-            "images": [{"id": n + 1} for n in range(len(truth))],
+            "images": [{"id": number} for number in numbers.values()],
             "categories": [{"id": 1, "name": "subject", "keypoints": list(self.names)}],
         }
         sides = [COCO({**head, "annotations": entries}) for entries in (truth, found)]

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from labelwise.contracts.source import Role, Source
+from labelwise.contracts.source import Role, Source, is_subject
 from labelwise.testing.refusals import refusal
 
 #: images that are decoded
@@ -93,7 +93,13 @@ def check_image(source: Source, item: str) -> None:
     assert small.ndim == 3, f"{item}: a thumbnail is (H, W, 1 or 3)"
     assert max(small.shape[:2]) <= 8, f"{item}: a thumbnail of side 8 is {small.shape}"
     assert isinstance(source.path(item), str)
-    assert source.within(item)[0] in {*source.ids}, f"{item} lies in {source.within(item)[0]!r}, which is no id"
+    whole, place = source.within(item)
+    if is_subject(place):  # its image is no item
+        window = source.window(item)
+        assert window is not None, f"{item}: a subject says where it is cut out"
+        assert window[2:] == (width, height), f"{item}: its window is {window[2:]}, and it is {(width, height)}"
+    else:
+        assert whole in {*source.ids}, f"{item} lies in {whole!r}, which is no id"
     _check_batch(source, item, image)
 
 
