@@ -54,6 +54,8 @@ def aspect_of(config: ProjectConfig) -> Callable[[], float]:
     """Gives the width of the network's input over its height."""
 
     def found() -> float:
+        if isinstance(config.input.size, int):
+            return 1.0
         from labelwise.assemble import input_aspect  # loads torch, and only who looks at a subject asks
 
         return input_aspect(config.task, config.input)
