@@ -118,7 +118,7 @@ def _offered(learner: Learner) -> list[Signal]:
         for signal in SIGNAL_LIST
         if signal.fields <= learner.provides | heads
         and (not isinstance(signal, Draw) or type(signal.passes) in learner.passes)
-        and (not isinstance(signal, Probe) or learner.probes)
+        and (not isinstance(signal, Probe) or learner.probed_by(signal))
     ]
 
 

@@ -22,6 +22,7 @@ from labelwise.errors import ConfigError, DataError, UnmetNeed
 from labelwise.models.torchvision_detectors import build_detector
 from labelwise.selection.conjugate import conjugate_gradients
 from labelwise.selection.pursuit import pursued
+from labelwise.signals import Embedding
 from labelwise.signals.curvature import Curvature, hessian_product
 from labelwise.signals.probes import LossSlope
 from labelwise.signals.sketch import Sketch
@@ -138,6 +139,24 @@ def test_the_last_layer_has_its_closed_form():
     v_CD = (probs[0] - F.one_hot(known.targets, 10)).T @ seen[0] / len(known)
     error_BC = probs[1] - F.one_hot(probs[1].argmax(1), 10)
     torch.testing.assert_close(rows_B, (error_BC @ v_CD * seen[1]).sum(1), rtol=1e-5, atol=1e-7)
+
+
+def test_a_linear_head_on_frozen_features_has_it_too():
+    source = tiny.digits(40)
+    learner = tiny.feature_learner(source)
+    data = tiny.learner_data(source, source.ids[:15])
+    learner.fit(data, 0)
+    signal = LossSlope(curvature=Curvature("fisher", 0.3, 80), biases=False)
+    found = learner.collect(tiny.view(source, source.ids[15:], labels=False), frozenset({signal}), data=data)[signal]
+    raw = learner.source.collect(tiny.view(source), frozenset({Embedding("frozen")}))[Embedding("frozen")]
+    x_ND = (torch.as_tensor(np.array(raw)) - learner._state["mean"]) / learner._state["scale"]
+    probs_NC = (x_ND @ learner._state["weight"].T + learner._state["bias"]).softmax(1)
+    labels_N = torch.tensor([*(source.classes.index(source.truth[i]) for i in source.ids[:15])])
+    labels_N = torch.cat([labels_N, probs_NC[15:].argmax(1)])
+    g_NP = ((probs_NC - F.one_hot(labels_N, 10))[:, :, None] * x_ND[:, None]).flatten(1).double()
+    dense = g_NP[:15].T @ g_NP[:15] / 15 + 0.3 * torch.eye(g_NP.shape[1], dtype=torch.float64)
+    expected = g_NP[15:] @ torch.linalg.solve(dense, g_NP[:15].mean(0))
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_over_all_labels_each_as_likely_as_it_is_the_slopes_cancel():

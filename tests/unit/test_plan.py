@@ -15,6 +15,7 @@ from labelwise.contracts.strategy import Needs, Step, Strategy
 from labelwise.errors import UndeclaredSignal, UnmetNeed
 from labelwise.learners.imported import ImportedPredictions
 from labelwise.signals import Dropout, Embedding, HeadOutput, Members, Passes, Probs, Uncertainty
+from labelwise.signals.descriptors import Descriptors
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.probes import LossSlope
 from labelwise.strategies import STRATEGIES
@@ -83,7 +84,7 @@ CASES = {
     "passes that frozen features cannot make": (FEATURES, _wants(DrawUncertainty("bald", Members())), "Members passes"),
     "passes that nobody makes": (TORCH, _wants(DrawUncertainty("bald", Ghosts())), "needs Ghosts passes"),
     "members of a single model": (TORCH, _wants(DrawUncertainty("bald", Members())), "needs Members passes"),
-    "a probe without a model": (FEATURES, _wants(LossSlope()), "needs to probe the model"),
+    "a probe without a model": (FEATURES, _wants(Descriptors()), "needs to probe the model"),
     "a head that is not trained": (TORCH, _wants(HeadOutput("loss_head")), "needs head:loss_head"),
     "a head beside frozen features": (FEATURES, _wants(heads=(tiny.LossHead(),)), "trains an extra head"),
     "hidden labels": (TORCH, Wants(Needs(truth=True)), "exist only in simulated campaigns"),

@@ -133,7 +133,7 @@ class Offer:
                 f"strategy {strategy.name!r} needs {type(signal.passes).__name__} passes, and {name} makes {kinds}: "
                 "choose another strategy, or another source of passes"
             )
-        if isinstance(signal, Probe) and not self.learner.probes:
+        if isinstance(signal, Probe) and not self.learner.probed_by(signal):
             raise UnmetNeed(
                 f"strategy {strategy.name!r} needs to probe the model ({signal.words}), and {name} has none to hand "
                 "out: choose another strategy, or options of this one that need no model"

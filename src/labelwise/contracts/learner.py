@@ -387,6 +387,10 @@ class Learner(ABC):
             "none: let random or kmeans choose them, or use a torch learner"
         )
 
+    def probed_by(self, signal: Probe) -> bool:
+        """Whether it can hand its model to this probe."""
+        return self.probes
+
     def check_probe(self, signal: Probe) -> None:  # noqa: B027 (nothing to refuse, unless a learner knows better)
         """Refuses a probe that does not fit the model, before anything is trained.
 

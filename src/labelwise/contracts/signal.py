@@ -143,6 +143,9 @@ class ProbeContext:
 class Probe(Signal):
     """A signal that is given the model: directional derivatives, activation gradients, auto-encoders."""
 
+    #: whether it looks at pictures and inner layers; else it may as well be given a last layer and features
+    of_images: ClassVar[bool] = True
+
     @property
     def prepared_from(self) -> frozenset[Prepared]:
         """Which views ``prepare`` reads: their items become part of the cache key.

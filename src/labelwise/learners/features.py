@@ -17,13 +17,14 @@ from labelwise.contracts.head import LinearHead
 from labelwise.contracts.learner import Auxiliary, Examples, FitReport, Learner, LearnerData, Producer
 from labelwise.contracts.passes import Dropout, Passes
 from labelwise.contracts.progress import Progress, silent
-from labelwise.contracts.signal import Draw, Signal, SignalRole, SignalTable
+from labelwise.contracts.signal import Draw, Probe, Signal, SignalRole, SignalTable, read_targets
 from labelwise.contracts.task import Batch, Field, Outputs, Task
 from labelwise.data.loader import PreparedImages, batches, blocks, default_workers
 from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.backbones import Backbone
-from labelwise.learners.inference import Collector, gathered, logits_from, wanted_fields
+from labelwise.learners.inference import Collector, gathered, logits_from, prepared_with, wanted_fields
 from labelwise.learners.passes import dropout_mask
+from labelwise.learners.probed import ProbedHead, blank_layer
 from labelwise.learners.saved import read_weights, write_weights
 from labelwise.processes import several, share
 from labelwise.rng import digest, torch_generator
@@ -301,16 +302,32 @@ class FeatureLearner(Learner):
             raise UnmetNeed("the loss of an image needs its label, and images without labels were given")
         target_of = dict(zip(view.ids, view.targets or (), strict=False))
         ids, rows_ND, failed = self._features(view, progress)
-        collector = Collector(signals, partial(self._drawn, seed=seed), {}, role)
-        for block in blocks(len(ids), BLOCK):
+        probes = frozenset(signal for signal in signals if isinstance(signal, Probe))
+        collector = Collector(signals - probes, partial(self._drawn, seed=seed), {}, role)
+        for block in blocks(len(ids), BLOCK) if collector.signals else ():
             batch = Batch(rows_ND[block.start : block.stop])
             collector.add(None, batch, partial(self._said, batch, [target_of.get(ids[row]) for row in block], labels))
-        return SignalTable(tuple(ids), collector.columns(), failed)
+        columns = collector.columns()
+        if probes:
+            head = ProbedHead(self.task, lambda other: self._features(other, progress)[:2], self._state)
+            seen = head.over(ids, rows_ND, target_of if read_targets(probes) else {})
+            columns |= head.columns(probes, seen, head.prepared(probes, data, seed), role)
+        return SignalTable(tuple(ids), columns, failed)
+
+    def probed_by(self, signal: Probe) -> bool:
+        """One that a last layer and features are enough for, where there is such a layer."""
+        return self.head == "linear" and not signal.of_images
+
+    def check_probe(self, signal: Probe) -> None:
+        """Asks the probe, with a layer of the head's kind."""
+        signal.check(blank_layer(2, len(self.task.classes)), self.task)
 
     def signal_key(self, signal: Signal, *, data: LearnerData | None = None, seed: int = 0) -> str:
         """Embeddings depend on the backbone only; the rest on the head as well."""
         if isinstance(signal, Embedding):
             return self.source.signal_key(FROZEN)
+        if isinstance(signal, Probe):
+            return digest(self._weights, signal.key, *prepared_with(signal, data, seed))
         return digest(self._weights, signal.key, seed if isinstance(signal, Draw) else None)
 
     def _check_fitted(self) -> None:

@@ -146,12 +146,16 @@ class Collector:
                 self.add(model, batch, partial(outputs, batch))
         return kept, failed
 
-    def add(self, model: Any, batch: Batch, run: Callable[[], Outputs]) -> None:
-        """One batch; ``run`` makes its deterministic pass, which probes alone can do without."""
+    def probe(self, model: Any, batch: Batch) -> None:
+        """One batch, for probes alone."""
         for signal in self.signals:
             if isinstance(signal, Probe):
                 rows = signal.compute(self.states[signal], model, batch, self.role)
                 self.rows.setdefault(signal, []).append(rows.detach())
+
+    def add(self, model: Any, batch: Batch, run: Callable[[], Outputs]) -> None:
+        """One batch; ``run`` makes its deterministic pass, which probes alone can do without."""
+        self.probe(model, batch)
         if all(isinstance(signal, Probe) for signal in self.signals):
             return
         outputs = run()

@@ -70,6 +70,7 @@ class LossSlope(Probe):
 
     name: ClassVar[str] = "loss_slope"
     version: ClassVar[int] = 2
+    of_images: ClassVar[bool] = False
     along: Literal["labelled", "validation", "reference", "test"] = "labelled"
     curvature: Curvature = field(default_factory=Curvature)
     layers: tuple[str, ...] = ("all",)
