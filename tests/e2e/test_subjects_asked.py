@@ -259,3 +259,26 @@ def test_an_image_of_another_size_is_refused(truth):
     told["images"][0]["width"] += 1
     Path("asked.json").write_text(json.dumps(told))
     assert "was labelled at" in refused("import", "asked.json")
+
+
+def test_a_later_init_adds_images_and_says_where_boxes_moved(truth, tmp_path):
+    run("init", "set", *INIT)
+    file = tmp_path / "set" / "person_keypoints.json"
+    told = json.loads(file.read_text())
+    told["annotations"][1]["bbox"][0] += 3
+    array, things = crowded.picture(50, 2)
+    crowded.Image.fromarray(array).save(tmp_path / "set" / "images" / "new.png")
+    told["images"].append({"id": 99, "file_name": "new.png", "width": array.shape[1], "height": array.shape[0]})
+    for number, thing in enumerate(things):
+        x1, y1, x2, y2 = thing["box"]
+        flat = [value for point in thing["points"] for value in point]
+        told["annotations"].append(
+            {"id": 900 + number, "image_id": 99, "category_id": 1, "iscrowd": 0, "bbox": [x1, y1, x2 - x1, y2 - y1],
+             "keypoints": flat, "num_keypoints": 3, "area": 9.0}
+        )  # fmt: skip
+    file.write_text(json.dumps(told))
+    joined = as_json("init", "set")
+    assert joined["new"] == 2
+    assert joined["labelled"] == 9
+    said = "1 subject(s) have other boxes in the data than in the project, which keeps its own: '000.png#2'"
+    assert any(note.startswith(said) for note in joined["notes"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelwise.campaign.events import Added, Event, HeldOut, Renamed
-from labelwise.contracts.source import Source
+from labelwise.contracts.source import Source, is_subject
 from labelwise.errors import few
 from labelwise.project.images import CONFIG_NAME, open_images, registration
 from labelwise.project.reading import keep_range
@@ -27,12 +27,14 @@ class Joined:
         renamed: old id -> new id of images whose file has another name now, byte for byte.
         gone: ids whose file is gone.
         held: images that joined a group (a video, a patient) that is held out.
+        moved: subjects that have another box in the data now.
     """
 
     new: tuple[str, ...] = ()
     renamed: Mapping[str, str] | None = None
     gone: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """One line for what was renamed, and one for what is gone."""
@@ -49,6 +51,11 @@ class Joined:
             lines.append(
                 f"{len(self.held):,} new image(s) are of videos or groups that are held out: {few(self.held)}; no "
                 "model trains on them, and nobody is asked about them"
+            )
+        if self.moved:
+            lines.append(
+                f"{len(self.moved):,} subject(s) have other boxes in the data than in the project, which keeps its "
+                f"own: {few(self.moved)}. In a new project they are as the data have them"
             )
         return lines
 
@@ -83,7 +90,13 @@ def join(project: Opened) -> Joined:
     project.__dict__.pop("source", None)
     taken = set(renamed.values())
     gone = tuple(item for item in missing if item not in renamed)
-    return Joined(tuple(item for item in new if item not in taken), renamed, gone, tuple(late))
+    moved = tuple(
+        item.id
+        for item in pool.items
+        if is_subject(item.region) and item.id in present
+        if source.within(item.id)[1] != item.region
+    )
+    return Joined(tuple(item for item in new if item not in taken), renamed, gone, tuple(late), moved)
 
 
 def news(project: Opened) -> list[str]:
