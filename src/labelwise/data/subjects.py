@@ -213,7 +213,9 @@ class _Gathered:
         if self.crowds:
             lines.append(f"{self.crowds:,} crowd(s) are no subjects: left out")
         if self.bare:
-            lines.append(f"{len(self.bare):,} of them have no point that was placed: no training items, to be asked")
+            lines.append(
+                f"{len(self.bare):,} of them have no point that was placed: no training items, but may be asked"
+            )
         if self.lost:
             lines.append(
                 f"{len(self.lost):,} labelled subject(s) lie in no box of the file, left out: {few(self.lost)}"
