@@ -9,10 +9,16 @@ import pytest
 
 import tiny
 from commands import as_json, refused, run
+from labelwise.contracts.format import Writing
+from labelwise.contracts.record import Head
 from labelwise.data.open import open_source
 from labelwise.errors import ConfigError, DataError
+from labelwise.exchange.incoming import Incoming, Known
+from labelwise.exchange.sniffing import choose, named
+from labelwise.kinds import KINDS
 from labelwise.project.setup import init, open_project
 from pictures import encoded
+from unpacked import unpacked
 
 PAIRS = tiny.pairs(60)
 HOT = {item: PAIRS.truth[item] for item in PAIRS.ids}
@@ -166,3 +172,37 @@ def test_several_classes_where_one_is_wanted_name_the_task_that_takes_them(tmp_p
     with pytest.raises(DataError, match="keep one, or say --task multi_label"):
         open_source(tmp_path / "img" / "a.json")
     assert open_source(tmp_path / "img" / "a.json", task="multi_label").truth == {"0000.png": ["cat", "dog"]}
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "cvat", "labelme", "label_studio"])
+def test_a_set_of_boxes_is_one_of_several_classes_too(form, tmp_path):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(encoded(PAIRS.load(PAIRS.ids[0])[..., 0], "JPEG"))
+    boxes = {
+        "a.jpg": [("dog", [1, 1, 5, 5]), ("cat", [2, 2, 9, 9]), ("dog", [3, 3, 8, 8])],
+        "b.jpg": [("cat", [1, 1, 5, 5])],
+        "c.jpg": [],
+    }
+    kind, classes = KINDS.create("boxes"), ("cat", "dog")
+    raws = {
+        name: {"size": [16, 16], "objects": [{"class": cls, "box": box} for cls, box in found]}
+        for name, found in boxes.items()
+    }
+    out = tmp_path / {"coco": "a.json", "label_studio": "a.json", "cvat": "a.xml"}.get(form, "set")
+    records = [kind.to_record(name, raw, classes) for name, raw in raws.items()]
+    how = Writing("labelled", "boxes", path_of=lambda name: str(tmp_path / name), images="copy")
+    named(form).write(out, Head(classes=classes), records, how)
+    chosen = choose(out, "answers", kind="tags")
+    assert chosen.format.name == form
+    door = Incoming(out, chosen.format, "answers", Known(KINDS.create("tags"), list(boxes), classes))
+    found = {row.item: row.raw for row in door.rows()}
+    assert found == {"a.jpg": ["cat", "dog"], "b.jpg": ["cat"], "c.jpg": []}
+
+
+@pytest.mark.real
+def test_classes_of_real_photos_are_those_of_their_objects():
+    source = open_source(unpacked("coco_mini"), task="multi_label")
+    assert (len(source.ids), len(source.truth), len(source.classes)) == (101, 101, 80)
+    counts = KINDS.create("tags").counts(source.truth.values(), source.classes)
+    assert (counts["person"], counts["dining table"]) == (46, 21)
+    assert max(map(len, source.truth.values())) > 5

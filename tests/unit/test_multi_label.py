@@ -11,7 +11,8 @@ from sklearn.metrics import average_precision_score, f1_score
 import tiny
 from labelwise.contracts.learner import Examples, LearnerData
 from labelwise.contracts.task import Batch, Outputs
-from labelwise.errors import ConfigError, DataError
+from labelwise.errors import ConfigError, DataError, UnmetNeed
+from labelwise.few_labels.frozen import frozen_images
 from labelwise.learners.features import fit_linear
 from labelwise.signals.plain import Probs, Uncertainty
 from labelwise.tasks.multi_label import MultiLabel
@@ -189,3 +190,9 @@ def test_uncertainty_is_by_class_and_reduced_as_for_objects():
     assert margin["max"] == pytest.approx([1.0, 0.6])
     assert margin["sum"] == pytest.approx([1.4, 1.8])
     assert Uncertainty("margin", "top_k", top=2).compute(outputs).tolist() == pytest.approx([0.6, 0.6])
+
+
+def test_studies_by_size_are_of_one_class_an_image_and_say_so():
+    source = tiny.pairs(12)
+    with pytest.raises(UnmetNeed, match="labels of these data are not one class an image"):
+        frozen_images(source, tiny.pixels(source))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from labelwise.contracts.learner import Examples
 from labelwise.contracts.progress import Progress, silent
-from labelwise.errors import DataError
+from labelwise.errors import DataError, UnmetNeed
 from labelwise.learners.features import FROZEN
 from labelwise.learners.heads import inverse_norms
 from labelwise.selection.arrays import as_tensor, blocks
@@ -108,7 +108,13 @@ def frozen_images(
 
     Raises:
         DataError: none that can be read.
+        UnmetNeed: labels that are not one class an image.
     """
+    if any(not isinstance(label, str | int) for label in source.truth.values()):
+        raise UnmetNeed(
+            "labels of these data are not one class an image, which is what select by size and the protocols (linear, "
+            "knn, finetune, scratch) learn from: use suggest, compare, and evaluate without a protocol"
+        )
     wanted = tuple(item for item in source.ids if source.roles.get(item, "pool") == role)
     table = features.collect(Examples(source, wanted), frozenset({FROZEN}), progress=progress)
     if not table.ids:

@@ -20,7 +20,7 @@ class LeastConfidence(ScoredOnce):
         noise: ``power``, ``softmax`` or ``softrank`` turns the top list into a random draw that follows the scores,
             which keeps a batch from being one image many times; None takes the top list itself.
         coldness: of that draw; higher follows the scores more closely.
-        reduction: how the units of an image (objects, pixels) become one number; nothing to choose in classification.
+        reduction: how the units of an image (objects, pixels; classes, where it may have several) become one number.
         empty: where images without any object stand: ``last``, ``median`` or ``first``.
 
     Raises:
