@@ -13,7 +13,7 @@ from labelwise.contracts.query import Query, Rows
 from labelwise.contracts.strategy import Collected, run_steps
 from labelwise.contracts.task import Outputs
 from labelwise.errors import NonFiniteScore
-from labelwise.selection.objects import balance_weights, consistency, distinct_objects
+from labelwise.selection.objects import balance_weights, consistency, distinct_objects, point_consistency
 from labelwise.signals.consistency import ViewConsistency
 from labelwise.signals.units import Units, UnitUncertainty
 from labelwise.strategies.entropy_nms import EntropyNMS
@@ -121,6 +121,23 @@ def test_an_image_is_worth_its_object_nearest_to_the_base():
     (step,) = FlipConsistency(empty="first").steps()
     (wanted,) = step.needs.pool
     assert int(wanted.settle(rows).argmax()) == 1
+
+
+def test_of_points_what_both_looks_have_in_the_same_peaks_counts():
+    rng = np.random.default_rng(0)
+    first, again = rng.dirichlet(np.ones(5), (2, 6))
+    expected = []
+    for p, q in zip(first.tolist(), again.tolist(), strict=True):
+        apart = bits(p, q)
+        sure = (max(p[:-1]) + max(q[:-1])) / 2
+        expected.append(sum(map(min, p, q)) + sure * (1 - apart))
+    given = [torch.tensor(part, dtype=torch.float32) for part in (first, again)]
+    np.testing.assert_allclose(point_consistency(*given).numpy(), expected, atol=1e-5)
+    looks = [Outputs(2, torch.tensor([0, 0, 0, 1, 1, 1]), part) for part in given]
+    signal = ViewConsistency()
+    rows = signal.finish(signal.step(signal.step(signal.start(looks[0]), looks[0]), looks[1]))
+    near = -np.abs(np.array(expected) - 1.3)
+    np.testing.assert_allclose(rows.numpy(), [near[:3].max(), near[3:].max()], atol=1e-5)
 
 
 def test_views_that_change_nothing_are_refused():

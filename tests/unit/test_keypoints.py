@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import posed
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.kind import Naming
+from labelwise.contracts.learner import Examples
+from labelwise.contracts.record import Head, Record, Seen, Where
+from labelwise.contracts.record import Points as KeyPoints
 from labelwise.contracts.task import Batch
-from labelwise.errors import ConfigError, DataError
-from labelwise.models.heat_maps import bells
+from labelwise.errors import ConfigError, DataError, FormatError, UnmetNeed
+from labelwise.exchange.classes import ClassMap
+from labelwise.models.heat_maps import at_points, bells
 from labelwise.models.pose import HRNet, build_pose_net
+from labelwise.signals.units import Units
 from labelwise.tasks.keypoints import PEAKS, Keypoints
 
 NAMES = ("nose", "left_ear", "right_ear")
@@ -242,3 +250,57 @@ def test_networks_that_do_not_exist_or_do_not_fit_are_refused():
         build_pose_net("hrnet_w33", 5, InputSpec((64, 64)))
     with pytest.raises(ConfigError, match="multiples of 32"):
         build_pose_net("hrnet_w32", 5, InputSpec((60, 64)))
+
+
+# ---- somebody else's points -----------------------------------------------------------------------------------------
+
+
+def told(*records):
+    head = Head(("mouse",))
+    named = ClassMap(head, ("mouse",), shown="it")
+    rows = [(record.image, record) for record in records]
+    return task().imported(rows, Naming(named, ("mouse",), head), ("a.png", "b.png"), {"b.png": (64, 48)}.get)
+
+
+def guess(image, *points, scores=(0.9, 0.5, 0.0), size=(64, 48)):
+    points = KeyPoints(tuple(points), NAMES, tuple(scores))
+    seen = Seen("mouse", points=points, score=0.5)
+    return Record(Where(image), image, size=size, objects=(seen,), state="untouched")
+
+
+def test_confidences_of_a_file_are_masses_of_one_peak_and_the_rest_lies_elsewhere():
+    learner = told(guess("b.png", (32, 24, 2), (16, 12, 2), (0, 0, 0), size=None), Record(Where("a"), "a.png"))
+    assert learner.ids == ("a.png", "b.png")
+    signals = {name: Units(name) for name in ("probs", "points")}
+    view = Examples(None, learner.ids)
+    table = learner.collect(view, frozenset(signals.values()))
+    probs, offsets = table.ragged(signals["probs"])
+    assert offsets.tolist() == [0, 3, 6]
+    torch.testing.assert_close(torch.as_tensor(probs[3:, 0]), torch.tensor([0.9, 0.5, 0.0]))
+    torch.testing.assert_close(torch.as_tensor(probs).sum(1), torch.ones(6))
+    assert probs[:3, -1].tolist() == [1, 1, 1]
+    points, _ = table.ragged(signals["points"])
+    assert points[3:5].tolist() == [[0.5, 0.5], [0.25, 0.25]]
+
+
+def test_a_file_without_confidences_with_other_points_or_of_several_subjects():
+    with pytest.raises(FormatError, match="without confidences"):
+        told(guess("a.png", (1, 1, 2), (2, 2, 2), (3, 3, 2), scores=()))
+    two = guess("a.png", (32, 24, 2), (16, 12, 2), (0, 0, 0))
+    surer = replace(two.objects[0], points=replace(two.objects[0].points, scores=(1.0, 1.0, 0.0)))
+    learner = told(replace(two, objects=(*two.objects, surer)))
+    assert "1 image(s) with several subjects" in learner.notes[0]
+    assert (
+        learner.evaluate(Examples(None, ("a.png",), (task().load(raw((32, 24, 2), (0, 0, 0), (0, 0, 0))),)))["pck"] == 1
+    )
+    with pytest.raises(UnmetNeed, match="no key point"):
+        told(Record(Where("a"), "a.png"))
+    odd = KeyPoints(((1, 1, 2),), ("tail",), (0.5,))
+    with pytest.raises(FormatError, match="the task has 3"):
+        told(replace(two, objects=(Seen("mouse", points=odd),)))
+
+
+def test_vectors_of_points_are_those_of_the_map_at_their_places():
+    maps = torch.arange(12.0).view(1, 1, 3, 4)
+    places = torch.tensor([[[0.125, 1 / 6], [0.25, 1 / 6], [float("nan"), 0.0], [0.875, 5 / 6]]])
+    assert at_points(maps, places)[0, :, 0].tolist() == pytest.approx([0, 0.5, 1.5, 11], abs=1e-5)

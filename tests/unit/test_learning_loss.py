@@ -101,6 +101,7 @@ def test_as_published_ten_times_the_budget_is_looked_at():
         ("faithful_classification", 1, 128, 1.0, 0.6, 0.0, "mean"),
         ("faithful_detection", 1, 128, 1.0, 1.0, 0.0, "sum"),
         ("faithful_segmentation", 6, 256, 0.01, 0.6, 0.008, "sum"),
+        ("faithful_keypoints", 1, 128, 1e-4, 0.75, 0.0, "mean"),
     ],
 )
 def test_presets_have_the_published_constants(preset, grid, width, scale, detached, warm_up, shown):

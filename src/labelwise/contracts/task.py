@@ -45,7 +45,7 @@ WORDS: Mapping[Field, str] = {
     "unit_embedding": "an embedding of each object",
     "map_embedding": "embeddings of the parts of an image",
     "boxes": "boxes",
-    "scores": "scores of boxes",
+    "scores": "scores of boxes or points",
     "labels": "classes of boxes",
     "points": "places of key points",
     "loss": "the loss under the true label",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 #: what a cell of a map that was learnt by its square counts at least, as a share of the top of a bell
 _FLOOR = 1e-4
@@ -124,6 +125,18 @@ def decoded(logits_BKHW: Tensor) -> Tensor:
     y_BK = (y_BK + 0.5 + moved(width, y_BK, height - 1)) / height
     points_BK2 = torch.stack([x_BK, y_BK], -1)
     return torch.where(torch.isfinite(best_BK)[..., None], points_BK2, torch.full_like(points_BK2, torch.nan))
+
+
+def at_points(maps_BDHW: Tensor, points_BK2: Tensor) -> Tensor:
+    """(B, K, D) what maps hold at some places, between cells in proportion; of a place that is no number at the middle.
+
+    Args:
+        maps_BDHW: of any size.
+        points_BK2: in fractions.
+    """
+    grid_BK12 = (2 * points_BK2.nan_to_num(0.5) - 1)[:, :, None].to(maps_BDHW)
+    found_BDK1 = F.grid_sample(maps_BDHW, grid_BK12, padding_mode="border", align_corners=False)
+    return found_BDK1[..., 0].transpose(1, 2)
 
 
 def peaks(probs_UHW: Tensor, count: int, radius: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Numbers of detected objects: how well they fit what is there, how hard a class is, which say the same.
+"""Numbers of detected objects and points: how well they fit what is there, how hard a class is, which say the same.
 
 Dimension key: U detected objects, G annotated objects, C classes, D features, M images.
 """
@@ -149,6 +149,29 @@ def consistency(
     shared_U = (high_U2 - low_U2).clamp_min(0).prod(1)
     areas = [(part[:, 2:] - part[:, :2]).clamp_min(0).prod(1) for part in (boxes_U4, again_U4)]
     overlap_U = shared_U / (areas[0] + areas[1] - shared_U).clamp_min(1e-12)
+    return overlap_U.float() + _sure_alike(probs_UC, probs_again_UC, exclusive=exclusive)
+
+
+def point_consistency(probs_UC: Tensor, probs_again_UC: Tensor) -> Tensor:
+    """As :func:`consistency` for key points, whose peaks stay where they are at the second look, (U,) in [0, 2].
+
+    ``m = sum_c min(p_c, p'_c) + (max_c p_c + max_c p'_c) / 2 (1 - JS(p, p'))``: what both looks have in the same peaks
+    stands for the overlap of boxes.
+
+    Args:
+        probs_UC: masses of the peaks at the first look, elsewhere last.
+        probs_again_UC: those of the same peaks at the second look.
+
+    Example:
+        >>> point_consistency(torch.tensor([[0.8, 0.2]]), torch.tensor([[0.8, 0.2]]))
+        tensor([1.8000])
+    """
+    shared_U = torch.minimum(probs_UC.float(), probs_again_UC.float()).sum(1)
+    return shared_U + _sure_alike(probs_UC, probs_again_UC, exclusive=True)
+
+
+def _sure_alike(probs_UC: Tensor, probs_again_UC: Tensor, *, exclusive: bool) -> Tensor:
+    """How sure both looks are, as far as they say the same."""
     p_UC, q_UC = probs_UC.float(), probs_again_UC.float()
     found = (p_UC[:, :-1], q_UC[:, :-1]) if exclusive else (p_UC, q_UC)
     sure_U = (found[0].amax(1) + found[1].amax(1)) / 2
@@ -156,7 +179,7 @@ def consistency(
         apart_U = _divergence(p_UC, q_UC).sum(1)
     else:
         apart_U = (_divergence(p_UC, q_UC) + _divergence(1 - p_UC, 1 - q_UC)).amax(1)
-    return overlap_U.float() + sure_U * (1 - apart_U.clamp(0, 1))
+    return sure_U * (1 - apart_U.clamp(0, 1))
 
 
 def _divergence(p: Tensor, q: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whether a detector says the same of an image and of a changed view of it."""
+"""Whether a model says the same of the objects or points of an image and of a changed view of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from labelwise.contracts.passes import Passes, Views
 from labelwise.contracts.signal import Draw
 from labelwise.contracts.task import Field, Outputs
-from labelwise.selection.objects import consistency
+from labelwise.selection.objects import consistency, point_consistency
 from labelwise.selection.reduction import fill_empty, reduce_present
 
 
@@ -20,8 +20,9 @@ class ViewConsistency(Draw):
     """How near an object of the image comes to being half consistent, (B,) float32, at most 0.
 
     ``s = -mean_t min_j |m_tj - base|`` with the consistency ``m`` in [0, 2] of box j in view t (see
-    ``labelwise.selection.objects.consistency``). The boxes are those of the unchanged image, judged again at their
-    places; a view that changes nothing (every other one, where all that views do is to flip) is left out.
+    ``labelwise.selection.objects.consistency``, of key points ``point_consistency``). The boxes, or the peaks of the
+    map of a point, are those of the unchanged image, judged again at their places; a view that changes nothing (every
+    other one, where all that views do is to flip) is left out.
 
     Args:
         source: the views; ``Views(draws=2, degrees=0, noise=0)`` is the mirror image.
@@ -48,8 +49,8 @@ class ViewConsistency(Draw):
 
     @property
     def fields(self) -> frozenset[Field]:
-        """Needs boxes."""
-        return frozenset({"probs", "boxes"})
+        """Needs objects or points that later passes judge again."""
+        return frozenset({"probs", "scores"})
 
     def _changes(self, draw: int) -> bool:
         return self.source.degrees > 0 or self.source.noise > 0 or (self.source.flip and draw % 2 == 1)
@@ -62,14 +63,7 @@ class ViewConsistency(Draw):
         """One more view."""
         first, draw, found = state
         if self._changes(draw):
-            m_U = consistency(
-                first.extra["boxes"],
-                first.probs_UC,
-                outputs.extra["boxes"],
-                outputs.probs_UC,
-                exclusive=first.exclusive,
-            )
-            near_U = -(m_U - self.base).abs()
+            near_U = -(_consistency(first, outputs) - self.base).abs()
             near_B, present_B = reduce_present(near_U, first.unit_item_U, first.size, how="max")
             found = [*found, torch.where(present_B, near_B, -torch.inf)]
         return first, draw + 1, found
@@ -81,3 +75,10 @@ class ViewConsistency(Draw):
     def settle(self, rows_N: Tensor) -> Tensor:
         """Images without objects take their declared value."""
         return fill_empty(rows_N, rows_N != -torch.inf, empty=self.empty)
+
+
+def _consistency(first: Outputs, again: Outputs) -> Tensor:
+    if "boxes" not in first.extra:
+        return point_consistency(first.probs_UC, again.probs_UC)
+    boxes_U4, again_U4 = first.extra["boxes"], again.extra["boxes"]
+    return consistency(boxes_U4, first.probs_UC, again_U4, again.probs_UC, exclusive=first.exclusive)

@@ -1,4 +1,4 @@
-"""Images of which the detector says something else when they are mirrored."""
+"""Images of which a model of objects or points says something else when they are mirrored."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _VIEWS = {"flip": Views(draws=2, degrees=0.0, noise=0.0), "all": Views(draws=4)}
 
 @dataclass(frozen=True)
 class FlipConsistency(Strategy):
-    """Detection: the images with an object on which two looks half agree.
+    """Detection and key points: the images with an object, or a point, on which two looks half agree.
 
     score = -mean_t min_j |m_tj - base|, m = IoU(b, b') + (max p + max p') / 2 (1 - JS(p, p')) between box j and what
-    the detector says at its place in view t. An object near ``base`` is neither hopeless nor settled.
+    the detector says at its place in view t. An object near ``base`` is neither hopeless nor settled. Of a point the
+    mass that both looks have in the same peaks, sum_c min(p_c, p'_c), stands for the overlap of boxes.
 
     Args:
         base: consistency in [0, 2] of the most wanted objects.
@@ -28,7 +29,7 @@ class FlipConsistency(Strategy):
         empty: where images without any box stand: ``last``, ``median`` or ``first``.
 
     Raises:
-        NonFiniteScore: the model's boxes or probabilities are not finite.
+        NonFiniteScore: the model's boxes, points or probabilities are not finite.
 
     Cost: as many more passes over the pool as there are views, two or four; O(U C) for each.
 
@@ -42,7 +43,7 @@ class FlipConsistency(Strategy):
     Reference:
         Yu et al., "Consistency-based Active Learning for Object Detection", CVPR workshops 2022. We differ: boxes are
         judged again at their places instead of being matched to those of the view; cut-outs and scaled views, and the
-        second stage that balances classes, are left out.
+        second stage that balances classes, are left out; key points are ours.
     """
 
     name: ClassVar[str] = "flip_consistency"

@@ -19,7 +19,9 @@ from labelwise.selection.ranking import take_top
 from labelwise.selection.sampling import uniform
 from labelwise.signals.plain import HeadOutput
 
-Preset = Literal["default", "faithful_classification", "faithful_detection", "faithful_segmentation"]
+Preset = Literal[
+    "default", "faithful_classification", "faithful_detection", "faithful_segmentation", "faithful_keypoints"
+]
 Target = Literal["mean", "sum"]
 
 SIGNAL = HeadOutput("learning_loss")
@@ -35,13 +37,15 @@ class _Constants:
     detached_from: float = 0.0
     warm_up: float = 0.0
     target: Target = "mean"
+    subpool: str | None = "10x"
 
 
 PRESETS: dict[str, _Constants] = {
-    "default": _Constants(),
+    "default": _Constants(subpool=None),
     "faithful_classification": _Constants(detached_from=0.6),
     "faithful_detection": _Constants(detached_from=1.0, target="sum"),
     "faithful_segmentation": _Constants(6, 256, 0.01, 0.6, 0.008, "sum"),
+    "faithful_keypoints": _Constants(weight=1e-4, detached_from=0.75, subpool="5x"),
 }
 
 
@@ -139,24 +143,24 @@ class LearningLoss(Strategy):
 
     Args:
         preset: ``default``, or the published constants for a task: ``faithful_classification``,
-            ``faithful_detection``, ``faithful_segmentation``. They say ``grid``, ``width``, ``weight``,
-            ``detached_from``, ``warm_up`` and ``target`` where these are left out.
+            ``faithful_detection``, ``faithful_segmentation``, ``faithful_keypoints``. They say ``grid``, ``width``,
+            ``weight``, ``detached_from``, ``warm_up``, ``target`` and ``subpool`` where these are left out.
         taps: modules whose maps the head reads, as ``layer3``, ``stage3[1]``; (): of the modules that run once in a
             pass the widest map at each resolution, at most six. Of a ResNet these are its four stages, of SSD300 its
             six published maps.
         grid: cells that each map is pooled to along each side; 1, published for segmentation 6.
         width: numbers that each map is squeezed to; 128, published for segmentation 256.
         margin: by which the higher loss is to stand out; ``ranking`` only.
-        weight: of the head's loss beside the task's; 1, published for segmentation 0.01.
+        weight: of the head's loss beside the task's; 1, published for segmentation 0.01, for key points 0.0001.
         detached_from: share of all training steps from which on the head's gradient is kept out of the model; 0 from
-            the start, 1 never. Published: 0.6, for detection never.
+            the start, 1 never. Published: 0.6, for detection never, for key points 0.75.
         warm_up: share of all training steps without the head's loss; published for segmentation 0.008.
         target: which loss of an image it learns to rank: ``mean`` by the norm of each part (boxes, labelled pixels),
             ``sum`` as it is, so that many boxes or pixels count more. A sum over the pixels of images of one size ranks
             as the published mean over all of them.
         loss: ``ranking``, the hinge over pairs, or ``kl``, the divergence from the share of each in the pair's loss.
         subpool: candidates drawn at random that alone are scored: a number, or a multiple of the budget as "10x", as
-            published, against picks that are all alike; None scores all.
+            published (of key points 5x), against picks that are all alike; None scores all.
 
     Raises:
         UnmetNeed: the learner trains no head, or regions are asked for.
@@ -170,10 +174,11 @@ class LearningLoss(Strategy):
 
     Reference:
         Yoo and Kweon, "Learning Loss for Active Learning", CVPR 2019; constants of classification and detection as
-        there, those of segmentation as in SuperAnnotate's ``active_learning``. ``loss="kl"`` after Shukla and Ahmed, "A
-        Mathematical Analysis of Learning Loss for Active Learning in Regression", CVPR Workshops 2021. We differ: by
-        default the head is detached from the start and all candidates are scored, and the loss of an image is divided
-        by its own number of boxes or labelled pixels; in every preset a pair whose loss is not finite is left out.
+        there, those of segmentation and key points as in SuperAnnotate's ``active_learning``. ``loss="kl"`` after
+        Shukla and Ahmed, "A Mathematical Analysis of Learning Loss for Active Learning in Regression", CVPR Workshops
+        2021. We differ: by default the head is detached from the start and all candidates are scored, and the loss of
+        an image is divided by its own number of boxes or labelled pixels; in every preset a pair whose loss is not
+        finite is left out.
     """
 
     name: ClassVar[str] = "learning_loss"
@@ -228,9 +233,7 @@ class LearningLoss(Strategy):
 
     def _subpool(self, budget: int) -> int | None:
         """How many candidates are looked at; None for all."""
-        wanted = self.subpool
-        if wanted is None and self.preset != "default":
-            wanted = "10x"
+        wanted = PRESETS[self.preset].subpool if self.subpool is None else self.subpool
         if wanted is None or isinstance(wanted, int):
             if wanted is not None and wanted < 1:
                 raise ValueError(f"subpool must be at least 1, got {wanted}")

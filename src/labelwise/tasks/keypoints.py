@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -20,6 +20,8 @@ from labelwise.data.pose_labels import pose_of, raw_of_pose
 from labelwise.errors import ConfigError, UnmetNeed, brief
 from labelwise.kinds.points import Points
 from labelwise.kinds.subjects import in_image
+from labelwise.learners.gathered import Told
+from labelwise.learners.imported_points import ImportedPoints, of_points
 from labelwise.models import heat_maps
 from labelwise.models.segmenters import said_of
 from labelwise.models.trunks import with_known_trunk
@@ -27,7 +29,9 @@ from labelwise.signals.units import Units
 from labelwise.tasks.keypoints_metrics import KeypointMetrics, Near, near_of, usual_places
 
 if TYPE_CHECKING:
+    from labelwise.contracts.kind import Naming
     from labelwise.contracts.learner import Learner
+    from labelwise.contracts.record import Record
     from labelwise.contracts.source import Source
 
 #: how many peaks of a map are told apart
@@ -84,7 +88,9 @@ class Keypoints(Task[Pose]):
 
     name: ClassVar[str] = "keypoints"
     kind: ClassVar[Points] = Points()
-    provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "map_embedding", "points"})
+    provides: ClassVar[frozenset[Field]] = frozenset(
+        {"probs", "embedding", "map_embedding", "unit_embedding", "points", "scores"}
+    )
     #: thirty epochs, of few labels as many as make 300 steps; the weights are averages over about a tenth of the steps
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase(epochs=30, batch_size=8, min_steps=300, max_steps=20_000, lr=3e-3, schedule="onecycle", average=0.1),
@@ -199,19 +205,24 @@ class Keypoints(Task[Pose]):
     def outputs(self, model: nn.Module, batch: Batch, want: frozenset[Field]) -> Outputs:
         """Masses of the peaks of each point, and ``points`` (U, 2): the highest ones in fractions.
 
-        ``cells`` (U, 4) are the peaks, by which later passes judge the same ones; on demand ``embedding`` (B, D), the
-        mean over places of the last map of the encoder, and ``map_embedding`` (B, D, h, w), that map.
+        ``cells`` (U, 4) are the peaks, by which later passes judge the same ones, ``scores`` (U,) the masses of the
+        highest; on demand ``embedding`` (B, D), the mean over places of the last map of the encoder,
+        ``map_embedding`` (B, D, h, w), that map, and ``unit_embedding`` (U, D), that map at each point.
         """
-        logits_BKHW, maps_BDHW = self._said(model, batch.images, maps=bool(want & {"embedding", "map_embedding"}))
+        maps = bool(want & {"embedding", "map_embedding", "unit_embedding"})
+        logits_BKHW, maps_BDHW = self._said(model, batch.images, maps=maps)
         probs_UHW = heat_maps.over_cells(logits_BKHW).flatten(0, 1)
         cells_UP = heat_maps.peaks(probs_UHW, PEAKS, self._radius)
-        extra: dict[Field, Tensor] = {"points": heat_maps.decoded(logits_BKHW).flatten(0, 1), "cells": cells_UP}
+        points_BK2, masses_UC = heat_maps.decoded(logits_BKHW), heat_maps.masses(probs_UHW, cells_UP, self._radius)
+        extra: dict[Field, Tensor] = {"points": points_BK2.flatten(0, 1), "cells": cells_UP, "scores": masses_UC[:, 0]}
         if "embedding" in want and maps_BDHW is not None:
             extra["embedding"] = maps_BDHW.mean((2, 3))
         if "map_embedding" in want and maps_BDHW is not None:
             extra["map_embedding"] = maps_BDHW
+        if "unit_embedding" in want and maps_BDHW is not None:
+            extra["unit_embedding"] = heat_maps.at_points(maps_BDHW, points_BK2).flatten(0, 1)
         item_U = torch.arange(len(batch), device=probs_UHW.device).repeat_interleave(len(self.points))
-        return Outputs(len(batch), item_U, heat_maps.masses(probs_UHW, cells_UP, self._radius), extra=extra)
+        return Outputs(len(batch), item_U, masses_UC, extra=extra)
 
     def redrawn(self, model: nn.Module, batch: Batch, first: Outputs, want: frozenset[Field]) -> Outputs:
         """What the model says now of the peaks of the first pass; a changed view is laid back onto the image.
@@ -283,6 +294,16 @@ class Keypoints(Task[Pose]):
                 yield item, self.dump(replace(found, size=size))
             else:
                 yield item, in_image(self.dump(replace(found, size=window[2:])), window, size)
+
+    def imported(
+        self,
+        found: Iterable[tuple[str, Record]],
+        naming: Naming,
+        ids: Sequence[str],
+        size_of: Callable[[str], tuple[int, int] | None] = lambda item: None,
+    ) -> ImportedPoints:
+        """A learner of places with confidences; see :func:`labelwise.learners.imported_points.of_points`."""
+        return of_points(replace(self, points=self._named), Told(found, naming, ids, size_of))
 
     def metrics(self) -> Metrics:
         """Shares of points near enough, and average precision over OKS."""
