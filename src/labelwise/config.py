@@ -451,6 +451,9 @@ class DataConfig(Config):
     test_share: float = pydantic.Field(
         0.2, gt=0, lt=1, description="held out where the data have no split of their own"
     )
+    measure_on: Literal["test", "validation"] = pydantic.Field(
+        "test", description="validation: the data's validation split is the test set, where they have no labelled test"
+    )
     reference: ReferenceConfig | None = pydantic.Field(None, description="a set to match against, or just its size")
     imbalance: ImbalanceConfig | None = None
     noise: float = pydantic.Field(0.0, ge=0, lt=1, description="share of the pool's labels that are wrong")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import painted
+import posed
 import shapes
 from labelwise.contracts.source import Source
 from labelwise.data.arrays import ArraySource
@@ -20,14 +21,22 @@ NAMES = [name for name in shipped() if name.startswith(("superannotate-", "mi-ao
 def _made_up(task: str, channels: int) -> Source:
     if task == "detection":
         return shapes.Shapes(40, test=8)
+    if task == "keypoints":
+        return validated(posed.Posed(40, test=8))
     if task == "segmentation":
         return painted.Painted(40, test=8)
     images = np.random.default_rng(0).integers(0, 256, (200, 12, 12, channels)).astype(np.uint8)
     return ArraySource(images, labels=np.arange(200) % 10, roles=["pool"] * 180 + ["test"] * 20)
 
 
+def validated(source: Source) -> Source:
+    """A source that has a validation split and no test split."""
+    source.roles = {item: "validation" if role == "test" else role for item, role in source.roles.items()}
+    return source
+
+
 def test_all_of_them_are_looked_at():
-    assert len(NAMES) == 12
+    assert len(NAMES) == 13
 
 
 @pytest.mark.heavy
@@ -69,3 +78,18 @@ def test_published_constants():
     dropout = streets.learners["dropout"]
     assert dropout.model == "drn_d_22_dropout"
     assert dropout.phases == streets.learner.phases
+
+
+def test_published_constants_of_poses():
+    recipe = shipped_plan("superannotate-coco-pose").recipe
+    assert (recipe.initial, recipe.batch, recipe.rounds) == (5000, 5000, 9)
+    (phase,) = recipe.learner.phases
+    assert (phase.epochs, phase.batch_size, phase.lr, phase.weight_decay, phase.schedule) == (
+        100,
+        64,
+        1e-3,
+        0,
+        "constant",
+    )
+    assert recipe.task.options == {"augment": "all", "degrees": 45, "by": "squares", "sigma": 2, "flip_test": True}
+    assert recipe.input.size == (256, 192)

@@ -108,6 +108,16 @@ def test_average_precision_is_that_of_cocos_own_program(points, sigmas):
         assert values[name] == pytest.approx(value, abs=1e-6), name
 
 
+def test_the_share_that_training_programs_print_is_a_mean_over_points():
+    poses, found, scores = made()
+    values = measured(poses, found, scores, Near(10, 0.2, None, (0.06,) * 5))
+    shares = []
+    for k in range(5):
+        pairs = [(p.points_K2[k], places[k]) for p, places in zip(poses, found, strict=True) if int(p.seen_K[k]) > 0]
+        shares.append(np.mean([math.dist(one.tolist(), other) < 0.05 for one, other in pairs]))
+    assert values["pck_maps"] == pytest.approx(np.mean(shares), abs=1e-6)
+
+
 def test_points_that_are_not_numbers_are_missed():
     poses, found, scores = made()
     found[:] = np.nan

@@ -29,7 +29,7 @@ from labelwise.rng import generator
 if TYPE_CHECKING:
     from labelwise.config import DataConfig, RecipeConfig
     from labelwise.contracts.chance import Chance
-    from labelwise.contracts.source import Source
+    from labelwise.contracts.source import Role, Source
     from labelwise.contracts.task import Task
 
 
@@ -61,6 +61,8 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
         source = _of_subjects(source, recipe, base)
     if data.subset is not None:
         source = subset(source, data.subset, 0)
+    if data.measure_on == "validation":
+        source = _on_validation(source, data.source)
     if "test" not in source.roles.values():
         source = split(source, data.test_share, 0)
     if data.reference is not None:
@@ -74,6 +76,17 @@ def open_labelled(recipe: RecipeConfig | SizesConfig, *, base: Path, source: Sou
         kept = generator(0, "test subset").choice(tests, min(data.test_subset, len(tests)), replace=False).tolist()
         source = View(source, ids=[*kept, *(item for item in source.ids if source.roles.get(item) != "test")])
     return Remembered(source)
+
+
+def _on_validation(source: Source, name: str) -> Source:
+    """The source with its validation images as test images; its own test images, often without labels, are left out."""
+    if "validation" not in source.roles.values():
+        raise DataError(f"{name!r} has no validation images to measure on: leave measure_on out of the data")
+    kept = [item for item in source.ids if source.roles.get(item) != "test"]
+    roles: dict[str, Role] = {
+        item: "test" if role == "validation" else role for item, role in source.roles.items() if role != "test"
+    }
+    return View(source, ids=kept, roles=roles)
 
 
 def settled(recipe: RecipeConfig, source: Source) -> tuple[RecipeConfig, list[str]]:
