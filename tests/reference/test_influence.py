@@ -114,7 +114,8 @@ def test_the_slope_is_the_product_with_the_gradient_of_each_image(name, layers):
         gradient_P = _gradients(task, net, _guessed(task, net, one), names)[0].double()
         # 1e-5 is of the lengths of what is multiplied, of which terms of both signs are added up
         size = float(gradient_P.norm() * direction_P.norm())
-        assert found == pytest.approx(float(gradient_P @ direction_P), rel=1e-5, abs=1e-6 * size)
+        rounding = 3e-5 if name.startswith("fcos") else 1e-6  # its gradient differs by as much from run to run
+        assert found == pytest.approx(float(gradient_P @ direction_P), rel=1e-5, abs=rounding * size)
         largest = max(largest, abs(found) / size)
     assert largest > 1e-2
 
