@@ -35,7 +35,9 @@ UNTRAINED = {
     "docs/extending/strategies.md 1": "the contract of strategies",
     "docs/extending/strategies.md 2": "the contract of strategies",
     "docs/low-budget.md 0": "chooses; run below",
+    "docs/keypoints.md 0": "names the points; key points are trained by tests of their own",
     "docs/regions.md 0": "says how images are cut",
+    "docs/subjects.md 0": "says where the boxes of subjects are",
 }
 
 
@@ -224,6 +226,20 @@ def _trunk(folder: Path) -> float:
     return comparison.runs.full(0)[comparison.primary]
 
 
+def _two_heads(folder: Path) -> float:
+    """The scheme of the page, as a row of a study would have it."""
+    values = yaml.safe_load(BLOCKS["docs/mi-aod.md 0"])
+    strategy = values.pop("strategy")
+    text = yaml.safe_dump({**values, "strategies": [strategy]})
+    comparison = Comparison(
+        _recipe(text, input={"size": 48}, task="detection", **{**FEW, "initial": 20}),
+        shapes.Shapes(60, test=20),
+        folder,
+    )
+    comparison.check()
+    return comparison.runs.full(0)[comparison.primary]
+
+
 FEW = {"initial": 60, "batch": 20, "rounds": 1}
 STUDY = {"initial: 100": "initial: 80", "batch: 100": "batch: 20", "rounds: 5": "rounds: 1", "seeds: 5": "seeds: 1",
          "members: 4": "members: 2", "resnet18_cifar": "lenet", "size: 32": "size: 16, channels: 1"}  # fmt: skip
@@ -258,6 +274,7 @@ TRAINED: dict[str, tuple[Any, float]] = {
         0.4,
     ),
     "docs/low-budget.md 1": (_sizes, 0.4),
+    "docs/mi-aod.md 0": (_two_heads, 0.1),
     "docs/studies.md 0": (_rows("docs/studies.md 0", STUDY), 0.4),
     "docs/training.md 0": (_yaml("docs/training.md 0", {"min_steps: 500": "min_steps: 100"}), 0.6),
 }

@@ -124,3 +124,12 @@ def test_schemes_are_known_by_name() -> None:
     assert SCHEMES.names() == ["mi_aod", "mil"]
     assert isinstance(TASK.named_model("centre+mil"), MultipleInstance)
     assert Path(SCHEMES.get("mil").__module__.replace(".", "/")).name == "mil"
+
+
+@pytest.mark.heavy
+def test_phases_that_need_images_without_labels_are_left_out_where_there_are_none() -> None:
+    made = learner_of(scheme="mi_aod")
+    made.phases = tuple(replace(phase, min_steps=2, max_steps=2, epochs=1) for phase in made.phases)
+    report = made.fit(data_of(12, 0), 0)
+    assert report.steps == 3 * 2
+    assert report.notes["told phases left out"] == 4

@@ -99,7 +99,8 @@ class Phase:
 
     Args:
         epochs: passes over the labelled items (over the unlabelled ones for ``batches="unlabelled"``).
-        batches: which items batches are made of; ``alternate`` takes a labelled and an unlabelled batch in turn.
+        batches: which items batches are made of; ``alternate`` takes a labelled and an unlabelled batch in turn;
+            without unlabelled images such a phase is left out where there are others, which the report tells.
         unlabelled: how many of the images without labels an epoch reads: ``all``, ``as_labelled`` (as many as there are
             with labels) or a number; drawn anew for each epoch.
         batch_size: images per step.

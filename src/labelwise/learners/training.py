@@ -184,6 +184,7 @@ class Training:
         # what the network itself froze
         self._learns = {name: parameter.requires_grad for name, parameter in self.step.named_parameters()}
         kept = self.checkpoint.read() if self.checkpoint is not None else None
+        self._leave_out()
         for number, phase in enumerate(self.phases):
             if kept is None or number >= kept["phase"]:
                 with self._maps_kept(phase):
@@ -196,6 +197,13 @@ class Training:
         for name, parameter in self.step.named_parameters():
             parameter.requires_grad_(self._learns[name])
         return self.loss
+
+    def _leave_out(self) -> None:
+        """Phases over images with and without labels, where none is without and others train; the report tells it."""
+        left = [phase for phase in self.phases if phase.batches != "alternate" or len(self.data.unlabelled)]
+        if left and len(left) < len(self.phases):
+            self.notes[f"{TOLD}phases left out"] = float(len(self.phases) - len(left))
+            self.phases = left
 
     def _run_phase(self, number: int, phase: Phase, kept: Mapping[str, Any] | None) -> float:
         with seeded(self.seed, "train", self.member, number):
