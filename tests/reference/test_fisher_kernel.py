@@ -458,4 +458,4 @@ def test_options_that_make_no_sense(options, message):
 def test_the_context_counts(learner):
     context = learner._reader.context(learner.networks.nets[0], DATA, _rng())
     assert isinstance(context, ProbeContext)
-    assert dict(context.count) == {"labelled": 12, "unlabelled": 48, "reference": 30, "validation": 0}
+    assert dict(context.count) == {"labelled": 12, "unlabelled": 48, "reference": 30, "validation": 0, "test": 0}
