@@ -283,3 +283,12 @@ def test_impossible_noise_is_refused():
     with pytest.raises(NonFiniteScore):
         sampling.perturb([np.nan], how="softmax", rng=generator())
     assert len(sampling.perturb([], how="power", rng=generator())) == 0
+
+
+def test_power_noise_takes_what_stands_just_below_zero_as_zero():
+    """An image without any object comes last, by the smallest step below the lowest score there is."""
+    below = float(torch.nextafter(torch.tensor(0.0), torch.tensor(-1.0)))
+    scores = torch.tensor([0.0, below, 1.0])
+    assert int(sampling.perturb(scores, how="power", coldness=1.0, rng=np.random.default_rng(0)).argmax()) == 2
+    with pytest.raises(DataError, match="needs zero and more"):
+        sampling.perturb(torch.tensor([0.0, -1e-6]), how="power", coldness=1.0, rng=np.random.default_rng(0))

@@ -176,7 +176,8 @@ def perturb(scores_M: ArrayLike, *, how: Noise, coldness: float = 1.0, rng: np.r
     scores = as_tensor(scores_M).double()
     check_finite(scores)
     if how == "power":
-        if len(scores) and float(scores.min()) < 0:
+        # what stands just below scores of zero, as an image without any object does, is as good as zero
+        if len(scores) and float(scores.min()) < -torch.finfo(torch.float32).tiny:
             raise DataError(f"power noise got the score {float(scores.min())}; it needs zero and more: use softmax")
         # ln 0 is not finite; the smallest normal double keeps zero scores last and in the draw.
         scores = scores.clamp_min(torch.finfo(torch.float64).tiny).log()
