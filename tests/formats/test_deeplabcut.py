@@ -210,3 +210,11 @@ def test_what_has_no_place_is_said(tmp_path):
     other = Record(Where("b", "row", 2), "b.png", objects=(Seen("mouse", points=Points(((3, 4, 1),), ("ear",))),))
     with pytest.raises(FormatError, match="'b', row 2: an object has the points ear, others nose"):
         written(tmp_path, [record, other])
+
+
+def test_a_frame_whose_name_no_file_can_have_keeps_it(tmp_path):
+    long = "x" * 300
+    path = tmp_path / "CollectedData_me.csv"
+    path.write_text(f"scorer,me,me\nbodyparts,snout,snout\ncoords,x,y\nlabeled-data/a/{long}.png,1,2\n")
+    _, records = DeepLabCut().read(path, "data", Hints("points"))
+    assert [record.image for record in records] == [f"labeled-data/a/{long}.png"]

@@ -26,6 +26,7 @@ from labelwise.formats.coco_file import CocoFile, open_file
 from labelwise.formats.coco_folder import FOLDERS, choose_files, glance, split_word
 from labelwise.formats.coco_head import head_of
 from labelwise.formats.coco_writing import write_set
+from labelwise.formats.files import there_is
 
 #: how far below a folder, and among how many files, an image is searched for
 _DEEPEST, _SEARCHED = 4, 200_000
@@ -92,7 +93,7 @@ class Coco(Format):
         places = [beside / "images", beside, above / "images", above]
         if name is None:
             return next((place for place in places[:1] if place.is_dir()), beside)
-        if (found := next((place for place in places if _is_file(place / name)), None)) is not None:
+        if (found := next((place for place in places if there_is(place / name)), None)) is not None:
             return found
         last = PurePosixPath(name.replace("\\", "/")).name
         return next((place for place in places if place.is_dir() and _below(place, last)), beside)
@@ -155,7 +156,7 @@ def _folder_of(file: Path, root: Path) -> str | None:
 def _placed(record: Record, root: Path, folder: str) -> Record:
     """With its folder, where the file names none: train2017/1.jpg and val2017/1.jpg are both called 1.jpg there."""
     name = record.image
-    if name is None or "/" in name or "\\" in name or not _is_file(root / folder / name):
+    if name is None or "/" in name or "\\" in name or not there_is(root / folder / name):
         return record
     return replace(record, image=f"{folder}/{name}")
 
@@ -168,13 +169,6 @@ def _first_name(path: Path) -> str | None:
             return None if found is None else str(json.loads(b'"' + found[1] + b'"'))
     except (OSError, ValueError):
         return None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
 
 
 def _below(folder: Path, name: str) -> bool:

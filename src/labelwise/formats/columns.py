@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from labelwise.errors import FormatError
 from labelwise.formats.delimited import SAMPLE, Sheet, look_into, unescape
+from labelwise.formats.files import there_is
 from labelwise.formats.scan import ENDINGS
 from labelwise.formats.splits import role_of
 
@@ -356,10 +357,7 @@ class _Seen:
         path = PurePosixPath(cell.strip().replace("\\", "/"))
         if not path.suffix or path.is_absolute() or ".." in path.parts or len(cell) > 1000:
             return False
-        try:
-            return (self.root / path).is_file()
-        except (OSError, ValueError):
-            return False
+        return there_is(self.root / path)
 
     def _below(self, column: int) -> list[str]:
         return [row[column] for row in self.cells[1:] if row[column].strip()]

@@ -16,7 +16,7 @@ from typing import ClassVar
 from labelwise.contracts.format import Format, Hints, Reads, Sniff, Writes, Writing
 from labelwise.contracts.record import Head, Points, Record, Seen, Where
 from labelwise.errors import FormatError, StateError
-from labelwise.formats.files import write_whole
+from labelwise.formats.files import there_is, write_whole
 from labelwise.formats.fitting import lines
 from labelwise.formats.glance import start_of
 from labelwise.formats.pictures import place_pictures
@@ -234,7 +234,7 @@ def _name(written: str, root: Path | None) -> str:
     parts = written.split("/")
     for skipped in range(min(len(parts), 3)):
         tail = "/".join(parts[skipped:])
-        if root is not None and len(tail) < 1000 and (root / tail).is_file():
+        if root is not None and there_is(root / tail):
             return tail
     return written
 

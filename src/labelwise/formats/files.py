@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Whether a file is there, and writing one so that it is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import tempfile
 from pathlib import Path
 
 from labelwise.errors import StateError
+
+
+def there_is(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have (too long, with a NUL) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
