@@ -348,11 +348,12 @@ def kept(score_A: Tensor, label_A: Tensor, boxes_at: Any, keep: Keep) -> tuple[T
 
 
 def pooled_boxes(maps: Tensor, item_U: Tensor, boxes_U4: Tensor) -> Tensor:
-    """(U, D): the mean of a map over each box, from sixteen points."""
+    """(U, D): the mean of a map over each box, from sixteen points; no derivative goes through it, back or forth."""
     height, width = maps.shape[-2:]
     corners = boxes_U4 * boxes_U4.new_tensor([width, height, width, height])
     rois_U5 = torch.cat([item_U[:, None].to(corners), corners], dim=1)
-    pooled: Tensor = roi_align(maps.float(), rois_U5.float(), 1, sampling_ratio=4, aligned=True)
+    # torchvision's function refuses to be differentiated forwards, or loses the derivative without a word
+    pooled: Tensor = roi_align(maps.detach().float(), rois_U5.detach().float(), 1, sampling_ratio=4, aligned=True)
     return pooled.flatten(1)
 
 
