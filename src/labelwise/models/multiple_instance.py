@@ -46,6 +46,11 @@ class Opinions:
         return first, second
 
 
+def scores(logits_BAC: Tensor, exclusive: bool, *, background: bool) -> Tensor:
+    """(B, A, C) float32 class probabilities, or as the published SSD has them: sigmoids of all logits."""
+    return logits_BAC.float().sigmoid() if background else class_probs(logits_BAC, exclusive)
+
+
 def class_probs(logits_BAC: Tensor, exclusive: bool, *, background: bool = False) -> Tensor:
     """(B, A, C) float32 probabilities; of exclusive classes without the background, or with it."""
     if not exclusive:
@@ -225,10 +230,8 @@ class Bags:
     @torch.no_grad()
     def guessed(self, said: Opinions) -> Tensor:
         """(B, C) bool: the classes that both class heads together find somewhere in an image with 0.5 and more."""
-        if said.exclusive and self.background:
-            first, second = said.dense.logits_BAC.float().sigmoid(), said.second_BAC.float().sigmoid()
-        else:
-            first, second = said.probs()
+        both = (said.dense.logits_BAC, said.second_BAC)
+        first, second = (scores(logits, said.exclusive, background=self.background) for logits in both)
         return (first + second).amax(1) >= 1.0
 
 

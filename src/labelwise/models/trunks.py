@@ -110,6 +110,17 @@ def apart_from_mil(model: str) -> tuple[str, bool]:
     return (bare if trunk is None else f"{bare}@{trunk}"), bare != network
 
 
+def with_mil(model: str) -> str:
+    """The name of a detector with a second class head and a head of multiple instances.
+
+    Example:
+        >>> with_mil("centre"), with_mil("centre@lite0"), with_mil("centre+mil")
+        ('centre+mil', 'centre+mil@lite0', 'centre+mil')
+    """
+    network, trunk = on_trunk(apart_from_mil(model)[0])
+    return f"{network}+mil" if trunk is None else f"{network}+mil@{trunk}"
+
+
 def weights_in_use(model: str, weights: str | None) -> str | None:
     """The weights that a network starts from: ``lite0`` stands for its own, where nothing else is said."""
     return LITE0 if weights is None and on_trunk(model)[1] == LITE0 else weights

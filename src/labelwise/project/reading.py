@@ -46,17 +46,31 @@ def keep_range(config: ProjectConfig, source: Source, path: Path) -> ProjectConf
         text = f"{text.rstrip()}\ninput:\n  {line}\n"
     else:
         text = _INPUT.sub(lambda match: f"{match['head']}{match['indent']}{line}\n{match['indent']}", text, count=1)
+    put(text, found, path)
+    return found
+
+
+def put(text: str, config: ProjectConfig, path: Path) -> None:
+    """Writes a file's own text, with what was put into it; the settings alone where that does not say them.
+
+    Args:
+        text: the file, comments and all.
+        config: what it is to say.
+        path: the file.
+
+    Raises:
+        StateError: it cannot be written.
+    """
     draft = path.with_name(path.name + ".tmp")
     try:
         draft.write_text(text, encoding="utf-8")
-        if says(draft, found):
+        if says(draft, config):
             draft.replace(path)
         else:  # written in a way that no line can be put into
             draft.unlink()
-            write_yaml(found, path)
+            write_yaml(config, path)
     except OSError as error:
         raise StateError(f"cannot write {path}: {error.strerror}. Is it read-only?") from error
-    return found
 
 
 def says(path: Path, config: ProjectConfig) -> bool:

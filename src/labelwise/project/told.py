@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from labelwise import kinds
-from labelwise.config import ProjectConfig, write_yaml
-from labelwise.errors import StateError
+from labelwise.config import ProjectConfig
 from labelwise.project.images import CONFIG_NAME
-from labelwise.project.reading import says
+from labelwise.project.reading import put
 
 if TYPE_CHECKING:
     from labelwise.project.opened import Opened
@@ -62,13 +61,4 @@ def _write(config: ProjectConfig, path: Path) -> None:
     said = yaml.safe_dump(config.task.model_dump(mode="json"), allow_unicode=True, sort_keys=False, width=100)
     block = "".join(f"\n  {line}" for line in said.splitlines())
     text = _TASK.sub(lambda match: f"task:{match['comment'] or ''}{block}", path.read_text(encoding="utf-8"), count=1)
-    draft = path.with_name(path.name + ".tmp")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        if says(draft, config):
-            draft.replace(path)
-        else:  # written in a way that no line can be put into
-            draft.unlink()
-            write_yaml(config, path)
-    except OSError as error:
-        raise StateError(f"cannot write {path}: {error.strerror}. Is it read-only?") from error
+    put(text, config, path)

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 
 from labelwise.contracts.learner import Phase
 from labelwise.contracts.scheme import Scheme
-from labelwise.schemes.mil import INSTANCES, with_mil
+from labelwise.models.trunks import with_mil
+from labelwise.schemes.mil import INSTANCES
 
 #: published: a label-set phase takes three times the epochs of each of the others
 _LABEL_SET, _OTHER = 3, 1

@@ -8,20 +8,10 @@ from typing import ClassVar, Literal
 
 from labelwise.contracts.learner import Phase
 from labelwise.contracts.scheme import Scheme
+from labelwise.models.trunks import with_mil
 
 #: the loss of both schemes
 INSTANCES = "labelwise.learners.multiple_instance:Instances"
-
-
-def with_mil(model: str) -> str:
-    """The name of a detector with a second class head and a head of multiple instances.
-
-    Example:
-        >>> with_mil("centre"), with_mil("centre@lite0"), with_mil("centre+mil")
-        ('centre+mil', 'centre+mil@lite0', 'centre+mil')
-    """
-    network, at, trunk = model.partition("@")
-    return model if network.endswith("+mil") else f"{network}+mil{at}{trunk}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
 from labelwise.contracts.task import Batch, Task
-from labelwise.models.multiple_instance import Bags, MultipleInstance, class_probs, no_second_head, with_two_heads
+from labelwise.models.multiple_instance import Bags, MultipleInstance, no_second_head, scores, with_two_heads
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,7 @@ class HeadGap(Probe):
             logits = (said.dense.logits_BAC, said.second_BAC)
         else:
             logits = net.both(images)
-        if self.background:
-            first, second = (each.float().sigmoid() for each in logits)
-        else:
-            first, second = (class_probs(each, net.exclusive) for each in logits)
+        first, second = (scores(each, net.exclusive, background=self.background) for each in logits)
         apart_BAC = first - second
         apart_BAC = apart_BAC.square() if self.squared else apart_BAC.abs()
         if self.weighted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +14,23 @@ from torch.nn import functional as F
 from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
-from labelwise.contracts.learner import Examples, Phase
+from labelwise.contracts.learner import Phase
 from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import Record
 from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
-from labelwise.errors import ConfigError, UnmetNeed
+from labelwise.errors import ConfigError
 from labelwise.kinds.classes import Classes
 from labelwise.learners.gathered import Told
 from labelwise.learners.imported import ImportedPredictions, of_pictures
-from labelwise.signals.plain import Probs
-from labelwise.tasks.whole_images import Augment, augmentation, augmented, logits_of, network, usual_network
+from labelwise.tasks.whole_images import (
+    Augment,
+    augmentation,
+    augmented,
+    logits_of,
+    network,
+    probabilities,
+    usual_network,
+)
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Learner
@@ -121,15 +127,9 @@ class Classification(Task[int]):
         Raises:
             UnmetNeed: the learner gives no probabilities.
         """
-        if learner.weights is None:
-            return
-        if not Probs().fields <= learner.provides:
-            raise UnmetNeed("the learner gives no probabilities that could be offered: leave the predictions out")
-        table = learner.collect(Examples(source, tuple(ids)), frozenset({Probs()}))
-        for item, probs_C in zip(table.ids, table[Probs()], strict=True):
-            best = int(probs_C.argmax())
-            if math.isfinite(probs_C[best]):  # a model that diverged predicts nothing
-                yield item, {"class": self.classes[best], "score": round(float(probs_C[best]), 6)}
+        for item, probs_C in probabilities(learner, source, ids):
+            name, score = self.said(probs_C)
+            yield item, {"class": name, "score": round(score, 6)}
 
     def imported(
         self,

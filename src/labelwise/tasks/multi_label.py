@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -14,16 +13,23 @@ from torch.nn import functional as F
 from labelwise.contracts.chance import Chance
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming, in_full
-from labelwise.contracts.learner import Examples, Phase
+from labelwise.contracts.learner import Phase
 from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import Record
 from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
-from labelwise.errors import ConfigError, UnmetNeed
+from labelwise.errors import ConfigError
 from labelwise.kinds.tags import Tags
 from labelwise.learners.gathered import Told
 from labelwise.learners.imported import ImportedPredictions, of_pictures
-from labelwise.signals.plain import Probs
-from labelwise.tasks.whole_images import Augment, augmentation, augmented, logits_of, network, usual_network
+from labelwise.tasks.whole_images import (
+    Augment,
+    augmentation,
+    augmented,
+    logits_of,
+    network,
+    probabilities,
+    usual_network,
+)
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Learner
@@ -171,15 +177,9 @@ class MultiLabel(Task[Present]):
         Raises:
             UnmetNeed: the learner gives no probabilities.
         """
-        if learner.weights is None:
-            return
-        if not Probs().fields <= learner.provides:
-            raise UnmetNeed("the learner gives no probabilities that could be offered: leave the predictions out")
-        table = learner.collect(Examples(source, tuple(ids)), frozenset({Probs()}))
-        for item, probs_C in zip(table.ids, table[Probs()].tolist(), strict=True):
-            if all(map(math.isfinite, probs_C)):  # a model that diverged predicts nothing
-                found = zip(self.classes, probs_C, strict=True)
-                yield item, {"classes": {name: round(prob, 6) for name, prob in found if prob >= self.threshold}}
+        for item, probs_C in probabilities(learner, source, ids):
+            found = zip(self.classes, probs_C, strict=True)
+            yield item, {"classes": {name: round(prob, 6) for name, prob in found if prob >= self.threshold}}
 
     def imported(
         self,

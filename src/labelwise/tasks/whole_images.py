@@ -1,17 +1,25 @@
-"""What tasks whose unit is the image have in common: how training changes images, logits, and networks by name."""
+"""What tasks whose unit is the image have in common: augmentation, logits, networks, and what is offered."""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Examples
 from labelwise.contracts.task import Batch
 from labelwise.data.random_views import CROP_FLIP
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, UnmetNeed
+from labelwise.signals.plain import Probs
+
+if TYPE_CHECKING:
+    from labelwise.contracts.learner import Learner
+    from labelwise.contracts.source import Source
 
 Augment = Literal["auto", "none", "shift", "shift_flip", "crop_flip"]
 
@@ -76,3 +84,19 @@ def network(name: str, classes: int, input_: InputSpec, weights: str | None) -> 
     net = build(name, classes, input_, weights=weights)
     check_output(net, classes, input_)
     return net
+
+
+def probabilities(learner: Learner, source: Source, ids: Sequence[str]) -> Iterator[tuple[str, list[float]]]:
+    """Class probabilities of each image that can be offered to people; of a model that diverged none.
+
+    Raises:
+        UnmetNeed: the learner gives no probabilities.
+    """
+    if learner.weights is None:
+        return
+    if not Probs().fields <= learner.provides:
+        raise UnmetNeed("the learner gives no probabilities that could be offered: leave the predictions out")
+    table = learner.collect(Examples(source, tuple(ids)), frozenset({Probs()}))
+    for item, probs_C in zip(table.ids, table[Probs()].tolist(), strict=True):
+        if all(map(math.isfinite, probs_C)):
+            yield item, probs_C
