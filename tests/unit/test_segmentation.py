@@ -26,7 +26,7 @@ from labelwise.models.segmenters import map_path, said_of
 from labelwise.models.unet import UNet
 from labelwise.signals import Dropout, Embedding, HiddenLoss, Members, Uncertainty, Views
 from labelwise.signals.draws import DrawUncertainty
-from labelwise.signals.pixels import PixelUncertainty
+from labelwise.signals.plain import PixelUncertainty
 from labelwise.tasks.segmentation import Segmentation
 
 TASK = Segmentation(("road", "sky", "tree"), InputSpec((4, 6)))

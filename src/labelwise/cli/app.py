@@ -22,6 +22,7 @@ from labelwise.cli import (
     listing,
     loop,
     options,
+    predicting,
     pretraining,
     reporting,
     selecting,
@@ -137,7 +138,7 @@ def _root(
 
 
 for _group in (
-    *(demonstrating, starting, loop, taking_back, holding_out, training, evaluating, pretraining, selecting),
-    *(comparing, reporting, listing, checking),
+    *(demonstrating, starting, loop, taking_back, holding_out, training, predicting, evaluating, pretraining),
+    *(selecting, comparing, reporting, listing, checking),
 ):
     _group.register(app)

@@ -61,10 +61,12 @@ class Look:
         palette: colour of each class, as the data have it.
         region: pixels of the region that is asked, bool in its bounding box, (x, y) of that in the picture, and the
             picture's width and height.
+        side: longest side of a panel in pixels; None: as small as pages show it.
     """
 
     palette: tuple[tuple[int, int, int], ...] | None = None
     region: tuple[np.ndarray, tuple[int, int], tuple[int, int]] | None = None
+    side: int | None = None
 
 
 #: nothing is known of colours, and the picture is asked as a whole

@@ -71,6 +71,11 @@ class Signal(ABC):
         return self.name.replace("_", " ")
 
     @property
+    def of_places(self) -> Signal | None:
+        """The same of each place of an image, for maps: rows (B, h, w), or (B, H * W) of the pixels of the input."""
+        return None
+
+    @property
     def key(self) -> str:
         """Name, version and parameters: the signal's own part of a cache key."""
         return f"{self.name}@{self.version}:{self!r}"

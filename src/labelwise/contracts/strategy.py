@@ -128,6 +128,14 @@ class Strategy(ABC):
         return ()
 
     @property
+    def scored_by(self) -> Signal | None:
+        """What the model says of one image alone, higher = more wanted: for pictures of single images.
+
+        None where picks depend on each other, or on what is labelled.
+        """
+        return None
+
+    @property
     def reads_model(self) -> bool:
         """Whether any step reads the model in training; where none does, nothing has to be trained to choose."""
         return bool(self.auxiliaries()) or any(step.needs.model for step in self.steps())

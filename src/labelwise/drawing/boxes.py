@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from labelwise.drawing.colours import COLOURS_LIGHT
+from labelwise.drawing.heat import UNSURE, heat
 from labelwise.errors import visible
 
 #: longest side of a panel, the height of the line of words below it, and that of words, in pixels
@@ -19,12 +21,21 @@ _TAG = 15
 _DOT = 4
 #: how far a ring of full doubt lies around a key point, in pixels, and the doubt that is none
 _WIDEST, _SURE = 24, 0.05
+#: share of the colours of a map of doubt over an image
+_WARMTH = 0.6
 
 _Frame = tuple[float, float, float, float]
 _INK, _GREY = "#1F2733", "#687385"
 
 
-def boxed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mapping[str, Any]]) -> Image.Image:
+def boxed(
+    image: Image.Image,
+    classes: Sequence[str],
+    panels: Mapping[str, Mapping[str, Any]],
+    *,
+    uncertainty_HW: np.ndarray | None = None,
+    side: int = SIDE,
+) -> Image.Image:
     """Panels side by side: the image with the boxes and key points of a label, a word and the classes below.
 
     The class of each box stands at it in words; the colour is there to find boxes of one class at a glance.
@@ -35,20 +46,35 @@ def boxed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mappi
         panels: word ("" for none) -> raw label ``{"size": ..., "objects": [...]}``; objects with a score show it in
             percent, those that are left out of training and metrics have a thin line, hidden key points are hollow, and
             those that a model is unsure of have a ring.
+        uncertainty_HW: of any size; a last panel shows it over the image, dark the least and bright the most of *this*
+            image.
+        side: longest side of a panel.
 
     Example:
         >>> label = {"size": [100, 50], "objects": [{"class": "cat", "box": [10, 10, 60, 40], "score": 0.8}]}
         >>> boxed(Image.new("RGB", (100, 50)), ["cat"], {"found": label}).size
         (400, 220)
     """
-    scale = SIDE / max(image.size)
+    scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     width, height = size
-    sheet = Image.new("RGB", (len(panels) * (width + _GAP) - _GAP, height + LINE), "white")
-    for number, (word, label) in enumerate(panels.items()):
-        sheet.paste(_panel(small, classes, word, label), (number * (width + _GAP), 0))
+    drawn = [_panel(small, classes, word, label) for word, label in panels.items()]
+    if uncertainty_HW is not None:
+        drawn.append(_warm(small, uncertainty_HW))
+    sheet = Image.new("RGB", (len(drawn) * (width + _GAP) - _GAP, height + LINE), "white")
+    for number, panel in enumerate(drawn):
+        sheet.paste(panel, (number * (width + _GAP), 0))
     return sheet
+
+
+def _warm(image: Image.Image, uncertainty_HW: np.ndarray) -> Image.Image:
+    """The map over the image in grey, so that bright places are found in it."""
+    panel = Image.new("RGB", (image.width, image.height + LINE), "white")
+    colours = Image.fromarray(heat(uncertainty_HW, image.size))
+    panel.paste(Image.blend(image.convert("L").convert("RGB"), colours, _WARMTH))
+    ImageDraw.Draw(panel).text((2, image.height + 1), UNSURE, _INK, ImageFont.load_default(WORDS))
+    return panel
 
 
 def _panel(image: Image.Image, classes: Sequence[str], word: str, label: Mapping[str, Any]) -> Image.Image:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, maximum_filter
 
 from labelwise.contracts.record import IGNORE
+from labelwise.drawing.heat import UNSURE, heat
 from labelwise.errors import visible
 
 Colour = tuple[int, int, int]
@@ -33,6 +34,7 @@ def masked(
     palette: Sequence[Colour] | None = None,
     uncertainty_HW: np.ndarray | None = None,
     outline_HW: np.ndarray | None = None,
+    side: int = SIDE,
 ) -> Image.Image:
     """Panels two by two: the image, the image below each mask, the map of uncertainty; a legend of the classes below.
 
@@ -43,12 +45,13 @@ def masked(
         palette: colour of each class, as the data have it; None: one of ours.
         uncertainty_HW: any size; dark is the least and bright the most of *this* image.
         outline_HW: bool, of any size: pixels that are drawn white, with a dark rim, on all panels (borders of regions).
+        side: longest side of a panel.
 
     Example:
         >>> masked(Image.new("RGB", (100, 50)), ["cat"], {"labelled": np.zeros((50, 100), np.uint8)}).size
         (524, 174)
     """
-    scale = SIDE / max(image.size)
+    scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
     colours = np.array(palette_of(len(classes), palette), dtype=np.float32)
@@ -59,7 +62,7 @@ def masked(
         there |= set(np.unique(mask_HW).tolist()) - {IGNORE}
         pictures[word] = _covered(small, mask_HW, colours)
     if uncertainty_HW is not None:
-        pictures["uncertainty, dark to bright"] = _heat(uncertainty_HW, size)
+        pictures[UNSURE] = heat(uncertainty_HW, size)
     if outline_HW is not None:
         lines = _shrunk(outline_HW.astype(np.uint8), size) > 0
         # a dark rim, so that the line is seen on bright pixels too
@@ -137,16 +140,6 @@ def _covered(small: np.ndarray, mask_HW: np.ndarray, colours: np.ndarray) -> np.
     over = colours[np.where(known, mask_HW, 0)]
     mixed = (1 - COVER) * small + COVER * over
     return np.where(known[..., None], mixed, small).round().astype(np.uint8)
-
-
-def _heat(values_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    from matplotlib import colormaps
-
-    finite = np.isfinite(values_HW)
-    low, high = (values_HW[finite].min(), values_HW[finite].max()) if finite.any() else (0.0, 0.0)
-    share = np.where(finite, (values_HW - low) / (high - low) if high > low else 0.0, 1.0).astype(np.float32)
-    shown = np.asarray(Image.fromarray(share).resize(size, Image.Resampling.BILINEAR))
-    return (colormaps["magma"](shown.clip(0, 1))[..., :3] * 255).round().astype(np.uint8)  # type: ignore[no-any-return]
 
 
 def _sheet(pictures: Mapping[str, np.ndarray], size: tuple[int, int], legend: list[tuple[str, Any]]) -> Image.Image:

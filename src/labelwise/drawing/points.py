@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from labelwise.drawing.boxes import LINE, WORDS, boxed, colour_of_point
+from labelwise.drawing.boxes import LINE, SIDE, WORDS, boxed, colour_of_point
 from labelwise.errors import visible
 
 _INK = "#1F2733"
@@ -15,20 +15,23 @@ _INK = "#1F2733"
 _MOST = 60
 
 
-def posed(image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mapping[str, Any]]) -> Image.Image:
+def posed(
+    image: Image.Image, classes: Sequence[str], panels: Mapping[str, Mapping[str, Any]], *, side: int = SIDE
+) -> Image.Image:
     """Panels as ``boxed`` draws them, and below them the names of the points in their colours.
 
     Args:
         image: as people see it, of any size.
         classes: in index order, which decides the colours of limbs.
         panels: word ("" for none) -> raw label ``{"size": ..., "objects": [...]}``.
+        side: longest side of a panel.
 
     Example:
         >>> fly = {"class": "fly", "points": [[10, 10, 2], [50, 30, 1]], "names": ["head", "tail"]}
         >>> posed(Image.new("RGB", (100, 50)), ["fly"], {"": {"size": [100, 50], "objects": [fly]}}).size
         (400, 240)
     """
-    sheet = boxed(image, classes, panels)
+    sheet = boxed(image, classes, panels, side=side)
     things = [thing for label in panels.values() for thing in label["objects"]]
     names = dict.fromkeys((name, place) for thing in things for place, name in enumerate(thing.get("names", ())))
     if not names:

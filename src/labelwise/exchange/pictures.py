@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwise.contracts.kind import Look, Panel
 from labelwise.contracts.source import read_for
+from labelwise.drawing.heat import UNSURE
 from labelwise.kinds.subjects import in_window
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from labelwise.contracts.task import Task
 
 #: the words above panels
-PREDICTED, LABELLED, DOUBT = "predicted", "labelled", "uncertainty, dark to bright"
+PREDICTED, LABELLED, DOUBT = "predicted", "labelled", UNSURE
 
 
 def shown_in(source: Source, item: str, raw: Any) -> Any:

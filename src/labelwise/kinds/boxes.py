@@ -126,10 +126,14 @@ class Boxes(Kind):
         return f"{count or 'no'} box{'es' if count > 1 else ''}"
 
     def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
-        """Panels side by side, each the picture with the boxes of a label."""
-        from labelwise.drawing.boxes import boxed
+        """Panels side by side, each the picture with the boxes of a label; the last with a map of doubt over it."""
+        from labelwise.drawing.boxes import SIDE, boxed
 
-        return boxed(image, classes, {panel.title: panel.label for panel in panels}) if panels else image
+        labels = {panel.title: panel.label for panel in panels if panel.label is not None}
+        doubt_HW = next((panel.doubt for panel in panels if panel.doubt is not None), None)
+        if not labels and doubt_HW is None:
+            return image
+        return boxed(image, classes, labels, uncertainty_HW=doubt_HW, side=look.side or SIDE)
 
     def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """Pictures without any box, crowds, difficult ones, boxes without area, and such as leave their picture."""

@@ -236,7 +236,7 @@ class Masks(Kind):
 
     def draw(self, image: Image, panels: Sequence[Panel], classes: tuple[str, ...], look: Look = PLAIN) -> Image:
         """Panels two by two: the picture, the picture below each mask, a map of doubt; a legend below."""
-        from labelwise.drawing.masks import border_of, masked, overlaid
+        from labelwise.drawing.masks import SIDE, border_of, masked, overlaid
 
         masks = {panel.title: whole(panel.label) for panel in panels if panel.label is not None}
         if list(masks) == [""]:
@@ -245,7 +245,8 @@ class Masks(Kind):
         border_HW = None if look.region is None else border_of(*look.region)
         if not masks and doubt_HW is None and border_HW is None:
             return image
-        return masked(image, classes, masks, palette=look.palette, uncertainty_HW=doubt_HW, outline_HW=border_HW)
+        how = {"palette": look.palette, "side": look.side or SIDE}
+        return masked(image, classes, masks, uncertainty_HW=doubt_HW, outline_HW=border_HW, **how)
 
 
 # ---- raw labels -----------------------------------------------------------------------------------------------------

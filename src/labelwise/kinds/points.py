@@ -148,9 +148,10 @@ class Points(Kind):
 
         A point that a model is unsure of has a ring, the wider the less sure it is.
         """
-        from labelwise.drawing.points import posed
+        from labelwise.drawing.points import SIDE, posed
 
-        return posed(image, classes, {panel.title: panel.label for panel in panels}) if panels else image
+        labels = {panel.title: panel.label for panel in panels}
+        return posed(image, classes, labels, side=look.side or SIDE) if labels else image
 
     def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """Points that lie outside their picture, and objects that nobody placed a point of."""

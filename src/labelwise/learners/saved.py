@@ -71,3 +71,23 @@ def read_described(folder: Path, weights: str) -> tuple[dict[str, torch.Tensor],
     if (found := metadata.get("weights")) != weights:
         raise DataError(f"{file} holds weights {found}, not {weights}")
     return tensors, metadata
+
+
+def trained_from(file: Path) -> str:
+    """Digest of what the weights in a file were trained from.
+
+    Raises:
+        DataError: there is no such file, or ``write_weights`` did not write it.
+    """
+    from safetensors import safe_open
+
+    if not file.is_file():
+        raise DataError(f"no weights at {str(file)!r:.200}: give a {NAME} that labelwise has written")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            found = (opened.metadata() or {}).get("weights")
+    except Exception as error:  # safetensors raises its own kinds
+        raise DataError(f"cannot read weights from {str(file)!r:.150} ({error!s:.100})") from error
+    if not found:
+        raise DataError(f"{str(file)!r:.150} does not say what it was trained from: give a {NAME} of labelwise's own")
+    return found

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from labelwise.contracts.signal import Prepared, Probe, ProbeContext, SignalRole
 from labelwise.contracts.task import Batch, Task
-from labelwise.models.multiple_instance import Bags, MultipleInstance, no_second_head, scores, with_two_heads
+from labelwise.models.multiple_instance import (
+    Bags,
+    MultipleInstance,
+    Opinions,
+    no_second_head,
+    scores,
+    with_two_heads,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,16 @@ class HeadGap(Probe):
     squared: bool = True
     weighted: bool = False
     background: bool = False
+
+    @property
+    def words(self) -> str:
+        """As people call it."""
+        return "disagreement"
+
+    @property
+    def of_places(self) -> GapMap:
+        """The gap of each cell of the finest map."""
+        return GapMap(self)
 
     @property
     def fields(self) -> frozenset[Any]:
@@ -59,19 +77,69 @@ class HeadGap(Probe):
     def compute(self, state: None, model: nn.Module, batch: Batch, role: SignalRole) -> Tensor:
         """(B,): one forward pass; the memory of one batch."""
         net, images = with_two_heads(model, batch.images)
-        if self.weighted:
-            said = net.opinions(images)
-            logits = (said.dense.logits_BAC, said.second_BAC)
-        else:
-            logits = net.both(images)
-        first, second = (scores(each, net.exclusive, background=self.background) for each in logits)
-        apart_BAC = first - second
-        apart_BAC = apart_BAC.square() if self.squared else apart_BAC.abs()
-        if self.weighted:
-            apart_BAC = apart_BAC * Bags(background=self.background).weights(said)
-        gap_BA = apart_BAC.mean(-1)
+        # the other heads are asked only where their weights count
+        gap_BA = self.gaps(net, net.opinions(images)) if self.weighted else self._apart(net, *net.both(images)).mean(-1)
         places = gap_BA.shape[1]
         count = math.ceil(self.top * places) if self.top < 1 else int(self.top)
         if gap_BA.isfinite().all():
             return gap_BA.topk(min(count, places), dim=1).values.mean(1)
         return gap_BA.mean(1)  # a model that diverged says so
+
+    def gaps(self, net: MultipleInstance, said: Opinions) -> Tensor:
+        """(B, A) u, from what all heads say."""
+        apart_BAC = self._apart(net, said.dense.logits_BAC, said.second_BAC)
+        if self.weighted:
+            apart_BAC = apart_BAC * Bags(background=self.background).weights(said)
+        return apart_BAC.mean(-1)
+
+    def _apart(self, net: MultipleInstance, *logits: Tensor) -> Tensor:
+        """(B, A, C) the gap of each class."""
+        first, second = (scores(each, net.exclusive, background=self.background) for each in logits)
+        apart_BAC = first - second
+        return apart_BAC.square() if self.squared else apart_BAC.abs()
+
+
+@dataclass(frozen=True)
+class GapMap(Probe):
+    """(B, h, w) float32: the largest gap between the two class heads at each cell of the finest map.
+
+    Args:
+        gap: how it is measured.
+
+    Cost: one forward pass of the whole detector; a number for each cell.
+    """
+
+    name: ClassVar[str] = "gap_map"
+    gap: HeadGap = field(default_factory=HeadGap)
+
+    @property
+    def fields(self) -> frozenset[Any]:
+        """As the gap's."""
+        return self.gap.fields
+
+    @property
+    def prepared_from(self) -> frozenset[Prepared]:
+        """Nothing."""
+        return frozenset()
+
+    def check(self, model: nn.Module, task: Task[Any]) -> None:
+        """Refuses a model of one class head.
+
+        Raises:
+            UnmetNeed: says how to have two.
+        """
+        self.gap.check(model, task)
+
+    def prepare(self, context: ProbeContext) -> None:
+        """Nothing."""
+
+    @torch.no_grad()
+    def compute(self, state: None, model: nn.Module, batch: Batch, role: SignalRole) -> Tensor:
+        """(B, h, w): over the anchors of a cell, and over the levels, each enlarged to the finest."""
+        net, images = with_two_heads(model, batch.images)
+        said = net.opinions(images)
+        levels = said.dense.levels
+        parts = self.gap.gaps(net, said).split([height * width * count for height, width, count in levels], dim=1)
+        maps = [part.unflatten(1, level).amax(-1) for part, level in zip(parts, levels, strict=True)]
+        finest = max(levels)[:2]
+        return torch.stack([F.interpolate(one[:, None], finest, mode="nearest")[:, 0] for one in maps]).amax(0)

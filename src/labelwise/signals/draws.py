@@ -56,6 +56,11 @@ class DrawUncertainty(Draw):
     empty: Literal["last", "median", "first"] = "last"
 
     @property
+    def words(self) -> str:
+        """The measure."""
+        return self.measure.replace("_", " ")
+
+    @property
     def passes(self) -> Passes:
         """The declared source."""
         return self.source

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from labelwise.contracts.signal import Plain
+from labelwise.contracts.signal import Plain, Signal
 from labelwise.contracts.task import Field, Outputs
 from labelwise.selection.reduction import Empty, How, class_weights, fill_empty, reduce_present
 from labelwise.selection.uncertainty import entropy, least_confidence, margin
@@ -58,6 +58,16 @@ class Uncertainty(Plain):
     top: int = 10
     empty: Empty | Literal["marked"] = "last"
 
+    @property
+    def words(self) -> str:
+        """The measure."""
+        return self.measure.replace("_", " ")
+
+    @property
+    def of_places(self) -> Signal:
+        """That of each pixel, where units are pixels."""
+        return PixelUncertainty(self.measure)
+
     def compute(self, outputs: Outputs) -> Tensor:
         """(B,) float32."""
         units = outputs.questions()
@@ -70,6 +80,31 @@ class Uncertainty(Plain):
         if self.empty == "marked":
             return torch.where(present_N, rows_N, NO_OBJECT)
         return fill_empty(rows_N, present_N, empty=self.empty)
+
+
+@dataclass(frozen=True)
+class PixelUncertainty(Plain):
+    """Uncertainty of every pixel of the model's input, row by row: (B, H * W) float32.
+
+    Args:
+        measure: as in ``Uncertainty``.
+
+    Cost:
+        Four bytes a pixel.
+    """
+
+    name: ClassVar[str] = "pixel_uncertainty"
+    measure: Measure = "entropy"
+
+    @property
+    def fields(self) -> frozenset[Field]:
+        """Needs a task whose units are pixels."""
+        return frozenset({"probs", "per_pixel"})
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """(B, H * W) float32."""
+        values_U = MEASURES[self.measure](outputs.probs_UC, exclusive=outputs.exclusive)
+        return values_U.float().view(outputs.size, -1)
 
 
 @dataclass(frozen=True)
@@ -226,6 +261,11 @@ class HeadOutput(Plain):
 
     name: ClassVar[str] = "head_output"
     head: str = ""
+
+    @property
+    def words(self) -> str:
+        """The head."""
+        return self.head.replace("_", " ")
 
     @property
     def fields(self) -> frozenset[Field]:

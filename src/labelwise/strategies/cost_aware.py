@@ -18,6 +18,7 @@ from labelwise.strategies.scored import Scored
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Auxiliary
+    from labelwise.contracts.signal import Signal
 
 # a mutual information of zero comes out as this much less than zero
 _ROUNDING = 1e-5
@@ -60,6 +61,11 @@ class CostAware(Strategy):
 
     def __post_init__(self) -> None:
         self._inner()
+
+    @property
+    def scored_by(self) -> Signal:
+        """That of the inner strategy, whatever an image costs."""
+        return self._inner().signal
 
     def steps(self) -> tuple[Step, ...]:
         """The steps of the inner strategy, its last choice replaced."""

@@ -59,6 +59,11 @@ class Disagreement(Strategy):
         top = self.top if self.top is not None else 0.1 if self.preset == "default" else 10_000
         return HeadGap(top, self.squared, self.weighted, background=self.preset == "faithful_ssd")
 
+    @property
+    def scored_by(self) -> HeadGap:
+        """The gap."""
+        return self.gap
+
     def steps(self) -> tuple[Step, ...]:
         """One step, on the gaps."""
         return (Step(Needs(pool=frozenset({self.gap})), self._choose),)

@@ -59,6 +59,11 @@ class FlipConsistency(Strategy):
     def _signal(self) -> ViewConsistency:
         return ViewConsistency(_VIEWS[self.views], self.base, self.empty)
 
+    @property
+    def scored_by(self) -> ViewConsistency:
+        """The consistency of views."""
+        return self._signal
+
     def steps(self) -> tuple[Step, ...]:
         """One step."""
         return (Step(Needs(pool=frozenset({self._signal})), self._choose),)

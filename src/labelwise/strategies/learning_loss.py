@@ -222,6 +222,11 @@ class LearningLoss(Strategy):
             ranked=self.loss,
         )
 
+    @property
+    def scored_by(self) -> HeadOutput:
+        """What the module says."""
+        return SIGNAL
+
     def auxiliaries(self) -> tuple[Auxiliary, ...]:
         """The loss prediction module."""
         return (self.head,)

@@ -14,6 +14,7 @@ from labelwise.strategies.parts import auxiliaries_of, part
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Auxiliary
+    from labelwise.contracts.signal import Signal
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ class Prefilter(Strategy):
         first, then = self._both()
         widened = tuple(Step(step.needs, self._widened(step.select)) for step in first.steps())
         return widened + then.steps()
+
+    @property
+    def scored_by(self) -> Signal | None:
+        """That of the first part that has one."""
+        first, then = self._both()
+        return first.scored_by or then.scored_by
 
     def acts_as(self, query: Query) -> Strategy:
         """The same of what its two parts act as."""

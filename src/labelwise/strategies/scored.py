@@ -37,6 +37,11 @@ class Scored(Strategy):
     def signal(self) -> Signal:
         """One number for each candidate, higher = more wanted."""
 
+    @property
+    def scored_by(self) -> Signal:
+        """The signal."""
+        return self.signal
+
     def steps(self) -> tuple[Step, ...]:
         """A random sub-pool first where one is asked for, so that only it is scored."""
         scored = Step(Needs(pool=frozenset({self.signal})), self._choose)

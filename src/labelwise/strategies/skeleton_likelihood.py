@@ -56,6 +56,11 @@ class SkeletonLikelihood(Strategy):
     def _signal(self) -> UnusualPose:
         return UnusualPose(self.limbs, self.shrink)
 
+    @property
+    def scored_by(self) -> UnusualPose:
+        """How unusual the pose is."""
+        return self._signal
+
     def steps(self) -> tuple[Step, ...]:
         """One step."""
         return (Step(Needs(pool=frozenset({self._signal})), self._choose),)

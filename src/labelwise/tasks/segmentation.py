@@ -29,7 +29,7 @@ from labelwise.learners.imported import ImportedPredictions, of_pictures
 from labelwise.learners.imported_maps import ImportedMaps, of_pixels
 from labelwise.models.segmenters import said_of
 from labelwise.models.trunks import with_known_trunk
-from labelwise.signals.pixels import PixelUncertainty
+from labelwise.signals.plain import PixelUncertainty
 from labelwise.signals.units import Units
 
 if TYPE_CHECKING:
