@@ -54,6 +54,7 @@ _HOME = {
     "init": "project.setup",
     "list_strategies": "direct.select",
     "open": "project.setup",
+    "predict": "project.predicting",
     "select": "direct.select",
 }
 

@@ -29,6 +29,7 @@ COMMANDS = (
     "import",
     "cancel",
     "fit",
+    "predict",
     "evaluate",
     "compare",
     "report",

@@ -18,7 +18,7 @@ from labelwise.learners.multiple_instance import Instances
 from labelwise.models.detectors import Dense
 from labelwise.models.multiple_instance import Bags, MultipleInstance, Opinions
 from labelwise.models.torchvision_detectors import build_detector
-from labelwise.signals.disagreement import HeadGap
+from labelwise.signals.disagreement import GapMap, HeadGap
 from labelwise.tasks.detection import Detection
 
 #: two levels of two places
@@ -246,3 +246,36 @@ def test_heads_that_say_the_same_have_no_gap() -> None:
     net = small("centre+mil").eval()
     net.second.load_state_dict(net.detector.peaks.state_dict())  # type: ignore[union-attr]
     assert HeadGap().compute(None, net, batch_of([], []), "pool").tolist() == [0, 0]
+
+
+def test_the_map_has_the_largest_gap_of_each_cell() -> None:
+    net, batch = small("centre+mil").eval(), batch_of([], [])
+    with torch.no_grad():
+        for parameter in net.second.parameters():
+            parameter.mul_(3)
+    said = net.opinions(batch.images)
+    ((height, width, _),) = said.dense.levels
+    wanted = HeadGap().gaps(net, said).view(2, height, width)
+    torch.testing.assert_close(GapMap().compute(None, net, batch, "pool"), wanted)
+    # the mean of all places is the mean of the map
+    torch.testing.assert_close(HeadGap(1e6).compute(None, net, batch, "pool"), wanted.mean((1, 2)))
+
+
+def test_levels_of_a_map_are_laid_over_the_finest() -> None:
+    said = toy(3, exclusive=False)
+    levels = ((2, 2, 1), (1, 1, 2))
+    logits = torch.zeros(2, 6, 3)
+    second = logits.clone()
+    second[0, 1], second[0, 5], second[1, 4] = 4.0, 1.0, 2.0
+    opinions = replace(said, dense=replace(said.dense, logits_BAC=logits, levels=levels), second_BAC=second)
+
+    class Said(MultipleInstance):
+        def opinions(self, images: Tensor) -> Opinions:
+            return opinions
+
+    net = small("centre+mil")
+    net.__class__ = Said
+    found = GapMap(HeadGap(squared=False)).compute(None, net, batch_of([], []), "pool")
+    high, low, middle = (float(torch.sigmoid(torch.tensor(value))) - 0.5 for value in (4.0, 1.0, 2.0))
+    wanted = torch.tensor([[[low, high], [low, low]], [[middle, middle], [middle, middle]]])
+    torch.testing.assert_close(found, wanted)

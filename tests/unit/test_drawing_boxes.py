@@ -94,3 +94,15 @@ def test_a_gallery_with_large_pictures(tmp_path):
     assert 'class="cards wide"' in page
     uri = re.search(r'src="data:image/jpeg;base64,([^"]+)"', page)
     assert Image.open(io.BytesIO(base64.b64decode(uri[1]))).size == picture.size
+
+
+def test_a_map_of_doubt_lies_over_the_image_in_a_panel_of_its_own():
+    image = Image.new("RGB", (100, 50), "white")
+    doubt = np.zeros((5, 10))
+    doubt[2, 7] = 1.0
+    sheet = np.asarray(boxed(image, ["cat"], {"predicted": {"size": [100, 50], "objects": []}}, uncertainty_HW=doubt))
+    assert sheet.shape == (SIDE // 2 + LINE, 2 * SIDE + 4, 3)
+    bright = sheet[: SIDE // 2, SIDE + 4 :].astype(int).sum(2)
+    y, x = np.unravel_index(bright.argmax(), bright.shape)
+    assert (x / SIDE, y / (SIDE / 2)) == pytest.approx((0.75, 0.5), abs=0.06)
+    assert (sheet[: SIDE // 2, :SIDE] == 255).all()

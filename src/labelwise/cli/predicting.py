@@ -53,6 +53,7 @@ def predict(
     places.
     """
     from labelwise.errors import StateError
+    from labelwise.project.predicting import predict as predicted
     from labelwise.project.predicting import targets
     from labelwise.project.setup import find_project
 
@@ -67,7 +68,7 @@ def predict(
     with Stages() as stages:
         place = None if out is None else targets(images, out)
         opened = options.open_project(project, stages)
-        asked = opened.predict(images, weights=weights)
+        asked = predicted(opened, images, weights)
         told = []
         for one in asked:
             picture = None if place is None else place(one.image)

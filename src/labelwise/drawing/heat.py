@@ -18,7 +18,7 @@ def heat(values_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Example:
         >>> heat(np.array([[0.0, 1.0]]), (2, 1)).sum(-1).tolist()
-        [[3, 632]]
+        [[4, 696]]
     """
     from matplotlib import colormaps
 

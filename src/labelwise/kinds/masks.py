@@ -245,8 +245,10 @@ class Masks(Kind):
         border_HW = None if look.region is None else border_of(*look.region)
         if not masks and doubt_HW is None and border_HW is None:
             return image
-        how = {"palette": look.palette, "side": look.side or SIDE}
-        return masked(image, classes, masks, uncertainty_HW=doubt_HW, outline_HW=border_HW, **how)
+        side = look.side or SIDE
+        return masked(
+            image, classes, masks, palette=look.palette, uncertainty_HW=doubt_HW, outline_HW=border_HW, side=side
+        )
 
 
 # ---- raw labels -----------------------------------------------------------------------------------------------------

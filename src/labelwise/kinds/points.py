@@ -148,7 +148,8 @@ class Points(Kind):
 
         A point that a model is unsure of has a ring, the wider the less sure it is.
         """
-        from labelwise.drawing.points import SIDE, posed
+        from labelwise.drawing.boxes import SIDE
+        from labelwise.drawing.points import posed
 
         labels = {panel.title: panel.label for panel in panels}
         return posed(image, classes, labels, side=look.side or SIDE) if labels else image

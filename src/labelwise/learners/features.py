@@ -25,7 +25,7 @@ from labelwise.learners.backbones import Backbone
 from labelwise.learners.inference import Collector, gathered, logits_from, prepared_with, wanted_fields
 from labelwise.learners.passes import dropout_mask
 from labelwise.learners.probed import ProbedHead, blank_layer
-from labelwise.learners.saved import read_weights, write_weights
+from labelwise.learners.saved import NAME, read_weights, write_weights
 from labelwise.processes import several, share
 from labelwise.rng import digest, torch_generator
 from labelwise.selection.arrays import as_tensor
@@ -389,10 +389,17 @@ class FeatureLearner(Learner):
         """Takes a saved head into use.
 
         Raises:
-            DataError: the file is missing or damaged, or holds other weights.
+            DataError: the file is missing or damaged, or holds other weights, or a head of another kind.
         """
-        self._state = read_weights(folder, weights)
-        self._weights = weights
+        state = read_weights(folder, weights)
+        wanted = {"mean", "scale", *(("weight", "bias") if self.head == "linear" else ("rows", "labels"))}
+        if set(state) != wanted:
+            raise DataError(f"{folder / NAME} holds no {self.head} head on frozen features: train again")
+        if "bias" in state and len(state["bias"]) != len(self.task.classes):
+            raise DataError(
+                f"{folder / NAME} is of {len(state['bias'])} classes, not of {len(self.task.classes)}: train again"
+            )
+        self._state, self._weights = state, weights
 
 
 def usual_strength(labels: int, width: int) -> float:

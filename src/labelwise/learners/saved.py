@@ -85,7 +85,7 @@ def trained_from(file: Path) -> str:
         raise DataError(f"no weights at {str(file)!r:.200}: give a {NAME} that labelwise has written")
     try:
         with safe_open(file, framework="pt") as opened:
-            found = (opened.metadata() or {}).get("weights")
+            found: str | None = (opened.metadata() or {}).get("weights")
     except Exception as error:  # safetensors raises its own kinds
         raise DataError(f"cannot read weights from {str(file)!r:.150} ({error!s:.100})") from error
     if not found:

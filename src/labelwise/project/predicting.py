@@ -150,17 +150,23 @@ class Predictor:
         return task.kind.draw(image, panels, task.classes, Look(self.palette, side=side))
 
 
-def predictor(project: Project, images: Sequence[str | Path], weights: str | Path | None = None) -> Predictor:
+def predict(project: Project, images: Sequence[str | Path], weights: str | Path | None = None) -> Predictor:
     """What the model trained last, or these weights of it, say of pictures.
 
     Args:
         project: says which network and which classes.
-        images: pictures, and folders of them.
+        images: pictures, of the project or not, and folders of them.
         weights: a ``weights.safetensors`` that was trained with the project's settings; None: those trained last.
 
     Raises:
         StateError: nothing has been trained yet, or it does not fit the settings as they are now.
         DataError: there is no such picture; weights that are none, or of another task, network or number of classes.
+
+    Example:
+        >>> said = predict(labelwise.open("cells"), ["new/a.png"])          # doctest: +SKIP
+        >>> for one in said:                                                # doctest: +SKIP
+        ...     print(one.label, one.by, one.uncertainty)
+        ...     one.draw().save("a-said.png")
     """
     source, shown, read = _opened(images)
     fits = Fits(project.state / "fits")
@@ -216,7 +222,7 @@ def _take(learning: Learning, campaign: Campaign, weights: str | Path | None, st
     try:
         learner.load(file.parent, key, auxiliaries=strategy.auxiliaries())
     except (DataError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split()).replace(": delete them, they are made again", "")
+        reason = " ".join(str(error).split()).replace(str(file), "it")
         task = project.config.task.name
         raise StateError(
             f"the weights do not fit {str(project.folder)!r:.60}, {task} of {len(learner.task.classes)} class(es) "
@@ -255,9 +261,7 @@ def targets(images: Sequence[str | Path], out: Path) -> Callable[[str], Path]:
             name = f"{Path(images[0]).stem}.png"
             raise DataError(f"{str(out)!r:.200} is a folder, and one picture is written: name it, {out / name}")
         if out.suffix.lower() not in _ENDINGS:
-            raise DataError(
-                f"{out.name!r:.100} is no name of a picture: give one that ends with {' or '.join(_ENDINGS)}"
-            )
+            raise DataError(f"{out.name!r:.100} names no picture: let it end with {' or '.join(_ENDINGS)}")
         if out.exists() and out.samefile(images[0]):
             raise DataError(f"{str(out)!r:.200} is the image itself, and would be lost: write to another file")
         return lambda image: out

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from labelwise.contracts.task import Task
     from labelwise.learners.pretraining import Pretrained
     from labelwise.project.measured import Measured
-    from labelwise.project.predicting import Predictor
 
 
 @dataclass
@@ -254,21 +253,6 @@ class Project(Opened):
         from labelwise.project.measured import of_file, of_own_weights
 
         return of_own_weights(self) if predictions is None else of_file(self, Path(predictions), wishes or Wishes())
-
-    def predict(self, images: Sequence[str | Path], *, weights: str | Path | None = None) -> Predictor:
-        """The model trained last, or these weights of it, asked of any pictures; folders stand for all they hold.
-
-        Returns:
-            What gives one :class:`labelwise.project.predicting.Predicted` a picture when it is iterated over, and has
-            ``notes`` after that: a label, how unsure the model is, and ``draw()`` for both as a picture.
-
-        Raises:
-            StateError: nothing has been trained yet.
-            DataError: there is no such picture, or weights that do not fit.
-        """
-        from labelwise.project.predicting import predictor
-
-        return predictor(self, images, weights)
 
     def pretrain(
         self, objective: str | None = None, *, name: str | None = None, size: int | None = None, **settings: Any

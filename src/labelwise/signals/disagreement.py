@@ -139,7 +139,8 @@ class GapMap(Probe):
         net, images = with_two_heads(model, batch.images)
         said = net.opinions(images)
         levels = said.dense.levels
-        parts = self.gap.gaps(net, said).split([height * width * count for height, width, count in levels], dim=1)
-        maps = [part.unflatten(1, level).amax(-1) for part, level in zip(parts, levels, strict=True)]
+        sizes = [height * width * count for height, width, count in levels]
+        parts = torch.split(self.gap.gaps(net, said), sizes, dim=1)
+        maps = [part.reshape(len(part), *level).amax(-1) for part, level in zip(parts, levels, strict=True)]
         finest = max(levels)[:2]
         return torch.stack([F.interpolate(one[:, None], finest, mode="nearest")[:, 0] for one in maps]).amax(0)
