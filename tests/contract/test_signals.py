@@ -143,7 +143,7 @@ def test_every_registered_signal_is_tested_here():
     of_objects = {"units", "unit_uncertainty", "class_difficulty", "view_consistency"}  # in test_signals_of_objects.py
     of_pixels = {"pixel_uncertainty"}  # in test_segmentation.py
     of_points = {"unusual_pose"}  # in test_strategy_skeleton_likelihood.py
-    of_two_heads = {"head_gap"}  # in test_multiple_instance.py
+    of_two_heads = {"head_gap", "gap_map"}  # in test_multiple_instance.py
     assert set(EXAMPLES) == set(SIGNALS.names()) - of_objects - of_pixels - of_points - of_two_heads
     assert {signal for _, signal in CASES} == set(SIGNAL_LIST), "every example runs on some learner"
 
