@@ -13,7 +13,7 @@ import torch
 import shapes
 from labelwise.learners.torch import TorchLearner
 from labelwise.signals import Dropout, Embedding, Members, Signal, Uncertainty, Units, UnitUncertainty, Views
-from labelwise.signals.consistency import ViewConsistency
+from labelwise.signals.consistency import BoxShift, ViewConsistency
 from labelwise.signals.difficulty import ClassDifficulty
 from labelwise.signals.draws import DrawUncertainty
 from labelwise.signals.probes import LossSlope
@@ -32,6 +32,7 @@ SIGNALS: list[Signal] = [
     ClassDifficulty(xi=0.0),
     ViewConsistency(),
     ViewConsistency(Views(draws=3)),
+    BoxShift(Views(draws=2, flip=False, degrees=0.0, noise=(0.1, 0.4))),
     DrawUncertainty("bald", Dropout(draws=2)),
     DrawUncertainty("mean_std", Dropout(draws=2, p=0.2, after=("middle", "head"))),
     DrawUncertainty("predictive_entropy", Views(draws=3), "max"),

@@ -56,6 +56,19 @@ def test_apportion_follows_websters_rule(seed):
     assert torch.bincount(dealt, minlength=len(shares)).tolist() == _dealt(shares, k, room, turn)
 
 
+def test_random_plus_least_confidence_is_half_and_half():
+    """The published baseline of detection: half of the budget at random, half where the best class is least likely."""
+    least, drawn = np.argsort(P.max(1)).tolist(), set()
+    for seed in range(20):
+        parts = ["random", "least_confidence"]
+        picks = set(lw.select("mix", 12, probs=P, strategies=parts, seed=seed).positions.tolist())
+        first = next(place for place, row in enumerate(least) if row not in picks)
+        assert first >= 6, "the six least likely of those that were not drawn"
+        assert len(picks) == 12
+        drawn |= picks - set(least[:first])
+    assert len(drawn) > 40, "the others come from anywhere"
+
+
 def test_shares_that_come_out_whole_are_met_exactly():
     for shares, k, expected in (
         ([0.9, 0.1], 10, [9, 1]),

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from labelwise.contracts.passes import Views
+from labelwise.contracts.passes import Passes, Views
 from labelwise.contracts.query import Query, Rows
 from labelwise.contracts.strategy import Collected, run_steps
-from labelwise.contracts.task import Outputs
-from labelwise.errors import NonFiniteScore
+from labelwise.contracts.task import Batch, Outputs
+from labelwise.errors import ConfigError, NonFiniteScore
+from labelwise.learners.passes import changed_view
 from labelwise.selection.objects import balance_weights, consistency, distinct_objects, point_consistency
-from labelwise.signals.consistency import ViewConsistency
+from labelwise.signals.consistency import BoxShift, ViewConsistency
 from labelwise.signals.units import Units, UnitUncertainty
+from labelwise.strategies import STRATEGIES
 from labelwise.strategies.entropy_nms import EntropyNMS
 from labelwise.strategies.flip_consistency import FlipConsistency
 
@@ -121,6 +123,56 @@ def test_an_image_is_worth_its_object_nearest_to_the_base():
     (step,) = FlipConsistency(empty="first").steps()
     (wanted,) = step.needs.pool
     assert int(wanted.settle(rows).argmax()) == 1
+
+
+def _overlap(a, b):
+    shared = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_boxes_that_move_under_noise_box_by_box(classes):
+    rng = np.random.default_rng(0)
+    items, scores = [0, 0, 0, 1, 3, 3], rng.random(6) * 0.9 + 0.05
+    corner = rng.random((6, 2)) * 0.5
+    boxes = np.concatenate([corner, corner + 0.2], axis=1)
+    moved = [np.clip(boxes + rng.normal(0, size, boxes.shape), 0, 1) for size in (0.01, 0.03, 0.06)]
+    looks = [
+        Outputs(
+            4, torch.tensor(items), torch.tensor(scores)[:, None], exclusive=False, extra={"boxes": torch.tensor(b)}
+        )
+        for b in (boxes, *moved)
+    ]
+    looks[0].extra["scores"] = torch.tensor(scores)
+    signal = BoxShift(classes=classes, empty="first")
+    state = signal.start(looks[0])
+    for look in looks[1:]:
+        state = signal.step(state, look)
+    rows = signal.finish(state)
+    for image in (0, 1, 3):
+        mine = [unit for unit in range(6) if items[unit] == image]
+        stable = [sum(_overlap(boxes[unit], b[unit]) for b in moved) / 3 for unit in mine]
+        mean = sum(scores[u] * s for u, s in zip(mine, stable, strict=True)) / sum(scores[u] for u in mine)
+        expected = -mean + (1 - min(scores[u] for u in mine) if classes else 0)
+        assert float(rows[image]) == pytest.approx(expected, abs=1e-6)
+    assert rows[2] == -torch.inf
+    assert int(signal.settle(rows).argmax()) == 2
+
+
+def test_each_level_of_noise_is_a_pass_of_its_own():
+    (step,) = STRATEGIES.create("localization_stability", levels=[0.5, 2.0]).steps()
+    (signal,) = step.needs.pool
+    assert isinstance(signal.passes, Passes)
+    assert signal.passes.draws == 2
+    still = Batch(torch.zeros(2, 3, 32, 32))
+    for draw, level in enumerate((0.5, 2.0)):
+        seen = changed_view(still, signal.passes, 0, draw)
+        assert float(seen.images.std()) == pytest.approx(level, rel=0.05)
+        assert torch.equal(seen.images[0], seen.images[1])
+        assert torch.equal(seen.moved, torch.eye(2, 3))
+    for levels in ([], [0.1, 0.0], [float("inf")], [-1.0]):
+        with pytest.raises(ConfigError, match="refuses"):
+            STRATEGIES.create("localization_stability", levels=levels)
 
 
 def test_of_points_what_both_looks_have_in_the_same_peaks_counts():

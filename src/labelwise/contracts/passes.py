@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
@@ -104,12 +105,26 @@ class Views(Passes):
     Args:
         flip: whether every other draw is mirrored.
         degrees: largest rotation to either side.
-        noise: standard deviation of pixel noise in units of normalised input.
+        noise: standard deviation of pixel noise in units of normalised input; several: of one draw after the other.
+
+    Example:
+        >>> [Views(draws=3, noise=(0.1, 0.2)).noise_of(draw) for draw in range(3)]
+        [0.1, 0.2, 0.1]
     """
 
     flip: bool = True
     degrees: float = 10.0
-    noise: float = 0.05
+    noise: float | tuple[float, ...] = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        levels = (self.noise,) if isinstance(self.noise, int | float) else self.noise
+        if not levels or not all(0 <= level < math.inf for level in levels):
+            raise ValueError(f"noise must be one standard deviation of 0 or more, or several, got {self.noise}")
+
+    def noise_of(self, draw: int) -> float:
+        """Standard deviation of the noise of a draw, counted from 0."""
+        return self.noise if isinstance(self.noise, int | float) else self.noise[draw % len(self.noise)]
 
 
 PassKind: TypeAlias = Literal["dropout", "views", "members"]

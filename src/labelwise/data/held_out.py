@@ -13,6 +13,8 @@ from labelwise.rng import generator
 def with_reference(source: Source, size: int, seed: int = 0) -> View:
     """The source with ``size`` images of its pool as a reference set: as many of every class, as near as can be.
 
+    Where a label is no class, as boxes or masks are, images are drawn whatever is on them.
+
     Reference images have labels, are kept out of training, and some methods match the pool against them; what they cost
     is part of every report. The draw depends on the seed and the set of ids, not on their order.
 
@@ -35,9 +37,10 @@ def with_reference(source: Source, size: int, seed: int = 0) -> View:
     members: dict[str, list[str]] = defaultdict(list)
     for item in source.ids:
         if source.roles.get(item, "pool") == "pool" and item in source.truth:
-            members[str(source.truth[item])].append(item)
+            label = source.truth[item]
+            members[str(label) if isinstance(label, str | int) else ""].append(item)
     if not members:
-        raise DataError("a reference set is drawn class by class, and no image of the pool has a class")
+        raise DataError("a reference set is drawn from labelled images, and no image of the pool has a label")
     if size < len(members):
         raise ConfigError(
             f"a reference set of {size} images for {len(members)} classes: give at least one for each class"
@@ -50,8 +53,8 @@ def with_reference(source: Source, size: int, seed: int = 0) -> View:
         wanted = each + (rank < more)
         if wanted >= len(members[name]):
             raise DataError(
-                f"a reference set of {size} images takes {wanted} of class {name!r}, and the pool has "
-                f"{len(members[name])}: ask for fewer, so that some are left in the pool"
+                f"a reference set of {size} images takes {wanted}{f' of class {name!r}' if name else ''}, and the "
+                f"pool has {len(members[name])}: ask for fewer, so that some are left in the pool"
             )
         drawn = generator(seed, "reference", name).choice(len(members[name]), wanted, replace=False)
         roles |= dict.fromkeys((members[name][n] for n in drawn.tolist()), "reference")

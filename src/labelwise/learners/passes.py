@@ -91,9 +91,9 @@ def changed_view(batch: Batch, passes: Views, seed: int, draw: int) -> Batch:
         moved = turn.float()
         grid = F.affine_grid(turn.expand(len(images), 2, 3), list(images.shape), align_corners=False)
         images = F.grid_sample(images, grid, align_corners=False)
-    if passes.noise:
+    if level := passes.noise_of(draw):
         noise = torch.randn(images.shape[1:], generator=rng).to(images.device, images.dtype)
-        images = images + passes.noise * noise
+        images = images + level * noise
     if flipped:  # first turned back, then mirrored
         moved = moved * moved.new_tensor([[-1.0], [1.0]])
     return Batch(images, batch.targets, moved)

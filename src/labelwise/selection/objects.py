@@ -144,12 +144,22 @@ def consistency(
     Reference:
         Yu et al., "Consistency-based Active Learning for Object Detection", CVPR workshops 2022, equations 3 to 5.
     """
+    return paired_overlap(boxes_U4, again_U4) + _sure_alike(probs_UC, probs_again_UC, exclusive=exclusive)
+
+
+def paired_overlap(boxes_U4: Tensor, again_U4: Tensor) -> Tensor:
+    """Intersection over union of each box with what became of it, (U,) float32 in [0, 1]; without area 0.
+
+    Example:
+        >>> paired_overlap(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[0.0, 0.0, 1.0, 0.5]]))
+        tensor([0.5000])
+    """
     low_U2 = torch.maximum(boxes_U4[:, :2], again_U4[:, :2])
     high_U2 = torch.minimum(boxes_U4[:, 2:], again_U4[:, 2:])
     shared_U = (high_U2 - low_U2).clamp_min(0).prod(1)
     areas = [(part[:, 2:] - part[:, :2]).clamp_min(0).prod(1) for part in (boxes_U4, again_U4)]
-    overlap_U = shared_U / (areas[0] + areas[1] - shared_U).clamp_min(1e-12)
-    return overlap_U.float() + _sure_alike(probs_UC, probs_again_UC, exclusive=exclusive)
+    overlap_U: Tensor = shared_U / (areas[0] + areas[1] - shared_U).clamp_min(1e-12)
+    return overlap_U.float()
 
 
 def point_consistency(probs_UC: Tensor, probs_again_UC: Tensor) -> Tensor:
