@@ -17,9 +17,10 @@ from labelwise.errors import UnmetNeed
 from labelwise.models.taps import Taps
 from labelwise.processes import free_memory, several, share
 from labelwise.selection.conjugate import Solution, conjugate_gradients
+from labelwise.signals import ekfac
 from labelwise.signals.slopes import Slopes
 
-Hessian = Literal["identity", "fisher", "lissa"]
+Hessian = Literal["identity", "fisher", "lissa", "ekfac"]
 #: one number for all weights, or (beginning of names, number) for each part
 Scale = float | tuple[tuple[str, float], ...]
 
@@ -31,9 +32,11 @@ class Curvature:
     Args:
         hessian: ``identity``: s = v. ``fisher``: s = (F + damping I)^-1 v with the empirical Fisher matrix F, the mean
             of g g^T over the gradients g of the images' losses, by conjugate gradients: a derivative along a direction
-            and a gradient over all labelled images a step. ``lissa``: as published, h = v + (1 - damping) h - H_j h /
-            scale over one labelled image j after the other, s the mean of the last h of all repetitions; it tends to
-            scale (H + damping scale I)^-1 v, which, with the published scales, ranks like v.
+            and a gradient over all labelled images a step. ``ekfac``: the same matrix by Kronecker factors, layer by
+            layer, of linear layers and convolutions that run once an image (extra ``ekfac``). ``lissa``: as published,
+            h = v + (1 - damping) h - H_j h / scale over one labelled image j after the other, s the mean of the last h
+            of all repetitions; it tends to scale (H + damping scale I)^-1 v, which, with the published scales, ranks
+            like v.
         damping: what is added to the diagonal.
         steps: of conjugate gradients, or images of a repetition.
         scale: of ``lissa``.
@@ -58,6 +61,15 @@ class Curvature:
         if not scales or not all(0 < value < math.inf for value in scales):
             raise ValueError(f"scale is {self.scale!r}: give numbers above 0")
 
+    def check(self, slopes: Slopes) -> None:
+        """Refuses a model of which the matrix cannot be had.
+
+        Raises:
+            UnmetNeed: see ``labelwise.signals.ekfac.check``.
+        """
+        if self.hessian == "ekfac":
+            ekfac.check(slopes)
+
     def solved(self, slopes: Slopes, context: ProbeContext, right_P: Tensor) -> Solution:
         """The direction divided by the matrix.
 
@@ -68,6 +80,9 @@ class Curvature:
             return Solution(right_P, 0.0, 0)
         if self.hessian == "lissa":
             return Solution(self._lissa(slopes, context, right_P), math.nan, self.steps * self.repeats)
+        if self.hessian == "ekfac":  # each process reads all images: factors of a part are none of the whole
+            slopes, batches = _ending(slopes, context.labelled)
+            return Solution(ekfac.divided(slopes, batches, right_P, self.damping), math.nan, 0)
         slopes, batches = _ending(slopes, lambda: context.mine("labelled"))
         images = max(1, int(context.total(torch.tensor(float(sum(map(len, batches())))))))
 

@@ -112,6 +112,7 @@ class LossSlope(Probe):
             )
         load_forward_mode()
         slopes = self._slopes(model, task)
+        self.curvature.check(slopes)
         if self.sketch:
             Sketch(slopes, self.sketch).layers()
         training = model.training

@@ -69,7 +69,8 @@ class Influence(Strategy):
             (labelled, kept out of training), or ``test``: as published, a leak, in simulated studies alone and marked
             there.
         hessian: H: ``identity``; ``fisher`` (conjugate gradients, ``iterations`` at most; the note says how far they
-            came); ``lissa`` (as published). See ``Curvature``.
+            came); ``ekfac`` (Kronecker factors; wants the extra ``ekfac``); ``lissa`` (as published). See
+            ``Curvature``.
         damping: added to the diagonal of H.
         iterations: of conjugate gradients; labelled images of a repetition of ``lissa``.
         layers: ``all`` weights, those of the ``last`` layer (of detectors: the prediction layers), or beginnings of
