@@ -12,6 +12,7 @@ from labelwise.processes import peak_mb
 if TYPE_CHECKING:
     from labelwise.campaign.examples import PoolExamples
     from labelwise.campaign.fits import Fitted
+    from labelwise.contracts.learner import FitReport
     from labelwise.contracts.oracle import Round
 
 
@@ -30,7 +31,7 @@ def described(examples: PoolExamples, fitted: Fitted | None, asked: Round | None
         class_counts=class_counts(examples.setting.task, labels),
         picked=[pick.id for pick in picks],
         scores=scores if scores else None,
-        notes=list(asked.notes) if asked is not None else [],
+        notes=[*(fitted.report.remarks if fitted is not None else ()), *(asked.notes if asked is not None else ())],
         fit_seconds=fitted.report.seconds if fitted is not None else math.nan,
         collect_seconds=asked.collect_seconds if asked is not None else math.nan,
         select_seconds=asked.select_seconds if asked is not None else math.nan,
@@ -38,5 +39,13 @@ def described(examples: PoolExamples, fitted: Fitted | None, asked: Round | None
         train_loss=fitted.report.loss if fitted is not None else math.nan,
         losses=list(fitted.report.losses) if fitted is not None else [],
         steps=fitted.report.steps if fitted is not None else 0,
+        parts=parts_of(fitted.report) if fitted is not None else {},
         fit_key=fitted.key if fitted is not None else "",
+    )
+
+
+def parts_of(report: FitReport) -> dict[str, list[list[float]]]:
+    """How the named parts of a loss moved, as a record keeps it; of a single part, which is the loss, nothing."""
+    return (
+        {name: [list(point) for point in line] for name, line in report.parts.items()} if len(report.parts) > 1 else {}
     )

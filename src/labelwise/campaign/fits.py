@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
@@ -65,7 +65,7 @@ class Fits:
             return None
         try:
             found = json.loads((place / _DONE).read_text())
-            report = FitReport(**found["report"] | {"losses": tuple(found["report"].get("losses", ()))})
+            report = _report(found["report"])
             more = {name: found[name] for name in ("tested", "heads", "plain") if name in found}
             return Fitted(key, report, found["metrics"], **more)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -119,3 +119,8 @@ class Fits:
             for entry in self.folder.iterdir():
                 if entry.name not in keep:
                     shutil.rmtree(entry, ignore_errors=True)
+
+
+def _report(found: Mapping[str, Any]) -> FitReport:
+    parts = {name: tuple((where, value) for where, value in line) for name, line in found.get("parts", {}).items()}
+    return FitReport(**{**found, "losses": tuple(found.get("losses", ())), "parts": parts})

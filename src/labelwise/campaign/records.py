@@ -46,6 +46,8 @@ class RoundRecord:
         steps: optimiser steps of the training; 0 if not known.
         fit_key: digest of all that the fit depends on; equal keys mean one shared fit.
         tested: labelled test images behind the metrics; 0 where there were none, or nobody counted.
+        parts: named part of the training loss -> [share of the training, mean] at some places, where there are several
+            parts; those that are told and not learnt are called "told ...".
 
     Example:
         >>> record = RoundRecord(round=0, labels=20, metrics={"accuracy": 0.5})
@@ -70,6 +72,7 @@ class RoundRecord:
     steps: int = 0
     fit_key: str = ""
     tested: int = 0
+    parts: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """This record as strict JSON values."""
@@ -86,6 +89,10 @@ class RoundRecord:
             known["scores"] = [_number(v) for v in known["scores"]]
         if "losses" in known:
             known["losses"] = [_number(v) for v in known["losses"]]
+        if "parts" in known:
+            known["parts"] = {
+                str(k): [[_number(v) for v in point] for point in line] for k, line in known["parts"].items()
+            }
         for name in ("fit_seconds", "collect_seconds", "select_seconds", "peak_mb", "train_loss"):
             if name in known:
                 known[name] = _number(known[name])

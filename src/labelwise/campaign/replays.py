@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelwise.campaign.describing import parts_of
 from labelwise.campaign.records import RoundRecord, write_whole
 from labelwise.errors import DataError
 
@@ -26,7 +27,9 @@ def _trained_on(labelled: RoundRecord, fitted: Fitted) -> RoundRecord:
         fit_seconds=report.seconds,
         train_loss=report.loss if math.isfinite(report.loss) else math.nan,
         losses=list(report.losses),
+        notes=list(report.remarks),
         steps=report.steps,
+        parts=parts_of(report),
         fit_key=fitted.key,
         tested=labelled.tested,
     )

@@ -34,14 +34,15 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
     if json:
         known = fitted.key in before
         values = {"labels": labels, "trained": not known, "weights": fitted.key, "metrics": fitted.metrics}
-        console.print_json({**values, "loss": report.loss, "seconds": report.seconds, "unreadable": skipped})
+        how = {"loss": report.loss, "parts": report.notes, "seconds": report.seconds, "notes": report.remarks}
+        console.print_json({**values, **how, "unreadable": skipped})
         return
     what = "trained before on the same" if fitted.key in before else "trained on"
     took = f"{report.seconds:.1f} s, loss {console.number(report.loss, 3)}"
     if report.losses:  # in steps, over images that are changed each time
         took += f"; {report.steps:,} steps, augmentation {opened.task.augmentation}"
     console.out(f"{what} {console.counted(labels, 'label')} ({took})")
-    console.notes(hungry)
+    console.notes([*hungry, *report.remarks])
     console.notes(f"left out {item!r}: {why}" for item, why in list(skipped.items())[:10])
     show(measured(opened, fitted.metrics))
     console.next_steps([step for step in opened.next_steps() if step[0] != "labelwise fit"], project)

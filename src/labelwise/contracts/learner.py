@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from labelwise.contracts.code import own_code
-from labelwise.contracts.losses import Losses, image_losses
+from labelwise.contracts.losses import TOLD, Losses, image_losses
 from labelwise.contracts.progress import Progress, silent
 from labelwise.errors import UnmetNeed
 from labelwise.rng import digest
@@ -82,6 +82,7 @@ class FitReport:
         losses: mean training loss of each tenth of the last phase, first to last; () where nobody wrote it down.
         notes: mean of each named part of the loss in the last epoch of the last phase that had it, those of extra heads
             included; {} where nobody wrote it down.
+        parts: of the same parts, how they moved over the whole training: (share of the training, mean) at some places.
     """
 
     loss: float
@@ -91,6 +92,14 @@ class FitReport:
     held_out: float | None = None
     losses: tuple[float, ...] = ()
     notes: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people should know of the training, one line each."""
+        if not (left := int(self.notes.get(f"{TOLD}phases left out", 0))):
+            return ()
+        return (f"{left} phase(s) of the training need images without a label, and were left out: there are none",)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from labelwise.errors import StateError
 from labelwise.processes import is_main
 
 #: raised when other things are kept: what an older version left is not gone on with
-FORM = 2
+FORM = 3
 
 
 @dataclass(frozen=True)

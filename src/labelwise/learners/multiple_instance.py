@@ -27,8 +27,8 @@ class Instances(Loss):
       find with 0.5 and more; an image of which they find none teaches only the former;
     - in a ``maximise`` phase ``weight * sum over i of mean over classes of w_ic (1 - |p1_ic - p2_ic|)``.
 
-    The report tells the mean gap of the two heads (``told gap``) and the share of images without labels in which a
-    class was found (``told guessed``).
+    The report tells ``sum over i of g_i`` (``told weighted gap``), the mean gap of the two heads without weights
+    (``told gap``) and the share of images without labels in which a class was found (``told guessed``).
 
     Args:
         step: ``label_set``, ``minimise`` or ``maximise``.
@@ -101,6 +101,7 @@ class Instances(Loss):
             counts_B = found_B if self.hard == "image" else found_B.all().expand(size)
             parts["guessed image"] = _image_loss(self.bags.held(said), guessed_BC.float(), counts_B.float())
         return parts | {
+            f"{TOLD}weighted gap": ((weight_BAC * gap_BAC).detach().mean(2).sum(1), ones_B),
             f"{TOLD}gap": (gap_BAC.detach().mean((1, 2)), ones_B),
             f"{TOLD}guessed": (found_B.float(), ones_B),
         }

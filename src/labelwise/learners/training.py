@@ -23,6 +23,7 @@ from labelwise.learners.beside import Heads
 from labelwise.learners.best import Judge
 from labelwise.learners.checkpoints import Checkpoint
 from labelwise.learners.objectives import objective_of, with_progress
+from labelwise.learners.parts import Course, Parts
 from labelwise.learners.what_learns import called, check_learning, choose, in_training_mode, no_such_part
 from labelwise.models.kept_maps import kept_maps
 from labelwise.models.taps import Taps, evaluating, last_linear, pooled, widths
@@ -152,7 +153,8 @@ class Training:
         held_out: loss of the last phase on the validation images, where that is a phase without labels.
         loss: mean of the last epoch that was run; NaN when it diverged, or none was.
         losses: mean loss of each epoch of the last phase.
-        notes: mean of each named part of the loss in the last epoch of the last phase that had it.
+        left_out: phases that were left out, as they need images without labels and there are none.
+        course: means of the named parts of the loss over the epochs.
     """
 
     step: TrainingStep
@@ -169,8 +171,9 @@ class Training:
     held_out: float | None = None
     loss: float = math.nan
     losses: list[float] = field(default_factory=list)
-    notes: dict[str, float] = field(default_factory=dict)
-    _parts: Parts = field(default_factory=lambda: Parts(), init=False, repr=False)
+    left_out: int = 0
+    course: Course = field(default_factory=Course)
+    _parts: Parts = field(default_factory=Parts, init=False, repr=False)
     _learns: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
 
     def run(self) -> float:
@@ -202,7 +205,7 @@ class Training:
         """Phases over images with and without labels, where none is without and others train; the report tells it."""
         left = [phase for phase in self.phases if phase.batches != "alternate" or len(self.data.unlabelled)]
         if left and len(left) < len(self.phases):
-            self.notes[f"{TOLD}phases left out"] = float(len(self.phases) - len(left))
+            self.left_out = len(self.phases) - len(left)
             self.phases = left
 
     def _run_phase(self, number: int, phase: Phase, kept: Mapping[str, Any] | None) -> float:
@@ -226,7 +229,7 @@ class Training:
         if judge is not None:
             judge.see(self.step.model, 0, epochs)
         for epoch in range(first, epochs):
-            losses = []
+            losses, before = [], self.steps
             self._parts = Parts()
             # streams of its own for each epoch: one that is gone on with sees what it would have seen
             with seeded(self.seed, "train", self.member, number, epoch):
@@ -238,6 +241,11 @@ class Training:
             if not losses:
                 raise unreadable(made.items)
             self.losses.append(float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean")))
+            means = self._parts.means()
+            values = cast(
+                "Tensor", self.accelerator.reduce(torch.stack(list(means.values())), reduction="mean")
+            ).tolist()
+            self.course.add(before, self.steps, dict(zip(means, values, strict=True)))
             if self.step.objective is None:
                 self.progress("training", epoch + 1, epochs)
             if judge is not None:
@@ -249,9 +257,6 @@ class Training:
             self._keep(where, optimiser, schedule, epoch + 1 == epochs)
         for part in made.items:
             self.skipped.update({part.view.ids[row]: reason for row, reason in part.images.failed.items()})
-        self.notes |= {
-            name: float(self.accelerator.reduce(mean, reduction="mean")) for name, mean in self._parts.means().items()
-        }
         self.held_out = self._held_out(phase)
         return self.losses[-1] if self.losses else math.nan
 
@@ -263,6 +268,7 @@ class Training:
             {
                 **where,
                 "steps": self.steps,
+                "course": self.course.epochs,
                 "step": self.step.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
@@ -279,6 +285,7 @@ class Training:
             self.accelerator.scaler.load_state_dict(kept["scaler"])
         averaged.load(kept["averaged"])
         self.steps, self.losses = kept["steps"], list(kept["losses"])
+        self.course = Course(list(kept["course"]))
         epoch: int = kept["epoch"]
         return epoch
 
@@ -358,25 +365,6 @@ class Training:
         return parts_P
 
 
-@dataclass
-class Parts:
-    """Named parts of the loss over the steps of an epoch; nothing waits for the device before their means are asked."""
-
-    rows: dict[tuple[str, ...], list[Tensor]] = field(default_factory=dict)
-
-    def add(self, names: tuple[str, ...], parts_P: Tensor) -> None:
-        """Those of one step."""
-        self.rows.setdefault(names, []).append(parts_P)
-
-    def means(self) -> dict[str, Tensor]:
-        """Of each part, over the steps that had it."""
-        found: dict[str, list[Tensor]] = {}
-        for names, rows in self.rows.items():
-            for number, name in enumerate(names):
-                found.setdefault(name, []).append(torch.stack(rows)[:, number])
-        return {name: torch.cat(values).mean() for name, values in found.items()}
-
-
 def reported(trainings: Sequence[Training], seconds: float) -> FitReport:
     """How the members of an ensemble were trained, taken together.
 
@@ -385,6 +373,10 @@ def reported(trainings: Sequence[Training], seconds: float) -> FitReport:
         seconds: wall clock of all.
     """
     count, last = len(trainings), trainings[-1]
+    notes = {
+        name: sum(training.course.last.get(name, math.nan) / count for training in trainings)
+        for name in last.course.last
+    }
     return FitReport(
         loss=sum(training.loss / count for training in trainings),
         steps=sum(training.steps for training in trainings),
@@ -392,7 +384,8 @@ def reported(trainings: Sequence[Training], seconds: float) -> FitReport:
         skipped={item: why for training in trainings for item, why in training.skipped.items()},
         held_out=last.held_out,
         losses=tenths(last.losses),
-        notes={name: sum(training.notes.get(name, math.nan) / count for training in trainings) for name in last.notes},
+        notes=notes | ({f"{TOLD}phases left out": float(last.left_out)} if last.left_out else {}),
+        parts=last.course.curves(),
     )
 
 

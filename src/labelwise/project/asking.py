@@ -97,6 +97,7 @@ def suggest(project: Project, how: Asking) -> Round:
         picks = tuple(replace(pick, round=found.number, strategy=found.strategy) for pick in found)
         found = replace(found, picks=picks)
     hungry = [] if fitted is None or size is None else starving(project)
+    hungry += () if fitted is None else fitted.report.remarks
     return replace(found, classes=project.config.classes, notes=(*hungry, *notes, *found.notes, *news(project)))
 
 

@@ -150,7 +150,7 @@ def class_balance(summary: Summary, *, look: Look = Look(), limit: int = 24) -> 
     axes.set_ylim(-0.6, len(classes) - 0.4)
     axes.set_xlim(left=0)
     axes.set_xlabel("share of picks, %", color=look.ink)
-    _dress(axes, look)
+    dress(axes, look)
     _legend_below(figure, axes, look)
     return png(figure, look)
 
@@ -215,7 +215,7 @@ def single_curve(
     _x_axis(axes, np.asarray(labels, dtype=np.float64), log_x=False, look=look)
     axes.set_xlabel("labels", color=look.ink)
     axes.set_ylabel(wording.metric_name(y_label), color=look.ink)
-    _dress(axes, look)
+    dress(axes, look)
     _name_lines(figure, axes, [] if alone else ends, look)
     return png(figure, look)
 
@@ -245,7 +245,7 @@ def _curves(summary: Summary, x: Mapping[str, FloatArray], unit: str, *, look: L
     axes.set_ylabel(wording.metric_name(summary.study.primary), color=look.ink)
     if not ends:
         axes.text(0.5, 0.5, "no round finished yet", color=look.soft, transform=axes.transAxes, ha="center")
-    _dress(axes, look)
+    dress(axes, look)
     _name_lines(figure, axes, ends, look)
     return png(figure, look)
 
@@ -291,7 +291,8 @@ def _figure(look: Look) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _dress(axes: Axes, look: Look) -> None:
+def dress(axes: Axes, look: Look) -> None:
+    """Axes, ticks and grid in the colours of a page."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

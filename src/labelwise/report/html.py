@@ -48,6 +48,7 @@ from labelwise.report.summary import (
     verdict,
 )
 from labelwise.report.thumbs import ImageOf, Thumbnails
+from labelwise.report.trainings import by_row, shown_trainings
 
 GLYPHS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "p": "⬟", "h": "⬢"}
 MOST_CLASSES = 30
@@ -124,6 +125,7 @@ def write_study_report(
         "saved": _saved(summary, marks),
         "costs": _costs(summary, log_x=log_x),
         "balance": _balance(summary, marks),
+        "trainings": shown_trainings(by_row(study.runs), order_of(summary), summary.baseline),
         "mistakes": shown_mistakes(_mistakes(summary), classes_of(study)),
         "galleries": _galleries(summary, marks, image_of or _examples(study), per_round),
         "matrix": _matrix(summary, marks),

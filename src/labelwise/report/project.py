@@ -24,6 +24,7 @@ from labelwise.report.page import render, write_page
 from labelwise.report.renderings import picture
 from labelwise.report.statistics import wilson
 from labelwise.report.thumbs import ImageOf, Thumbnails
+from labelwise.report.trainings import last_parts, shown_trainings
 
 STATES = ("labelled", "pending", "skipped", "unlabelled")
 #: longest side of a picture, in pixels: shown smaller, and opened as large as it is
@@ -116,6 +117,7 @@ def write_project_report(
         "curve": curve,
         "curve_caption": _caption(state),
         "fits": _fits(state),
+        "trainings": shown_trainings({"": last_parts(state.rounds)}, {}, None),
         "balance": _balance(state),
         "disputed": _disputed(state),
         "mistakes": shown_mistakes(_named(state), list(state.class_counts)),
