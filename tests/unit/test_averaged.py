@@ -101,6 +101,7 @@ def test_a_killed_averaged_training_goes_on_to_the_same_weights(tmp_path, monkey
     found = again.fit(DATA, 3, checkpoint=checkpoint)
     assert torch.equal(_weights(again), _weights(whole))
     assert (found.losses, found.steps) == (report.losses, report.steps)
+    assert (found.parts, found.notes) == (report.parts, report.notes)
 
 
 def test_what_an_older_version_kept_is_not_gone_on_with(tmp_path):
