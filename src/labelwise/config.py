@@ -266,6 +266,9 @@ class SubjectsConfig(Config):
     )
     only: str | None = pydantic.Field(None, description="class of the subjects, where a file has several")
     min_score: float = pydantic.Field(0.3, ge=0, le=1, description="lowest score of a box of a detector")
+    min_side: float = pydantic.Field(
+        0, ge=0, description="pixels that the longer side of a box must have for what is in it to be a subject"
+    )
     unit: Literal["subjects", "images", "points"] = pydantic.Field(
         "subjects", description="what a round's budget counts: of images and points as many subjects as fit"
     )

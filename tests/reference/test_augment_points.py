@@ -110,3 +110,46 @@ def test_pairs_that_cannot_be_are_refused(names, pairs, message):
 
 def test_given_pairs_go_before_names():
     assert augment_points.mirrored_order(("leftear", "nose"), []) == (0, 1)
+
+
+BODY = torch.tensor([[0.3, 0.2], [0.4, 0.2], [0.35, 0.4], [0.3, 0.7], [0.4, 0.7], [0.35, 0.9]])
+
+
+def slow_half(points, half):
+    """Middle and enlargement of one half, point by point."""
+    taken = [(x, y) for (x, y, known), of_it in zip(points.tolist(), half, strict=True) if of_it and known]
+    xs, ys = zip(*taken, strict=True)
+    span = 1.5 * max(max(xs) - min(xs), max(ys) - min(ys))
+    return [sum(xs) / len(xs), sum(ys) / len(ys), min(max(1 / max(span, 0.25), 1), 4)]
+
+
+def test_a_half_body_is_the_upper_or_the_lower_one():
+    points = torch.cat([BODY, torch.ones(6, 1)], 1).expand(40, -1, -1)
+    half = [True] * 3 + [False] * 3
+    found = augment_points.half_bodies(points, half, 0.5, generator())
+    upper, lower = slow_half(points[0], half), slow_half(points[0], [not one for one in half])
+    kinds = [
+        next(n for n, want in enumerate([[0.5, 0.5, 1], upper, lower]) if row == pytest.approx(want))
+        for row in found.tolist()
+    ]
+    assert {kinds.count(kind) > 2 for kind in range(3)} == {True}
+
+
+def test_the_other_half_is_taken_where_one_shows_too_few_points_and_none_where_both_do():
+    few = torch.cat([BODY, torch.tensor([1.0, 1, 0, 1, 1, 1])[:, None]], 1)
+    fewer = torch.cat([BODY, torch.tensor([1.0, 1, 0, 1, 1, 0])[:, None]], 1)
+    half = [True] * 3 + [False] * 3
+    found = augment_points.half_bodies(torch.stack([few, fewer]), half, 1.0, generator())
+    assert found[0].tolist() == pytest.approx(slow_half(few, [not one for one in half]))
+    assert found[1].tolist() == [0.5, 0.5, 1.0]
+
+
+def test_spots_and_points_of_a_half_body_move_alike():
+    closer = torch.tensor([[0.55, 0.52, 1.4]])
+    for seed in range(4):
+        images, points = augment_points.turned_points(marked(POINTS), KNOWN, generator(seed), closer_B3=closer)
+        plain = augment_points.turned_points(marked(POINTS), KNOWN, generator(seed))[1]
+        shown = points[..., 2] == 1
+        assert shown.any()
+        assert not torch.allclose(points, plain, atol=0.01)
+        assert torch.allclose(centres(images)[shown], points[..., :2][shown], atol=5e-3)

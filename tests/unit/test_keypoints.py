@@ -98,6 +98,10 @@ def test_labels_of_other_points_or_of_two_subjects_are_refused(label, message):
         ({"sigmas": (0.1, 0.2)}, "sigmas has 2"),
         ({"reference": ("nose", "tail")}, "name two points"),
         ({"confident": 2}, "0 to 1"),
+        ({"half_body": 2}, "share of the training images"),
+        ({"half_body": 0.3, "augment": "flip"}, "turn or all, got flip"),
+        ({"half_body": 0.3, "half": NAMES}, "points of one half"),
+        ({"half_body": 0.3, "half": ("knee",)}, "half has .*knee"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, message):

@@ -75,6 +75,15 @@ def test_the_contract_of_sources_holds():
     assert View(source).window("a.png#3") == source.window("a.png#3")
 
 
+def test_small_subjects_are_left_out_and_counted():
+    large = {"points": [[30, 30, 2], [0, 0, 0], [0, 0, 0]], "box": [20, 10, 60, 40]}
+    source = of_labels(wide({"a.png": raw(arrow(10, 10), large)}), aspect=lambda: 1.0, min_side=20)
+    assert source.ids == tuple(source.truth) == ("a.png#2",)
+    assert any(line.startswith("1 subject(s) smaller than 20 px") and "a.png#1" in line for line in source.notes())
+    with pytest.raises(DataError, match=r"no image has the box of a subject.*2 subject\(s\) smaller than 90 px"):
+        of_labels(wide({"a.png": raw(arrow(10, 10), large)}), aspect=lambda: 1.0, min_side=90)
+
+
 def test_labels_are_those_of_the_image_and_loaded_in_the_cut():
     truth = {"a.png": raw(arrow(10, 10), arrow(70, 30))}
     source = of_labels(wide(truth), aspect=lambda: 1.0)

@@ -88,6 +88,7 @@ def turned_points(
     degrees: float = 30.0,
     scale: tuple[float, float] = (0.75, 1.33),
     shift: float = 0.1,
+    closer_B3: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Each image turned about its centre, larger or smaller, and moved; what comes in is zero, the mean.
 
@@ -100,6 +101,8 @@ def turned_points(
         degrees: largest turn to either side.
         scale: lowest and highest factor, drawn evenly on a logarithmic scale.
         shift: largest move as a share of a side.
+        closer_B3: what each image is cut to before that: x and y of the middle in fractions, and how many times larger
+            it becomes; see :func:`half_bodies`.
     """
     draws_B4 = torch.rand(len(images), 4, generator=rng)
     angle_B = (2 * draws_B4[:, 0] - 1) * math.radians(degrees)
@@ -111,6 +114,9 @@ def turned_points(
     # in fractions a turn is slanted where the sides differ
     turn_B22 = torch.stack([cos_B, -sin_B * height / width, sin_B * width / height, cos_B], 1).view(-1, 2, 2)
     turn_B22 = turn_B22 * factor_B[:, None, None]
+    if closer_B3 is not None:
+        turn_B22 = turn_B22 * closer_B3[:, 2, None, None]
+        move_B2 = move_B2 + (turn_B22 @ (0.5 - closer_B3[:, :2, None]))[..., 0]
     back_B22 = torch.linalg.inv(turn_B22)
     theta_B23 = torch.cat([back_B22, -2 * back_B22 @ move_B2[..., None]], 2)
     grid = F.affine_grid(theta_B23.to(images), list(images.shape), align_corners=False)
@@ -121,3 +127,36 @@ def turned_points(
     places_BK2 = (points_BK3[..., :2] - 0.5) @ turn_B22.transpose(1, 2) + 0.5 + move_B2[:, None]
     inside_BK = ((places_BK2 >= 0) & (places_BK2 <= 1)).all(-1, keepdim=True)
     return images, torch.cat([places_BK2, points_BK3[..., 2:] * inside_BK], -1)
+
+
+def half_bodies(points_BK3: Tensor, half: Sequence[bool], share: float, rng: torch.Generator | None) -> Tensor:
+    """Where the one half of a subject lies, for a share of the images; the whole image for the others.
+
+    After the training code of HRNet (Sun et al., "Deep High-Resolution Representation Learning for Human Pose
+    Estimation", CVPR 2019): of subjects more than half of whose points are known, either half is taken that has more
+    than two of them; the middle is the mean of its points, the sides are half as large again as what they span.
+    Nothing becomes more than four times as large, and nothing smaller.
+
+    Args:
+        points_BK3: as for :func:`flipped_points`.
+        half: (K,) which points are of the one half; the others are of the other.
+        share: of the images for which a half is taken.
+        rng: draws which images and which half.
+
+    Returns:
+        (B, 3): x and y of the middle in fractions, and how many times larger.
+    """
+    wanted_B, first_B = torch.rand(2, len(points_BK3), generator=rng) < torch.tensor([[share], [0.5]])
+    places_BK2, known_BK = points_BK3[..., :2].cpu(), points_BK3[..., 2].cpu() > 0
+    half_K = torch.tensor(half)
+    halves_2BK = known_BK & torch.stack([half_K, ~half_K])[:, None]
+    enough_2B = halves_2BK.sum(2) > 2
+    first_B = torch.where(enough_2B.all(0), first_B, enough_2B[0])
+    chosen_BK1 = torch.where(first_B[:, None], halves_2BK[0], halves_2BK[1])[..., None]
+    middle_B2 = (places_BK2 * chosen_BK1).sum(1) / chosen_BK1.sum(1).clamp_min(1)
+    high_B2 = places_BK2.masked_fill(~chosen_BK1, -torch.inf).amax(1)
+    low_B2 = places_BK2.masked_fill(~chosen_BK1, torch.inf).amin(1)
+    factor_B1 = (1 / (1.5 * (high_B2 - low_B2).amax(1, keepdim=True)).clamp_min(0.25)).clamp(1, 4)
+    taken_B1 = (wanted_B & enough_2B.any(0) & (2 * known_BK.sum(1) > known_BK.shape[1]))[:, None]
+    whole_B3 = torch.tensor([0.5, 0.5, 1.0]).expand(len(points_BK3), 3)
+    return torch.where(taken_B1, torch.cat([middle_B2, factor_B1], 1).to(whole_B3), whole_B3)

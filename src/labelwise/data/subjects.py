@@ -203,6 +203,17 @@ class _Gathered:
         else:
             self.bare.append(item)
 
+    def leave_out_below(self, side: float) -> list[str]:
+        """Only subjects whose boxes are that long in pixels stay; what people should know of it."""
+        small = [item for item, of in self.subjects.items() if max(of.box[2] - of.box[0], of.box[3] - of.box[1]) < side]
+        for item in small:
+            del self.subjects[item]
+            self.truth.pop(item, None)
+        self.bare = [item for item in self.bare if item in self.subjects]
+        if not small:
+            return []
+        return [f"{len(small):,} subject(s) smaller than {side:g} px (min_side) left out: {few(small)}"]
+
     def said(self, source: Source, how: str) -> list[str]:
         images = {subject.image for subject in self.subjects.values()}
         empty = [item for item in source.ids if item not in images]
@@ -247,16 +258,23 @@ def with_subjects(
         raise ConfigError("subjects are asked for in keypoints only: leave 'subjects' (--subjects) out")
     if config is None and not are_several(source.truth):
         return source
-    if config is None or config.boxes == "labels":
+    if config is None:
         return of_labels(source, aspect=aspect)
+    if config.boxes == "labels":
+        return of_labels(source, aspect=aspect, min_side=config.min_side)
     path = base / Path(config.boxes).expanduser()
-    return of_file(source, path, aspect=aspect, only=config.only, least=config.min_score)
+    return of_file(source, path, aspect=aspect, only=config.only, least=config.min_score, min_side=config.min_side)
 
 
-def of_labels(source: Source, *, aspect: Callable[[], float]) -> Subjects:
+def of_labels(source: Source, *, aspect: Callable[[], float], min_side: float = 0) -> Subjects:
     """The subjects whose boxes lie in the labels of the images.
 
     The one subject of an image needs no box: it is looked at in the whole image.
+
+    Args:
+        source: the images.
+        aspect: as for :class:`Subjects`.
+        min_side: pixels that the longer side of a box must have.
 
     Raises:
         DataError: several subjects in an image, and one without a box; or no subject at all.
@@ -274,11 +292,17 @@ def of_labels(source: Source, *, aspect: Callable[[], float]) -> Subjects:
                 )
             corners = whole(raw["size"]) if box is None else box
             found.add(f"{image}#{number}", Subject(image, _corners(corners)), raw, thing)
-    return _made(source, found, aspect, "of the labels")
+    return _made(source, found, aspect, "of the labels", found.leave_out_below(min_side))
 
 
 def of_file(
-    source: Source, path: Path, *, aspect: Callable[[], float], only: str | None = None, least: float = 0
+    source: Source,
+    path: Path,
+    *,
+    aspect: Callable[[], float],
+    only: str | None = None,
+    least: float = 0,
+    min_side: float = 0,
 ) -> Subjects:
     """The subjects that a file has boxes of: a detector's, in any format of boxes that is read.
 
@@ -290,6 +314,7 @@ def of_file(
         aspect: as for :class:`Subjects`.
         only: class of the boxes that are subjects; None: the class of the data, or the only one of the file.
         least: lowest score.
+        min_side: pixels that the longer side of a box must have.
 
     Raises:
         ConfigError: a file that holds no boxes.
@@ -309,7 +334,7 @@ def of_file(
         found.lost += [image for place, thing in enumerate(persons) if place not in who.values() and marked(thing)]
     missed = (item for item in source.truth if item not in boxes)
     found.lost += [item for item in missed for _, thing in _persons(source.truth[item]) if marked(thing)]
-    return _made(source, found, aspect, f"of {path.name!r:.60}", left)
+    return _made(source, found, aspect, f"of {path.name!r:.60}", [*left, *found.leave_out_below(min_side)])
 
 
 def _made(
@@ -318,6 +343,7 @@ def _made(
     if not found.subjects:
         raise DataError(
             "no image has the box of a subject: give labels with boxes, or those of a detector (--subjects FILE)"
+            + "; ".join(["", *left])
         )
     said, points = [*found.said(source, how), *left], points_of(found.truth.values())
     return Subjects(source, found.subjects, aspect=aspect, truth=found.truth, said=said, points=lambda: points)

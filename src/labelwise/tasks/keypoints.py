@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 PEAKS = 4
 #: half the side of a peak's window, in standard deviations of the bell
 _HOLDS = 2
+#: what the points of the upper half of a body are called
+_UPPER = ("nose", "eye", "ear", "shoulder", "elbow", "wrist")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ class Keypoints(Task[Pose]):
             ``degrees``, a factor of 0.75 to 1.33, a move of up to a tenth of the sides, contrast and brightness) or
             ``all`` (both).
         degrees: largest turn to either side.
+        half_body: share of the training images that are cut to one half of the subject before they are turned.
+        half: names of the points of that one half; the others are the other half. (): those called nose, eye, ear,
+            shoulder, elbow or wrist.
         by: the loss: ``divergence`` of the softmax over cells from a bell around the point, or ``squares`` of what the
             map differs from the bell, as published; the latter needs long trainings (of few steps it learns nothing).
         sigma: standard deviation of the bell, in cells of the map.
@@ -104,6 +109,8 @@ class Keypoints(Task[Pose]):
     input: InputSpec = field(default_factory=lambda: InputSpec((192, 256)))
     augment: Literal["none", "flip", "turn", "all"] = "all"
     degrees: float = 30.0
+    half_body: float = 0.0
+    half: tuple[str, ...] = ()
     by: Literal["divergence", "squares"] = "divergence"
     sigma: float = 1.5
     flip_test: bool = False
@@ -116,6 +123,7 @@ class Keypoints(Task[Pose]):
     def __post_init__(self) -> None:
         _check_numbers(self.points, sigma=self.sigma, within=self.within, share=self.share, confident=self.confident)
         _check_limbs(self.limbs, self.points)
+        _half_of(self.half, self.points, self.half_body, self.augment)
         if self.input.crop != 1:
             raise ConfigError("a central crop would cut points off: set crop: 1")
         if self.augment in ("flip", "all") or self.flip_test:
@@ -186,11 +194,8 @@ class Keypoints(Task[Pose]):
         """Normalised images with their points, changed at random when ``train``."""
         images = self.input.normalise(images)
         points_BK3 = None if targets is None else self.collate(targets).to(images.device)
-        if train and self.augment in ("flip", "all"):
-            images, points_BK3 = augment_points.flipped_points(images, points_BK3, self._order, rng)
-        if train and self.augment in ("turn", "all"):
-            images, points_BK3 = augment_points.turned_points(images, points_BK3, rng, degrees=self.degrees)
-            images = augment.recoloured(images, rng)
+        if train:
+            images, points_BK3 = _augmented(self, images, points_BK3, rng)
         return Batch(images, points_BK3)
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
@@ -334,12 +339,52 @@ class Keypoints(Task[Pose]):
         return build_pose_net(name, len(self._named), self.input, weights=weights)
 
 
+def _augmented(
+    task: Keypoints, images: Tensor, points_BK3: Tensor | None, rng: torch.Generator | None
+) -> tuple[Tensor, Tensor | None]:
+    """Images as training sees them, with their points."""
+    if task.augment in ("flip", "all"):
+        order = augment_points.mirrored_order(task.points, task.pairs)
+        images, points_BK3 = augment_points.flipped_points(images, points_BK3, order, rng)
+    if task.augment in ("turn", "all"):
+        closer_B3 = None
+        if task.half_body and points_BK3 is not None:
+            half_K = _half_of(task.half, task.points, task.half_body, task.augment)
+            closer_B3 = augment_points.half_bodies(points_BK3, half_K, task.half_body, rng)
+        images, points_BK3 = augment_points.turned_points(
+            images, points_BK3, rng, degrees=task.degrees, closer_B3=closer_B3
+        )
+        images = augment.recoloured(images, rng)
+    return images, points_BK3
+
+
 def _check_limbs(limbs: Sequence[Sequence[str]], points: Sequence[str]) -> None:
     for limb in limbs:
         if len(limb) != 2 or limb[0] == limb[1] or any(end not in points for end in limb):
             raise ConfigError(
                 f"limbs has {brief(list(limb), 60)}: give pairs of two points out of {brief(list(points), 150)}"
             )
+
+
+def _half_of(half: Sequence[str], points: Sequence[str], share: float, augment: str) -> list[bool]:
+    """Which points are of the one half.
+
+    Raises:
+        ConfigError: a share that is none, names that no point has, or halves of which one is empty.
+    """
+    if not 0 <= share <= 1:
+        raise ConfigError(f"half_body is {share}: give a share of the training images, from 0 to 1")
+    if share and augment not in ("turn", "all"):
+        raise ConfigError(f"half bodies are cut where images are turned: set augment to turn or all, got {augment}")
+    if unknown := [name for name in half if points and name not in points]:
+        raise ConfigError(f"half has {brief(unknown, 60)}: give names out of {brief(list(points), 150)}")
+    found = [name in half if half else name.lower().endswith(_UPPER) for name in points]
+    if share and points and len(set(found)) < 2:
+        raise ConfigError(
+            "half_body needs the points of one half of the subject: half: [NAME, ...], some of "
+            f"{brief(list(points), 150)}, not all"
+        )
+    return found
 
 
 def _check_numbers(points: Sequence[str], *, confident: float, **above_zero: float) -> None:
