@@ -119,5 +119,6 @@ def test_published_constants_of_poses():
         0,
         "constant",
     )
-    assert recipe.task.options == {"augment": "all", "degrees": 45, "by": "squares", "sigma": 2, "flip_test": True}
+    published = {"augment": "all", "degrees": 45, "half_body": 0.3, "by": "squares", "sigma": 2, "flip_test": True}
+    assert recipe.task.options == published
     assert recipe.input.size == (256, 192)
