@@ -267,3 +267,27 @@ def test_without_guesses_people_are_told_the_points(frames, tmp_path):
     assert "<name>tailbase</name>" in text
     (table,) = (tmp_path / "out" / "deeplabcut").rglob("*.csv")
     assert ",".join(f"{name},{name}" for name in NAMES) in table.read_text()
+
+
+# ---- somebody else's points -----------------------------------------------------------------------------------------
+
+
+def _results(path: Path, sure: dict[int, float]) -> Path:
+    """A COCO results file: image id -> confidence of each of its points."""
+    rows = [
+        {"image_id": n, "category_id": 1, "score": c, "keypoints": [v for k in range(4) for v in (5 + 8 * k, 6 + n, c)]}
+        for n, c in sure.items()
+    ]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+@pytest.mark.heavy
+def test_frames_are_ranked_by_the_points_of_another_program(frames, tmp_path):
+    file = _coco(tmp_path / "k.json", {f"{n}.png": _flat(n) if n < 2 else [] for n in range(6)})
+    run("init", file, "-p", tmp_path, "--data-root", frames)
+    found = _results(tmp_path / "found.json", {3: 0.9, 4: 0.2, 5: 0.6})
+    made = as_json("suggest", "-n", "all", "-s", "least_confidence", "--predictions", found, "-p", tmp_path)
+    assert [pick["id"] for pick in made["picks"]] == ["3.png", "4.png", "2.png"]
+    assert [pick["score"] for pick in made["picks"]] == pytest.approx([0.8, 0.4, 0.1])
+    assert any("1 of 4 left out" in note and "5.png" in note for note in made["notes"])

@@ -17,7 +17,7 @@ from labelwise.contracts.record import Points as KeyPoints
 from labelwise.contracts.task import Batch
 from labelwise.errors import ConfigError, DataError, FormatError, UnmetNeed
 from labelwise.exchange.classes import ClassMap
-from labelwise.models.heat_maps import at_points, bells
+from labelwise.models.heat_maps import ELSEWHERE, at_points, bells
 from labelwise.models.pose import HRNet, build_pose_net
 from labelwise.signals.units import Units
 from labelwise.tasks.keypoints import PEAKS, Keypoints
@@ -128,8 +128,9 @@ def test_a_sure_map_is_one_peak_and_a_flat_one_mostly_elsewhere():
     assert torch.allclose(sure.extra["points"].view(2, 3, 2)[0], torch.tensor(PLACES), atol=1e-4)
     assert (sure.probs_UC[:, 0] > 0.9).all()
     flat = outputs(Drawn(PLACES, top=0.0))
-    assert flat.probs_UC.shape == (6, PEAKS + 1)
-    assert (flat.probs_UC[:, -1] > 0.7).all()
+    assert flat.probs_UC.shape == (6, PEAKS + ELSEWHERE)
+    assert (flat.probs_UC[:, PEAKS:].sum(1) > 0.7).all()
+    assert (flat.probs_UC.max(1).values < 0.2).all()  # no idea is no sure answer
 
 
 def test_two_places_share_a_map():
@@ -282,7 +283,8 @@ def test_confidences_of_a_file_are_masses_of_one_peak_and_the_rest_lies_elsewher
     assert offsets.tolist() == [0, 3, 6]
     torch.testing.assert_close(torch.as_tensor(probs[3:, 0]), torch.tensor([0.9, 0.5, 0.0]))
     torch.testing.assert_close(torch.as_tensor(probs).sum(1), torch.ones(6))
-    assert probs[:3, -1].tolist() == [1, 1, 1]
+    assert probs[:3, 0].tolist() == [0, 0, 0]
+    assert probs.max(1).tolist() == pytest.approx([1 / 12, 1 / 12, 1 / 12, 0.9, 0.5, 1 / 12])
     points, _ = table.ragged(signals["points"])
     assert points[3:5].tolist() == [[0.5, 0.5], [0.25, 0.25]]
 

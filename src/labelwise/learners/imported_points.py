@@ -19,14 +19,15 @@ from labelwise.contracts.task import Field, Outputs, Task
 from labelwise.errors import DataError, FormatError, UnmetNeed
 from labelwise.learners.gathered import Told
 from labelwise.learners.imported import FromFile, content
+from labelwise.models import heat_maps
 from labelwise.rng import digest
 
 
 class ImportedPoints(FromFile):
     """Key points by id, found elsewhere; no model is loaded.
 
-    How sure a model is of a point is the mass of its one peak, and the rest lies elsewhere: uncertainties speak of how
-    sure it is, and not of which other place it might be.
+    How sure a model is of a point is the mass of its one peak, and the rest is spread over places elsewhere:
+    uncertainties speak of how sure it is, and not of which other place it might be.
 
     Args:
         task: what was learnt, with its points.
@@ -51,11 +52,11 @@ class ImportedPoints(FromFile):
     def _outputs(self, rows: list[int]) -> Outputs:
         count = self._points.shape[1]
         sure_U = self._scores[rows].flatten()
-        probs_UC = torch.zeros(len(sure_U), self.task.outcomes)
-        probs_UC[:, 0], probs_UC[:, -1] = sure_U, 1 - sure_U
+        masses_UC = torch.zeros(len(sure_U), self.task.outcomes + 1 - heat_maps.ELSEWHERE)
+        masses_UC[:, 0], masses_UC[:, -1] = sure_U, 1 - sure_U
         item_U = torch.arange(len(rows)).repeat_interleave(count)
         extra = {"points": self._points[rows].flatten(0, 1), "scores": sure_U}
-        return Outputs(len(rows), item_U, probs_UC, extra=extra)
+        return Outputs(len(rows), item_U, heat_maps.spread(masses_UC), extra=extra)
 
 
 def of_points(task: Task[Any], told: Told) -> ImportedPoints:

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 #: what a cell of a map that was learnt by its square counts at least, as a share of the top of a bell
 _FLOOR = 1e-4
+#: how many places a point may be at that is at none of the peaks of its map
+ELSEWHERE = 12
 
 
 def bells(points_BK2: Tensor, size: tuple[int, int], sigma: float) -> tuple[Tensor, Tensor]:
@@ -179,6 +181,22 @@ def masses(probs_UHW: Tensor, cells_UP: Tensor, radius: int) -> Tensor:
         left_UC.scatter_(1, window_UN, 0)
     in_peaks_UP = torch.stack(found, 1)
     return torch.cat([in_peaks_UP, (1 - in_peaks_UP.sum(1, keepdim=True)).clamp_min(0)], 1)
+
+
+def spread(masses_UC: Tensor) -> Tensor:
+    """(U, P + ELSEWHERE): masses of peaks, and what lies elsewhere as so many equally unlikely places.
+
+    A model that has no idea says so by a flat map: nearly all mass lies elsewhere. Were that one outcome, it would be a
+    sure one, and a point that was found nowhere would count as the least doubtful.
+
+    Args:
+        masses_UC: (U, P + 1) of :func:`masses`.
+
+    Example:
+        >>> [round(value, 2) for value in spread(torch.tensor([[0.4, 0.0, 0.6]])).flatten().tolist()][:4]
+        [0.4, 0.0, 0.05, 0.05]
+    """
+    return torch.cat([masses_UC[:, :-1], (masses_UC[:, -1:] / ELSEWHERE).expand(-1, ELSEWHERE)], 1)
 
 
 def _cells(maps: Tensor) -> tuple[int, int]:

@@ -51,8 +51,8 @@ class Keypoints(Task[Pose]):
     one and 0 for one that lies outside or was not marked. Visible and hidden points are learnt.
 
     Units of the outputs are points: of each image all of them, in their order. The classes of a unit are the four
-    highest peaks of its map and "elsewhere", so that every measure of uncertainty says how far the map is from one sure
-    place; entropy then is the multiple-peak entropy of Liu and Ferrari, "Active Learning for Human Pose Estimation",
+    highest peaks of its map and twelve places elsewhere that share the rest, so that every measure of uncertainty says
+    how far the map is from one sure place; entropy then is the multiple-peak entropy of Liu and Ferrari, "Active Learning for Human Pose Estimation",
     ICCV 2017, with the mass in a window around a peak in place of its height. Stochastic passes, changed views and the
     members of an ensemble judge the peaks of the first pass.
 
@@ -152,8 +152,8 @@ class Keypoints(Task[Pose]):
 
     @property
     def outcomes(self) -> int:
-        """The peaks of a map, and elsewhere."""
-        return PEAKS + 1
+        """The peaks of a map, and places elsewhere."""
+        return PEAKS + heat_maps.ELSEWHERE
 
     @property
     def _order(self) -> tuple[int, ...]:
@@ -218,7 +218,8 @@ class Keypoints(Task[Pose]):
         logits_BKHW, maps_BDHW = self._said(model, batch.images, maps=maps)
         probs_UHW = heat_maps.over_cells(logits_BKHW).flatten(0, 1)
         cells_UP = heat_maps.peaks(probs_UHW, PEAKS, self._radius)
-        points_BK2, masses_UC = heat_maps.decoded(logits_BKHW), heat_maps.masses(probs_UHW, cells_UP, self._radius)
+        points_BK2 = heat_maps.decoded(logits_BKHW)
+        masses_UC = heat_maps.spread(heat_maps.masses(probs_UHW, cells_UP, self._radius))
         extra: dict[Field, Tensor] = {"points": points_BK2.flatten(0, 1), "cells": cells_UP, "scores": masses_UC[:, 0]}
         if "embedding" in want and maps_BDHW is not None:
             extra["embedding"] = maps_BDHW.mean((2, 3))
@@ -243,8 +244,8 @@ class Keypoints(Task[Pose]):
             probs_BKHW = back_BKHW * shown_HW
             # what the view does not show lies elsewhere; what overlaps it is no more than all there is
             probs_BKHW = probs_BKHW / probs_BKHW.sum((2, 3), keepdim=True).clamp_min(1)
-        probs_UC = heat_maps.masses(probs_BKHW.flatten(0, 1), first.extra["cells"], self._radius)
-        return replace(first, probs_UC=probs_UC)
+        masses_UC = heat_maps.masses(probs_BKHW.flatten(0, 1), first.extra["cells"], self._radius)
+        return replace(first, probs_UC=heat_maps.spread(masses_UC))
 
     def _said(self, model: nn.Module, images: Tensor, *, maps: bool = False) -> tuple[Tensor, Tensor | None]:
         """Logits over the cells of each map, and the encoder's last map where that is wanted."""
