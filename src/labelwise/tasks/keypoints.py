@@ -52,9 +52,9 @@ class Keypoints(Task[Pose]):
 
     Units of the outputs are points: of each image all of them, in their order. The classes of a unit are the four
     highest peaks of its map and twelve places elsewhere that share the rest, so that every measure of uncertainty says
-    how far the map is from one sure place; entropy then is the multiple-peak entropy of Liu and Ferrari, "Active Learning for Human Pose Estimation",
-    ICCV 2017, with the mass in a window around a peak in place of its height. Stochastic passes, changed views and the
-    members of an ensemble judge the peaks of the first pass.
+    how far the map is from one sure place; entropy then is the multiple-peak entropy of Liu and Ferrari, "Active
+    Learning for Human Pose Estimation", ICCV 2017, with the mass in a window around a peak in place of its height.
+    Stochastic passes, changed views and the members of an ensemble judge the peaks of the first pass.
 
     Args:
         classes: what the subjects are; one name.
