@@ -369,6 +369,24 @@ def _shown(value: Any) -> str:
     return "+".join(map(_shown, value)) if isinstance(value, list | tuple) else str(value)
 
 
+class ToolConfig(Config):
+    """Where rounds are labelled, as ``labelwise connect`` writes it; see labelwise.contracts.tool."""
+
+    name: str = pydantic.Field(description="of the tool: label_studio")
+    url: str = pydantic.Field(description="of its server")
+    key: str = pydantic.Field(pattern="^[0-9a-f]+$", description="tells this project from others on that server")
+    number: int = pydantic.Field(description="of the project there")
+    title: str = pydantic.Field("", description="of the project there")
+    files: Literal["local", "upload"] = pydantic.Field(
+        "upload", description="the server reads the images where they lie, or they are uploaded"
+    )
+    controls: dict[str, str] = pydantic.Field(
+        default_factory=dict, description="choice, box, outline, brush, point: name of the control in the interface"
+    )
+    longest: float = pydantic.Field(300.0, gt=0, description="seconds that a label may cost; more was idle time")
+    verify: bool = pydantic.Field(True, description="check the certificate of the server")
+
+
 class ProjectConfig(Config):
     """``labelwise.yaml``: one project."""
 
@@ -404,6 +422,7 @@ class ProjectConfig(Config):
     learner: LearnerConfig = LearnerConfig()
     pretrain: PretrainConfig = PretrainConfig()
     strategy: StrategyConfig = StrategyConfig(name="auto")
+    tool: ToolConfig | None = pydantic.Field(None, description="where people label, see labelwise connect")
     map: MapMethod = pydantic.Field(
         "tsne", description="how the report lays out test images; umap needs labelwise[viz]"
     )

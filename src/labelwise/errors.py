@@ -8,7 +8,8 @@ LabelwiseError
 ├── UnmetNeed          a strategy asks for a signal that task and learner cannot give
 ├── UndeclaredSignal   a strategy reads a signal that it did not declare
 ├── NonFiniteScore     a strategy returned NaN or infinity; names the items
-└── StateError         the project on disk: locked, read-only, full, or written by a newer version
+├── StateError         the project on disk: locked, read-only, full, or written by a newer version
+└── ToolError          a server on which people label: not there, or it refuses or fails
 
 A message says what was got, what is allowed, and what to do, in one line: the command line prints it as it is.
 """
@@ -69,6 +70,10 @@ class NonFiniteScore(LabelwiseError):
 
 class StateError(LabelwiseError):
     """The project folder cannot be read or written as asked."""
+
+
+class ToolError(LabelwiseError):
+    """A server on which people label cannot be reached, or does not do what it is asked."""
 
 
 def few(names: Sequence[str], most: int = 3) -> str:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
-
-import numpy as np
-import pytest
-
-sys.path.append(str(Path(__file__).parent))
 
 import label_studio_session as session
-from label_studio_server import ENVIRONMENT, invited, server
+import numpy as np
+import pytest
+from label_studio_server import ENVIRONMENT
 
 from labelwise.contracts.format import Hints, Writing
 from labelwise.contracts.record import Box, Head, Mask, Polygon, Record, Seen, Where
@@ -28,17 +23,6 @@ pytestmark = [
 ]
 FORM = LabelStudio()
 CLASSES = ("car", "bus")
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    """The owner of the server, a second person, and the folder of its files."""
-    folder = tmp_path_factory.mktemp("label_studio")
-    files = folder / "files"
-    session.draw(files / "pool")
-    (folder / "data").mkdir()
-    with server(folder / "data", files) as owner:
-        yield owner, invited(owner, "second@example.org"), files
 
 
 def read(path, data, use="answers", kind="boxes"):

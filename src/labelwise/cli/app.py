@@ -19,6 +19,7 @@ from labelwise.cli import (
     demonstrating,
     evaluating,
     holding_out,
+    labelling,
     listing,
     loop,
     options,
@@ -138,7 +139,7 @@ def _root(
 
 
 for _group in (
-    *(demonstrating, starting, loop, taking_back, holding_out, training, predicting, evaluating, pretraining),
-    *(selecting, comparing, reporting, listing, checking),
+    *(demonstrating, starting, loop, labelling, taking_back, holding_out, training, predicting, evaluating),
+    *(pretraining, selecting, comparing, reporting, listing, checking),
 ):
     _group.register(app)

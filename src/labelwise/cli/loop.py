@@ -12,7 +12,7 @@ import typer
 
 from labelwise.cli import console, options
 from labelwise.cli.progress import Stages
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, LabelwiseError
 
 if TYPE_CHECKING:
     from labelwise.contracts.oracle import Round
@@ -288,7 +288,7 @@ def import_(
         counts = opened.progress_counts()
         console.print_json({**asdict(done), "unlabelled": counts["unlabelled"], "total": counts})
     else:
-        _print_import(done, opened, project)
+        print_import(done, opened, project)
 
 
 def _confirm(classes: tuple[str, ...], file: Path) -> bool:
@@ -307,7 +307,8 @@ def _confirm(classes: tuple[str, ...], file: Path) -> bool:
     return typer.confirm("Are these all the classes there are?", err=True)
 
 
-def _print_import(done: Imported, opened: Project, project: Path | None) -> None:
+def print_import(done: Imported, opened: Project, project: Path | None) -> None:
+    """What an import or a pull did, and what to do next."""
     said = [f"{done.labelled:,} labelled"]
     counted = [(done.corrected, "corrected"), (done.further, "by a further annotator")]
     counted += [(done.unchanged, "as before"), (done.skipped, "skipped")]
@@ -325,10 +326,27 @@ def _print_import(done: Imported, opened: Project, project: Path | None) -> None
 
 
 def cancel(project: options.ProjectFolder = None, json: options.Json = False) -> None:
-    """Drop the open round's unanswered picks; labels and skips stay."""
+    """Drop the open round's unanswered picks; labels and skips stay. Where people label on a server, there too."""
     with Stages() as stages:
-        dropped = options.open_project(project, stages).cancel()
+        opened = options.open_project(project, stages)
+        notes = _withdrawn(opened)
+        dropped = opened.cancel()
     if json:
-        console.print_json({"dropped": dropped})
-    else:
-        console.out(f"dropped {console.counted(dropped, 'pick')}" if dropped else "no round is open, nothing to drop")
+        console.print_json({"dropped": dropped, "notes": notes})
+        return
+    console.out(f"dropped {console.counted(dropped, 'pick')}" if dropped else "no round is open, nothing to drop")
+    console.notes(notes)
+
+
+def _withdrawn(opened: Project) -> list[str]:
+    """Takes unanswered picks away from the people on the server, where there is one; what to know of it."""
+    from labelwise.project.labelling import variable
+
+    if opened.config.tool is None or not len(opened.pool.pending):
+        return []
+    try:
+        gone, kept = opened.server(options.token(variable(opened))).withdraw()
+    except LabelwiseError as error:
+        return [f"they stay on the server until the next push: {error}"]
+    said = [f"{gone:,} task(s) withdrawn from {opened.config.tool.url}"]
+    return [*said, f"{kept:,} stay there: they were answered or begun, and come with the next pull"] if kept else said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -309,3 +310,19 @@ def with_learner(
     if size is not None:
         changed["input"] = {**base.get("input", {}), "size": size}
     return changed
+
+
+def token(variable: str) -> str:
+    """The token of the user on the server: out of the environment, else typed in unseen.
+
+    Raises:
+        ConfigError: it is in neither.
+    """
+    if found := os.environ.get(variable, "").strip():
+        return found
+    from labelwise.cli import console
+
+    if not console.interactive():
+        raise ConfigError(f"the server wants a token: put the one of your account page there into {variable}")
+    typed: str = typer.prompt(f"token of your account there ({variable} is not set)", hide_input=True, err=True)
+    return typed.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -48,14 +48,41 @@ _MARKS = {
 }
 
 
+@dataclass(frozen=True)
+class Tasks:
+    """Pictures as Label Studio imports them, and the interface that they fit.
+
+    Args:
+        tasks: in the order of the records.
+        interface: as XML.
+        left: what there was no place for, one line each.
+    """
+
+    tasks: list[dict[str, Any]]
+    interface: str
+    left: list[str]
+
+
 def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
     """See ``LabelStudio.write``."""
+    made = tasks(head, records, how)
+    write_whole(path, dump_json(made.tasks, str(path)))
+    beside = path.with_suffix(".interface.xml")
+    write_whole(beside, made.interface.encode())
+    said = list(made.left)
+    if how.use == "labelled" and how.images != "list":
+        said.append("pictures are named by their address, not copied: the server fetches them there")
+    return [*said, f"{beside.name!r} is the labelling interface that the tasks fit"]
+
+
+def tasks(head: Head, records: Iterable[Record], how: Writing) -> Tasks:
+    """The tasks of some records; see ``LabelStudio.write``."""
     listed = list(records)
     left: Counter[str] = Counter()
     used: dict[str, None] = dict.fromkeys(_USUAL.get(how.kind, ()))
     classes = dict.fromkeys(head.classes)
     points = dict.fromkeys(head.skeleton[0] if head.skeleton else ())
-    tasks = []
+    found = []
     for row, record in enumerate(listed):
         made = _Task(record, head, how, left)
         results = made.results()
@@ -63,14 +90,9 @@ def write(path: Path, head: Head, records: Iterable[Record], how: Writing) -> li
         for result in results:
             named = points if "parentID" in result else classes
             named |= dict.fromkeys(map(str, made.names(result)))
-        tasks.append({"data": made.data(), **made.said(results, rank=(row + 1) / len(listed))})
-    write_whole(path, dump_json(tasks, str(path)))
-    beside = path.with_suffix(".interface.xml")
-    write_whole(beside, interface([*used], [*classes], [*points], several=how.kind == "tags").encode())
-    said = list(lines(left))
-    if how.use == "labelled" and how.images != "list":
-        said.append("pictures are named by their address, not copied: the server fetches them there")
-    return [*said, f"{beside.name!r} is the labelling interface that the tasks fit"]
+        found.append({"data": made.data(), **made.said(results, rank=(row + 1) / len(listed))})
+    shown = interface([*used], [*classes], [*points], several=how.kind == "tags")
+    return Tasks(found, shown, list(lines(left)))
 
 
 def interface(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.contracts.format import Format, Writing
+from labelwise.contracts.record import Head, Record
 from labelwise.contracts.source import read_for
 from labelwise.errors import ConfigError, DataError, StateError
 from labelwise.exchange.incoming import Wishes
@@ -66,16 +67,23 @@ def give_picks(project: Project, path: Path, name: str | None, asked: Round, pre
         StateError: the file cannot be written.
     """
     form = check_target(project, path, name, "asked")
-    images = list(dict.fromkeys(read_for(project.source, pick.id) for pick in asked.picks))
     with _writing(path):
         if form is None:
             return _gallery(project, path, asked, predictions)
-        hinted = _hinted(project, images)
-        guesses, notes = project.said(hinted, *predictions) if hinted else ({}, [])
-        going = _going(project)
+        head, asking, notes = asked_records(project, asked, predictions)
         how = Writing("asked", project.kind.name, path_of=project.source.path, progress=project.progress)
-        asking = going.asked(asked.picks, guesses, asked.strategy, asked.number)
-        return [*form.write(path, going.head, asking, how), *notes]
+        return [*form.write(path, head, asking, how), *notes]
+
+
+def asked_records(
+    project: Project, asked: Round, predictions: Predictions = (None, None)
+) -> tuple[Head, Iterator[Record], list[str]]:
+    """The picks of a round as they go out, with what a model would draw; what all have in common, and notes."""
+    images = list(dict.fromkeys(read_for(project.source, pick.id) for pick in asked.picks))
+    hinted = _hinted(project, images)
+    guesses, notes = project.said(hinted, *predictions) if hinted else ({}, [])
+    going = _going(project)
+    return going.head, going.asked(asked.picks, guesses, asked.strategy, asked.number), notes
 
 
 def give_labels(project: Project, path: Path, name: str | None, images: Literal["link", "copy", "list"]) -> list[str]:
@@ -109,6 +117,11 @@ def give_labels(project: Project, path: Path, name: str | None, images: Literal[
 def _hinted(project: Project, items: Sequence[str]) -> list[str]:
     """Those that are not held out: a test set that is labelled with hints agrees with the model more than it should."""
     return [item for item in items if not project.pool.is_held_out(project.pool.position(item))]
+
+
+def going_head(project: Project) -> Head:
+    """What files of a project say once."""
+    return _going(project).head
 
 
 def _going(project: Project) -> Going:

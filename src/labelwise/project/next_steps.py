@@ -44,7 +44,12 @@ def next_steps(project: Project, written: Sequence[Path] = (), name: str | None 
 
 
 def _given_out(project: Project) -> Steps:
-    """The picks are to be written first."""
+    """The picks are to be written, or sent, first."""
+    if project.config.tool is not None:
+        return [
+            ("labelwise push", f"send them to {project.config.tool.url}"),
+            ("labelwise pull", "take the answers back"),
+        ]
     pool = project.pool
     stem = "test" if all(pool.is_held_out(int(position)) for position in pool.pending) else "picks"
     ending, _, named = project.kind.filled.partition(" ")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from labelwise.contracts.strategy import Strategy
     from labelwise.contracts.task import Task
     from labelwise.learners.pretraining import Pretrained
+    from labelwise.project.labelling import Labelling
     from labelwise.project.measured import Measured
 
 
@@ -109,14 +110,10 @@ class Project(Opened):
             raise StateError("no round is open, there is nothing to export: run 'labelwise suggest' first")
         return asking.open_round(self)
 
-    def guesses(self, images: Sequence[str], predictions: Path | None = None, wishes: Wishes | None = None) -> Any:
-        """Raw labels, with scores, that the model trained last or a file gives to these images; {} without a model."""
-        return self.said(images, predictions, wishes)[0]
-
     def said(
         self, images: Sequence[str], predictions: Path | None = None, wishes: Wishes | None = None
     ) -> tuple[dict[str, Any], list[str]]:
-        """As ``guesses``, with what people should know of the file."""
+        """Raw labels, with scores, that the model trained last or a file gives to images, and notes; {} without one."""
         if predictions is None and not any((self.state / "fits").glob("*/fit.json")):
             return {}, []
         from labelwise.project.learning import Learning
@@ -184,11 +181,17 @@ class Project(Opened):
             return answers.take(self, Path(path), wishes=wishes or Wishes(), classes=classes, confirm=confirm)
 
     def cancel(self) -> int:
-        """Drops all unanswered picks; returns how many."""
+        """Drops all unanswered picks; returns how many. On a server they stay until they are withdrawn there."""
         with self.changing():
             ids = [self.pool.ids[p] for p in self.pool.pending]
             self.store.append([Cleared(item) for item in ids])
             return len(ids)
+
+    def server(self, token: str) -> Labelling:
+        """What goes to a server where people label, and comes back; the token of the user there is never kept."""
+        from labelwise.project.labelling import Labelling
+
+        return Labelling(self, token)
 
     def unlabel(self, which: Which) -> tuple[list[str], list[str]]:
         """Takes labels back, those of all annotators; returns of which items, and notes.
@@ -202,11 +205,7 @@ class Project(Opened):
             return items, notes
 
     def restore(self, which: Which) -> tuple[list[str], list[str]]:
-        """Takes skips back, so that the items may be asked again; returns which, and notes.
-
-        Raises:
-            LabelwiseError: see :func:`labelwise.project.taking_back.found`; nothing is taken back.
-        """
+        """Takes skips back, so that the items may be asked again; as :meth:`unlabel`."""
         with self.changing():
             items, notes = taking_back.found(self, which, "skipped")
             self.write([Restored(item) for item in items])
