@@ -214,8 +214,12 @@ def test_guesses_are_there_to_be_corrected_and_what_became_of_them_is_known(peop
     run("pull", "-p", project)
     pool = open_project(project).pool
     things = [pool.target(pool.position(name))["objects"][0] for name in picks]
-    assert [thing["origin"] for thing in things] == ["accepted", "corrected"]
+    assert [thing["extra"]["origin"] for thing in things] == ["accepted", "corrected"]
     assert things[1]["box"] == pytest.approx([6, 6, 16, 15])
+    run("report", "-p", project)
+    page = (project / "report.html").read_text()
+    assert "What became of the model's guesses" in page or "What became of the model&#39;s guesses" in page
+    assert "50\N{NO-BREAK SPACE}%" in page
 
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------

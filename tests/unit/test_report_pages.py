@@ -745,6 +745,15 @@ class TestProject:
         page = page_of(write_project_report(state, tmp_path / "p.html"))
         assert "0 of 10 images labelled." in page.text
 
+    def test_what_became_of_guesses(self, tmp_path):
+        fates = {0: {"drawn": 7}, 2: {"accepted": 3, "corrected": 1, "drawn": 2}}
+        state = ProjectState(name="p", task="detection", strategy="m", progress={"labelled": 5}, fates=fates)
+        page = page_of(write_project_report(state, tmp_path / "p.html"))
+        assert "What became of the model's guesses" in page.text
+        assert "75\N{NO-BREAK SPACE}%" in page.text
+        plain = page_of(write_project_report(dataclasses.replace(state, fates={}), tmp_path / "q.html"))
+        assert "What became of" not in plain.text
+
     def test_no_metrics(self, tmp_path):
         rounds = [RoundRecord(round=0, labels=5, metrics={})]
         state = ProjectState(name="p", task="classification", strategy="m", progress={"labelled": 5}, rounds=rounds)

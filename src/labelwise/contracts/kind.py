@@ -205,6 +205,10 @@ class Kind(ABC):
         """What is odd about labels and allowed all the same, counted: one line each."""
         return ()
 
+    def origins(self, raw: Raw) -> Sequence[str]:
+        """How the objects of a label came about, where the tool said so: accepted, corrected or drawn."""
+        return ()
+
     def settled(self, options: Mapping[str, Any], raws: Iterable[Raw]) -> tuple[dict[str, Any], list[str]]:
         """Options of the task ``self.task`` with what labels say of those that nobody gave, and notes.
 

@@ -135,6 +135,10 @@ class Boxes(Kind):
             return image
         return boxed(image, classes, labels, uncertainty_HW=doubt_HW, side=look.side or SIDE)
 
+    def origins(self, raw: Raw) -> Sequence[str]:
+        """As the tool told them; see ``shapes.origins``."""
+        return shapes.origins(raw)
+
     def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """Pictures without any box, crowds, difficult ones, boxes without area, and such as leave their picture."""
         counts: Counter[str] = Counter()

@@ -154,6 +154,10 @@ class Points(Kind):
         labels = {panel.title: panel.label for panel in panels}
         return posed(image, classes, labels, side=look.side or SIDE) if labels else image
 
+    def origins(self, raw: Raw) -> Sequence[str]:
+        """As the tool told them; see ``shapes.origins``."""
+        return shapes.origins(raw)
+
     def tally(self, raws: Iterable[Raw]) -> Sequence[str]:
         """Points that lie outside their picture, and objects that nobody placed a point of."""
         outside = bare = 0

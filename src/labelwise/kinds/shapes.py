@@ -113,6 +113,12 @@ def kept(seen: Seen, plain: Seen, *, points: bool) -> dict[str, Any]:
     return extra
 
 
+def origins(raw: Mapping[str, Any]) -> list[str]:
+    """How each object of a raw label came about, of those of which the tool said it."""
+    found = [thing.get("extra", {}).get("origin") for thing in raw["objects"]]
+    return [origin for origin in found if origin in _ORIGINS]
+
+
 # ---- into records ---------------------------------------------------------------------------------------------------
 
 

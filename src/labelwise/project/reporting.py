@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,12 +63,29 @@ def report(project: Project, out: Path) -> Path:
         mistakes=found,
         disputed=_disputed(project),
         given=told,
+        fates=_fates(project),
     )
     if not kind.drawn:
         return write_project_report(state, out, image_of=partial(image_of, project))
     most = shown_of_a_round(max(1, len(picks)), drawn=True)
     ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
     return write_project_report(state, out, image_of=pictures(project, sorted(ids))[0], side=WIDE)
+
+
+def _fates(project: Project) -> dict[int, Counter[str]]:
+    """Round -> what became of the model's guesses: of objects as the tool told it, of classes as they compare."""
+    pool, kind = project.pool, project.kind
+    found: dict[int, Counter[str]] = {}
+    for query in pool.queries():
+        position = pool.position(query.id)
+        if not pool.labels.of(position):
+            continue
+        target = pool.target(position)
+        told = list(kind.origins(target))
+        if not kind.drawn and query.predicted is not None:
+            told = ["accepted" if kind.objects(target, project.config.classes) == [query.predicted] else "corrected"]
+        found.setdefault(query.round, Counter()).update(told)
+    return {number: counts for number, counts in sorted(found.items()) if counts}
 
 
 def _disputed(project: Project) -> dict[str, list[tuple[str, str, bool]]]:

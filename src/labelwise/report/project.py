@@ -58,6 +58,7 @@ class ProjectState:
         mistakes: of the model trained last, on the test images.
         disputed: image -> what each annotator says of it, in words, and whether that is what counts.
         given: item -> its label in a few words, where labels are not drawn into the pictures.
+        fates: round -> accepted, corrected, drawn -> how many guesses of the model, or objects, went that way.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ProjectState:
     mistakes: Mistakes | None = None
     disputed: Mapping[str, Sequence[tuple[str, str, bool]]] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
+    fates: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
 
 def write_project_report(
@@ -118,6 +120,7 @@ def write_project_report(
         "curve_caption": _caption(state),
         "fits": _fits(state),
         "trainings": shown_trainings({"": last_parts(state.rounds)}, {}, None),
+        "fates": _fates(state),
         "balance": _balance(state),
         "disputed": _disputed(state),
         "mistakes": shown_mistakes(_named(state), list(state.class_counts)),
@@ -207,6 +210,16 @@ def _fits(state: ProjectState) -> dict[str, Any]:
         rows.append({"name": str(r.round), "cells": [f"{r.labels:,}", *values, f"{len(r.picked):,}", *times]})
     notes = [f"Round {r.round}: {note}" for r in state.rounds for note in r.notes]
     return {"heads": heads, "rows": rows, "notes": notes}
+
+
+def _fates(state: ProjectState) -> dict[str, Any]:
+    """What people made of the model's guesses, round by round: the share accepted says whether they help."""
+    rows = []
+    for number, counts in state.fates.items():
+        kept, changed, drawn = (counts.get(word, 0) for word in ("accepted", "corrected", "drawn"))
+        share = f"{100 * kept / (kept + changed):.0f} %" if kept + changed else "-"
+        rows.append({"name": str(number), "cells": [f"{kept:,}", f"{changed:,}", f"{drawn:,}", share]})
+    return {"heads": ["accepted", "corrected", "drawn by hand", "accepted of the guesses"], "rows": rows}
 
 
 def _balance(state: ProjectState) -> dict[str, Any]:
