@@ -47,6 +47,7 @@ from labelwise.project.project import Project
 from labelwise.project.setup import init
 from labelwise.project.taking_back import Which
 from labelwise.signals.cache import SignalCache, _Kept
+from labelwise.signals.probes import LossSlope
 from labelwise.strategies import STRATEGIES
 from labelwise.studies.comparison import Comparison
 from labelwise.tasks.classification import Classification
@@ -117,6 +118,8 @@ def arm(folder: Path, state: Callable[[], str], only: str = "") -> None:
         _around(Path, "replace", lambda: None, once_in(f"after file {number}", number))
     _around(_Kept, "add", point("before rows"), point("after rows"))
     _around(Networks, "outputs", once_in("in the pass", 2), lambda: None)
+    _around(LossSlope, "prepare", lambda: None, point("scoring, the direction known"))
+    _around(LossSlope, "compute", once_in("scoring, in the second batch", 2), lambda: None)
     _around(Pixels, "__call__", once_in("in the backbone", 2), lambda: None)
 
 
@@ -136,7 +139,7 @@ def _setting(kind: str, source: Any, folder: Path, warm: bool) -> Setting:
     backbone = Pixels(side=8, axes=8, channels=1, folder=folder / "backbone")
     backbone.prepare(Examples(source, tuple(source.ids)))
     features = FeatureSource(backbone, SignalCache(folder / "features"), batch_size=32)
-    if kind == "torch":
+    if kind != "features":
         learner: Any = TorchLearner(task, "lenet", phases=(Phase(epochs=3, batch_size=8, lr=3e-3),), batch_size=32)
     else:
         learner = FeatureLearner(task, features)
@@ -148,6 +151,7 @@ def _setting(kind: str, source: Any, folder: Path, warm: bool) -> Setting:
 STRATEGIES_OF = {
     "torch": partial(STRATEGIES.create, "margin", noise="power"),
     "features": partial(STRATEGIES.create, "prefilter", keep=3.0),
+    "influence": partial(STRATEGIES.create, "influence", hessian="fisher", iterations=3, batch="greedy", sketch=8),
 }
 
 

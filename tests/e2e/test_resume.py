@@ -75,8 +75,10 @@ def images(tmp_path_factory) -> dict[str, dict[str, Any]]:
         images=source.batch(source.ids),
         labels=np.array([int(source.truth[i]) for i in source.ids]),
     )
+    folder = {"images": str(root / "png"), "labels": labels}
     return {
-        "torch": {"images": str(root / "png"), "labels": labels},
+        "torch": folder,
+        "influence": folder,
         "features": {"images": str(root / "digits.npz"), "labels": {}},
     }
 
@@ -129,6 +131,18 @@ def test_killed_in_each_round(server, images, uninterrupted, tmp_path):
     deaths = {"deaths": str(tmp_path / "deaths"), "only": "trained, not kept"}
     ends = [server.run("campaign", **arguments, **deaths)["ended"] for _ in range(5)]
     assert ends == [-9] * 4 + [0]
+    _assert_same(_history(tmp_path / "run"), whole)
+
+
+@pytest.mark.heavy
+def test_killed_while_influence_is_scored(server, images, uninterrupted, tmp_path):
+    """Once the direction is known, and in the middle of the pool: it is computed again, and the picks stay."""
+    whole, _ = uninterrupted("influence")
+    _check_whole(whole)
+    arguments = {"kind": "influence", **images["influence"], "folder": str(tmp_path / "run"), "warm": False}
+    deaths = {"deaths": str(tmp_path / "deaths"), "only": "scoring"}
+    ends = [server.run("campaign", **arguments, **deaths)["ended"] for _ in range(7)]
+    assert ends == [-9] * 6 + [0]
     _assert_same(_history(tmp_path / "run"), whole)
 
 

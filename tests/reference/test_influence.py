@@ -374,6 +374,26 @@ def test_only_of_boxes_the_lowest_score_of_a_label_is_told():
     assert not bool(rows_BW[:, 1].any())
 
 
+class _Found(MultiLabel):
+    """A task of one's own whose predictions are objects, under whatever names its outputs have."""
+
+    finds_objects = True
+
+
+@pytest.mark.parametrize(("task", "none"), [(MultiLabel, False), (_Found, True)])
+def test_a_task_says_whether_its_predictions_are_objects(task, none):
+    """Only then does the lowest score count, here one that nothing reaches, and only then is none of them no label."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(256, 3)).eval()
+    mine = task(("a", "b", "c"), tiny.spec())
+    slopes, pool = Slopes(mine, net, ("1.weight",)), Batch(torch.rand(4, 1, 16, 16))
+    with torch.no_grad():
+        targets = Believed(confident=1.0).targets(mine, mine.outputs(net, pool, frozenset()))
+        _, empty_B = slopes.believed(pool, slopes.weights, Believed(confident=1.0))
+    assert any(targets) is not none
+    assert empty_B.tolist() == [none] * 4
+
+
 def test_the_published_constants():
     classes = Influence(preset="faithful_classification").signal
     assert (classes.along, classes.layers, classes.biases) == ("test", ("all",), False)

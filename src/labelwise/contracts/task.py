@@ -201,6 +201,9 @@ class Task(ABC, Generic[Target]):
     exclusive: ClassVar[bool] = True
     #: ``loss`` takes a row of class weights in the place of the one class of an image
     soft: ClassVar[bool] = False
+    #: a prediction is objects with scores of their own, or none: who learns from one says from which score an object
+    #: counts, and an image without any has no label
+    finds_objects: ClassVar[bool] = False
     #: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
     inference_pixels: ClassVar[int] = 1 << 22
     #: how a network is trained where nobody says, whatever the network, the size of its input and the number of labels:

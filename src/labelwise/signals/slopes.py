@@ -73,12 +73,8 @@ class Believed:
         if self.label == "soft":
             best_BK = outputs.probs_UC.topk(self.top, dim=1)
             return list(torch.zeros_like(outputs.probs_UC).scatter(1, best_BK.indices, best_BK.values))
-        lowest = self.confident if _of_boxes(task) else None
+        lowest = self.confident if task.finds_objects else None
         return [prediction.target for prediction in task.predictions(outputs, lowest)]
-
-
-def _of_boxes(task: Task[Any]) -> bool:
-    return "boxes" in task.provides
 
 
 @dataclass
@@ -92,7 +88,7 @@ class _Labels:
     def __call__(self, outputs: Outputs) -> list[Any]:
         targets = self.believed.targets(self.task, outputs)
         # of several classes an image may have none, and that is a label as good as another
-        self.empty = [_of_boxes(self.task) and not len(target) for target in targets]
+        self.empty = [self.task.finds_objects and not len(target) for target in targets]
         return targets
 
 

@@ -74,6 +74,7 @@ class Detection(Task[Boxes]):
     name: ClassVar[str] = "detection"
     kind: ClassVar[Kind] = BoxesOfImages()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "unit_embedding"}) | ALWAYS
+    finds_objects: ClassVar[bool] = True
     #: thirty epochs, of few labels as many as make 600 steps; the weights are averages over about a tenth of the steps
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase(epochs=30, batch_size=8, min_steps=600, max_steps=20_000, lr=2e-3, schedule="onecycle", average=0.1),
