@@ -26,7 +26,7 @@ from labelwise.signals import Embedding
 from labelwise.signals.curvature import Curvature, hessian_product
 from labelwise.signals.probes import LossSlope
 from labelwise.signals.sketch import Sketch
-from labelwise.signals.slopes import Believed, Slopes, chosen
+from labelwise.signals.slopes import Believed, Slopes, chosen, load_forward_mode
 from labelwise.strategies import STRATEGIES
 from labelwise.strategies.influence import PRESETS, Influence
 from labelwise.tasks.detection import Detection
@@ -92,6 +92,12 @@ def _guessed(task, net, pool: Batch, confident=0.0) -> Batch:
 
 DETECTORS = ("centre", "fcos_resnet18", "retinanet_resnet18", "faster_rcnn_resnet18")
 SLOW = pytest.mark.heavy
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forward_mode():
+    """Loaded as a probe does it, whichever test comes first."""
+    load_forward_mode()
 
 
 # ---- the slope ------------------------------------------------------------------------------------------------------
@@ -339,6 +345,72 @@ def test_a_sketch_has_the_inner_products_of_the_gradients(name):
     assert float((rows_BS @ rows_BS.T - true_BB).abs().max()) < 0.12 * float(true_BB.abs().max())
     alone_BS = torch.cat([Sketch(slopes, 8).rows(Batch(pool.images[i : i + 1]), Believed()) for i in range(len(pool))])
     torch.testing.assert_close(Sketch(slopes, 8).rows(pool, Believed()), alone_BS, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["classification", "segmentation", "centre"])
+@pytest.mark.parametrize("biases", [False, True])
+def test_slope_and_sketch_of_one_pass_are_those_of_two(name, biases):
+    """With biases, which are not sketched, the slope has a pass of its own."""
+    task, net, known, pool = _case(name)
+    slopes = Slopes(task, net, chosen(net, task, ("all",), biases=biases))
+    direction = slopes.named(_gradients(task, net, known, slopes.names).mean(0))
+    believed, sketch = Believed(confident=0.0), Sketch(slopes, 8)
+    with torch.no_grad():
+        slope_B, empty_B, rows_BS = sketch.along(pool, direction, believed)
+        expected_B, none_B = slopes.believed(pool, direction, believed)
+        torch.testing.assert_close(rows_BS, sketch.rows(pool, believed))
+    scale = float(expected_B.abs().max())
+    torch.testing.assert_close(slope_B, expected_B, rtol=1e-4, atol=1e-5 * scale)
+    assert scale > 0
+    assert torch.equal(empty_B, none_B)
+
+
+class _Changed(tiny.TinyNet):
+    """A network whose first layer does not learn, and whose activations overwrite what they are given."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv.requires_grad_(False)
+        self.after = nn.ReLU(inplace=True)
+        self.conv.register_forward_hook(lambda module, given, said: self.after(said))
+
+
+def test_a_sketch_of_what_is_overwritten_and_of_what_does_not_learn():
+    torch.manual_seed(0)
+    task, net = tiny.digits_task(), _Changed().eval()
+    known, pool = Batch(torch.rand(6, 1, 16, 16), torch.arange(6)), Batch(torch.rand(5, 1, 16, 16))
+    slopes = Slopes(task, net, chosen(net, task, ("all",), biases=False))
+    rows_BS = Sketch(slopes, 4096).rows(pool, Believed())
+    targets = _guessed(task, net, pool)
+    net.conv.requires_grad_(True)
+    g_BP = _gradients(task, net, targets, slopes.names)
+    true_BB = g_BP @ g_BP.T
+    assert float((rows_BS @ rows_BS.T - true_BB).abs().max()) < 0.12 * float(true_BB.abs().max())
+    net.conv.requires_grad_(False)
+    direction = slopes.named(_gradients_of_all(net, task, known, slopes.names).mean(0))
+    with torch.no_grad():
+        slope_B = Sketch(slopes, 8).along(pool, direction, Believed())[0]
+        torch.testing.assert_close(slope_B, slopes.believed(pool, direction, Believed())[0], rtol=1e-4, atol=1e-6)
+
+
+def _gradients_of_all(net, task, batch, names):
+    net.conv.requires_grad_(True)
+    rows = _gradients(task, net, batch, names)
+    net.conv.requires_grad_(False)
+    return rows
+
+
+def test_a_linear_layer_by_itself_moves_with_its_bias():
+    torch.manual_seed(0)
+    task, head = tiny.digits_task(), nn.Linear(7, 10)
+    known, pool = Batch(torch.randn(6, 7), torch.arange(6)), Batch(torch.randn(5, 7))
+    for names in (("weight",), ("weight", "bias"), ("bias",)):
+        slopes = Slopes(task, head, names)
+        direction_P = _gradients(task, head, known, names).mean(0)
+        with torch.no_grad():
+            found_B, _ = slopes.believed(pool, slopes.named(direction_P), Believed())
+        expected_B = _gradients(task, head, _guessed(task, head, pool), names) @ direction_P
+        torch.testing.assert_close(found_B, expected_B, rtol=1e-4, atol=1e-6)
 
 
 # ---- the strategy ---------------------------------------------------------------------------------------------------

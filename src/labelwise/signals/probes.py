@@ -61,7 +61,7 @@ class LossSlope(Probe):
             dimensions (see ``Sketch``).
 
     Cost: one backward pass over the known items per round and what the curvature takes; then about three forward
-        passes over the pool, of a last layer one and a bit; a sketch costs another forward and backward pass.
+        passes over the pool, of a last layer one and a bit; with a sketch a forward and backward pass for both.
 
     Reference:
         Liu et al., "Influence Selection for Active Learning", ICCV 2021, equation 6; as it stands its identity-Hessian
@@ -149,16 +149,20 @@ class LossSlope(Probe):
     def compute(self, state: _Prepared, model: nn.Module, batch: Batch, role: SignalRole) -> Tensor:
         """(B,) the directional derivative of each image's loss, or (B, 5 + S)."""
         slopes = Slopes(state.task, model, tuple(state.direction), self.method)
-        slope_B, empty_B = slopes.believed(batch, state.direction, self.believed)
+        sketch_BS = None
+        if self.sketch:
+            sketched = Sketch(slopes, self.sketch)
+            slope_B, empty_B, sketch_BS = sketched.along(batch, state.direction, self.believed)
+        else:
+            slope_B, empty_B = slopes.believed(batch, state.direction, self.believed)
         empty_B = empty_B.to(slope_B.device)
         slope_B = slope_B.masked_fill(empty_B, -torch.inf)
         if self.sketch is None:
             return slope_B
         told_B3 = slope_B.new_tensor(state.told).expand(len(batch), 3)
         parts = [slope_B[:, None], empty_B[:, None].to(slope_B), told_B3]
-        if self.sketch:
-            rows_BS = Sketch(slopes, self.sketch).rows(batch, self.believed)
-            parts.append(rows_BS.masked_fill(empty_B[:, None], 0.0))
+        if sketch_BS is not None:
+            parts.append(sketch_BS.masked_fill(empty_B[:, None], 0.0))
         return torch.cat(parts, dim=1)
 
     def settle(self, rows_N: Tensor) -> Tensor:

@@ -5,13 +5,14 @@ Shape letters: B images of a batch, S dimensions of a sketch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F
 
 from labelwise.contracts.losses import image_losses
@@ -19,17 +20,16 @@ from labelwise.contracts.task import Batch
 from labelwise.errors import UnmetNeed
 from labelwise.models.detectors import Detector
 from labelwise.rng import torch_generator
-from labelwise.signals.slopes import Believed, Slopes
+from labelwise.signals.slopes import Believed, Labels, Slopes
 
 
 @dataclass(frozen=True)
 class Sketch:
     """Inner products of gradients, estimated: E <sketch(x), sketch(y)> = <g(x), g(y)>, the same draw for all images.
 
-    Dimension s of a layer's weight gradient G is a_s^T G b_s / sqrt(S) for two normal vectors. A branch
-    x -> a_s (b_s x) beside the layer, gated by a zero of each image, has that as the derivative of the image's loss by
-    its gate: one backward pass to the gates gives all dimensions of all images, and a layer costs as much more as S
-    more channels would.
+    Dimension s of a layer's weight gradient G is a_s^T G b_s / sqrt(S) for two normal vectors. With x what the layer is
+    given and g the gradient of what it says, that is the sum over places of <a_s, g> <b_s, x>: one backward pass to the
+    outputs of the layers gives all dimensions of all images, and a layer costs as much more as S more channels would.
 
     Args:
         slopes: model and weights: those of linear layers and of convolutions without groups count, others are left out.
@@ -62,28 +62,51 @@ class Sketch:
 
     def rows(self, batch: Batch, believed: Believed) -> Tensor:
         """(B, S) of each image under the label that is believed of it."""
-        layers = self.layers()
-        linear = any(isinstance(layer, nn.Linear) for layer in layers.values())
-        if isinstance(self.slopes.model, Detector) and linear:  # rows of proposals: only of one image one knows whose
-            parts = [_part(batch, row) for row in range(len(batch))]
-        else:
-            parts = [batch]
-        return torch.cat([self._rows(part, believed, layers) for part in parts])
+        proposals = self._of_proposals()  # only of one image one knows whose they are
+        parts = [_part(batch, row) for row in range(len(batch))] if proposals else [batch]
+        return torch.cat([self._found(part, believed, {})[2] for part in parts])
 
-    def _rows(self, batch: Batch, believed: Believed, layers: dict[str, Any]) -> Tensor:
-        task, model = self.slopes.task, self.slopes.model
-        gate_BS = torch.zeros(len(batch), self.size, device=batch.images.device, requires_grad=True)
-        with torch.enable_grad(), _gated(layers, gate_BS):
-            if believed.label == "true":
-                losses = task.loss(model, batch)
-            else:
-                losses = task.judged(model, batch, lambda said: believed.targets(task, said))[1]
+    def along(self, batch: Batch, direction: Mapping[str, Tensor], believed: Believed) -> tuple[Tensor, Tensor, Tensor]:
+        """(B,) the slope along a direction, (B,) bool no label, and (B, S), as by themselves.
+
+        One pass gives them all where the layers that are sketched are all that count and exact derivatives are asked
+        for: the slope is the sum over places of <g, what the direction in place of the weight says of x>.
+        """
+        weights = {f"{path}.weight" if path else "weight" for path in self.layers()}
+        if self.slopes.method != "forward" or weights != set(self.slopes.names) or self._of_proposals():
+            return *self.slopes.believed(batch, direction, believed), self.rows(batch, believed)
+        return self._found(batch, believed, direction)
+
+    def _of_proposals(self) -> bool:
+        """Whether a layer is given rows of proposals and not of images."""
+        linear = any(isinstance(layer, nn.Linear) for layer in self.layers().values())
+        return linear and isinstance(self.slopes.model, Detector)
+
+    def _found(
+        self, batch: Batch, believed: Believed, direction: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        task, model, layers = self.slopes.task, self.slopes.model, self.layers()
+        labels = Labels(task, believed, [False] * len(batch))
+        with torch.enable_grad(), _seen(layers) as calls:
+            losses = task.loss(model, batch) if believed.label == "true" else task.judged(model, batch, labels)[1]
             total = image_losses(losses).sum()
-        if not total.requires_grad:
-            return gate_BS.detach()
-        found = torch.autograd.grad(total, gate_BS, allow_unused=True)[0]
-        rows_BS: Tensor = gate_BS.detach() if found is None else found.float() / self.size**0.5
-        return rows_BS
+        slope_B = torch.zeros(len(batch), device=batch.images.device)
+        rows_BS = slope_B.new_zeros(len(batch), self.size)
+        if total.requires_grad:
+            above = torch.autograd.grad(total, [edge for _, _, edge in calls], allow_unused=True)
+            for (path, given, _), gradient in zip(calls, above, strict=True):
+                if gradient is not None:
+                    along = direction.get(f"{path}.weight" if path else "weight")
+                    slope, rows = _shares(layers[path], given, gradient, self._drawn(path, layers[path]), along)
+                    slope_B += slope.view(len(batch), -1).sum(1)
+                    rows_BS += rows.view(len(batch), -1, self.size).sum(1)
+        return slope_B, torch.tensor(labels.empty), rows_BS / self.size**0.5
+
+    def _drawn(self, path: str, layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
+        """The vectors b, (S, ...), and a, (S, C_out): the same draw for all images."""
+        rng, weight = torch_generator(0, "sketch", path), layer.weight
+        into = torch.randn(self.size, *weight.shape[1:], generator=rng).to(weight)
+        return into, torch.randn(weight.shape[0], self.size, generator=rng).to(weight).T
 
 
 def _part(batch: Batch, row: int) -> Batch:
@@ -91,28 +114,45 @@ def _part(batch: Batch, row: int) -> Batch:
     return Batch(batch.images[row : row + 1], targets)
 
 
+#: path of a layer, what it was given, and where the gradient of what it said arrives
+Call = tuple[str, Tensor, GradientEdge]
+
+
 @contextmanager
-def _gated(layers: dict[str, nn.Linear | nn.Conv2d], gate_BS: Tensor) -> Iterator[None]:
-    hooks = [layer.register_forward_hook(_branch(path, layer, gate_BS)) for path, layer in layers.items()]
+def _seen(layers: Mapping[str, nn.Module]) -> Iterator[list[Call]]:
+    """The runs of some layers: on a pyramid a layer runs at each level."""
+    calls: list[Call] = []
+
+    def at(path: str) -> Callable[..., Tensor]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+            if not output.requires_grad:  # nothing before it learns
+                output = output + torch.zeros((), device=output.device, requires_grad=True)
+            # taken at once: what comes next may change the output where it lies
+            calls.append((path, inputs[0].detach(), get_gradient_edge(output)))
+            return output
+
+        return hook
+
+    hooks = [layer.register_forward_hook(at(path)) for path, layer in layers.items()]
     try:
-        yield
+        yield calls
     finally:
         for handle in hooks:
             handle.remove()
 
 
-def _branch(path: str, layer: nn.Linear | nn.Conv2d, gate_BS: Tensor) -> Callable[..., Tensor]:
-    rng, size, weight = torch_generator(0, "sketch", path), gate_BS.shape[1], layer.weight
-    # drawn once for all calls of a pass: on a pyramid a layer runs at each level
-    into = torch.randn(size, *weight.shape[1:], generator=rng).to(weight)
-    out = torch.randn(weight.shape[0], size, generator=rng).to(weight)
-
-    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        given = inputs[0].detach() if not inputs[0].requires_grad else inputs[0]
-        if isinstance(layer, nn.Linear):
-            gate = gate_BS.view(len(gate_BS), *[1] * (given.dim() - 2), size)
-            return output + F.linear(F.linear(given, into) * gate, out)
-        low = F.conv2d(given, into, None, layer.stride, layer.padding, layer.dilation)
-        return output + F.conv2d(low * gate_BS[:, :, None, None], out[:, :, None, None])
-
-    return hook
+def _shares(
+    layer: nn.Module, given: Tensor, gradient: Tensor, drawn: tuple[Tensor, Tensor], along: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """(R,) and (R, S): what a run of a layer adds to slope and sketch, of each row that it was given."""
+    into, out_SC = drawn
+    weights = into if along is None else torch.cat([into, along])
+    if isinstance(layer, nn.Conv2d):
+        said = F.conv2d(given, weights, None, layer.stride, layer.padding, layer.dilation).flatten(2)
+        gradient_RCP = gradient.flatten(2)
+    else:
+        said = F.linear(given, weights).view(len(given), -1, len(weights)).transpose(1, 2)
+        gradient_RCP = gradient.view(len(given), -1, gradient.shape[-1]).transpose(1, 2)
+    rows_RS = (said[:, : len(into)] * (out_SC @ gradient_RCP)).sum(2)
+    slope_R = rows_RS.new_zeros(len(given)) if along is None else (said[:, len(into) :] * gradient_RCP).sum((1, 2))
+    return slope_R.float(), rows_RS.float()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, jvp
+from torch.nn import functional as F
 
 from labelwise.contracts.losses import image_losses
 from labelwise.contracts.task import Batch, Outputs, Task
@@ -78,14 +79,15 @@ class Believed:
 
 
 @dataclass
-class _Labels:
-    """Makes labels of outputs, and remembers which images got an empty one."""
+class Labels:
+    """Makes labels of outputs, and remembers which images got none."""
 
     task: Task[Any]
     believed: Believed
     empty: list[bool] = field(default_factory=list)
 
     def __call__(self, outputs: Outputs) -> list[Any]:
+        """One for each image."""
         targets = self.believed.targets(self.task, outputs)
         # of several classes an image may have none, and that is a label as good as another
         self.empty = [self.task.finds_objects and not len(target) for target in targets]
@@ -102,6 +104,22 @@ class _Run(nn.Module):
 
     def forward(self) -> Tensor:
         return self._run(self.model)
+
+
+class _Head(nn.Module):
+    """A linear layer, and what it becomes along a direction, of one product: features are many, and read once."""
+
+    def __init__(self, layer: nn.Module, direction: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        own = {name: parameter.detach() for name, parameter in layer.named_parameters()}
+        along = {name: direction[name] if name in direction else torch.zeros_like(own[name]) for name in own}
+        self._both = torch.cat([own["weight"], along["weight"]])
+        self._bias = torch.cat([own["bias"], along["bias"]]) if "bias" in own else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        said, moved = F.linear(features, self._both, self._bias).chunk(2, dim=-1)
+        dual: Tensor = forward_ad.make_dual(said, moved)  # type: ignore[no-untyped-call]
+        return dual
 
 
 @dataclass(frozen=True)
@@ -156,11 +174,11 @@ class Slopes:
 
     def along(self, batch: Batch, direction: Mapping[str, Tensor]) -> Tensor:
         """(B,) how fast the loss of each image under its label rises along a direction."""
-        return self._slope(lambda values: self.losses(batch, values), direction)
+        return self._slope(lambda model: image_losses(self.task.loss(model, batch)), direction)
 
     def believed(self, batch: Batch, direction: Mapping[str, Tensor], believed: Believed) -> tuple[Tensor, Tensor]:
         """(B,) the same under the label that is believed of each, in the pass that says which; (B,) bool no label."""
-        labels, task = _Labels(self.task, believed), self.task
+        labels, task = Labels(self.task, believed), self.task
         if believed.label == "true":
             return self.along(batch, direction), torch.zeros(len(batch), dtype=torch.bool)
         if self.method == "forward":
@@ -168,17 +186,20 @@ class Slopes:
             def judged(model: nn.Module) -> Tensor:
                 return image_losses(task.judged(model, batch, labels)[1])
 
-            slope_B = self._slope(lambda values: self._at(values, judged), direction)
+            slope_B = self._slope(judged, direction)
         else:  # labels stay as they are, whatever the step
             targets = task.collate(labels(task.outputs(self.model, batch, frozenset())))
             slope_B = self.along(replace(batch, targets=targets).to(batch.images.device), direction)
         return slope_B, torch.tensor(labels.empty)
 
-    def _slope(self, function: Callable[[Any], Tensor], direction: Mapping[str, Tensor]) -> Tensor:
+    def _slope(self, run: Callable[[nn.Module], Tensor], direction: Mapping[str, Tensor]) -> Tensor:
         if self.method == "difference":
-            return self._difference(function, direction)
+            return self._difference(lambda values: self._at(values, run), direction)
         try:
-            slope_B = _forwards(function, self.weights, direction)
+            if isinstance(self.model, nn.Linear):
+                slope_B = _forwards(lambda given: run(_Head(self.model, direction)), {}, {})
+            else:
+                slope_B = _forwards(lambda given: self._at(given, run), self.weights, direction)
         except (NotImplementedError, RuntimeError) as error:
             if (found := _LACKING.search(str(error))) is None:
                 raise

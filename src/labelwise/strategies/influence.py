@@ -97,9 +97,9 @@ class Influence(Strategy):
         DataError: a direction that is not finite.
 
     Cost: one forward and backward pass over the known items; two such an iteration of ``fisher`` over the labelled
-        ones; then three to seven forward passes over the pool, for the last layer one to two. ``greedy`` adds
-        a forward and backward pass with ``sketch`` more channels in each layer and O(K M sketch): of narrow networks
-        more than the scores themselves. Memory: a copy of the weights or two, whatever the number of images.
+        ones; then three to seven forward passes over the pool, for the last layer one to two. ``greedy``
+        takes one forward and backward pass with ``sketch`` more channels in each layer, which gives the scores too, and
+        O(K M sketch). Memory: a copy of the weights or two, whatever the number of images.
 
     Example:
         >>> import labelwise as lw
