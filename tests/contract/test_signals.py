@@ -140,7 +140,7 @@ each_case = pytest.mark.parametrize(("kind", "signal"), CASES, ids=lambda value:
 
 
 def test_every_registered_signal_is_tested_here():
-    of_objects = {"units", "unit_uncertainty", "class_difficulty", "view_consistency"}  # in test_signals_of_objects.py
+    of_objects = {"units", "unit_uncertainty", "class_difficulty", "view_consistency", "box_shift"}  # ...of_objects.py
     of_pixels = {"pixel_uncertainty"}  # in test_segmentation.py
     of_points = {"unusual_pose"}  # in test_strategy_skeleton_likelihood.py
     of_two_heads = {"head_gap", "gap_map"}  # in test_multiple_instance.py
