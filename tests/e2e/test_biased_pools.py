@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import shapes
 import tiny
 from labelwise.config import RecipeConfig, parse
 from labelwise.data import ArraySource, with_noise, with_reference
@@ -175,8 +176,19 @@ def test_a_reference_set_has_as_many_of_every_class():
     ):
         with pytest.raises(error, match=message):
             with_reference(_balanced(), size)
-    with pytest.raises(DataError, match="no image of the pool has a class"):
+    with pytest.raises(DataError, match="no image of the pool has a label"):
         with_reference(ArraySource(np.zeros((4, 4, 4), np.uint8)), 4)
+
+
+def test_a_reference_set_of_boxes_is_drawn_whatever_is_on_the_images():
+    source = shapes.Shapes(30, test=6)
+    held = with_reference(source, 7, seed=3)
+    drawn = {item for item, role in held.roles.items() if role == "reference"}
+    assert len(drawn) == 7
+    assert not drawn & {item for item, role in source.roles.items() if role == "test"}
+    assert with_reference(source, 7, seed=4).roles != held.roles
+    with pytest.raises(DataError, match=r"takes 24, and the pool has 24: ask for fewer"):
+        with_reference(source, 24)
 
 
 def test_rare_classes_are_thinned_together():
