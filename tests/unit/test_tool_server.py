@@ -101,5 +101,5 @@ def test_a_server_that_is_not_there_or_breaks_off(there):
 
 
 def test_the_tools_that_are_there():
-    assert TOOLS.names() == ["label_studio"]
-    assert "label_studio" in TOOLS.get("label_studio").name
+    assert TOOLS.names() == ["cvat", "label_studio"]
+    assert all(TOOLS.get(name).variable.isupper() for name in TOOLS.names())

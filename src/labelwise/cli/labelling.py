@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def connect(
-    tool: Annotated[str, typer.Argument(metavar="TOOL", help="label-studio", show_default=False)],
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="label-studio or cvat.", show_default=False)],
     url: Annotated[str, typer.Option("--url", metavar="URL", help="Address of the server.", show_default=False)],
     number: Annotated[
         int | None,

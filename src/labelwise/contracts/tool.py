@@ -96,12 +96,14 @@ class Fetched:
         format: that reads it, with its options, as ``--format`` takes them.
         until: what to ask for next time; "" where the tool cannot say what has changed.
         notes: what people should know, one line each.
+        untouched: what pictures without objects are in it.
     """
 
     file: Path | None
     format: str
     until: str = ""
     notes: tuple[str, ...] = ()
+    untouched: Literal["empty", "unanswered"] = "unanswered"
 
 
 class Tool(ABC):
@@ -147,8 +149,13 @@ class Tool(ABC):
         """
 
     @abstractmethod
-    def pull(self, since: str, path: Path) -> Fetched:
+    def pull(self, since: str, path: Path, images: Collection[str]) -> Fetched:
         """Writes the answers that were given or changed since then into a file; "" means all.
+
+        Args:
+            since: what the last pull said.
+            path: of the file, without its ending.
+            images: ids of all pictures of the project.
 
         Raises:
             ToolError: the server fails; nothing is written.

@@ -56,7 +56,7 @@ def _meta(
     yield "  <version>1.1</version>\n  <meta>\n    <task>\n      <labels>\n"
     for name in classes:
         points = bodies.get(name, ())
-        told = f"<svg>{quoted(_drawing(points, limbs))}</svg>" if points else ""
+        told = f"<svg>{quoted(drawing(points, limbs))}</svg>" if points else ""
         kind = "skeleton" if points else "any"
         yield f"        <label><name>{quoted(name)}</name><type>{kind}</type><attributes></attributes>{told}</label>\n"
         for point in points:
@@ -67,7 +67,7 @@ def _meta(
     yield f"      </labels>\n    </task>\n    <labelwise><use>{how.use}</use></labelwise>\n  </meta>\n"
 
 
-def _drawing(points: Sequence[str], limbs: Sequence[Sequence[int]]) -> str:
+def drawing(points: Sequence[str], limbs: Sequence[Sequence[int]]) -> str:
     """The picture of a skeleton, as CVAT keeps it with the label: its points on a circle, a line for each limb."""
     turn = 2 * math.pi / len(points)
     spots = [(50 + 40 * math.sin(n * turn), 50 - 40 * math.cos(n * turn)) for n in range(len(points))]

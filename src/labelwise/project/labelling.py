@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: endings of pictures that every browser shows
 _SHOWN = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"})
 #: what is kept beside the events of a project: how far its answers were read, and the file that they came in
-_KEPT, _PULLED = "tool.json", "pulled.json"
+_KEPT, _PULLED = "tool.json", "pulled"
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,13 @@ class Labelling:
         project = self.project
         with self._opened() as tool:
             place = tool.place
-            fetched = tool.pull(_since(project, place), project.state / _PULLED)
+            images = {item.path for item in project.pool.items}
+            fetched = tool.pull(_since(project, place), project.state / _PULLED, images)
         done = None
         if fetched.file is not None:
-            wishes = Wishes(format=fetched.format, ignore_unknown=True, add_classes=add_classes)
+            wishes = Wishes(
+                format=fetched.format, untouched=fetched.untouched, ignore_unknown=True, add_classes=add_classes
+            )
             done = project.import_labels(fetched.file, wishes=wishes)
             done = replace(done, notes=(*fetched.notes, *done.notes))
         kept = {"key": place.key, "number": place.number, "until": fetched.until}

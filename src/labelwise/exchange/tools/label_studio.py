@@ -249,7 +249,7 @@ class LabelStudio(Tool):
 
     # ---- answers come back ------------------------------------------------------------------------------------------
 
-    def pull(self, since: str, path: Path) -> Fetched:
+    def pull(self, since: str, path: Path, images: Collection[str]) -> Fetched:
         """See :meth:`Tool.pull`."""
         project = self._own()
         interface = Interface(project)
@@ -271,6 +271,7 @@ class LabelStudio(Tool):
             notes.append(f"{others:,} task(s) there that labelwise did not send are left out")
         if not own:
             return Fetched(None, self.name, until, tuple(notes))
+        path = path.with_suffix(".json")
         write_whole(path, dump_json(own, str(path)))
         control = interface.control_of_classes(self.place.controls)
         return Fetched(path, f"{self.name}:control={control}" if control else self.name, until, tuple(notes))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from labelwise.contracts.tool import Pictures, Place
 from labelwise.errors import ToolError, cut
-from labelwise.exchange.tools.server import Refused
+from labelwise.exchange.tools.server import Refused, Upload
 from labelwise.formats.label_studio_write import LOCAL
 
 #: pictures in one request, and their bytes
@@ -69,9 +69,9 @@ class Gallery:
         uploaded = self._uploaded("all", "true")
         waiting = {file: data for file, data in named.values() if file not in uploaded}
         for some in _batches(waiting):
-            sent = [(f"f{n}", (file, waiting[file], "application/octet-stream")) for n, file in enumerate(some)]
+            sent = Upload([(f"f{n}", (file, waiting[file])) for n, file in enumerate(some)])
             answer = self._ask(
-                "POST", f"/api/projects/{self.place.number}/import", query=[("commit_to_project", "false")], files=sent
+                "POST", f"/api/projects/{self.place.number}/import", query=[("commit_to_project", "false")], upload=sent
             )
             uploaded |= self._uploaded("ids", json.dumps(answer["file_upload_ids"]))
         return {name: f"/data/{quote(uploaded[file])}" for name, (file, _) in named.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labelwise.errors import ConfigError, ToolError, cut
@@ -29,6 +30,21 @@ class Refused(ToolError):
     def __init__(self, status: int, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.status, self.detail = status, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Files on their way, as a browser sends them.
+
+    Args:
+        files: name of the field, and name and content of the file.
+        form: fields beside them.
+        headers: sent with this request alone.
+    """
+
+    files: Sequence[tuple[str, tuple[str, bytes]]] = ()
+    form: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
 
 
 class Server:
@@ -64,7 +80,7 @@ class Server:
         *,
         query: Sequence[tuple[str, str | int]] = (),
         json: Any = None,
-        files: Sequence[tuple[str, tuple[str, bytes, str]]] = (),
+        upload: Upload | None = None,
         again: bool | None = None,
     ) -> Any:
         """What the server answers: JSON, or bytes where it is none.
@@ -74,18 +90,26 @@ class Server:
             path: below the address of the server.
             query: names and values, in order.
             json: sent along.
-            files: sent along in its place: name of the field, and name, content and type of the file.
+            upload: sent along in its place.
             again: whether it may be asked more than once; None: what changes nothing, and what sets one value.
 
         Raises:
             Refused: it answered with an error.
             ToolError: it did not answer.
         """
+        sent = upload or Upload()
         again = method in ("GET", "PATCH", "DELETE") if again is None else again
         for wait in (*(WAITS if again else ()), None):
             try:
                 answer = self._client.request(
-                    method, path, params=list(query), json=json, files=list(files) or None, follow_redirects=True
+                    method,
+                    path,
+                    params=list(query) or None,  # an empty list would take those of an address away
+                    json=json,
+                    files=list(sent.files) or None,
+                    data=sent.form,
+                    headers=sent.headers,
+                    follow_redirects=True,
                 )
             except self._http.ConnectError as error:
                 failure: ToolError = ToolError(
