@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 
 import torch
 
 from labelwise.contracts.input import InputSpec
+from labelwise.contracts.learner import Phase
 from labelwise.contracts.losses import batch_loss
 from labelwise.contracts.targets import Boxes
 from labelwise.contracts.task import Batch
@@ -23,7 +25,7 @@ from labelwise.tasks.detection import Detection
 
 
 def main() -> None:
-    """Prints medians of processor time and their ratios."""
+    """Prints processor times and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--detector", default="centre")
     parser.add_argument("--size", type=int, nargs=2, default=(160, 208))
@@ -49,34 +51,40 @@ def main() -> None:
 
         return run
 
+    def pair(phase: Phase) -> Callable[[], None]:
+        model, loss = deepcopy(double), Instances(**phase.options)
+        choose(model, phase, {name: True for name, _ in model.named_parameters()})
+        in_training_mode(model)
+        steps = [step(model, batch, loss) for batch in (told, untold)]
+        return lambda: [one() for one in steps] and None
+
+    seeing = deepcopy(plain).eval(), deepcopy(double).eval()
+    runs = {
+        "plain step": step(plain.train(), told, None),
+        "mil step": step(deepcopy(double).train(), told, Instances()),
+        **{f"{name} pair": pair(phase) for name, phase in phases.items()},
+        "pool pass": torch.no_grad()(lambda: task.outputs(seeing[0], untold, frozenset())),
+        "gap": torch.no_grad()(lambda: HeadGap().compute(None, seeing[1], untold, "pool")),
+    }
+    found = measured(runs, given.repeats)
     print(f"{given.detector}, {height} x {width}, batches of {given.batch}, one thread")
-    usual = measured(step(plain.train(), told, None), given.repeats)
-    print(f"plain step {usual * 1e3:8.1f} ms")
-    both = measured(step(double.train(), told, Instances()), given.repeats)
-    print(f"mil step   {both * 1e3:8.1f} ms  {both / usual:.2f} of a plain one")
-    learns = {name: True for name, _ in double.named_parameters()}
-    for name, phase in phases.items():
-        choose(double, phase, learns)
-        in_training_mode(double)
-        loss = Instances(**phase.options)
-        pair = sum(measured(step(double, batch, loss), given.repeats) for batch in (told, untold))
-        print(f"{name:10s} {pair * 1e3:8.1f} ms  {pair / usual:.2f} plain steps (a batch with labels and one without)")
-    plain.eval(), double.eval()
-    with torch.no_grad():
-        passed = measured(lambda: task.outputs(plain, untold, frozenset()), given.repeats)
-        gap = measured(lambda: HeadGap().compute(None, double, untold, "pool"), given.repeats)
-    print(f"pool pass  {passed * 1e3:8.1f} ms, with boxes; the gap's {gap * 1e3:.1f} ms, {gap / passed:.2f} of it")
+    for name, seconds in found.items():
+        base = "pool pass" if name == "gap" else "plain step"
+        said = "" if name in ("plain step", "pool pass") else f"{seconds / found[base]:.2f} of a {base}"
+        print(f"{name:14s} {seconds * 1e3:8.1f} ms  {said}".rstrip())
+    print("a pair is a batch with labels and one without; the pool pass finds boxes, the gap is a pass of its own")
 
 
-def measured(run: Callable[[], object], repeats: int) -> float:
-    """Median seconds of processor time."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return sorted(times)[len(times) // 2]
+def measured(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Least seconds of processor time of each; taken in turn, so that what else runs slows all alike."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.process_time()
+            run()
+            if number:  # the first is a warm-up
+                times[name].append(time.process_time() - start)
+    return {name: min(taken) for name, taken in times.items()}
 
 
 if __name__ == "__main__":

@@ -279,3 +279,22 @@ def test_levels_of_a_map_are_laid_over_the_finest() -> None:
     high, low, middle = (float(torch.sigmoid(torch.tensor(value))) - 0.5 for value in (4.0, 1.0, 2.0))
     wanted = torch.tensor([[[low, high], [low, low]], [[middle, middle], [middle, middle]]])
     torch.testing.assert_close(found, wanted)
+
+
+def test_boxes_are_matched_once_for_both_class_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, batch = small("centre+mil"), batch_of(*TARGETS)
+    said = net.opinions(batch.images)
+    detector = net.detector
+    each = [
+        detector.losses(replace(said.dense, logits_BAC=logits), batch.targets)
+        for logits in (said.dense.logits_BAC, said.second_BAC)
+    ]
+    calls: list[int] = []
+    measure = detector.box_losses
+    monkeypatch.setattr(detector, "box_losses", lambda *given: (calls.append(given[1]), measure(*given))[1])
+    found = net.both_losses(said, batch.targets)
+    assert calls == [0, 1]
+    assert list(found) == list(each[0])
+    for name, (sums, norms) in found.items():
+        torch.testing.assert_close(sums, (each[0][name][0] + each[1][name][0]) / 2)
+        assert torch.equal(norms, each[0][name][1])

@@ -41,8 +41,8 @@ class Instances(Loss):
         hard: which images an image without a found class leaves out of L_image: itself, or its ``batch``, as published.
         over: the gap of a batch is the ``mean`` over its images, or their ``sum``, as published.
 
-    Cost: a step over images with boxes computes the detector's loss twice; one over images without, one forward and
-    one backward pass.
+    Cost: a step over images with boxes computes the loss of classes twice, that of boxes once; one over images without,
+    one forward and one backward pass.
 
     Reference:
         Yuan et al., "Multiple Instance Active Learning for Object Detection", CVPR 2021, equations 1 to 8. We differ as

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -87,22 +88,23 @@ class CentreNet(TwoSteps):
         middle = self.middle(fine)
         return fine, middle, self.coarse(middle)
 
-    def maps(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The map of the neck, that of the tower over it, and the coarsest of the trunk."""
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What class heads read, the neck or the tower over it, and the coarsest map of the trunk."""
         fine, middle, coarse = self._own_maps(images) if self.trunk is None else self.trunk(images)
         fine = self.from_fine(fine)
         maps = self.from_middle(middle) + _enlarged(self.from_coarse(coarse), middle)
         neck = self.dropout(self.neck(fine + _enlarged(maps, fine)))
-        return neck, self.head(neck), coarse
+        return neck if self.apart else self.head(neck), coarse
 
     def class_logits(self, head: nn.Module, maps: Sequence[Tensor]) -> Tensor:
         """(B, A, C) the peaks of a head, with a tower of its own or over the shared one."""
-        peaks_BCHW: Tensor = head(maps[0] if self.apart else maps[1])
+        peaks_BCHW: Tensor = head(maps[0])
         return peaks_BCHW.flatten(2).transpose(1, 2)
 
     def say(self, maps: Sequence[Tensor], images: Tensor) -> Dense:
         """Peaks and sides at each cell."""
-        _, objects, coarse = maps
+        read, coarse = maps
+        objects = self.head(read) if self.apart else read
         height, width = objects.shape[-2:]
         size = (images.shape[-2], images.shape[-1])
         return Dense(
@@ -122,18 +124,10 @@ class CentreNet(TwoSteps):
         reach = F.softplus(deltas_U4) * (2 * STRIDE)
         return torch.cat([centre - reach[:, :2], centre + reach[:, 2:]], dim=1)
 
-    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
-        """Peaks and sides of one image."""
-        logits_AC = seen.logits_BAC[image].float()
+    def box_losses(self, seen: Dense, image: int, boxes: PixelBoxes) -> tuple[Learnt, dict[str, tuple[Tensor, Tensor]]]:
+        """Bells around the centres of boxes, and the sides of one image."""
         peak_AG = peaks(boxes.corners_G4, seen.anchors_A4)
-        target_AC = torch.zeros_like(logits_AC)
-        for number in set(boxes.class_G.tolist()):
-            target_AC[:, number] = peak_AG[:, boxes.class_G == number].amax(1)
-        here_AC = target_AC == 1
-        centre = -(torch.sigmoid(-logits_AC) ** 2 * F.logsigmoid(logits_AC))[here_AC].sum()
-        away_AC = (1 - target_AC) ** 4 * ~(here_AC | boxes.ignores(seen.anchors_A4)[:, None])
-        centre = centre - (away_AC * torch.sigmoid(logits_AC) ** 2 * F.logsigmoid(-logits_AC)).sum()
-        count = logits_AC.new_tensor(float(len(boxes.corners_G4)))
+        count = seen.anchors_A4.new_tensor(float(len(boxes.corners_G4)))
         sides = seen.deltas_BA4[image].float().sum() * 0
         if len(boxes.corners_G4):
             # where objects overlap, a cell learns the one whose centre is nearer; a sixteenth of a peak is enough
@@ -144,7 +138,33 @@ class CentreNet(TwoSteps):
             true = boxes.corners_G4[object_A[near]]
             loss = generalized_box_iou_loss(settled(found, true, 1e-2), true, reduction="none")
             sides = (loss * weight_A[near] / total_G[object_A[near]]).sum() * 2
-        return {"centre": (centre, count), "sides": (sides, count)}
+        target_AC = torch.zeros_like(seen.logits_BAC[image], dtype=torch.float32)
+        for number in set(boxes.class_G.tolist()):
+            target_AC[:, number] = peak_AG[:, boxes.class_G == number].amax(1)
+        here_AC = target_AC == 1
+        away_AC = (1 - target_AC) ** 4 * ~(here_AC | boxes.ignores(seen.anchors_A4)[:, None])
+        return Learnt(here_AC, away_AC, count), {"sides": (sides, count)}
+
+    def class_losses(self, logits_AC: Tensor, learnt: Learnt) -> dict[str, tuple[Tensor, Tensor]]:
+        """Peaks of one image."""
+        centre = -(torch.sigmoid(-logits_AC) ** 2 * F.logsigmoid(logits_AC))[learnt.here_AC].sum()
+        centre = centre - (learnt.away_AC * torch.sigmoid(logits_AC) ** 2 * F.logsigmoid(-logits_AC)).sum()
+        return {"centre": (centre, learnt.count)}
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What the cells of an image learn of classes.
+
+    Args:
+        here_AC: whether the centre of an object is there.
+        away_AC: how much it matters that there is none; 0 for cells that may say what they like.
+        count: number of objects.
+    """
+
+    here_AC: Tensor
+    away_AC: Tensor
+    count: Tensor
 
 
 def peaks(corners_G4: Tensor, anchors_A4: Tensor) -> Tensor:

@@ -208,11 +208,7 @@ class OneStage(Detector):
 
     def losses(self, seen: Dense, targets: Sequence[Boxes]) -> Losses:
         """Named parts of the loss, each (sum_B, norm_B)."""
-        parts = [self.image_loss(seen, i, PixelBoxes.of(target, seen.sides)) for i, target in enumerate(targets)]
-        return {
-            name: (torch.stack([part[name][0] for part in parts]), torch.stack([part[name][1] for part in parts]))
-            for name in parts[0]
-        }
+        return stacked([self.image_loss(seen, i, PixelBoxes.of(one, seen.sides)) for i, one in enumerate(targets)])
 
     def probs(self, logits: Tensor) -> Tensor:
         """Class distributions."""
@@ -275,6 +271,42 @@ class TwoSteps(OneStage):
     def class_logits(self, head: nn.Module, maps: Sequence[Tensor]) -> Tensor:
         """(B, A, C) what a head of the kind of the class head says of maps; of exclusive ones the background last."""
 
+    @abstractmethod
+    def box_losses(self, seen: Dense, image: int, boxes: PixelBoxes) -> tuple[Any, dict[str, tuple[Tensor, Tensor]]]:
+        """What the classes at each place of one image learn, and the parts of its loss that are not of classes."""
+
+    @abstractmethod
+    def class_losses(self, logits_AC: Tensor, learnt: Any) -> dict[str, tuple[Tensor, Tensor]]:
+        """The parts of one image's loss that are of classes, each (sum, norm).
+
+        Args:
+            logits_AC: float32, of any class head.
+            learnt: what ``box_losses`` gave.
+        """
+
+    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
+        """Parts of classes, then those of boxes."""
+        learnt, parts = self.box_losses(seen, image, boxes)
+        return self.class_losses(seen.logits_BAC[image].float(), learnt) | parts
+
+    def mean_loss(
+        self, seen: Dense, image: int, boxes: PixelBoxes, heads: Sequence[Tensor]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """As ``image_loss``, with the mean over several class heads, whose boxes are the same and cost nothing more.
+
+        Args:
+            seen: what the detector says; its own class logits are not looked at.
+            image: number of the image in the batch.
+            boxes: what is in it.
+            heads: (B, A, C) logits of each class head.
+        """
+        learnt, parts = self.box_losses(seen, image, boxes)
+        each = [self.class_losses(logits_BAC[image].float(), learnt) for logits_BAC in heads]
+        classes = {
+            name: (torch.stack([found[name][0] for found in each]).mean(0), norm) for name, (_, norm) in each[0].items()
+        }
+        return classes | parts
+
     def see(self, images: Tensor) -> Dense:
         """What the dense heads say."""
         return self.say(self.maps(images), images)
@@ -306,6 +338,14 @@ class PixelBoxes:
         if not len(self.ignored_I4):
             return torch.zeros(len(anchors_A4), dtype=torch.bool, device=anchors_A4.device)
         return inside(anchors_A4, self.ignored_I4).any(1)
+
+
+def stacked(parts: Sequence[Mapping[str, tuple[Tensor, Tensor]]]) -> Losses:
+    """Parts of the loss of each image as those of the batch, each (sum_B, norm_B)."""
+    return {
+        name: (torch.stack([part[name][0] for part in parts]), torch.stack([part[name][1] for part in parts]))
+        for name in parts[0]
+    }
 
 
 def inside(anchors_A4: Tensor, corners_G4: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from labelwise.contracts.losses import Losses
 from labelwise.contracts.targets import Boxes
 from labelwise.errors import UnmetNeed
-from labelwise.models.detectors import Dense, PixelBoxes, TwoSteps
+from labelwise.models.detectors import Dense, PixelBoxes, TwoSteps, stacked
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,16 @@ class MultipleInstance(TwoSteps):
         """The detector's."""
         return self.detector.decode(deltas_U4, anchors_U4)
 
-    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
+    def box_losses(self, seen: Dense, image: int, boxes: PixelBoxes) -> tuple[Any, dict[str, tuple[Tensor, Tensor]]]:
         """The detector's."""
-        return self.detector.image_loss(seen, image, boxes)
+        return self.detector.box_losses(seen, image, boxes)
 
-    def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, A, C) logits of the two class heads alone, of images that are as the detector wants them."""
-        maps = self.maps(images)
+    def class_losses(self, logits_AC: Tensor, learnt: Any) -> dict[str, tuple[Tensor, Tensor]]:
+        """The detector's."""
+        return self.detector.class_losses(logits_AC, learnt)
+
+    def both(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(B, A, C) logits of the two class heads alone."""
         first, second = (self.class_logits(head, maps) for head in (self.get_submodule(self.class_head), self.second))
         return first, second
 
@@ -128,9 +131,9 @@ class MultipleInstance(TwoSteps):
 
     def both_losses(self, said: Opinions, targets: Sequence[Boxes]) -> Losses:
         """The detector's loss, the mean of that with either class head."""
-        first = self.losses(said.dense, targets)
-        second = self.losses(replace(said.dense, logits_BAC=said.second_BAC), targets)
-        return {name: ((sums + second[name][0]) / 2, norms) for name, (sums, norms) in first.items()}
+        heads, sides = (said.dense.logits_BAC, said.second_BAC), said.dense.sides
+        told = [PixelBoxes.of(target, sides) for target in targets]
+        return stacked([self.mean_loss(said.dense, image, boxes, heads) for image, boxes in enumerate(told)])
 
 
 def _drawn_anew(head: nn.Module) -> nn.Module:

@@ -6,6 +6,7 @@ The losses follow torchvision's own, image by image; what lies in an ignored box
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -84,11 +85,28 @@ class _FromTorchvision(TwoSteps):
         return torch.where((matched_A == BACKGROUND) & boxes.ignores(seen.anchors_A4), IGNORED, matched_A)
 
 
-def _one_hot(matched_A: Tensor, class_G: Tensor, logits_AC: Tensor) -> Tensor:
-    target_AC = torch.zeros_like(logits_AC)
-    here = (matched_A >= 0).nonzero().squeeze(1)
-    target_AC[here, class_G[matched_A[here]]] = 1.0
-    return target_AC
+@dataclass(frozen=True)
+class Learnt:
+    """What the places of an image learn of classes.
+
+    Args:
+        matched_A: object of each, or BACKGROUND, or IGNORED.
+        class_G: class of each object.
+        count: what the loss of classes is divided by.
+    """
+
+    matched_A: Tensor
+    class_G: Tensor
+    count: Tensor
+
+    def focal(self, logits_AC: Tensor) -> Tensor:
+        """The sum of the focal loss over places and classes."""
+        told = self.matched_A != IGNORED
+        target_AC = torch.zeros_like(logits_AC)
+        here = (self.matched_A >= 0).nonzero().squeeze(1)
+        target_AC[here, self.class_G[self.matched_A[here]]] = 1.0
+        loss: Tensor = sigmoid_focal_loss(logits_AC[told], target_AC[told], reduction="sum")
+        return loss
 
 
 class FCOS(_FromTorchvision):
@@ -124,13 +142,10 @@ class FCOS(_FromTorchvision):
         smallest = torch.where(good_AG, area_G, torch.inf).min(1)
         return torch.where(torch.isinf(smallest.values), BACKGROUND, smallest.indices)
 
-    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
-        """Focal loss, generalised IoU and centre-ness of one image."""
+    def box_losses(self, seen: Dense, image: int, boxes: PixelBoxes) -> tuple[Learnt, dict[str, tuple[Tensor, Tensor]]]:
+        """Generalised IoU and centre-ness of one image."""
         matched_A = self.matched(seen, boxes)
-        here, told = (matched_A >= 0).nonzero().squeeze(1), matched_A != IGNORED
-        logits_AC = seen.logits_BAC[image].float()
-        target_AC = _one_hot(matched_A, boxes.class_G, logits_AC)
-        focal = sigmoid_focal_loss(logits_AC[told], target_AC[told], reduction="sum")
+        here = (matched_A >= 0).nonzero().squeeze(1)
         true = boxes.corners_G4[matched_A[here]]
         found = self.decode(seen.deltas_BA4[image][here].float(), seen.anchors_A4[here])
         sides = generalized_box_iou_loss(settled(found, true, 1e-2), true, reduction="sum")
@@ -140,8 +155,13 @@ class FCOS(_FromTorchvision):
         assert seen.quality_BA is not None
         said = seen.quality_BA[image][here].float()
         centre = F.binary_cross_entropy_with_logits(said, centred, reduction="sum")
-        count = focal.new_tensor(float(len(here)))
-        return {"classification": (focal, count), "bbox_regression": (sides, count), "bbox_ctrness": (centre, count)}
+        count = sides.new_tensor(float(len(here)))
+        learnt = Learnt(matched_A, boxes.class_G, count)
+        return learnt, {"bbox_regression": (sides, count), "bbox_ctrness": (centre, count)}
+
+    def class_losses(self, logits_AC: Tensor, learnt: Learnt) -> dict[str, tuple[Tensor, Tensor]]:
+        """Focal loss of one image."""
+        return {"classification": (learnt.focal(logits_AC), learnt.count)}
 
 
 class RetinaNet(_FromTorchvision):
@@ -156,19 +176,21 @@ class RetinaNet(_FromTorchvision):
     exclusive = False
     predicts = (f"{_CLASSES}.cls_logits", f"{_BOXES}.bbox_reg")
 
-    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
-        """Focal loss and L1 of one image."""
+    def box_losses(self, seen: Dense, image: int, boxes: PixelBoxes) -> tuple[Learnt, dict[str, tuple[Tensor, Tensor]]]:
+        """L1 of one image."""
         matched_A = self.matched(seen, boxes)
-        here, told = (matched_A >= 0).nonzero().squeeze(1), matched_A != IGNORED
-        logits_AC = seen.logits_BAC[image].float()
-        target_AC = _one_hot(matched_A, boxes.class_G, logits_AC)
+        here = (matched_A >= 0).nonzero().squeeze(1)
         count = max(1, len(here))
-        focal = sigmoid_focal_loss(logits_AC[told], target_AC[told], reduction="sum") / count
         wanted = self.net.box_coder.encode_single(boxes.corners_G4[matched_A[here]], seen.anchors_A4[here])
         found = settled(seen.deltas_BA4[image][here].float(), wanted, 1e-4)
         sides = F.l1_loss(found, wanted, reduction="sum") / count
-        one = torch.ones_like(focal)
-        return {"classification": (focal, one), "bbox_regression": (sides, one)}
+        learnt = Learnt(matched_A, boxes.class_G, sides.new_tensor(float(count)))
+        return learnt, {"bbox_regression": (sides, torch.ones_like(sides))}
+
+    def class_losses(self, logits_AC: Tensor, learnt: Learnt) -> dict[str, tuple[Tensor, Tensor]]:
+        """Focal loss of one image."""
+        focal = learnt.focal(logits_AC) / learnt.count
+        return {"classification": (focal, torch.ones_like(focal))}
 
 
 class SSD(_FromTorchvision):
@@ -184,19 +206,23 @@ class SSD(_FromTorchvision):
     exclusive = True
     predicts = (_CLASSES, _BOXES)
 
-    def image_loss(self, seen: Dense, image: int, boxes: PixelBoxes) -> dict[str, tuple[Tensor, Tensor]]:
-        """Cross-entropy with hard negatives and smooth L1 of one image."""
+    def box_losses(self, seen: Dense, image: int, boxes: PixelBoxes) -> tuple[Learnt, dict[str, tuple[Tensor, Tensor]]]:
+        """Smooth L1 of one image."""
         matched_A = self.matched(seen, boxes)
         here = (matched_A >= 0).nonzero().squeeze(1)
-        logits_AC = seen.logits_BAC[image].float()
+        code = self.net.box_coder.encode_single(boxes.corners_G4[matched_A[here]], seen.anchors_A4[here])
+        sides = F.smooth_l1_loss(seen.deltas_BA4[image][here].float(), code, reduction="sum")
+        count = sides.new_tensor(float(len(here)))
+        return Learnt(matched_A, boxes.class_G, count), {"bbox_regression": (sides, count)}
+
+    def class_losses(self, logits_AC: Tensor, learnt: Learnt) -> dict[str, tuple[Tensor, Tensor]]:
+        """Cross-entropy with hard negatives of one image."""
+        matched_A = learnt.matched_A
+        here = (matched_A >= 0).nonzero().squeeze(1)
         target_A = torch.full_like(matched_A, logits_AC.shape[1] - 1)
-        target_A[here] = boxes.class_G[matched_A[here]]
+        target_A[here] = learnt.class_G[matched_A[here]]
         entropy_A = F.cross_entropy(logits_AC, target_A, reduction="none")
         away = (matched_A == BACKGROUND).nonzero().squeeze(1)
         wanted = min(len(away), int(self.net.neg_to_pos_ratio * len(here)))
         hard = away[entropy_A.detach()[away].argsort(descending=True, stable=True)[:wanted]]
-        classes = entropy_A[here].sum() + entropy_A[hard].sum()
-        code = self.net.box_coder.encode_single(boxes.corners_G4[matched_A[here]], seen.anchors_A4[here])
-        sides = F.smooth_l1_loss(seen.deltas_BA4[image][here].float(), code, reduction="sum")
-        count = classes.new_tensor(float(len(here)))
-        return {"bbox_regression": (sides, count), "classification": (classes, count)}
+        return {"classification": (entropy_A[here].sum() + entropy_A[hard].sum(), learnt.count)}

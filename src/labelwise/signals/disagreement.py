@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -20,6 +21,9 @@ from labelwise.models.multiple_instance import (
     scores,
     with_two_heads,
 )
+
+#: logits of a class head that lie in memory together
+_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,20 @@ class HeadGap(Probe):
     def compute(self, state: None, model: nn.Module, batch: Batch, role: SignalRole) -> Tensor:
         """(B,): one forward pass; the memory of one batch."""
         net, images = with_two_heads(model, batch.images)
-        # the other heads are asked only where their weights count
-        gap_BA = self.gaps(net, net.opinions(images)) if self.weighted else self._apart(net, *net.both(images)).mean(-1)
+        gap_BA = self.gaps(net, net.opinions(images)) if self.weighted else torch.cat([*self._few(net, images)])
         places = gap_BA.shape[1]
         count = math.ceil(self.top * places) if self.top < 1 else int(self.top)
         if gap_BA.isfinite().all():
             return gap_BA.topk(min(count, places), dim=1).values.mean(1)
         return gap_BA.mean(1)  # a model that diverged says so
+
+    def _few(self, net: MultipleInstance, images: Tensor) -> Iterator[Tensor]:
+        """(b, A) u of some images after others: of 91,260 places all that is made on the way is as large as logits."""
+        maps, done, step = net.maps(images), 0, 1
+        while done < len(images):
+            logits = net.both([one[done : done + step] for one in maps])
+            yield self._apart(net, *logits).mean(-1)
+            done, step = done + step, max(1, _AT_ONCE // logits[0][0].numel())
 
     def gaps(self, net: MultipleInstance, said: Opinions) -> Tensor:
         """(B, A) u, from what all heads say."""
@@ -95,8 +106,8 @@ class HeadGap(Probe):
     def _apart(self, net: MultipleInstance, *logits: Tensor) -> Tensor:
         """(B, A, C) the gap of each class."""
         first, second = (scores(each, net.exclusive, background=self.background) for each in logits)
-        apart_BAC = first - second
-        return apart_BAC.square() if self.squared else apart_BAC.abs()
+        apart = first.sub_(second)
+        return apart.square_() if self.squared else apart.abs_()
 
 
 @dataclass(frozen=True)
