@@ -400,6 +400,45 @@ def _gradients_of_all(net, task, batch, names):
     return rows
 
 
+class _Tokens(nn.Module):
+    """Linear layers over parts of an image, the mean of which is looked at."""
+
+    def __init__(self):
+        super().__init__()
+        self.part, self.head = nn.Linear(16, 6), nn.Linear(6, 10)
+
+    def forward(self, images):
+        return self.head(self.part(images.flatten(0, 1))).mean(1)
+
+
+class _Overwritten(_Tokens):
+    def forward(self, images):
+        parts = self.part(images.flatten(0, 1))
+        said = self.head(parts)
+        parts.zero_()
+        return said.mean(1)
+
+
+def test_a_sketch_of_layers_that_see_parts():
+    torch.manual_seed(0)
+    task, net, pool = tiny.digits_task(), _Tokens().eval(), Batch(torch.rand(5, 1, 16, 16))
+    slopes = Slopes(task, net, chosen(net, task, ("all",), biases=False))
+    direction = slopes.named(torch.randn(len(slopes.flat({}))))
+    sketch_BS = Sketch(slopes, 4096).rows(pool, Believed())
+    g_BP = _gradients(task, net, _guessed(task, net, pool), slopes.names)
+    true_BB = g_BP @ g_BP.T
+    assert float((sketch_BS @ sketch_BS.T - true_BB).abs().max()) < 0.12 * float(true_BB.abs().max())
+    with torch.no_grad():
+        slope_B = Sketch(slopes, 8).along(pool, direction, Believed())[0]
+    torch.testing.assert_close(slope_B, g_BP @ slopes.flat(direction), rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_whose_input_is_overwritten_is_refused():
+    net = _Overwritten().eval()
+    with pytest.raises(UnmetNeed, match="overwrites what its layer 'head' was given"):
+        Sketch(Slopes(tiny.digits_task(), net, ("head.weight",)), 8).rows(Batch(torch.rand(5, 1, 16, 16)), Believed())
+
+
 def test_a_linear_layer_by_itself_moves_with_its_bias():
     torch.manual_seed(0)
     task, head = tiny.digits_task(), nn.Linear(7, 10)

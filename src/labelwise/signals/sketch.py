@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -93,8 +93,13 @@ class Sketch:
         slope_B = torch.zeros(len(batch), device=batch.images.device)
         rows_BS = slope_B.new_zeros(len(batch), self.size)
         if total.requires_grad:
-            above = torch.autograd.grad(total, [edge for _, _, edge in calls], allow_unused=True)
-            for (path, given, _), gradient in zip(calls, above, strict=True):
+            above = torch.autograd.grad(total, [call.edge for call in calls], allow_unused=True)
+            for (path, given, version, _), gradient in zip(calls, above, strict=True):
+                if given._version != version:
+                    raise UnmetNeed(
+                        f"an operation of {type(model).__name__} overwrites what its layer {path!r} was given, from "
+                        "which gradients are sketched: set batch=top, or inplace=False there"
+                    )
                 if gradient is not None:
                     along = direction.get(f"{path}.weight" if path else "weight")
                     slope, rows = _shares(layers[path], given, gradient, self._drawn(path, layers[path]), along)
@@ -114,21 +119,26 @@ def _part(batch: Batch, row: int) -> Batch:
     return Batch(batch.images[row : row + 1], targets)
 
 
-#: path of a layer, what it was given, and where the gradient of what it said arrives
-Call = tuple[str, Tensor, GradientEdge]
+class _Call(NamedTuple):
+    """A run of a layer: what it was given, in which version, and where the gradient of what it said arrives."""
+
+    path: str
+    given: Tensor
+    version: int
+    edge: GradientEdge
 
 
 @contextmanager
-def _seen(layers: Mapping[str, nn.Module]) -> Iterator[list[Call]]:
+def _seen(layers: Mapping[str, nn.Module]) -> Iterator[list[_Call]]:
     """The runs of some layers: on a pyramid a layer runs at each level."""
-    calls: list[Call] = []
+    calls: list[_Call] = []
 
     def at(path: str) -> Callable[..., Tensor]:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
             if not output.requires_grad:  # nothing before it learns
                 output = output + torch.zeros((), device=output.device, requires_grad=True)
             # taken at once: what comes next may change the output where it lies
-            calls.append((path, inputs[0].detach(), get_gradient_edge(output)))
+            calls.append(_Call(path, inputs[0].detach(), inputs[0]._version, get_gradient_edge(output)))
             return output
 
         return hook
@@ -151,8 +161,8 @@ def _shares(
         said = F.conv2d(given, weights, None, layer.stride, layer.padding, layer.dilation).flatten(2)
         gradient_RCP = gradient.flatten(2)
     else:
-        said = F.linear(given, weights).view(len(given), -1, len(weights)).transpose(1, 2)
-        gradient_RCP = gradient.view(len(given), -1, gradient.shape[-1]).transpose(1, 2)
+        said = F.linear(given, weights).reshape(len(given), -1, len(weights)).transpose(1, 2)
+        gradient_RCP = gradient.reshape(len(given), -1, gradient.shape[-1]).transpose(1, 2)
     rows_RS = (said[:, : len(into)] * (out_SC @ gradient_RCP)).sum(2)
     slope_R = rows_RS.new_zeros(len(given)) if along is None else (said[:, len(into) :] * gradient_RCP).sum((1, 2))
     return slope_R.float(), rows_RS.float()
