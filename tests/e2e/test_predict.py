@@ -187,13 +187,33 @@ def test_refusals_write_nothing(digits):
     assert not list((digits / "pictures").iterdir())
 
 
+def _with_strategy(folder: Path, name: str) -> None:
+    file = folder / "labelwise.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "strategy": name}))
+
+
 @pytest.mark.heavy
-def test_a_strategy_without_a_score_of_one_image_leaves_the_entropy(digits):
-    file = digits / "labelwise.yaml"
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "strategy": "k_center"}))
+@pytest.mark.parametrize("name", ["k_center", "learning_loss"])
+def test_a_strategy_without_a_score_of_one_image_leaves_the_entropy(digits, name):
+    _with_strategy(digits, name)
     said = as_json("predict", "images/img/0000.png")
     assert said["images"][0]["uncertainty"]["name"] == "entropy"
-    assert [note for note in said["notes"] if "k_center" in note and "entropy" in note]
+    assert [note for note in said["notes"] if name in note and "entropy" in note]
+
+
+@pytest.mark.heavy
+def test_weights_without_the_head_of_the_strategy_leave_the_entropy(tmp_path):
+    features = {"input": {"size": 16, "channels": 1}, "learner": {**SHORT, "model": "lenet"}, "strategy": "margin"}
+    project = _project(tmp_path, tiny.digits(24), task={"name": "classification"}, **features)
+    project.fit()
+    image = tmp_path / "images" / project.source.ids[0]
+    assert as_json("predict", image, "-p", tmp_path)["images"][0]["uncertainty"]["name"] == "margin"
+    _with_strategy(tmp_path, "learning_loss")
+    said = as_json("predict", image, "-p", tmp_path)
+    assert said["images"][0]["uncertainty"]["name"] == "entropy"
+    assert [note for note in said["notes"] if "learning_loss" in note]
+    open_project(tmp_path).fit()
+    assert as_json("predict", image, "-p", tmp_path)["images"][0]["uncertainty"]["name"] == "learning loss"
 
 
 @pytest.mark.heavy

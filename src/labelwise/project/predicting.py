@@ -111,7 +111,8 @@ class Predictor:
     def _some(self, ids: Sequence[str], failed: dict[str, str]) -> Iterator[Predicted]:
         learner, task = self.learner, self.learner.task
         places = self.score.of_places
-        wanted = {one for one in (self.score, Probs(), places) if one is not None and one.fields <= learner.provides}
+        more = {one for one in (Probs(), places) if one is not None and one.fields <= learner.provides}
+        wanted = more | {self.score}  # what it needs, heads included, was asked for before
         view = Examples(self.source, tuple(ids))
         table = learner.collect(view, frozenset(wanted), data=self.data, seed=self.seed)
         failed |= table.failed

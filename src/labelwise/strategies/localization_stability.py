@@ -62,6 +62,11 @@ class LocalizationStability(Strategy):
         levels = tuple(self.levels)
         return BoxShift(Views(len(levels), flip=False, degrees=0.0, noise=levels), self.classes, self.empty)
 
+    @property
+    def scored_by(self) -> BoxShift:
+        """How far boxes move."""
+        return self._signal
+
     def steps(self) -> tuple[Step, ...]:
         """One step."""
         return (Step(Needs(pool=frozenset({self._signal})), self._choose),)
