@@ -115,7 +115,7 @@ def test_what_a_model_says_of_an_image(task, tmp_path, monkeypatch):
     table = campaign.setting.learner.collect(
         Examples(project.source, ids), frozenset({_score(task)}), data=campaign.examples.data()
     )
-    guesses = project.guesses(ids)
+    guesses = dict(learning.task().guesses(campaign.setting.learner, project.source, ids))
     name, mapped = SCORES[task]
     found = list(lw.predict(project, unlabelled))
     for row, (item, one, again) in enumerate(zip(ids, said, found, strict=True)):
