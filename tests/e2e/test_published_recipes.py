@@ -49,6 +49,8 @@ def test_rows_learners_and_networks_are_there(name, tmp_path):
     data = {"subset": None, "test_subset": None}
     few = {"initial": 4, "batch": 4, "rounds": 1, "seeds": 1, "data": data, "learner": {"weights": None}}
     small = {"input": {"size": [64, 96]}} if name.startswith(LARGE) else {}
+    if name == "superannotate-coco-pose":  # arrows have no upper body by the names of their points
+        small["task"] = {"options": {"half": ["tip"]}}
     others = shipped_plan(name).recipe.learners
     own = {key: {**other.model_dump(exclude_unset=True), "weights": None} for key, other in others.items()}
     recipe = shipped_plan(name, {**few, **small, **({"learners": own} if own else {})}).recipe

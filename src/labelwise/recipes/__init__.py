@@ -94,7 +94,9 @@ def _resolved(values: dict[str, Any], base: Path, folder: Path | None, flags: Ma
 
     if "task" in flags:
         values = older_forms(values)
-        flags = {**flags, "task": task_over(values.get("task", {}), flags["task"])}
+        # in the place of what the recipe says, whose options may stand beside the name
+        values = {**values, "task": task_over(values.get("task", {}), flags["task"])}
+        flags = {key: value for key, value in flags.items() if key != "task"}
     merged = _merge(values, flags)
     merged["data"] = _absolute(merged.get("data", {}), base)
     kind: type[RecipeConfig | SizesConfig] = SizesConfig if "sizes" in merged else RecipeConfig
