@@ -419,3 +419,41 @@ def test_what_has_no_place_is_counted(tmp_path):
         "1 image(s) whose annotator or time is left out: these files have no place for them",
         "1 object(s) marked as crowd: the mark is left out",
     ]
+
+
+# ---- a round to be labelled -----------------------------------------------------------------------------------------
+
+
+def test_a_round_goes_out_with_its_pictures_and_nothing_is_an_answer_before_it_is_saved(tmp_path):
+    """Whoever saves a file puts the version of the program into it, as labelme and X-AnyLabeling do."""
+    pictures = tmp_path / "pictures"
+    (pictures / "a").mkdir(parents=True)
+    for name in ("a/one.png", "a/two.png", "three.png"):
+        Image.new("RGB", (40, 30)).save(pictures / name)
+    marks = {"rank": 0, "answered": False, "path": "x", "strategy_score": 0.5}
+    guess = (Seen("car", Box(4, 6, 14, 15), score=0.75),)
+    records = [
+        Record(Where("x"), "a/one.png", size=(40, 30), state="untouched", objects=guess, extra=marks),
+        Record(Where("x"), "a/two.png", size=(40, 30), state="untouched", objects=guess, extra=marks),
+        Record(Where("x"), "three.png", size=(40, 30), state="untouched", extra=marks),
+    ]
+    out = tmp_path / "round"
+    how = Writing("asked", "boxes", path_of=lambda image: str(pictures / image))
+    notes = Labelme().write(out, Head(classes=("car",)), records, how)
+    assert any("by name, not by rank" in note for note in notes)
+    assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*.*")) == [
+        "a/one.json", "a/one.png", "a/two.json", "a/two.png", "labels.txt", "three.png",
+    ]  # fmt: skip
+    head, back = Labelme().read(out, "answers", Hints("boxes", ("car",)))
+    assert [(record.image, record.state) for record in back] == [
+        ("a/one.png", "untouched"),
+        ("a/two.png", "untouched"),
+    ]
+    assert any("2 file(s) as they were written here" in note for note in head.notes)
+    saved = json.loads((out / "a/one.json").read_text())
+    assert not set(marks) & set(saved)
+    (out / "a/one.json").write_text(json.dumps(saved | {"version": "5.5.0"}))
+    (out / "three.json").write_text(json.dumps(saved | {"version": "2.4.0", "shapes": [], "imagePath": "three.png"}))
+    _, back = Labelme().read(out, "answers", Hints("boxes", ("car",)))
+    states = {record.image: record.state for record in back}
+    assert states == {"a/one.png": "answered", "a/two.png": "untouched", "three.png": "empty"}

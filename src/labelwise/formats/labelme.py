@@ -7,7 +7,7 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from labelwise.formats.glance import some_files
 from labelwise.formats.json_file import dump_json, read_json, start_of_json
 from labelwise.formats.key_points import ORDER, as_subjects, order_of
 from labelwise.formats.labelme_shapes import objects_of, shapes_of
+from labelwise.formats.marks import MARKS
 from labelwise.formats.numbers import sides
 from labelwise.formats.pictures import place_pictures
 from labelwise.formats.scan import ENDINGS
@@ -30,6 +31,8 @@ from labelwise.formats.written import name_of, of_pixels
 _READ = frozenset(
     {"version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "split", "group"}
 )
+#: the version that a file says which was written here to be corrected; a program that saves it puts its own there
+ASKED = "0.labelwise.asked"
 #: the list of classes beside the files, names in it that are none, and bytes that it may have
 CLASSES, _NO_CLASSES, _LIST_BYTES = "labels.txt", frozenset({"__ignore__", "_background_"}), 1 << 20
 _KINDS: Mapping[str, tuple[str, ...]] = {
@@ -45,10 +48,11 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Labelme(Format):
-    """Reads files of labelme and X-AnyLabeling, and writes sets for labelme.
+    """Reads files of labelme and X-AnyLabeling, and writes sets and rounds for them.
 
-    A file is written when somebody saves, so that one without shapes is an empty picture. Flags that are set are
-    classes of the picture. ``imageData``, the picture itself, is not looked at.
+    A file is written when somebody saves, so that one without shapes is an empty picture; one that was written here
+    with what a model would draw is not answered until somebody has saved it. Flags that are set are classes of the
+    picture. ``imageData``, the picture itself, is not looked at.
 
     Memory: about ten times the largest file; of masks only their PNG; a mask a byte a pixel while it is read.
     """
@@ -57,7 +61,7 @@ class Labelme(Format):
     title: ClassVar[str] = "labelme and X-AnyLabeling: one JSON file for each image"
     kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "classes", "masks", "points"})
     reads: ClassVar[frozenset[Reads]] = frozenset({"data", "answers"})
-    writes: ClassVar[frozenset[Writes]] = frozenset({"labelled"})
+    writes: ClassVar[frozenset[Writes]] = frozenset({"asked", "labelled"})
     ending: ClassVar[str] = ""
 
     def sniff(self, path: Path, use: Reads) -> Sniff:
@@ -106,19 +110,25 @@ class Labelme(Format):
     def write(self, path: Path, head: Head, records: Iterable[Record], how: Writing) -> list[str]:
         """A folder with one file for each picture, and the picture beside it unless only lists are wanted.
 
+        Of what is asked the pictures are always there, as links, and files where a model would draw something.
+
         Raises:
             FormatError: a number that is not finite, or shapes of a picture whose size is not known.
             StateError: a file cannot be written.
         """
         counts: Counter[str] = Counter()
-        listed = [record for record in records if _writable(record, counts)]
+        asked = how.use == "asked"
+        how = replace(how, images="link") if asked and how.images == "list" else how
+        listed = [record for record in records if _writable(record, counts, asked=asked)]
         placed = place_pictures(path, {str(record.image): str(record.image) for record in listed}, how)
         for record in listed:
+            if asked and not record.objects and record.pixels is None:
+                continue  # these tools show a picture with a file as done
             image = str(record.image)
             file = path / PurePosixPath(image).with_suffix(".json")
             where = placed.paths[image]
             beside = PurePosixPath(image).name if where == image else where
-            data = _file_of(record, beside, head, counts)
+            data = _file_of(record, beside, head, counts) | ({"version": ASKED} if asked else {})
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -126,7 +136,8 @@ class Labelme(Format):
             write_whole(file, dump_json(data, str(file)))
         if head.classes:
             write_whole(path / CLASSES, "".join(f"{name}\n" for name in head.classes).encode())
-        return [*lines(counts), *placed.notes]
+        order = ["these tools show pictures by name, not by rank: ask for fewer at a time"] if len(listed) > 1 else []
+        return [*lines(counts), *placed.notes, *(order if asked else [])]
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -225,6 +236,8 @@ def _record(data: Mapping[str, Any], file: Path, place: _Place, hints: Hints, co
     shapes = objects_of(data["shapes"], f"{where}", counts)
     flags = _flags(data.get("flags"), hints, f"{where}", counts)
     objects = (*shapes, *flags)
+    if data.get("version") == ASKED:
+        counts["{n} file(s) as they were written here, which nobody has saved: taken as not answered"] += 1
     unread = bool(data["shapes"]) and not objects
     counts["{n} image(s) hold nothing but shapes that are left out: taken as not answered"] += unread
     extra = {key: value for key, value in data.items() if key not in _READ and value not in (None, "", [], {})}
@@ -234,7 +247,7 @@ def _record(data: Mapping[str, Any], file: Path, place: _Place, hints: Hints, co
         bare=not written,
         size=size,
         objects=objects,
-        state="answered" if objects else "untouched" if unread else "empty",
+        state="untouched" if unread or data.get("version") == ASKED else "answered" if objects else "empty",
         split=data["split"] if isinstance(data.get("split"), str) else None,
         group=data["group"] if isinstance(data.get("group"), str) else None,
         extra=extra,
@@ -259,10 +272,10 @@ def _flags(flags: Any, hints: Hints, where: str, counts: Counter[str]) -> tuple[
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 
-def _writable(record: Record, counts: Counter[str]) -> bool:
+def _writable(record: Record, counts: Counter[str], *, asked: bool) -> bool:
     if record.image is None:
         raise FormatError(f"{record.where}: a file needs the name of its picture, not its number")
-    if record.state in ("skipped", "untouched"):
+    if record.state in ("skipped", "untouched") and not asked:
         counts[f"{{n}} image(s) left out: {record.state}, which these files have no word for"] += 1
         return False
     if PurePosixPath(record.image).suffix.lower() not in ENDINGS:
@@ -300,6 +313,6 @@ def _file_of(record: Record, image: str, head: Head, counts: Counter[str]) -> di
         **{"version": "5.5.0", "flags": flags, "shapes": shapes, "imagePath": image, "imageData": None},
         **{"imageHeight": height, "imageWidth": width},
         **{key: value for key, value in told.items() if value},
-        **{key: value for key, value in record.extra.items() if key not in _READ},
+        **{key: value for key, value in record.extra.items() if key not in _READ | MARKS},
         **({ORDER: order} if (order := order_of(record)) else {}),
     }
