@@ -98,6 +98,9 @@ def test_a_server_that_is_not_there_or_breaks_off(there):
         one.ask("GET", "/x")
     with pytest.raises(ConfigError, match="begins with http"):
         Server("localhost:8080", {})
+    with pytest.raises(ConfigError, match="would be written down") as told:
+        Server("https://me:secret@localhost:8080", {})
+    assert "secret" not in str(told.value)
 
 
 def test_the_tools_that_are_there():

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from labelwise.errors import ConfigError, ToolError, cut
 
@@ -66,6 +67,10 @@ class Server:
             ) from None
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"{url!r:.100} is no address of a server: give one that begins with http:// or https://")
+        if "@" in urlsplit(url).netloc:
+            raise ConfigError(
+                "the address of the server holds a name or password, which would be written down: leave it out"
+            )
         self.url, self._http = url.rstrip("/"), httpx2
         self._client = httpx2.Client(base_url=self.url, headers=dict(headers), verify=verify, timeout=timeout)
 
