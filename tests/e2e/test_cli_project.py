@@ -119,8 +119,8 @@ def test_a_project_is_found_from_below_or_named(
     project: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path / "photos")
-    assert as_json("cancel") == {"dropped": 0}
-    assert as_json("cancel", "--project", tmp_path) == {"dropped": 0}
+    assert as_json("cancel") == {"dropped": 0, "notes": []}
+    assert as_json("cancel", "--project", tmp_path) == {"dropped": 0, "notes": []}
     assert "no labelwise.yaml in 'other'" in refused("cancel", "--project", "other")
     monkeypatch.chdir(tmp_path.parent)
     assert "run 'labelwise init IMAGES' first" in refused("suggest")
@@ -149,7 +149,7 @@ def test_suggest_takes_what_is_left_by_default_and_ends(project: dict[str, str])
 @pytest.mark.heavy
 def test_export_shortcut_and_its_errors(project: dict[str, str], tmp_path: Path) -> None:
     assert ".csv, .json, .xml or .html" in refused("suggest", "-n", 3, "--export", "picks.pdf")
-    assert as_json("cancel") == {"dropped": 0}, "a file that cannot be written opens no round"
+    assert as_json("cancel") == {"dropped": 0, "notes": []}, "a file that cannot be written opens no round"
     found = as_json("suggest", "-n", 3, "--export", "a.csv", "--export", "b.html")
     assert found["exported"] == ["a.csv", "b.html"]
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 4
