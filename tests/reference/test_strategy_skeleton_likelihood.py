@@ -127,4 +127,4 @@ def test_limbs_of_the_task_are_taken_where_the_strategy_names_none():
     assert (rows >= 0).all()
     assert rows.std() > 0
     strategy = STRATEGIES.create("skeleton_likelihood", limbs=[["tip", "left_end"], ["tip", "right_end"]])
-    assert strategy._signal == named
+    assert strategy.signal == named

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from labelwise.contracts.passes import Views
-from labelwise.contracts.query import Query, Selection
-from labelwise.contracts.strategy import Needs, Step, Strategy
-from labelwise.selection.ranking import take_top
 from labelwise.selection.reduction import Empty
 from labelwise.signals.consistency import ViewConsistency
+from labelwise.strategies.scored import Best
 
 _VIEWS = {"flip": Views(draws=2, degrees=0.0, noise=0.0), "all": Views(draws=4)}
 
 
 @dataclass(frozen=True)
-class FlipConsistency(Strategy):
+class FlipConsistency(Best):
     """Detection and key points: the images with an object, or a point, on which two looks half agree.
 
     score = -mean_t min_j |m_tj - base|, m = IoU(b, b') + (max p + max p') / 2 (1 - JS(p, p')) between box j and what
@@ -56,19 +54,6 @@ class FlipConsistency(Strategy):
             raise ValueError(f"base must lie in [0, 2], got {self.base}")
 
     @property
-    def _signal(self) -> ViewConsistency:
-        return ViewConsistency(_VIEWS[self.views], self.base, self.empty)
-
-    @property
-    def scored_by(self) -> ViewConsistency:
+    def signal(self) -> ViewConsistency:
         """The consistency of views."""
-        return self._signal
-
-    def steps(self) -> tuple[Step, ...]:
-        """One step."""
-        return (Step(Needs(pool=frozenset({self._signal})), self._choose),)
-
-    def _choose(self, query: Query) -> Selection:
-        scores_M = query.pool(self._signal)
-        chosen = take_top(scores_M, query.budget, rng=query.rng)
-        return Selection(query.unlabelled_M[chosen], scores_M[chosen])
+        return ViewConsistency(_VIEWS[self.views], self.base, self.empty)

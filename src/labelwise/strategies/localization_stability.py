@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from labelwise.contracts.passes import Views
-from labelwise.contracts.query import Query, Selection
-from labelwise.contracts.strategy import Needs, Step, Strategy
-from labelwise.selection.ranking import take_top
 from labelwise.selection.reduction import Empty
 from labelwise.signals.consistency import BoxShift
+from labelwise.strategies.scored import Best
 
 
 @dataclass(frozen=True)
-class LocalizationStability(Strategy):
+class LocalizationStability(Best):
     """Detection: the images whose boxes lie elsewhere once there is noise in the picture, sure boxes counting most.
 
     score = -sum_j p_j mean_t IoU(b_j, b_tj) / sum_j p_j over the boxes j of an image, with score p_j and what becomes
@@ -55,23 +53,10 @@ class LocalizationStability(Strategy):
         object.__setattr__(self, "levels", tuple(self.levels))  # files have lists, and strategies are hashable
         if not self.levels or not all(level > 0 for level in self.levels):
             raise ValueError(f"levels must be standard deviations above 0, got {list(self.levels)}")
-        _ = self._signal  # checks that they are finite
+        _ = self.signal  # checks that they are finite
 
     @property
-    def _signal(self) -> BoxShift:
+    def signal(self) -> BoxShift:
+        """How far boxes move."""
         levels = tuple(self.levels)
         return BoxShift(Views(len(levels), flip=False, degrees=0.0, noise=levels), self.classes, self.empty)
-
-    @property
-    def scored_by(self) -> BoxShift:
-        """How far boxes move."""
-        return self._signal
-
-    def steps(self) -> tuple[Step, ...]:
-        """One step."""
-        return (Step(Needs(pool=frozenset({self._signal})), self._choose),)
-
-    def _choose(self, query: Query) -> Selection:
-        scores_M = query.pool(self._signal)
-        chosen = take_top(scores_M, query.budget, rng=query.rng)
-        return Selection(query.unlabelled_M[chosen], scores_M[chosen])

@@ -19,7 +19,31 @@ from labelwise.signals.plain import Measure, Reduction, Uncertainty
 
 
 @dataclass(frozen=True)
-class Scored(Strategy):
+class Best(Strategy):
+    """The candidates that one signal scores highest, in one step; a subclass names the signal."""
+
+    @property
+    @abstractmethod
+    def signal(self) -> Signal:
+        """One number for each candidate, higher = more wanted."""
+
+    @property
+    def scored_by(self) -> Signal:
+        """The signal."""
+        return self.signal
+
+    def steps(self) -> tuple[Step, ...]:
+        """One step."""
+        return (Step(Needs(pool=frozenset({self.signal})), self._choose),)
+
+    def _choose(self, query: Query) -> Selection:
+        scores_M = query.pool(self.signal)
+        chosen_K = take_top(scores_M, query.budget, rng=query.rng)
+        return Selection(query.unlabelled_M[chosen_K], scores_M[chosen_K])
+
+
+@dataclass(frozen=True)
+class Scored(Best):
     """Scores by one signal, perhaps within a random sub-pool, perhaps perturbed; a subclass names the signal."""
 
     subpool: int | None = None
@@ -31,16 +55,6 @@ class Scored(Strategy):
     def __post_init__(self) -> None:
         if self.subpool is not None and self.subpool < 1:
             raise ValueError(f"subpool must be at least 1, got {self.subpool}")
-
-    @property
-    @abstractmethod
-    def signal(self) -> Signal:
-        """One number for each candidate, higher = more wanted."""
-
-    @property
-    def scored_by(self) -> Signal:
-        """The signal."""
-        return self.signal
 
     def steps(self) -> tuple[Step, ...]:
         """A random sub-pool first where one is asked for, so that only it is scored."""

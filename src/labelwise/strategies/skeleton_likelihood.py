@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwise.contracts.query import Query, Selection
-from labelwise.contracts.strategy import Needs, Step, Strategy
-from labelwise.selection.ranking import take_top
 from labelwise.signals.poses import UnusualPose
+from labelwise.strategies.scored import Best
 
 
 @dataclass(frozen=True)
-class SkeletonLikelihood(Strategy):
+class SkeletonLikelihood(Best):
     """Key points: the images whose predicted pose has the least likely lengths of limbs and angles between them.
 
     score = sum_f w_f z_f^2 / 2 / sum_f w_f, z_f = (x_f - mean_f) / s_f over the logarithms of lengths and the angles at
@@ -53,19 +51,6 @@ class SkeletonLikelihood(Strategy):
             raise ValueError(f"shrink must be above 0, got {self.shrink}")
 
     @property
-    def _signal(self) -> UnusualPose:
-        return UnusualPose(self.limbs, self.shrink)
-
-    @property
-    def scored_by(self) -> UnusualPose:
+    def signal(self) -> UnusualPose:
         """How unusual the pose is."""
-        return self._signal
-
-    def steps(self) -> tuple[Step, ...]:
-        """One step."""
-        return (Step(Needs(pool=frozenset({self._signal})), self._choose),)
-
-    def _choose(self, query: Query) -> Selection:
-        scores_M = query.pool(self._signal)
-        chosen = take_top(scores_M, query.budget, rng=query.rng)
-        return Selection(query.unlabelled_M[chosen], scores_M[chosen])
+        return UnusualPose(self.limbs, self.shrink)

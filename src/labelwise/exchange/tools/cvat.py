@@ -21,7 +21,8 @@ from labelwise.contracts.format import Writing
 from labelwise.contracts.record import Record
 from labelwise.contracts.tool import Asked, Fetched, Place, Sent, Tool
 from labelwise.errors import FormatError, ToolError, few
-from labelwise.exchange.tools.server import Refused, Server, Upload
+from labelwise.exchange.tools.server import Server, Upload
+from labelwise.exchange.tools.there import only_there, project_there
 from labelwise.formats import cvat_write
 from labelwise.formats.cvat import Cvat as Xml
 from labelwise.formats.files import write_whole
@@ -92,30 +93,16 @@ class Cvat(Tool):
         return self.place, tuple(self._fits(asked))
 
     def _project(self) -> Mapping[str, Any]:
-        try:
-            found: Mapping[str, Any] = self._ask("GET", f"/api/projects/{self.place.number}")
-        except Refused as error:
-            if error.status != 404:
-                raise
-            raise ToolError(
-                f"{self.server.url} has no project {self.place.number} that this user may see: it was deleted, or "
-                "belongs to others. 'labelwise connect' makes or names another"
-            ) from None
-        return found
+        number = self.place.number
+        return project_there(self._ask, f"/api/projects/{number}", self.server.url, number)
 
     def _fits(self, asked: Asked) -> list[str]:
         """What people should know of the labels there."""
         labels = self._all("/api/labels", [("project_id", self.place.number or 0)])
         offered = {label["name"] for label in labels if not label.get("has_parent")}
         missing = [name for name in asked.head.classes if name not in offered]
-        more = sorted(offered - set(asked.head.classes))
         notes = [f"{len(missing):,} class(es) that the project there does not offer: {few(missing)}"] if missing else []
-        if more:
-            notes.append(
-                f"{len(more):,} class(es) that only the project there has ({few(more)}): such answers are refused, "
-                "unless 'labelwise pull --add-classes' takes them into the project"
-            )
-        return notes
+        return notes + only_there(asked.head.classes, offered, "the project there")
 
     def _all(self, path: str, query: Sequence[tuple[str, str | int]]) -> list[Mapping[str, Any]]:
         """All pages of a list."""

@@ -15,6 +15,7 @@ from labelwise.errors import ToolError, few
 from labelwise.exchange.tools.label_studio_interface import Interface
 from labelwise.exchange.tools.label_studio_pictures import Gallery
 from labelwise.exchange.tools.server import Refused, Server
+from labelwise.exchange.tools.there import project_there
 from labelwise.formats import label_studio_write
 from labelwise.formats.files import write_whole
 from labelwise.formats.json_file import dump_json
@@ -105,16 +106,7 @@ class LabelStudio(Tool):
         return self.place, tuple(notes)
 
     def _project(self, number: int) -> Mapping[str, Any]:
-        try:
-            found: Mapping[str, Any] = self._ask("GET", f"/api/projects/{number}/")
-        except Refused as error:
-            if error.status != 404:
-                raise
-            raise ToolError(
-                f"{self.server.url} has no project {number} that this user may see: it was deleted, or belongs to "
-                "others. 'labelwise connect' makes or names another"
-            ) from None
-        return found
+        return project_there(self._ask, f"/api/projects/{number}/", self.server.url, number)
 
     def _own(self) -> Mapping[str, Any]:
         """The project there, if it is ours.

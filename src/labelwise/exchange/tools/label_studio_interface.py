@@ -7,6 +7,7 @@ from typing import Any
 
 from labelwise.contracts.tool import Asked
 from labelwise.errors import ConfigError, ToolError, few
+from labelwise.exchange.tools.there import only_there
 
 #: tag of a control -> what ``labelwise.formats.label_studio_write`` calls it
 _OURS = {
@@ -70,11 +71,8 @@ class Interface:
                 f"{len(missing):,} class(es) or point(s) that {found.shown_as} does not offer, nobody can give them: "
                 f"{few(missing)}"
             )
-        if more := sorted(offered - set(classes)) if classes else []:
-            notes.append(
-                f"{len(more):,} class(es) that only {found.shown_as} has ({few(more)}): such answers are refused, "
-                "unless 'labelwise pull --add-classes' takes them into the project"
-            )
+        if classes:
+            notes += only_there(classes, offered, found.shown_as)
         return found, notes
 
     def _choose(self, tag: str) -> None:
