@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 import tiny
-from labelwise.campaign.records import read_study
+from labelwise.campaign.records import read_study, write_study
 from labelwise.config import RecipeConfig, StrategyConfig, parse, read_yaml
 from labelwise.errors import ConfigError
 from labelwise.studies.comparison import Comparison
@@ -180,3 +180,60 @@ def test_every_strategy_may_start_by_itself(tmp_path):
     ).run()
     assert study.runs[0].rounds[0].fit_key != study.runs[1].rounds[0].fit_key
     assert dataclasses.asdict(study.runs[0].rounds[0])["labels"] == 10
+
+
+def _elsewhere(study, folder):
+    """Another machine: nothing but the study's file, and other images' folder."""
+    write_study(study, folder / "study.json")
+    return folder
+
+
+@pytest.mark.heavy
+def test_a_study_goes_on_from_its_file_alone(tmp_path):
+    here = _recipe(strategies=["random", "margin"], seeds=[0], again=1)
+    first = Comparison(here, SOURCE, tmp_path / "here").run()
+    made, there = len(tiny.FITS), _elsewhere(first, tmp_path / "there")
+    told = []
+    more = _recipe(strategies=["random", "margin", "kmeans"], seeds=[0, 1], again=1, data={"source": "another folder"})
+    study = Comparison(more, SOURCE, there, on_run=lambda *what: told.append(what)).run()
+    assert [run[2] for run in told] == [True, True, False, False, False, False]
+    assert [run.to_json() for run in study.runs[:2]] == [run.to_json() for run in first.runs]
+    assert len(tiny.FITS) - made == 1 + 2 + (1 + 2 * 3) + 2, "round 0 of the first seed is trained for kmeans alone"
+    assert any(line.startswith("2 of 6 runs were made before (torch ") for line in study.warnings)
+    again = Comparison(more, SOURCE, there).run()
+    assert again.to_json() == study.to_json()
+
+
+@pytest.mark.heavy
+def test_what_an_earlier_file_tells_is_never_lost(tmp_path):
+    """A recipe with fewer rows, broken off: the rows that it leaves out are still found afterwards."""
+    whole = Comparison(_recipe(seeds=[0]), SOURCE, tmp_path / "here").run()
+    there = _elsewhere(whole, tmp_path / "there")
+    made = len(tiny.FITS)
+    Comparison(_recipe(strategies=["random"], seeds=[0]), SOURCE, there).run()
+    assert [run.strategy for run in read_study(there / "study.json").runs] == ["random"]
+    study = Comparison(_recipe(seeds=[0]), SOURCE, there).run()
+    assert len(tiny.FITS) == made
+    assert [run.to_json() for run in study.runs] == [run.to_json() for run in whole.runs]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("changes", [{"rounds": 1}, {"batch": 4}, {"again": 1}, {"learner": {"kind": "features", "head": "knn"}}])
+def test_what_was_made_otherwise_is_run_anew(changes, tmp_path):
+    there = _elsewhere(
+        Comparison(_recipe(strategies=["random"], seeds=[0]), SOURCE, tmp_path / "here").run(), tmp_path / "there"
+    )
+    told = []
+    other = _recipe(strategies=["random"], seeds=[0], **changes)
+    study = Comparison(other, SOURCE, there, on_run=lambda *what: told.append(what)).run()
+    assert [run[2] for run in told] == [False]
+    assert not any("made before" in line for line in study.warnings)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("text", ["{", "[]", '{"runs": 3}'])
+def test_a_file_that_is_no_study_is_set_apart_and_nothing_is_taken(text, tmp_path):
+    (tmp_path / "study.json").write_text(text)
+    study = Comparison(_recipe(strategies=["random"], seeds=[0], rounds=1), SOURCE, tmp_path).run()
+    assert len(study.runs) == 1
+    assert (tmp_path / "shared" / "earlier.json").read_text() == text

@@ -161,6 +161,8 @@ class RunRecord:
         learner: which of the study's learners was trained; ``learner`` is the recipe's own.
         judged: the judge's training on the labels of each round, in order; [] without a judge, and where the rounds
             themselves are its trainings.
+        identity: digest of all that decides this record, its length included: a study finds the run again by it, on
+            another machine too. "" where nobody wrote it down.
     """
 
     strategy: str
@@ -171,6 +173,7 @@ class RunRecord:
     again: list[RoundRecord] = field(default_factory=list)
     learner: str = "learner"
     judged: list[RoundRecord] = field(default_factory=list)
+    identity: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """This run as strict JSON values."""
@@ -181,7 +184,7 @@ class RunRecord:
         for name, records in (("again", self.again), ("judged", self.judged)):
             if records:
                 run[name] = [r.to_json() for r in records]
-        return run
+        return run | ({"identity": self.identity} if self.identity else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunRecord:

@@ -27,6 +27,7 @@ from labelwise.studies.data import (
     settled,
     with_regions,
 )
+from labelwise.studies.earlier import set_apart
 from labelwise.studies.processes import alone_in, run_apart
 from labelwise.studies.seed import OnRound, OnRun, SeedRuns, unheard_round, unheard_run
 from labelwise.studies.settings import environment, study_settings, study_warnings, write_recipe
@@ -85,6 +86,7 @@ class Comparison:
 
     def _run(self) -> Study:
         write_recipe(self.recipe, self.folder)
+        set_apart(self.folder)
         if self.workers > 1:
             run_apart(self.runs, self.recipe.seeds, min(self.workers, len(self.recipe.seeds)))
         # told already, run by run
@@ -144,6 +146,8 @@ class Comparison:
         """The study as it stands."""
         metrics, source = self.runs.task.metrics(), self.data.of(self.recipe.seeds[0])
         made = None if self.make is None else self.runs.learner().config
+        earlier = self.runs.earlier
+        taken = sum(earlier.has(run) for run in runs)
         return Study(
             name=self.recipe.name,
             task=self.recipe.task.name,
@@ -155,7 +159,7 @@ class Comparison:
             environment=environment(),
             pool=describe_pool(source, self.runs.task),
             examples={item: source.path(item) for run in runs for r in run.rounds for item in r.picked},
-            warnings=study_warnings(self.recipe, source),
+            warnings=[*study_warnings(self.recipe, source), *([earlier.note(taken, len(runs))] if taken else [])],
             chance=self._chance,
         )
 

@@ -24,6 +24,7 @@ from labelwise.learners.pretraining import Pretraining, pretrain
 from labelwise.rng import digest
 from labelwise.signals.cache import SignalCache
 from labelwise.studies.data import SeededData, labels_of, registration
+from labelwise.studies.earlier import Earlier, read_earlier
 from labelwise.studies.judging import judged, to_judge
 from labelwise.studies.picks import write_picks
 from labelwise.studies.start import begin
@@ -100,6 +101,9 @@ class SeedRuns:
         # what reads hidden labels is no competitor: every table says so
         oracle = strategy.oracle or any(step.needs.hidden for step in strategy.steps())
         label = f"{config.label} (oracle)" if oracle else config.label
+        if (before := self._before(config, seed)) is not None:
+            self.on_run(label, seed, True)
+            return replace(before, strategy=label)
         store = Store(self._run_folder(config, seed), create=True)
         finished = any(record["round"] == self.recipe.rounds for record in store.rounds())
         if not finished:
@@ -132,7 +136,18 @@ class SeedRuns:
             again=again,
             learner=config.learner,
             judged=replayed,
+            identity=self._identity(config),
         )
+
+    def _before(self, config: RowConfig, seed: int) -> RunRecord | None:
+        """The run as an earlier study.json tells it, where the run itself is not in the folder."""
+        there = (self._run_folder(config, seed) / "state.db").exists()
+        return None if there else self.earlier.runs.get((self._identity(config), seed))
+
+    @cached_property
+    def earlier(self) -> Earlier:
+        """What was done elsewhere."""
+        return read_earlier(self.folder)
 
     def _mistakes(self, store: Store, config: RowConfig, seed: int, last: RoundRecord) -> Mistakes | None:
         """What the last model of a finished run gets wrong; a map of the first seed's only."""
@@ -173,8 +188,20 @@ class SeedRuns:
         named = config.name if config.learner == OWN else f"{config.name}-{config.learner}"
         return self.folder / "runs" / f"{named}-{self._digest(config)[:10]}" / f"seed-{seed}"
 
-    def _digest(self, config: RowConfig) -> str:
-        """Of all that decides a run but its length: more rounds continue it."""
+    def _identity(self, config: RowConfig) -> str:
+        """Of all that decides the record of a run."""
+        recipe, judge = self.recipe, self.recipe.judge
+        noise = recipe.again if config == recipe.baseline and not recipe.warm else 0
+        judging = dict(self.learner(judge).config) if judge is not None and config in to_judge(recipe) else {}
+        return digest(self._digest(config, anywhere=True), recipe.rounds, noise, judging)
+
+    def _digest(self, config: RowConfig, *, anywhere: bool = False) -> str:
+        """Of all that decides a run but its length: more rounds continue it.
+
+        Args:
+            config: its row.
+            anywhere: whether the same images in another folder give the same.
+        """
         recipe = self.recipe
         start = None if recipe.start is None else recipe.start.identity
         frozen = recipe.features.model_dump()
@@ -183,6 +210,7 @@ class SeedRuns:
         more += [] if recipe.subjects is None else ["subjects", recipe.subjects.model_dump()]
         more += [] if recipe.input.range is None else ["values", *recipe.input.range]
         unsaid = {key for key in ("reference", "noise", "video") if not getattr(recipe.data, key)}
+        unsaid |= {"source", "root"} if anywhere else set()
         data = recipe.data.model_dump(exclude=unsaid | ({"every"} if recipe.data.every == 1 else set()))
         return digest(
             dict(self.learner(config.learner).config), repr(self.task), frozen, config.identity, start,
