@@ -261,7 +261,7 @@ def test_without_guesses_people_are_told_the_points(frames, tmp_path):
     (category,) = json.loads((tmp_path / "out" / "coco.json").read_text())["categories"]
     assert category["keypoints"] == NAMES
     assert category["skeleton"] == [[1, 4]]
-    assert '<Label value="tailbase"/>' in (tmp_path / "out" / "tasks.interface.xml").read_text()
+    assert '<Label value="tailbase" background="#' in (tmp_path / "out" / "tasks.interface.xml").read_text()
     text = (tmp_path / "out" / "cvat.xml").read_text()
     assert "<type>skeleton</type>" in text
     assert "<name>tailbase</name>" in text

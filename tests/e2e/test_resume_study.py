@@ -218,7 +218,9 @@ def test_what_an_earlier_file_tells_is_never_lost(tmp_path):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("changes", [{"rounds": 1}, {"batch": 4}, {"again": 1}, {"learner": {"kind": "features", "head": "knn"}}])
+@pytest.mark.parametrize(
+    "changes", [{"rounds": 1}, {"batch": 4}, {"again": 1}, {"learner": {"kind": "features", "head": "knn"}}]
+)
 def test_what_was_made_otherwise_is_run_anew(changes, tmp_path):
     there = _elsewhere(
         Comparison(_recipe(strategies=["random"], seeds=[0]), SOURCE, tmp_path / "here").run(), tmp_path / "there"

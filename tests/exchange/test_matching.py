@@ -21,7 +21,7 @@ IDS = frozenset(
         "a b/c+d.jpg",
         "x/y/same.jpg",
     }
-    | {"z/same.jpg", "day/images/k.png"}
+    | {"z/same.jpg", "day/images/k.png", "p/my photo (1).JPG"}
 )
 
 
@@ -58,6 +58,8 @@ def matcher():
         ("photo0.jpg", "ab12cd34-photo0.jpg", MANGLED),
         ("/data/upload/7/0123abcd-plain.png", "plain.png", MANGLED),
         ("plain_png.rf.0123456789abcdef0123456789abcdef.png", "plain.png", MANGLED),
+        ("my-photo-1-_JPG.rf.0123456789abcdef0123456789abcdef.jpg", "p/my photo (1).JPG", MANGLED),
+        ("my-photo-1-_jpg.rf.0123456789abcdef0123456789abcdef.jpg", "p/my photo (1).JPG", MANGLED),
         ("cam1__0001.jpg", "cam1/0001.jpg", MANGLED),
     ],
 )
@@ -85,6 +87,9 @@ def test_a_name_that_means_one_picture(matcher, name, item, how):
         "plain.jpg",
         "0.jpg",
         "1/0000.jpg",
+        "my-photo-1-.jpg",
+        "my-photo-2-_jpg.rf.0123456789abcdef0123456789abcdef.jpg",
+        "same_jpg.rf.0123456789abcdef0123456789abcdef.jpg",
         "other/ab12cd34-photo0.jpg",
         "",
         ".",
@@ -96,6 +101,12 @@ def test_a_name_that_means_one_picture(matcher, name, item, how):
 def test_a_name_in_doubt_is_no_match(matcher, name):
     assert matcher.find(name) is None
     assert len(matcher.why_not(name)) < 300
+
+
+def test_a_name_that_roboflow_gave_two_pictures_says_which(matcher):
+    """It keeps no folder: two pictures of one name cannot be told apart afterwards."""
+    why = matcher.why_not("same_jpg.rf.0123456789abcdef0123456789abcdef.jpg")
+    assert "may be 'x/y/same.jpg' or 'z/same.jpg'" in why
 
 
 def test_a_neighbouring_camera_is_no_match_even_where_ids_have_no_folder(tmp_path):

@@ -588,7 +588,7 @@ def test_what_is_asked_comes_back_untouched_whatever_was_guessed(tmp_path):
     }
     assert said == ["'asked.interface.xml' is the labelling interface that the tasks fit"]
     assert (
-        '<RectangleLabels name="box" toName="image" canRotate="true">\n    <Label value="car"/>'
+        '<RectangleLabels name="box" toName="image" canRotate="true">\n    <Label value="car" background="#1f77b4"/>'
         in (tmp_path / "asked.interface.xml").read_text()
     )
 

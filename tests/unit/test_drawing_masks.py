@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from labelwise.contracts.record import IGNORE
-from labelwise.drawing.masks import COVER, GAP, LINE, SIDE, masked, overlaid, palette_of
+from labelwise.drawing.colours import palette_of
+from labelwise.drawing.masks import COVER, GAP, LINE, SIDE, masked, overlaid
 from labelwise.formats.index_png import mask_text
 from labelwise.kinds.masks import whole
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, maximum_filter
 
 from labelwise.contracts.record import IGNORE
+from labelwise.drawing.colours import Colour, palette_of
 from labelwise.drawing.heat import UNSURE, heat
 from labelwise.errors import visible
-
-Colour = tuple[int, int, int]
 
 #: longest side of a panel, height of a line of words, and the gap between panels, in pixels; pages show sheets at half
 #: their size
@@ -106,29 +104,6 @@ def border_of(inside: np.ndarray, at: tuple[int, int], size: tuple[int, int]) ->
     there = border_HW[y : y + inside.shape[0], x : x + inside.shape[1]]
     there[:] = (padded & ~binary_erosion(padded, iterations=thick))[1:-1, 1:-1]
     return border_HW
-
-
-def palette_of(count: int, palette: Sequence[Colour] | None = None) -> list[Colour]:
-    """A colour for each class: those of the data where they name enough of them, else ours, well apart.
-
-    Example:
-        >>> len(set(palette_of(40))), palette_of(2, [(1, 2, 3), (4, 5, 6)])
-        (40, [(1, 2, 3), (4, 5, 6)])
-    """
-    if palette is not None and len(palette) >= count:
-        return list(palette[:count])
-    from matplotlib import colormaps
-
-    strong_and_pale = [_bytes(colormaps["tab20"](n)) for n in range(20)]
-    ours = strong_and_pale[::2] + strong_and_pale[1::2]
-    # from there on by the golden angle, which never comes back to a hue
-    more = (colorsys.hsv_to_rgb(n * 0.618034 % 1, 0.7, 0.8 - n % 3 * 0.2) for n in range(max(0, count - len(ours))))
-    return [*ours, *map(_bytes, more)][:count]
-
-
-def _bytes(parts: Sequence[float]) -> Colour:
-    red, green, blue = (round(255 * part) for part in parts[:3])
-    return red, green, blue
 
 
 def _shrunk(mask_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -48,6 +48,8 @@ PATH, PREFIX, NAME, MANGLED, NUMBER = (
 _MANY = 64
 _UPLOADED = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
 _ROBOFLOW = re.compile(r"_([A-Za-z0-9]{3,4})\.rf\.[0-9A-Za-z]{16,64}(?=\.[A-Za-z0-9]+$|$)")
+#: what Roboflow turns into one hyphen
+_UNWRITTEN = re.compile(r"[^A-Za-z0-9_]+")
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://[^/?]*/?", re.IGNORECASE)
 
 
@@ -153,6 +155,7 @@ class Matcher:
         if self.leaves(name):
             return f"path {name!r:.80} leaves the data root: write paths below it"
         fits = self._index(bare or not _is_picture(plain)).get(posixpath.basename(plain), [])
+        fits = fits or self._as_washed(posixpath.basename(plain))
         if len(fits) > 1 and not posixpath.dirname(plain):
             return f"{name!r:.80} may be {fits[0]!r:.60} or {fits[1]!r:.60}: write the path below the data root"
         if fits and posixpath.dirname(plain):
@@ -259,8 +262,12 @@ class Matcher:
             ]
             if len(fits) == 1:
                 return Match(fits[0], MANGLED)
-        fits = self._mangled.get(_plain(base, bare) if bare else base, [])
+        fits = self._mangled.get(_plain(base, bare) if bare else base, []) or self._as_washed(base)
         return Match(fits[0], MANGLED) if len(fits) == 1 else None
+
+    def _as_washed(self, name: str) -> list[str]:
+        """Pictures that Roboflow would call by a name, which says neither folders nor what is no letter or digit."""
+        return self._washed.get(_washed(_unmangled(name) or ""), []) if _ROBOFLOW.search(name) else []
 
     # ---- indices, built when first needed ---------------------------------------------------------------------------
 
@@ -295,6 +302,11 @@ class Matcher:
         """The name that a picture had before a tool took it in -> ids."""
         pairs = ((_unmangled(posixpath.basename(_nfc(item))), item) for item in sorted(self._known))
         return _grouped((name, item) for name, item in pairs if name is not None)
+
+    @cached_property
+    def _washed(self) -> Mapping[str, list[str]]:
+        """File name as Roboflow keeps it -> ids."""
+        return _grouped((_washed(posixpath.basename(_nfc(item))), item) for item in sorted(self._known))
 
 
 def _spellings(name: str) -> list[str]:
@@ -390,6 +402,17 @@ def _unmangled(name: str) -> str | None:
     if match := _ROBOFLOW.search(name):
         return f"{name[: match.start()]}.{match[1]}"
     return name[match.end() :] if (match := _UPLOADED.match(name)) else None
+
+
+def _washed(name: str) -> str:
+    """A file name as Roboflow keeps it, its ending in small letters.
+
+    Example:
+        >>> _washed("my photo (1).JPG"), _washed("my-photo-1-.jpg")
+        ('my-photo-1-.jpg', 'my-photo-1-.jpg')
+    """
+    stem, ending = posixpath.splitext(name)
+    return _UNWRITTEN.sub("-", stem) + ending.lower()
 
 
 def _unflattened(name: str) -> str | None:

@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 
 from labelwise.contracts.format import Writing
 from labelwise.contracts.record import Box, Head, Mask, Polygon, Record, Seen
+from labelwise.drawing.colours import palette_of
 from labelwise.errors import FormatError
 from labelwise.formats.files import write_whole
 from labelwise.formats.fitting import lines
@@ -111,7 +112,7 @@ def interface(
         <View>
           <Image name="image" value="$image" zoom="true"/>
           <RectangleLabels name="box" toName="image" canRotate="true">
-            <Label value="cat"/>
+            <Label value="cat" background="#1f77b4"/>
           </RectangleLabels>
         </View>
         <BLANKLINE>
@@ -122,10 +123,16 @@ def interface(
     for control in controls:
         tag, kind = _CONTROLS[control]
         more = more_of.get(control, "")
-        inner = "Choice" if kind == "choices" else "Label"
         lines.append(f'  <{tag} name="{control}" toName="image"{more}>')
         offered = parts if parts and control == "point" else names
-        lines += [f"    <{inner} value={quoteattr(name)}/>" for name in offered]
+        if kind == "choices":
+            lines += [f"    <Choice value={quoteattr(name)}/>" for name in offered]
+        else:  # left to itself the tool gives classes colours that look alike
+            colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in palette_of(len(offered))]
+            lines += [
+                f'    <Label value={quoteattr(name)} background="{colour}"/>'
+                for name, colour in zip(offered, colours, strict=True)
+            ]
         lines.append(f"  </{tag}>")
     return "\n".join([*lines, "</View>", ""])
 

@@ -101,7 +101,10 @@ class Labelme(Format):
             records.append(_record(data, file, place, hints, counts))
             hints.progress("reading labels", done, len(files))
         if not records:
-            raise FormatError(f"{os.fspath(path)!r:.200} holds no file of labelme: none has 'shapes' and 'imagePath'")
+            unsaved = ": has anybody saved a picture yet?" if (folder / CLASSES).is_file() else ""
+            raise FormatError(
+                f"{os.fspath(path)!r:.200} holds no file of labelme: none has 'shapes' and 'imagePath'{unsaved}"
+            )
         if strange:
             counts[f"{{n}} JSON file(s) that are none of labelme left out: {', '.join(strange[:3])}"] += len(strange)
         found = fitted(as_subjects(records, hints, counts), hints.kind, counts)
