@@ -115,7 +115,8 @@ def summary(found: list[Cell]) -> str:
     return (
         f"within {LEVEL:g} point of the best in {100 * np.mean([cell.level for cell in found]):.0f} % of {len(found)} "
         "cells "
-        f"({100 * low:.0f} to {100 * high:.0f} over worlds), below random in {sum(cell.below_random for cell in found)}, "
+        f"({100 * low:.0f} to {100 * high:.0f} over worlds), "
+        f"below random in {sum(cell.below_random for cell in found)}, "
         f"behind the best by {np.mean([cell.ahead[0] for cell in found]):.2f} points in the mean, "
         f"{max(cell.ahead[0] for cell in found):.1f} at worst"
     )
