@@ -50,12 +50,15 @@ _HOME = {
     "Task": "contracts.task",
     "TorchLearner": "learners.torch",
     "compare": "studies.comparison",
+    "duplicates": "project.looking",
     "from_dataset": "data.dataset",
     "init": "project.setup",
     "list_strategies": "direct.select",
     "open": "project.setup",
+    "outliers": "project.looking",
     "predict": "project.predicting",
     "select": "direct.select",
+    "similar": "project.looking",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from labelwise.contracts.scheme import Scheme
 from labelwise.contracts.source import is_region
 from labelwise.contracts.strategy import Strategy
 from labelwise.data.regions import Regions
+from labelwise.data.remembered import Remembered
 from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, unknown
 from labelwise.learners.backbones import backbone
@@ -150,6 +152,47 @@ def make_features(
     whole = (item for item in source.ids if not is_region(source.within(item)[1]))
     chosen.prepare(Examples(source, tuple(item for item in whole if source.roles.get(item, "pool") == "pool")))
     return FeatureSource(chosen, cache, dtype=config.dtype)
+
+
+def open_features(
+    data: Any,
+    root: str | Path | None,
+    cache: str | Path | None,
+    given: Mapping[str, Any],
+    *,
+    test_share: float | None = None,
+) -> tuple[Source, FeatureSource, list[str]]:
+    """Images of data that are no project, the frozen features of them, and what was guessed of the data.
+
+    Args:
+        data: whatever ``open_source`` opens.
+        root: what relative paths of it are relative to.
+        cache: a folder for the rows; None: ``labelwise/features`` in the user's cache folder.
+        given: keys of ``features``: ``backbone``, ``weights``, ``size``; None says nothing.
+        test_share: share to hold out for testing, where the data have no test set.
+
+    Raises:
+        ConfigError: an unknown key or backbone.
+        DataError: data that cannot be read.
+    """
+    from labelwise.data.brightness import look
+    from labelwise.data.open import open_source
+    from labelwise.data.views import split
+
+    config = parse(FeaturesConfig, {k: v for k, v in given.items() if v is not None}, where="the features")
+    opened = open_source(data, root=root)
+    seen = look(opened)
+    opened = opened.in_range(seen.value_range)
+    if test_share is not None and "test" not in opened.roles.values():
+        opened = split(opened, test_share, 0)
+    source = Remembered(opened)
+    rows = SignalCache(default_cache() if cache is None else Path(cache))
+    return source, make_features(config, source, rows, folder=None), list(seen.notes())
+
+
+def default_cache() -> Path:
+    """``labelwise/features`` in the user's cache folder: rows are found by weights and content, never by name."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labelwise" / "features"
 
 
 def make_learner(config: LearnerConfig, task: Task[Any], features: Producer | None, *, base: Path = Path()) -> Learner:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,16 +44,24 @@ class Chooser:
         examples: the pool's items, and the setting.
         first_needs: of the first steps of all strategies that ask of the same weights: they share one pass.
         progress: told on long work.
+        passed_over: items that are not to be chosen, and why.
     """
 
-    def __init__(self, examples: PoolExamples, first_needs: Needs, progress: Progress) -> None:
+    def __init__(
+        self,
+        examples: PoolExamples,
+        first_needs: Needs,
+        progress: Progress,
+        passed_over: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.examples = examples
         self.setting = examples.setting
         self.pool = examples.pool
         self.progress = progress
         self.candidates = examples.pool.candidates
         self.first_needs = first_needs
-        self.unreadable: dict[str, str] = {}
+        #: left out of this round: those that are passed over, and what cannot be read
+        self.unreadable: dict[str, str] = dict(passed_over)
         self.frame = _Frame(0)
         self.collect_seconds = 0.0
         self.read: set[int] = set()

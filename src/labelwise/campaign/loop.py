@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,8 @@ class Campaign:
         self.progress = progress
         self.fits = Fits(setting.fits)
         self.examples = PoolExamples(setting, store.pool())
+        #: items that are not to be chosen now, and why; of this process alone
+        self.passed_over: Mapping[str, str] = {}
 
     # ---- state ------------------------------------------------------------------------------------------------------
 
@@ -174,7 +176,8 @@ class Campaign:
             ConfigError: a budget larger than the pool.
         """
         self.offer.check([strategy])
-        return Chooser(self.examples, unite([strategy, *companions]), self.progress).run(strategy, budget)
+        chooser = Chooser(self.examples, unite([strategy, *companions]), self.progress, self.passed_over)
+        return chooser.run(strategy, budget)
 
     def acting(self, strategy: Strategy, budget: Budget | None) -> Strategy:
         """What a strategy hands over to as things stand; itself where it hands over to none."""

@@ -21,6 +21,7 @@ from labelwise.cli import (
     holding_out,
     labelling,
     listing,
+    looking,
     loop,
     options,
     predicting,
@@ -140,6 +141,6 @@ def _root(
 
 for _group in (
     *(demonstrating, starting, loop, labelling, taking_back, holding_out, training, predicting, evaluating),
-    *(pretraining, selecting, comparing, reporting, listing, checking),
+    *(looking, pretraining, selecting, comparing, reporting, listing, checking),
 ):
     _group.register(app)

@@ -65,6 +65,19 @@ More = Annotated[bool, options.flag("--more", help="Open another round although 
 DespiteMissing = Annotated[
     bool, options.flag("--despite-missing", help="Choose though most image files are not there.")
 ]
+Distinct = Annotated[
+    bool,
+    options.flag("--distinct", help="Ask about one image of each group of near-duplicates, and none already asked."),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="T",
+        help="With --distinct: smallest cosine of two near-duplicates. [dim]default: 0.95[/]",
+        show_default=False,
+    ),
+]
 Exported = Annotated[
     list[Path] | None,
     typer.Option("--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False),
@@ -79,6 +92,8 @@ def suggest(
     no_fit: NoFit = False,
     more: More = False,
     despite_missing: DespiteMissing = False,
+    distinct: Distinct = False,
+    threshold: Threshold = None,
     export: Exported = None,
     format_: options.FormatName = None,
     names: options.NameList = None,
@@ -98,6 +113,7 @@ def suggest(
         )
     wishes = options.wishes(format_, names, images, None, ignore_unknown=ignore_unknown, min_score=min_score)
     options.refuse_without("--predictions", predictions, {"--min-score": min_score})
+    apart = _distinct(distinct, threshold)
     with Stages() as stages:
         opened = options.open_project(project, stages, seed=seed)
         _refuse(opened, export, amount)
@@ -110,6 +126,7 @@ def suggest(
             fit=not no_fit,
             more=more,
             despite_missing=despite_missing,
+            distinct=apart,
         )
         written = list(export or ())
         left_out = [opened.export(path, asked=found, predictions=predictions, wishes=wishes) for path in written]
@@ -118,6 +135,19 @@ def suggest(
         console.print_json(_shown(found) | {"exported": written})
     else:
         _print(found, written, opened, project)
+
+
+def _distinct(wanted: bool, threshold: float | None) -> float | bool:
+    """The threshold of near-duplicates that are left out, or whether they are.
+
+    Raises:
+        ConfigError: a threshold of nothing.
+    """
+    if threshold is not None and not wanted:
+        raise ConfigError(
+            "--threshold says what near-duplicates --distinct leaves out: give --distinct too, or neither"
+        )
+    return wanted if threshold is None else threshold
 
 
 def _refuse(project: Project, export: Sequence[Path] | None, amount: int | Literal["all"] | None) -> None:

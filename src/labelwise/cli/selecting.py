@@ -183,32 +183,13 @@ def open_features(
     test_share: float | None,
 ) -> tuple[Source, FeatureSource]:
     """The images that a command names, and their frozen features."""
-    from labelwise.assemble import make_features
-    from labelwise.config import FeaturesConfig, parse
-    from labelwise.data.brightness import look
-    from labelwise.data.open import open_source
-    from labelwise.data.remembered import Remembered
-    from labelwise.data.views import split
-    from labelwise.signals.cache import SignalCache
+    from labelwise.assemble import open_features as opened
 
-    given: dict[str, Any] = {"backbone": features, "weights": weights, "size": size}
-    config = parse(FeaturesConfig, {k: v for k, v in given.items() if v is not None}, where="the command line")
-    opened = open_source(data, root=root)
-    seen = look(opened)
-    opened = opened.in_range(seen.value_range)
-    for note in seen.notes():
+    given = {"backbone": features, "weights": weights, "size": size}
+    source, backbone, notes = opened(data, root, cache, given, test_share=test_share)
+    for note in notes:
         console.err(f"note: {note}")
-    if test_share is not None and "test" not in opened.roles.values():
-        opened = split(opened, test_share, 0)
-    source = Remembered(opened)
-    return source, make_features(config, source, SignalCache(cache or default_cache()), folder=None)
-
-
-def default_cache() -> Path:
-    """``labelwise/features`` in the user's cache folder: rows are found by weights and content, never by name."""
-    import os
-
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labelwise" / "features"
+    return source, backbone
 
 
 def _numbers(text: str) -> list[int]:

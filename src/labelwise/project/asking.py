@@ -38,6 +38,7 @@ class Asking:
         fit: train first if labels are newer than the weights.
         more: open another round although one is open.
         despite_missing: choose though most image files are not there.
+        distinct: leave near-duplicates out: the smallest cosine of their frozen features, or True for the usual one.
     """
 
     budget: int | Literal["all"] | None = None
@@ -48,6 +49,7 @@ class Asking:
     fit: bool = True
     more: bool = False
     despite_missing: bool = False
+    distinct: float | bool = False
 
 
 def suggest(project: Project, how: Asking) -> Round:
@@ -89,6 +91,11 @@ def suggest(project: Project, how: Asking) -> Round:
             kept = [f"{chosen.name} acts as {informed.name} here: the predictions are those of a trained model"]
             chosen = informed
         notes += learning.lent(learner, chosen)
+    if how.distinct is not False:
+        from labelwise.project.looking import THRESHOLD, spare
+
+        campaign.passed_over, said = spare(project, THRESHOLD if how.distinct is True else how.distinct)
+        notes += said
     if size is None:
         found = campaign.choose(chosen, None)
         found = replace(found, notes=(*kept, *found.notes))
@@ -112,6 +119,7 @@ def _asked_before(project: Project, how: Asking) -> Round:
     ignored += [f"--set {key}={value}" for key, value in (how.options or {}).items()]
     ignored += [f"--predictions {how.predictions}"] if how.predictions is not None else []
     ignored += ["--no-fit"] if not how.fit else []
+    ignored += ["--distinct"] if how.distinct is not False else []
     if not ignored:
         return found
     one = "was" if len(ignored) == 1 else "were"
