@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,16 +103,10 @@ def take(
         write(project, names, incoming.palette if project.kind.heavy and not had else None)
     told = settle(project, (row.raw for row in rows if row.raw is not None))
     project.write(events)
-    return Imported(
-        labelled=said.labelled,
-        corrected=said.corrected,
-        skipped=said.skipped,
+    return replace(
+        said.done(),
         unanswered=incoming.states["unanswered"] + incoming.states["bare"],
-        pending=len(project.pool.pending),
         classes=() if had == names else names,
-        further=said.further,
-        unchanged=said.unchanged,
-        empty=said.empty,
         format=choice.format.name,
         notes=(
             *incoming.notes(),
@@ -123,6 +117,28 @@ def take(
             *gone_note(waiting_picks(project)[1]),
         ),
     )
+
+
+def give(project: Project, answers: Sequence[Answer]) -> Imported:
+    """Takes single answers, such as a page or a program of one's own gives: all of them or nothing.
+
+    Args:
+        project: held by the caller.
+        answers: labels and skips, of any items of the project.
+
+    Raises:
+        DataError: a label that is none, or drawn at another size than its picture has.
+        PoolError: no such item.
+    """
+    kind, pool, classes = project.kind, project.pool, project.config.classes
+    for answer in answers:
+        item = pool.items[pool.position(answer.id)]
+        if answer.target is not None:
+            kind.check(answer.target, classes, project.source.size(item.path) if kind.drawn else None)
+    said = _Said(project, classes)
+    events = [event for answer in answers for event in said.of(answer)]
+    project.write([*events, *said.unasked(project.waiting_regions())])
+    return replace(said.done(), notes=tuple(said.notes()))
 
 
 def _check_told(project: Project, path: Path, rows: Sequence[Row]) -> None:
@@ -278,6 +294,19 @@ class _Said:
         """A label of a whole image withdraws the question for its regions."""
         return [Cleared(region) for item, given in self.given.items() if given for region in waiting.get(item, ())]
 
+    def done(self) -> Imported:
+        """What the answers changed, once their events are written."""
+        return Imported(
+            labelled=self.labelled,
+            corrected=self.corrected,
+            skipped=self.skipped,
+            unanswered=0,
+            pending=len(self.project.pool.pending),
+            further=self.further,
+            unchanged=self.unchanged,
+            empty=self.empty,
+        )
+
     def notes(self) -> list[str]:
         """On what annotators differ, and skips that another's label outvotes."""
         kind, lines = self.project.kind, []
@@ -299,4 +328,4 @@ class _Said:
         return lines
 
 
-__all__ = ["Imported", "take"]
+__all__ = ["Imported", "give", "take"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.campaign.events import Cleared, Restored, Unlabelled
-from labelwise.contracts.oracle import Round
+from labelwise.contracts.oracle import Answer, Round
 from labelwise.errors import StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.project import answers, asking, classes, giving, joining, taking_back
@@ -180,6 +180,11 @@ class Project(Opened):
         with self.changing():
             return answers.take(self, Path(path), wishes=wishes or Wishes(), classes=classes, confirm=confirm)
 
+    def answer(self, given: Sequence[Answer]) -> Imported:
+        """Takes single answers of a page or a program of one's own; see :func:`labelwise.project.answers.give`."""
+        with self.changing():
+            return answers.give(self, given)
+
     def cancel(self) -> int:
         """Drops all unanswered picks; returns how many. On a server they stay until they are withdrawn there."""
         with self.changing():
@@ -200,16 +205,12 @@ class Project(Opened):
             LabelwiseError: see :func:`labelwise.project.taking_back.found`; nothing is taken back.
         """
         with self.changing():
-            items, notes = taking_back.found(self, which, "labelled")
-            self.write([Unlabelled(item) for item in items])
-            return items, notes
+            return taking_back.take_back(self, which, "labelled", Unlabelled)
 
     def restore(self, which: Which) -> tuple[list[str], list[str]]:
         """Takes skips back, so that the items may be asked again; as :meth:`unlabel`."""
         with self.changing():
-            items, notes = taking_back.found(self, which, "skipped")
-            self.write([Restored(item) for item in items])
-            return items, notes
+            return taking_back.take_back(self, which, "skipped", Restored)
 
     def add_new_images(self) -> Joined:
         """Registers images that joined the data since, and recognises those whose file has another name now."""

@@ -12,6 +12,7 @@ from labelwise.exchange.incoming import Incoming, Wishes
 from labelwise.exchange.sniffing import choose, required
 
 if TYPE_CHECKING:
+    from labelwise.campaign.events import Restored, Unlabelled
     from labelwise.campaign.pool import Pool
     from labelwise.project.opened import Opened
 
@@ -59,6 +60,22 @@ def found(project: Opened, which: Which, state: State) -> tuple[list[str], list[
     if which.round is not None:
         meant |= _counted(_asked(pool, which.round), here, state, f"round {which.round} asked about", notes)
     return [item for item in here if item in meant], notes
+
+
+def take_back(
+    project: Opened, which: Which, state: State, event: type[Unlabelled | Restored]
+) -> tuple[list[str], list[str]]:
+    """Takes back what :func:`found` finds; returns of which items, and notes.
+
+    Args:
+        project: held by the caller.
+        which: items.
+        state: in which they are.
+        event: that is written of each.
+    """
+    items, notes = found(project, which, state)
+    project.write([event(item) for item in items])
+    return items, notes
 
 
 def _in_state(pool: Pool, state: State) -> dict[str, None]:
