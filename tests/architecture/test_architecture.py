@@ -101,7 +101,7 @@ FLOORS = (
     {"assemble"},
     {"studies"},
     {"few_labels", "project", "recipes"},
-    {"demo", "testing"},
+    {"demo", "serve", "testing"},
     {"cli"},
     {"__main__"},
 )

@@ -206,15 +206,21 @@ class Store:
         except json.JSONDecodeError as error:
             raise self._damaged(error) from error
 
-    def events(self) -> Iterator[Event]:
-        """All events, in the order they were written."""
-        for kind, item_id, payload, _ in self._rows():
+    def events(self, after: int = 0) -> Iterator[Event]:
+        """All events after the one of this number, in the order they were written."""
+        for kind, item_id, payload, _ in self._rows(after):
             yield _event(kind, item_id, payload)
 
-    def _rows(self) -> Iterator[Any]:
+    def _rows(self, after: int = 0) -> Iterator[Any]:
         columns = (_EVENTS.c.kind, _EVENTS.c.item, _EVENTS.c.payload, _EVENTS.c.time)
+        wanted = sa.select(*columns).where(_EVENTS.c.seq > after).order_by(_EVENTS.c.seq)
         with self._disk_errors("read"), self._engine.connect() as connection:
-            yield from connection.execute(sa.select(*columns).order_by(_EVENTS.c.seq))
+            yield from connection.execute(wanted)
+
+    def newest(self) -> int:
+        """Number of the newest event, which grows with each; 0 before there is one."""
+        with self._disk_errors("read"), self._engine.connect() as connection:
+            return int(connection.execute(sa.select(sa.func.max(_EVENTS.c.seq))).scalar() or 0)
 
     def pool(self, *, before: int | None = None) -> Pool:
         """The pool after all events.

@@ -28,6 +28,7 @@ from labelwise.cli import (
     pretraining,
     reporting,
     selecting,
+    serving,
     starting,
     taking_back,
     training,
@@ -140,7 +141,7 @@ def _root(
 
 
 for _group in (
-    *(demonstrating, starting, loop, labelling, taking_back, holding_out, training, predicting, evaluating),
+    *(demonstrating, starting, loop, serving, labelling, taking_back, holding_out, training, predicting, evaluating),
     *(looking, pretraining, selecting, comparing, reporting, listing, checking),
 ):
     _group.register(app)

@@ -1,0 +1,288 @@
+"""The addresses of the page: each reads what was asked, calls one thing of the project, and answers in JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from labelwise.contracts.oracle import Answer
+from labelwise.errors import DataError, LabelwiseError, PoolError, StateError
+from labelwise.serve import standing
+from labelwise.serve.guard import Guard
+from labelwise.serve.listing import Filter, Listing
+from labelwise.serve.mapped import Map
+from labelwise.serve.pictures import Pictures
+from labelwise.serve.queue import Queue
+from labelwise.serve.shared import Shared
+from labelwise.serve.told import Telling
+
+if TYPE_CHECKING:
+    from labelwise.project.project import Project
+
+STATIC = Path(__file__).parent / "static"
+_TYPES = {"app.js": "text/javascript", "app.css": "text/css", "icon.svg": "image/svg+xml"}
+#: seconds of one answer that count; who left the page open was not labelling
+LONGEST = 300.0
+
+_LOG = logging.getLogger(__name__)
+
+Id = Annotated[str, Query(max_length=4096)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Given(_Body):
+    """One answer."""
+
+    id: str = Field(max_length=4096)
+    label: Any = None
+    skip: bool = False
+    reason: str = Field("", max_length=500)
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    annotator: str = Field("", max_length=100)
+
+    def answer(self) -> Answer:
+        """As the project takes it."""
+        cost = {"seconds": round(min(self.seconds, LONGEST), 2)} if self.seconds and not self.skip else {}
+        return Answer(self.id, None if self.skip else self.label, cost, self.reason, self.annotator.strip())
+
+
+class Answers(_Body):
+    """Some answers, all or none of which are taken."""
+
+    answers: list[Given] = Field(min_length=1, max_length=500)
+
+
+class One(_Body):
+    """One item."""
+
+    id: str = Field(max_length=4096)
+
+
+class Wanted(_Body):
+    """A map."""
+
+    method: Literal["pca", "tsne", "umap"] = "pca"
+
+
+class Work(_Body):
+    """A job."""
+
+    what: Literal["fit", "suggest"]
+    count: int | None = Field(None, ge=1)
+    strategy: str | None = Field(None, max_length=200)
+    more: bool = False
+
+
+class Page:
+    """All that the addresses call."""
+
+    def __init__(self, folder: Path, log: Callable[[str], None]) -> None:
+        self.shared = Shared(folder, log)
+        self.telling = Telling(self.shared)
+        self.queue = Queue(self.shared, self.telling)
+        self.listing = Listing(self.shared, self.telling)
+        self.map = Map(self.shared, self.listing)
+        self.pictures = Pictures(self.shared.project.state / "pictures")
+
+    @cached_property
+    def index(self) -> bytes:
+        """The first file of the page, which names the others by what they hold."""
+        text = (STATIC / "index.html").read_text(encoding="utf-8")
+        for name in _TYPES:
+            if (STATIC / name).is_file():
+                stamp = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+                text = text.replace(f"assets/{name}", f"assets/{name}?v={stamp}")
+        return text.encode()
+
+    def work(self, wanted: Work) -> None:
+        """Begins to train or to choose.
+
+        Raises:
+            StateError: something else is going on.
+        """
+        if wanted.what == "fit":
+            self.shared.start("fit", _fitted)
+            return
+        self.shared.start(
+            "suggest", lambda project: project.suggest(wanted.count, strategy=wanted.strategy, more=wanted.more).notes
+        )
+
+
+def _fitted(project: Project) -> Sequence[str]:
+    fitted = project.fit()
+    return [f"trained on {len(project.pool.labelled):,} labels", *fitted.report.remarks]
+
+
+def make_app(folder: Path, token: str, hosts: Sequence[str], log: Callable[[str], None] = _LOG.error) -> Guard:
+    """The page of one project, guarded.
+
+    Args:
+        folder: of the project.
+        token: that opens it.
+        hosts: ``name:port`` under which it is reached.
+        log: told of errors that are ours, whole.
+
+    Raises:
+        StateError: no project there.
+    """
+    page = Page(folder, log)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    _errors(app)
+    _files(app, page)
+    _labelling(app, page)
+    _looking(app, page)
+    _working(app, page)
+    return Guard(app, token, frozenset(host.lower() for host in hosts))
+
+
+def _json(content: Any, status: int = 200) -> JSONResponse:
+    return JSONResponse(_finite(content), status)
+
+
+def _finite(value: Any) -> Any:
+    """Strict JSON: what is no finite number is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(LabelwiseError)
+    def told(request: Request, error: LabelwiseError) -> JSONResponse:
+        status = 404 if isinstance(error, PoolError) else 409 if isinstance(error, StateError) else 400
+        return _json({"error": str(error)}, status)
+
+    @app.exception_handler(RequestValidationError)
+    def broken(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first.get("loc", ())[1:])
+        return _json({"error": f"{place or 'request'}: {first.get('msg', 'cannot be read')!s:.200}"}, 400)
+
+
+def _files(app: FastAPI, page: Page) -> None:
+    @app.get("/")
+    def index() -> Response:
+        return Response(page.index, media_type="text/html; charset=utf-8")
+
+    @app.get("/assets/{name}")
+    def asset(name: str) -> Response:
+        if name not in _TYPES or not (STATIC / name).is_file():
+            return _json({"error": "no such file"}, 404)
+        headers = {"cache-control": "private, max-age=31536000, immutable"}
+        return Response((STATIC / name).read_bytes(), media_type=_TYPES[name], headers=headers)
+
+    @app.get("/api/picture")
+    def picture(request: Request, id: Id, side: int = 384) -> Response:
+        page.shared.pool.position(id)
+        data, tag = page.pictures.of(page.shared.project.source, id, side)
+        headers = {"etag": f'"{tag}"', "cache-control": "private, max-age=60"}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(data, media_type="image/jpeg", headers=headers)
+
+    @app.get("/api/drawn")
+    def drawn(id: Id, side: int = 384, what: Literal["label", "guess"] = "label") -> Response:
+        return Response(page.listing.drawn(id, side, what), media_type="image/jpeg")
+
+
+def _labelling(app: FastAPI, page: Page) -> None:
+    @app.get("/api/project")
+    def project() -> JSONResponse:
+        return _json(standing.project(page.shared))
+
+    @app.get("/api/queue")
+    def queue(request: Request, count: int = 20, after: Id = "") -> JSONResponse:
+        return _json(page.queue.next(request.scope["labelwise_browser"], max(1, count), after))
+
+    @app.post("/api/answers")
+    def answers(body: Answers) -> JSONResponse:
+        done = page.shared.answer([given.answer() for given in body.answers])
+        for given in body.answers:
+            page.queue.free(given.id)
+        told = ("labelled", "corrected", "further", "skipped", "unchanged", "empty", "pending")
+        return _json({name: getattr(done, name) for name in told} | {"notes": list(done.notes)})
+
+    @app.post("/api/takeback")
+    def takeback(body: One) -> JSONResponse:
+        page.shared.take_back(body.id)
+        return _json({"ok": True})
+
+
+def _looking(app: FastAPI, page: Page) -> None:
+    @app.get("/api/images")
+    def images(
+        start: int = 0, count: int = 60, state: str = "", predicted: str = "", annotator: str = "", split: str = "",
+        text: str = "", sort: Literal["id", "doubt", "rank"] = "id", round: int | None = None,
+        named: Annotated[str, Query(alias="class")] = "",
+    ) -> JSONResponse:  # fmt: skip
+        wanted = Filter(state, named, predicted, annotator, split, text, round)
+        return _json(page.listing.rows(wanted, sort, max(0, start), max(1, count)))
+
+    @app.get("/api/item")
+    def item(id: Id) -> JSONResponse:
+        return _json(page.listing.item(id))
+
+    @app.get("/api/map")
+    def state() -> JSONResponse:
+        return _json(page.map.state())
+
+    @app.post("/api/map")
+    def begin(body: Wanted) -> JSONResponse:
+        page.map.begin(body.method)
+        return _json({"started": True})
+
+    @app.get("/api/map/points")
+    def points() -> Response:
+        return Response(page.map.points(), media_type="application/octet-stream")
+
+    @app.get("/api/map/columns")
+    def columns() -> JSONResponse:
+        return _json(page.map.columns())
+
+    @app.get("/api/map/items")
+    def items(at: Annotated[str, Query(max_length=10_000)]) -> JSONResponse:
+        parts = [part for part in at.split(",") if part]
+        if not all(part.isdecimal() for part in parts):
+            raise DataError("at: whole numbers, with commas between them")
+        return _json({"items": page.map.items([int(part) for part in parts])})
+
+
+def _working(app: FastAPI, page: Page) -> None:
+    @app.get("/api/progress")
+    def progress() -> JSONResponse:
+        return _json(standing.progress(page.shared))
+
+    @app.get("/api/strategies")
+    def strategies() -> JSONResponse:
+        return _json(standing.strategies(page.shared))
+
+    @app.get("/api/job")
+    def job() -> JSONResponse:
+        found = page.shared.jobs.job
+        return _json({"what": None, "running": False} if found is None else found.as_json())
+
+    @app.post("/api/job")
+    def start(body: Work) -> JSONResponse:
+        page.work(body)
+        return _json({"started": True})
+
+    @app.post("/api/job/stop")
+    def stop() -> JSONResponse:
+        return _json({"stopped": page.shared.jobs.stop()})

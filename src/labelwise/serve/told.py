@@ -1,0 +1,79 @@
+"""What the model trained last says of a few items: what people may accept, probabilities of classes, neighbours."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from labelwise.contracts.learner import Examples
+from labelwise.serve.shared import Shared
+from labelwise.signals.plain import Probs
+
+#: items whose answers are kept in memory
+_KEPT = 5000
+#: classes and neighbours that are shown
+CLASSES, NEIGHBOURS = 5, 4
+
+
+@dataclass(frozen=True)
+class Told:
+    """Of one item.
+
+    Args:
+        guess: raw label with scores; None where there is none to be offered.
+        says: (class, probability), the likeliest first; () where an item as a whole has none.
+    """
+
+    guess: Any = None
+    says: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def doubt(self) -> float | None:
+        """One minus the highest probability; None where nobody knows."""
+        return 1 - self.says[0][1] if self.says else None
+
+
+@dataclass
+class Telling:
+    """Asks the model once an item and training.
+
+    Args:
+        shared: the project.
+    """
+
+    shared: Shared
+    _weights: str = ""
+    _known: OrderedDict[str, Told] = field(default_factory=OrderedDict)
+
+    def of(self, items: Sequence[str]) -> dict[str, Told]:
+        """What is said of items; nothing of those that cannot be read, and of none before there is a model."""
+        with self.shared.learner() as learner:
+            if (weights := self.shared.weights()) != self._weights:
+                self._weights, self._known = weights, OrderedDict()
+            new = [item for item in items if item not in self._known]
+            if learner is not None and new:
+                self._ask(learner, new)
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+            return {item: self._known[item] for item in items if item in self._known}
+
+    def known(self, item: str) -> Told:
+        """What was said before; nothing is asked."""
+        return self._known.get(item, Told())
+
+    def _ask(self, learner: Any, items: list[str]) -> None:
+        source = self.shared.project.source
+        guesses = dict(learner.task.guesses(learner, source, items))
+        says: dict[str, tuple[tuple[str, float], ...]] = {}
+        if Probs().fields <= learner.provides and "per_image" in learner.task.provides:
+            table = learner.collect(Examples(source, tuple(items)), frozenset({Probs()}))
+            classes = learner.task.classes
+            for item, row in zip(table.ids, np.asarray(table[Probs()]), strict=True):
+                best = np.argsort(-row, kind="stable")[:CLASSES]
+                says[item] = tuple((classes[n], round(float(row[n]), 4)) for n in best)
+        for item in items:
+            self._known[item] = Told(guesses.get(item), says.get(item, ()))
