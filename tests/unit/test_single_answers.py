@@ -1,4 +1,4 @@
-"""Single answers, as a page or a program of one's own gives them: checked, all or nothing, held against what is there."""
+"""Single answers, as a page or a program of one's own gives them: checked, all or nothing."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import threading
 import webbrowser
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -68,7 +69,7 @@ def serve(
     with contextlib.closing(bound(host, port)) as listening:
         number = listening.getsockname()[1]
         shown = "127.0.0.1" if is_loopback(host) or host == "0.0.0.0" else host
-        address = f"http://{shown}:{number}/?token={secret}"
+        address = f"http://{shown}:{number}/?token={quote(secret)}"
 
         def ready() -> None:
             console.out(f"serving {project.resolve()} at {address}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -91,7 +92,12 @@ class Guard:
         return None
 
     def _cookie(self) -> str:
-        return f"{self.cookie}={secrets.token_hex(8)}.{self.token}; Path=/; HttpOnly; SameSite=Strict"
+        return f"{self.cookie}={secrets.token_hex(8)}.{self._proof}; Path=/; HttpOnly; SameSite=Strict"
+
+    @property
+    def _proof(self) -> str:
+        """What the token becomes in a cookie, which has no room for every character."""
+        return hashlib.sha256(f"labelwise {self.token}".encode()).hexdigest()
 
     def _browser(self, written: str) -> str | None:
         """Which browser it is; None without the token."""
@@ -99,8 +105,8 @@ class Guard:
             found = SimpleCookie(written).get(self.cookie)
         except CookieError:
             return None
-        browser, _, token = ("" if found is None else found.value).partition(".")
-        return browser if secrets.compare_digest(token.encode(), self.token.encode()) else None
+        browser, _, proof = ("" if found is None else found.value).partition(".")
+        return browser if secrets.compare_digest(proof.encode(), self._proof.encode()) else None
 
 
 def _bounded(receive: Receive) -> Receive:
