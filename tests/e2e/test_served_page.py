@@ -233,6 +233,12 @@ def test_the_map_is_laid_out_in_the_background_and_kept(project):
         columns = browser.get("/api/map/columns")
         assert sum(code == 1 for code in columns["state"]) == 12
         assert [row["id"] for row in browser.get("/api/map/items", at="0,79")["items"]] == sorted_ids(folder, 0, 79)
+        [queue] = browser.get("/api/queue", count=1)["picks"]
+        assert queue["neighbours"] == []
+        browser.answer("070.png", "0")
+        browser.answer(queue["id"], "3")
+        [queue] = browser.get("/api/queue", count=1)["picks"]
+        assert {near["label"] for near in queue["neighbours"]} == {"0", "3"}
         assert browser.http.get("/api/map/items", params={"at": "80"}).status_code == 400
         assert browser.http.get("/api/map/items", params={"at": "../x"}).status_code == 400
 

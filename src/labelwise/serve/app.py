@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import traceback
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from labelwise.serve import standing
 from labelwise.serve.guard import Guard
 from labelwise.serve.listing import Filter, Listing
 from labelwise.serve.mapped import Map
+from labelwise.serve.neighbours import Neighbours
 from labelwise.serve.pictures import Pictures
 from labelwise.serve.queue import Queue
 from labelwise.serve.shared import Shared
@@ -92,9 +94,9 @@ class Page:
     def __init__(self, folder: Path, log: Callable[[str], None]) -> None:
         self.shared = Shared(folder, log)
         self.telling = Telling(self.shared)
-        self.queue = Queue(self.shared, self.telling)
         self.listing = Listing(self.shared, self.telling)
         self.map = Map(self.shared, self.listing)
+        self.queue = Queue(self.shared, self.telling, Neighbours(self.shared, self.map))
         self.pictures = Pictures(self.shared.project.state / "pictures")
 
     @cached_property
@@ -140,7 +142,7 @@ def make_app(folder: Path, token: str, hosts: Sequence[str], log: Callable[[str]
     """
     page = Page(folder, log)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    _errors(app)
+    _errors(app, log)
     _files(app, page)
     _labelling(app, page)
     _looking(app, page)
@@ -163,7 +165,13 @@ def _finite(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
 
 
-def _errors(app: FastAPI) -> None:
+def _errors(app: FastAPI, log: Callable[[str], None]) -> None:
+    @app.exception_handler(Exception)
+    def ours(request: Request, error: Exception) -> JSONResponse:
+        log("".join(traceback.format_exception(error)))
+        said = f"{type(error).__name__}: {error!s:.150}. This is a bug; the command that serves the page printed more"
+        return _json({"error": said}, 500)
+
     @app.exception_handler(LabelwiseError)
     def told(request: Request, error: LabelwiseError) -> JSONResponse:
         status = 404 if isinstance(error, PoolError) else 409 if isinstance(error, StateError) else 400

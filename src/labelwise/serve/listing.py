@@ -13,9 +13,8 @@ from labelwise.contracts.kind import Look, Panel
 from labelwise.contracts.source import read_for
 from labelwise.errors import ConfigError
 from labelwise.exchange.pictures import shown_in
-from labelwise.serve.queue import size_of, why
 from labelwise.serve.shared import Shared
-from labelwise.serve.told import Telling, Told
+from labelwise.serve.told import Telling, Told, in_words, size_of, why
 
 STATES = ("unlabelled", "pending", "labelled", "skipped", "held out")
 Sort = Literal["id", "doubt", "rank"]
@@ -131,7 +130,7 @@ class Listing:
             "id": pool.ids[position],
             "state": state,
             "split": pool.role(position),
-            "label": kind.short(target) if labels else "",
+            "label": in_words(kind, target, classes) if labels else "",
             "classes": list(dict.fromkeys(kind.objects(target, classes))) if labels else [],
             "predicted": [predicted] if predicted else [],
             "doubt": None if doubt is None else round(float(doubt), 4),
@@ -154,7 +153,7 @@ class Listing:
             **self._row(position, STATES[self.states()[position]]),
             "image": read_for(project.source, item),
             "size": size_of(project, item),
-            "words": project.kind.short(pool.target(position)) if labels else "",
+            "words": in_words(project.kind, pool.target(position), project.config.classes) if labels else "",
             "label": pool.target(position) if labels else None,
             "labels": [{"annotator": one.annotator, "label": one.target} for one in labels],
             "guess": told.guess,

@@ -16,6 +16,7 @@ from labelwise.learners.features import FROZEN
 from labelwise.rng import digest, seed_of
 from labelwise.serve.listing import Listing
 from labelwise.serve.shared import Shared
+from labelwise.serve.told import in_words
 
 if TYPE_CHECKING:
     from labelwise.project.project import Project
@@ -141,14 +142,14 @@ class Map:
         pool = self.shared.pool
         if any(not 0 <= position < len(pool) for position in at):
             raise ConfigError(f"there are points 0 to {len(pool) - 1}")
-        kind = self.shared.project.kind
+        kind, classes = self.shared.project.kind, self.shared.project.config.classes
         found = []
         for position in at[:500]:
             query = pool.query(position)
             labelled = bool(pool.labels.of(position))
             found.append({
                 "id": pool.ids[position],
-                "label": kind.short(pool.target(position)) if labelled else "",
+                "label": in_words(kind, pool.target(position), classes) if labelled else "",
                 "predicted": (query.predicted or "") if query else "",
             })  # fmt: skip
         return found

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from labelwise.contracts.kind import Kind, in_full
 from labelwise.contracts.learner import Examples
+from labelwise.contracts.source import read_for
+from labelwise.errors import DataError
 from labelwise.serve.shared import Shared
 from labelwise.signals.plain import Probs
 
@@ -77,3 +80,36 @@ class Telling:
                 says[item] = tuple((classes[n], round(float(row[n]), 4)) for n in best)
         for item in items:
             self._known[item] = Told(guesses.get(item), says.get(item, ()))
+
+
+def size_of(project: Any, item: str) -> list[int] | None:
+    """Width and height of an item's picture; None where it cannot be read."""
+    try:
+        return [int(side) for side in project.source.size(read_for(project.source, item))]
+    except DataError:
+        return None
+
+
+def why(query: Any, told: Told) -> list[str]:
+    """Why an item was asked, in words."""
+    score = "" if query.score is None else f", score {query.score:.3g}"
+    lines = [f"number {query.rank + 1} of round {query.round}, chosen by {query.strategy or 'hand'}{score}"]
+    if len(told.says) > 1 and told.says[0][1] < 0.9:
+        (first, p), (second, q) = told.says[:2]
+        lines.append(f"the model is torn between {first} ({100 * p:.0f} %) and {second} ({100 * q:.0f} %)")
+    elif told.says:
+        lines.append(f"the model is {100 * told.says[0][1]:.0f} % sure of {told.says[0][0]}")
+    elif told.guess is not None:
+        found = told.guess.get("objects") if isinstance(told.guess, dict) else None
+        if found is not None:
+            scores = [one["score"] for one in found if "score" in one]
+            sure = f", the least sure {min(scores):.2f}" if scores else ""
+            lines.append(f"the model finds {len(found)} here{sure}: {in_full([one['class'] for one in found][:6])}")
+    else:
+        lines.append("no model has looked at it yet")
+    return lines
+
+
+def in_words(kind: Kind, raw: Any, classes: tuple[str, ...]) -> str:
+    """A label in a few words, as people write it."""
+    return kind.short(raw) if kind.drawn else in_full(kind.objects(raw, classes))

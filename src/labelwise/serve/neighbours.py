@@ -1,0 +1,77 @@
+"""The nearest labelled pictures of those that are asked, and more like one, on features that lie on disk already."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from labelwise.contracts.learner import Examples
+from labelwise.learners.features import FROZEN
+from labelwise.serve.mapped import Map
+from labelwise.serve.shared import Shared
+from labelwise.serve.told import in_words
+
+#: neighbours of a picture that are shown, and labelled pictures that are looked at
+SHOWN, MOST = 4, 5000
+
+
+class Neighbours:
+    """Neighbours by the cosine of frozen features; none before a map was made, which is what reads them all.
+
+    Args:
+        shared: the project.
+        map: says whether features were read.
+    """
+
+    def __init__(self, shared: Shared, map: Map) -> None:
+        self.shared, self.map = shared, map
+        self._known: tuple[Any, list[str], np.ndarray] = (None, [], np.empty((0, 0), np.float32))
+        self._lock = threading.Lock()
+
+    def of(self, items: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+        """Item -> its nearest labelled pictures with their labels, the nearest first."""
+        if not items or self.map.state()["method"] is None:
+            return {}
+        pool, kind, classes = self.shared.pool, self.shared.project.kind, self.shared.project.config.classes
+        with self._lock:
+            labelled, rows_LD = self._labelled()
+            found = self._rows(items)
+        if not labelled or not found:
+            return {}
+        near: dict[str, list[dict[str, str]]] = {}
+        for item, row_D in found.items():
+            order = np.argsort(-(rows_LD @ row_D), kind="stable")[: SHOWN + 1].tolist()
+            names = [labelled[n] for n in order if labelled[n] != item][:SHOWN]
+            near[item] = [
+                {"id": name, "label": in_words(kind, pool.target(pool.position(name)), classes)} for name in names
+            ]
+        return near
+
+    def _labelled(self) -> tuple[list[str], np.ndarray]:
+        """The labelled pictures and their rows, those labelled last where there are very many; read once a label."""
+        pool = self.shared.pool
+        positions = pool.labelled.tolist()
+        state = (len(positions), hash(tuple(positions)))
+        if self._known[0] != state:
+            kept = [pool.ids[position] for position in positions[-MOST:]]
+            rows = self._rows(kept)
+            matrix = np.stack(list(rows.values())) if rows else np.empty((0, 0), np.float32)
+            self._known = (state, list(rows), matrix)
+        return self._known[1], self._known[2]
+
+    def _rows(self, items: Sequence[str]) -> dict[str, np.ndarray]:
+        """Features of unit length; of what cannot be read none."""
+        from labelwise.project.learning import Learning
+
+        if not items:
+            return {}
+        project = self.shared.project
+        table = Learning(project).features.collect(Examples(project.source, tuple(items)), frozenset({FROZEN}))
+        if FROZEN not in table.columns:
+            return {}
+        rows = np.asarray(table[FROZEN], dtype=np.float32)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return dict(zip(table.ids, rows, strict=True))
