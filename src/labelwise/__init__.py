@@ -57,6 +57,7 @@ _HOME = {
     "open": "project.setup",
     "outliers": "project.looking",
     "predict": "project.predicting",
+    "relabel": "project.relabelling",
     "select": "direct.select",
     "similar": "project.looking",
 }

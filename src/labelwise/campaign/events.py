@@ -64,6 +64,20 @@ class Queried:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """A labelled item was chosen in a round because its label is doubtful; the label counts until another one comes."""
+
+    kind: ClassVar[str] = "asked_again"
+    id: str
+    round: int
+    rank: int = 0
+    score: float | None = None
+    strategy: str = ""
+    predicted: str | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Labelled:
     """An item got a label; ``cost`` in any of {images, boxes, clicks, pixels, seconds}.
 
@@ -89,7 +103,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """An item is as if never asked: a query was cancelled."""
+    """An item is as if never asked: a query was cancelled. Of one asked again only that question is taken back."""
 
     kind: ClassVar[str] = "cleared"
     id: str
@@ -135,8 +149,9 @@ class Renamed:
     path: str
 
 
-Event = Added | Queried | Labelled | Skipped | Cleared | Unlabelled | Restored | HeldOut | Renamed
+Event = Added | Queried | AskedAgain | Labelled | Skipped | Cleared | Unlabelled | Restored | HeldOut | Renamed
 EVENTS: dict[str, type[Event]] = {
-    event.kind: event for event in (Added, Queried, Labelled, Skipped, Cleared, Unlabelled, Restored, HeldOut, Renamed)
+    event.kind: event
+    for event in (Added, Queried, AskedAgain, Labelled, Skipped, Cleared, Unlabelled, Restored, HeldOut, Renamed)
 }
 EVENTS["labeled"] = Labelled  # as states on disk were written before the word had one spelling

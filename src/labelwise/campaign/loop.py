@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from labelwise.campaign.asked import picks_again, picks_of
 from labelwise.campaign.chooser import Chooser
 from labelwise.campaign.describing import described
-from labelwise.campaign.events import Event, Queried, Skipped
+from labelwise.campaign.events import AskedAgain, Event, Queried, Skipped
 from labelwise.campaign.examples import PoolExamples
 from labelwise.campaign.fits import Fits, Fitted
 from labelwise.campaign.measuring import measure, up_to_date
@@ -191,15 +192,18 @@ class Campaign:
         fitted: Fitted | None = None,
         companions: Sequence[Strategy] = (),
         notes: tuple[str, ...] = (),
+        again: Sequence[AskedAgain] = (),
     ) -> Round:
-        """Chooses and writes it down: from here on these items are asked, whatever happens."""
+        """Chooses and writes it down: from here on these items are asked, with the labels that are asked again."""
         found = self.choose(strategy, budget, companions=companions)
         found = replace(found, notes=notes + found.notes)
         events: list[Event] = [
             Queried(pick.id, self.pool.round, pick.rank, pick.score, strategy.name, pick.predicted, pick.probability)
             for pick in found
         ]
-        self.write(events, record=self.describe(fitted, found))
+        again = [replace(event, round=self.pool.round, rank=len(found) + rank) for rank, event in enumerate(again)]
+        found = replace(found, picks=(*found.picks, *picks_again(self.setting.source, again)))
+        self.write([*events, *again], record=self.describe(fitted, found))
         return found
 
     def describe(self, fitted: Fitted | None, asked: Round | None = None) -> RoundRecord:
@@ -208,10 +212,7 @@ class Campaign:
 
     def pending(self) -> list[Pick]:
         """Picks that wait for an answer, in the order chosen."""
-        waiting = {self.pool.ids[p] for p in self.pool.pending}
-        path = self.setting.source.path
-        asked = (query for query in self.pool.queries() if query.id in waiting)
-        return [Pick(q.id, path(q.id), q.rank, q.score, q.predicted, q.probability) for q in asked]
+        return picks_of(self.setting.source, self.pool.asked.waiting(self.pool.pending))
 
     def answer(self, answers: Iterable[Answer]) -> int:
         """Writes what an oracle said, all or none; returns how many answers there were.

@@ -69,7 +69,7 @@ def cross_validated(examples: PoolExamples, progress: Progress) -> dict[str, flo
         return {}
     data = examples.data()
     targets = data.labelled.targets or ()
-    parts = _folds(examples, data.labelled, generator(setting.seed, "cross-validation"))
+    parts = folds(examples, data.labelled, generator(setting.seed, "cross-validation"))
     metrics = setting.task.metrics()
     values, weights = [], []
     for part in parts:
@@ -78,15 +78,15 @@ def cross_validated(examples: PoolExamples, progress: Progress) -> dict[str, flo
             continue
         rest = [row for row in range(len(targets)) if row not in held]
         own = copy.copy(learner)
-        own.fit(replace(data, labelled=_some(data.labelled, rest)), setting.seed, progress=progress)
-        found = own.evaluate(_some(data.labelled, part), progress=progress)
+        own.fit(replace(data, labelled=some(data.labelled, rest)), setting.seed, progress=progress)
+        found = own.evaluate(some(data.labelled, part), progress=progress)
         if metrics.primary in found:
             values.append(found[metrics.primary])
             weights.append(len(part))
     return {CROSS_VALIDATED + metrics.primary: float(np.average(values, weights=weights))} if values else {}
 
 
-def _folds(examples: PoolExamples, view: Examples, rng: np.random.Generator) -> list[list[int]]:
+def folds(examples: PoolExamples, view: Examples, rng: np.random.Generator) -> list[list[int]]:
     """Rows of the labelled images in five parts of about the same size; a group lies in one of them."""
     pool = examples.pool
     groups: dict[Any, list[int]] = {}
@@ -100,6 +100,7 @@ def _folds(examples: PoolExamples, view: Examples, rng: np.random.Generator) -> 
     return parts
 
 
-def _some(view: Examples, rows: Sequence[int]) -> Examples:
+def some(view: Examples, rows: Sequence[int]) -> Examples:
+    """These rows of labelled items."""
     targets = view.targets or ()
     return replace(view, ids=tuple(view.ids[row] for row in rows), targets=tuple(targets[row] for row in rows))

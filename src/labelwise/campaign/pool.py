@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelwise.campaign.asked import Asked
 from labelwise.campaign.events import (
     Added,
+    AskedAgain,
     Cleared,
     Event,
     HeldOut,
@@ -73,7 +75,7 @@ class Pool:
             raise PoolError(f"two items are called {twice!r}: ids must be unique")
         self._role = np.array([ROLES.index(role) for _, role in pairs], dtype=np.int8)
         self._state = np.full(len(self.items), UNLABELLED, dtype=np.int8)
-        self._query: dict[int, Queried] = {}
+        self.asked = Asked()
         self.labels = Labels()
         self._reason: dict[int, str] = {}
         self._regions = any(item.is_region for item in self.items)
@@ -83,7 +85,7 @@ class Pool:
         if self._regions:
             for position, item in enumerate(self.items):
                 self._of_image.setdefault(item.path, []).append(position)
-        self._refuse_split_groups()
+        _refuse_split_groups(self.items, self._role)
 
     @classmethod
     def replay(cls, events: Iterable[Event]) -> Pool:
@@ -119,10 +121,13 @@ class Pool:
                         f"{event.id!r} is queried, but it is covered by {self.ids[other]!r}: clear that first"
                     )
                 self._state[position] = PENDING
-                self._query[position] = event
+                self.asked.ask(position, event)
+            case AskedAgain():
+                self.asked.ask_again(_doubted(self, event.id), event)
             case Labelled():
                 position = self.position(event.id)
                 self._state[position] = LABELLED
+                self.asked.answered(position)
                 self.labels.add(position, event)
                 self._reason.pop(position, None)
             case Skipped():
@@ -133,18 +138,15 @@ class Pool:
                 self._reason[position] = event.reason
             case Cleared():
                 position = self.position(event.id)
-                self._state[position] = UNLABELLED
-                self.labels.drop(position)
-                if self.is_held_out(position):  # it goes back to the pool, with its regions
-                    self._role[[position, *self._of_image.get(self.items[position].path, ())]] = 0
-                self._query.pop(position, None)
-                self._reason.pop(position, None)
+                if not self.asked.take_back(position):  # of a label that was asked again only the question
+                    self._forget(position)
             case Unlabelled():
                 position = self.position(event.id)
                 if self._state[position] != LABELLED:
                     raise PoolError(f"{event.id!r} has no label to take back: it is {self.describe(position)}")
                 self._state[position] = PENDING if self.is_held_out(position) else UNLABELLED
                 self.labels.drop(position)
+                self.asked.answered(position)
             case HeldOut():
                 position = self.position(event.id)
                 if not self.is_free(position):
@@ -152,7 +154,7 @@ class Pool:
                 self._role[position] = ROLES.index("test")
                 if event.rank is not None:
                     self._state[position] = PENDING
-                    self._query[position] = Queried(event.id, event.round, event.rank, None, HOLDOUT)
+                    self.asked.ask(position, Queried(event.id, event.round, event.rank, None, HOLDOUT))
             case Restored():
                 position = self.position(event.id)
                 if self._state[position] != SKIPPED:
@@ -160,11 +162,20 @@ class Pool:
                 self._state[position] = PENDING if self.is_held_out(position) else UNLABELLED
                 self._reason.pop(position, None)
 
+    def _forget(self, position: int) -> None:
+        """An item is as if never asked; one that is held out goes back to the pool, with its regions."""
+        self._state[position] = UNLABELLED
+        self.labels.drop(position)
+        if self.is_held_out(position):
+            self._role[[position, *self._of_image.get(self.items[position].path, ())]] = 0
+        self.asked.drop(position)
+        self._reason.pop(position, None)
+
     def copy(self) -> Pool:
         """A pool that can change without this one; the items are shared."""
         other = copy.copy(self)
         other._state, other._role = self._state.copy(), self._role.copy()
-        other._query, other._reason, other.labels = self._query.copy(), self._reason.copy(), self.labels.copy()
+        other.asked, other._reason, other.labels = self.asked.copy(), self._reason.copy(), self.labels.copy()
         return other
 
     def __len__(self) -> int:
@@ -191,6 +202,7 @@ class Pool:
     def describe(self, position: int) -> str:
         """State and role of an item, for messages."""
         state = ("unlabelled", "pending", "labelled", "skipped")[self._state[position]]
+        state = "asked again" if position in self.asked.reopened else state
         role = self.role(position)
         return state if role == "pool" else f"a {role} item"
 
@@ -200,7 +212,7 @@ class Pool:
 
     def is_held_out(self, position: int) -> bool:
         """Whether an item left the pool for the test set since it was added."""
-        query = self._query.get(position)
+        query = self.asked.first(int(position))
         return query is not None and query.strategy == HOLDOUT
 
     def _covered_by(self, position: int) -> int | None:
@@ -222,8 +234,10 @@ class Pool:
 
     @property
     def pending(self) -> Positions:
-        """Asked and not yet answered, images that are held out for testing among them."""
-        return np.flatnonzero(self._state == PENDING).astype(np.int64)
+        """Asked and not yet answered; images held out for testing, and labelled ones asked again, among them."""
+        waiting = self._state == PENDING
+        waiting[list(self.asked.reopened)] = True
+        return np.flatnonzero(waiting).astype(np.int64)
 
     @property
     def skipped(self) -> Positions:
@@ -283,33 +297,51 @@ class Pool:
 
     def query(self, position: int) -> Queried | None:
         """The query that asked for the item last; None for one that was labelled unasked."""
-        return self._query.get(int(position))
+        return self.asked.query(int(position))
 
     def queries(self) -> list[Queried]:
-        """All queries that still stand, by round and rank."""
-        return sorted(self._query.values(), key=lambda query: (query.round, query.rank))
+        """All queries that still stand, by round and rank; of an item that was asked again both."""
+        return self.asked.all()
 
     @property
     def round(self) -> int:
         """The number of the next round: one more than the last that was queried."""
-        return max((query.round for query in self._query.values()), default=-1) + 1
+        return self.asked.next_round
 
     def cost(self, role: Role = "pool") -> dict[str, float]:
         """What the labels of a role have cost so far, by unit."""
         return self.labels.cost(self.with_role(role).tolist())
 
-    def _refuse_split_groups(self) -> None:
-        first: dict[str, tuple[bool, str]] = {}
-        for item, role in zip(self.items, self._role, strict=True):
-            if item.group is None:
-                continue
-            held_out = ROLES[role] in ("validation", "test")
-            seen, other = first.setdefault(item.group, (held_out, item.id))
-            if seen != held_out:
-                raise PoolError(
-                    f"group {item.group!r} lies in training and in test ({other!r} and {item.id!r}): "
-                    "give all items of a group one side"
-                )
+
+def _doubted(pool: Pool, item_id: str) -> int:
+    """Position of an item whose label may be asked again.
+
+    Raises:
+        PoolError: it has none, or is asked again already.
+    """
+    position = pool.position(item_id)
+    if (state := pool.describe(position)) != "labelled":
+        raise PoolError(f"{item_id!r} is asked again, but it is {state}: only labels are doubted, each once at a time")
+    return position
+
+
+def _refuse_split_groups(items: Iterable[Item], roles: Iterable[np.int8]) -> None:
+    """A group lies in training or in test.
+
+    Raises:
+        PoolError: in both.
+    """
+    first: dict[str, tuple[bool, str]] = {}
+    for item, role in zip(items, roles, strict=True):
+        if item.group is None:
+            continue
+        held_out = ROLES[role] in ("validation", "test")
+        seen, other = first.setdefault(item.group, (held_out, item.id))
+        if seen != held_out:
+            raise PoolError(
+                f"group {item.group!r} lies in training and in test ({other!r} and {item.id!r}): "
+                "give all items of a group one side"
+            )
 
 
 def _in_todays_names(events: Iterable[Event]) -> tuple[list[Added], Iterator[Event]]:

@@ -26,6 +26,7 @@ from labelwise.cli import (
     options,
     predicting,
     pretraining,
+    relabelling,
     reporting,
     selecting,
     serving,
@@ -142,6 +143,6 @@ def _root(
 
 for _group in (
     *(demonstrating, starting, loop, serving, labelling, taking_back, holding_out, training, predicting, evaluating),
-    *(looking, pretraining, selecting, comparing, reporting, listing, checking),
+    *(looking, relabelling, pretraining, selecting, comparing, reporting, listing, checking),
 ):
     _group.register(app)

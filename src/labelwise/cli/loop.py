@@ -78,6 +78,15 @@ Threshold = Annotated[
         show_default=False,
     ),
 ]
+Relabel = Annotated[
+    float | None,
+    typer.Option(
+        "--relabel",
+        metavar="SHARE",
+        help="Of the picks at most this share are labelled images again, whose label looks wrong; see relabel.",
+        show_default=False,
+    ),
+]
 Exported = Annotated[
     list[Path] | None,
     typer.Option("--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False),
@@ -94,6 +103,7 @@ def suggest(
     despite_missing: DespiteMissing = False,
     distinct: Distinct = False,
     threshold: Threshold = None,
+    relabel: Relabel = None,
     export: Exported = None,
     format_: options.FormatName = None,
     names: options.NameList = None,
@@ -127,6 +137,7 @@ def suggest(
             more=more,
             despite_missing=despite_missing,
             distinct=apart,
+            relabel=relabel,
         )
         written = list(export or ())
         left_out = [opened.export(path, asked=found, predictions=predictions, wishes=wishes) for path in written]

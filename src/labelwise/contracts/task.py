@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from labelwise.contracts.chance import Chance
+from labelwise.contracts.doubt import LooksOver, NotYet
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind
 from labelwise.contracts.learner import Phase
@@ -204,6 +205,8 @@ class Task(ABC, Generic[Target]):
     #: a prediction is objects with scores of their own, or none: who learns from one says from which score an object
     #: counts, and an image without any has no label
     finds_objects: ClassVar[bool] = False
+    #: how its labels are looked over
+    looks_over: ClassVar[LooksOver] = NotYet()
     #: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
     inference_pixels: ClassVar[int] = 1 << 22
     #: how a network is trained where nobody says, whatever the network, the size of its input and the number of labels:

@@ -252,6 +252,8 @@ class _Said:
     #: item -> what people say of it now, where these answers say anything
     given: dict[str, list[Labelled]] = field(default_factory=dict)
     outvoted: list[str] = field(default_factory=list)
+    #: items that were asked again, whose label is the same
+    confirmed: set[str] = field(default_factory=set)
 
     def before(self, item: str) -> list[Labelled]:
         """What people say of an item, with the answers so far."""
@@ -269,13 +271,21 @@ class _Said:
         kind = self.project.kind
         self.empty += kind.empty(answer.target)
         own = [one for one in old if one.annotator == answer.annotator or not answer.annotator]
+        pool = self.project.pool
         if own and all(kind.same(one.target, answer.target) for one in own):
             self.unchanged += 1
+            if pool.position(answer.id) not in pool.asked.reopened or answer.id in self.confirmed:
+                return
+            # a label that was doubted is looked at again and stands: that is written down, too
+            self.confirmed.add(answer.id)
+            looked = answered(kind, pool, answer, self.classes).cost
+            cost = {unit: own[-1].cost.get(unit, 0) + looked.get(unit, 0) for unit in {*own[-1].cost, *looked}}
+            yield replace(own[-1], cost=cost)
             return
         self.labelled += not old
         self.corrected += bool(own)
         self.further += bool(old) and not own
-        event = answered(kind, self.project.pool, answer, self.classes)
+        event = answered(kind, pool, answer, self.classes)
         self.given[answer.id] = [*(one for one in old if one not in own), event]
         yield event
 

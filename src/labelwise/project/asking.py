@@ -7,20 +7,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from labelwise.campaign.asked import picks_again
 from labelwise.campaign.events import added
 from labelwise.contracts.oracle import Pick, Round
 from labelwise.contracts.source import is_subject
-from labelwise.errors import StateError
+from labelwise.errors import ConfigError, StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.project.images import CONFIG_NAME
 from labelwise.project.joining import news
 from labelwise.project.presence import gone_note, refuse_absent_disk, waiting
 
 if TYPE_CHECKING:
+    from labelwise.campaign.events import AskedAgain
+    from labelwise.campaign.fits import Fitted
+    from labelwise.campaign.loop import Campaign
+    from labelwise.contracts.query import Budget
     from labelwise.contracts.strategy import Strategy
+    from labelwise.project.learning import Learning
     from labelwise.project.project import Project
 
 
+#: why nothing can be asked
+NOTHING_LEFT = (
+    "no image is left to ask: all are labelled, asked or skipped. Add images and run 'labelwise init' again, "
+    "or drop open picks with 'labelwise cancel'"
+)
 #: images of a round where nobody says how many
 DEFAULT = 100
 
@@ -39,6 +50,7 @@ class Asking:
         more: open another round although one is open.
         despite_missing: choose though most image files are not there.
         distinct: leave near-duplicates out: the smallest cosine of their frozen features, or True for the usual one.
+        relabel: share of the round, at most, that asks about labels again which look wrong; None asks about none.
     """
 
     budget: int | Literal["all"] | None = None
@@ -50,6 +62,7 @@ class Asking:
     more: bool = False
     despite_missing: bool = False
     distinct: float | bool = False
+    relabel: float | None = None
 
 
 def suggest(project: Project, how: Asking) -> Round:
@@ -63,49 +76,86 @@ def suggest(project: Project, how: Asking) -> Round:
         return _asked_before(project, how)
     if project.config.regions is not None or project.pool.has_regions:
         join_regions(project)
-    if not len(project.pool.candidates):
-        raise StateError(
-            "no image is left to ask: all are labelled, asked or skipped. Add images and run 'labelwise init' again, "
-            "or drop open picks with 'labelwise cancel'"
-        )
+    if not len(project.pool.candidates) and how.relabel is None:
+        raise StateError(NOTHING_LEFT)
     if not how.despite_missing:
         refuse_absent_disk(project)
     learning = Learning(project)
     chosen = learning.strategy(how.strategy, how.options)
     unit = _unit(project)
     there = _there(project, unit)
-    count = min(DEFAULT, there) if how.budget is None else how.budget
-    size = None if count == "all" else Budget(count, unit)
+    count = min(DEFAULT, there) if how.budget is None and how.relabel is None else how.budget or DEFAULT
+    again, said = ([], []) if how.relabel is None else _again(learning, how, count, unit)
+    if not again and not there:
+        raise StateError(NOTHING_LEFT)
+    if again and (len(again) == count or not there):
+        return _only_again(project, learning.campaign(), again, said)
+    size = None if count == "all" else Budget(min(count - len(again), there) if again else count, unit)
     if size is not None and size.counts_items:
         size.items(there)
-    fitted, kept = None, list[str]()
-    if how.predictions is None:
-        campaign = learning.campaign()
-        chosen, fitted, kept = learning.ready(campaign, chosen, size, how.fit)
-        notes = learning.spoilt()
-    else:
-        learner, notes = learning.imported(how.predictions, how.wishes)
-        campaign = learning.campaign(learner)
-        informed = chosen.informed()
-        if informed is not chosen and campaign.offer.meets(informed):
-            kept = [f"{chosen.name} acts as {informed.name} here: the predictions are those of a trained model"]
-            chosen = informed
-        notes += learning.lent(learner, chosen)
+    campaign, chosen, fitted, kept, notes = _ready(learning, chosen, size, how)
     if how.distinct is not False:
         from labelwise.project.looking import THRESHOLD, spare
 
-        campaign.passed_over, said = spare(project, THRESHOLD if how.distinct is True else how.distinct)
-        notes += said
+        campaign.passed_over, left = spare(project, THRESHOLD if how.distinct is True else how.distinct)
+        notes += left
     if size is None:
         found = campaign.choose(chosen, None)
         found = replace(found, notes=(*kept, *found.notes))
     else:
-        found = campaign.suggest(chosen, size, fitted=fitted, notes=tuple(kept))
-        picks = tuple(replace(pick, round=found.number, strategy=found.strategy) for pick in found)
+        found = campaign.suggest(chosen, size, fitted=fitted, notes=tuple(kept), again=again)
+        picks = tuple(replace(pick, round=found.number, strategy=pick.strategy or found.strategy) for pick in found)
         found = replace(found, picks=picks)
     hungry = [] if fitted is None or size is None else starving(project)
     hungry += () if fitted is None else fitted.report.remarks
-    return replace(found, classes=project.config.classes, notes=(*hungry, *notes, *found.notes, *news(project)))
+    return replace(found, classes=project.config.classes, notes=(*hungry, *notes, *said, *found.notes, *news(project)))
+
+
+def _ready(
+    learning: Learning, chosen: Strategy, size: Budget | None, how: Asking
+) -> tuple[Campaign, Strategy, Fitted | None, list[str], list[str]]:
+    """The campaign with the model that the strategy reads, what acts, its training, and notes on both."""
+    if how.predictions is None:
+        campaign = learning.campaign()
+        chosen, fitted, kept = learning.ready(campaign, chosen, size, how.fit)
+        return campaign, chosen, fitted, kept, learning.spoilt()
+    kept = list[str]()
+    learner, notes = learning.imported(how.predictions, how.wishes)
+    campaign = learning.campaign(learner)
+    informed = chosen.informed()
+    if informed is not chosen and campaign.offer.meets(informed):
+        kept = [f"{chosen.name} acts as {informed.name} here: the predictions are those of a trained model"]
+        chosen = informed
+    return campaign, chosen, None, kept, [*notes, *learning.lent(learner, chosen)]
+
+
+def _again(
+    learning: Learning, how: Asking, count: int | Literal["all"], unit: str
+) -> tuple[list[AskedAgain], list[str]]:
+    """Labels that the round asks about again, and what to know of them.
+
+    Raises:
+        ConfigError: a ranking, a file of predictions, or a budget that counts something else than items.
+    """
+    from labelwise.campaign.doubting import ask_again
+    from labelwise.contracts.query import Budget
+
+    if count == "all":
+        raise ConfigError("--relabel mixes labels that look wrong into a round, and -n all asks nobody: give a number")
+    if how.predictions is not None:
+        raise ConfigError("--relabel holds labels against models that are trained for it: leave --predictions out")
+    if not Budget(count, unit).counts_items:
+        raise ConfigError(f"--relabel takes a share of picks, and this project counts {unit}: leave it out")
+    return ask_again(learning.campaign(), how.relabel or 0.0, count)
+
+
+def _only_again(project: Project, campaign: Campaign, again: Sequence[AskedAgain], notes: Sequence[str]) -> Round:
+    """A round that asks about labels again, and about nothing new."""
+    found = Round(
+        campaign.pool.round, picks_again(project.source, again), again[0].strategy, project.config.classes, tuple(notes)
+    )
+    campaign.write(again, record=campaign.describe(None, found))
+    return found
 
 
 def _asked_before(project: Project, how: Asking) -> Round:
@@ -119,6 +169,7 @@ def _asked_before(project: Project, how: Asking) -> Round:
     ignored += [f"--set {key}={value}" for key, value in (how.options or {}).items()]
     ignored += [f"--predictions {how.predictions}"] if how.predictions is not None else []
     ignored += ["--no-fit"] if not how.fit else []
+    ignored += [f"--relabel {how.relabel:g}"] if how.relabel is not None else []
     ignored += ["--distinct"] if how.distinct is not False else []
     if not ignored:
         return found
@@ -154,7 +205,9 @@ def open_round(project: Project) -> Round:
     pool = project.pool
     there, gone = waiting(project)
     queries = [query for item in there + gone if (query := pool.query(pool.position(item))) is not None]
-    strategies = {query.round: query.strategy for query in queries}
+    strategies: dict[int, list[str]] = {}
+    for query in queries:
+        strategies.setdefault(query.round, []).append(query.strategy)
     queries = queries[: len(there)]
     path = project.source.path
     picks = tuple(
@@ -170,7 +223,7 @@ def open_round(project: Project) -> Round:
     return Round(
         number=max(strategies),
         picks=picks,
-        strategy=" and ".join(dict.fromkeys(strategies[number] for number in sorted(strategies))),
+        strategy=" and ".join(dict.fromkeys(name for number in sorted(strategies) for name in strategies[number])),
         classes=project.config.classes,
         notes=(note, *gone_note(gone)),
         open=True,

@@ -41,9 +41,7 @@ def refuse_absent_disk(project: Opened) -> None:
 
 def waiting(project: Opened) -> tuple[list[str], list[str]]:
     """Picks that wait for an answer: those whose image is there, and those whose image is gone; in the order chosen."""
-    pool = project.pool
-    open_ = {pool.ids[p] for p in pool.pending}
-    picks = [query.id for query in pool.queries() if query.id in open_]
+    picks = [query.id for query in project.pool.asked.waiting(project.pool.pending)]
     gone = set(missing(project.source, picks))
     return [item for item in picks if item not in gone], [item for item in picks if item in gone]
 

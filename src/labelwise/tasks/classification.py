@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.chance import Chance
+from labelwise.contracts.doubt import LooksOver
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Phase
@@ -22,6 +23,7 @@ from labelwise.errors import ConfigError
 from labelwise.kinds.classes import Classes
 from labelwise.learners.gathered import Told
 from labelwise.learners.imported import ImportedPredictions, of_pictures
+from labelwise.tasks.label_doubts import OfClasses
 from labelwise.tasks.whole_images import (
     Augment,
     augmentation,
@@ -62,6 +64,7 @@ class Classification(Task[int]):
     name: ClassVar[str] = "classification"
     kind: ClassVar[Kind] = Classes()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
+    looks_over: ClassVar[LooksOver] = OfClasses()
     soft: ClassVar[bool] = True
     #: sixty epochs, of few labels as many as make 500 steps
     phases: ClassVar[tuple[Phase, ...]] = (

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from labelwise.contracts.chance import Chance
+from labelwise.contracts.doubt import LooksOver
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Examples, Phase
@@ -25,6 +26,7 @@ from labelwise.learners.imported import FromFile
 from labelwise.learners.imported_detections import of_objects
 from labelwise.models.detectors import Detections, Detector, Keep, SeenOnce
 from labelwise.signals.units import Units
+from labelwise.tasks.label_doubts import OfBoxes
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Learner
@@ -74,6 +76,7 @@ class Detection(Task[Boxes]):
     name: ClassVar[str] = "detection"
     kind: ClassVar[Kind] = BoxesOfImages()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "embedding", "unit_embedding"}) | ALWAYS
+    looks_over: ClassVar[LooksOver] = OfBoxes()
     finds_objects: ClassVar[bool] = True
     #: thirty epochs, of few labels as many as make 600 steps; the weights are averages over about a tenth of the steps
     phases: ClassVar[tuple[Phase, ...]] = (

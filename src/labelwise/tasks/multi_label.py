@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.chance import Chance
+from labelwise.contracts.doubt import LooksOver
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Kind, Naming, in_full
 from labelwise.contracts.learner import Phase
@@ -21,6 +22,7 @@ from labelwise.errors import ConfigError
 from labelwise.kinds.tags import Tags
 from labelwise.learners.gathered import Told
 from labelwise.learners.imported import ImportedPredictions, of_pictures
+from labelwise.tasks.label_doubts import OfTags
 from labelwise.tasks.whole_images import (
     Augment,
     augmentation,
@@ -67,6 +69,7 @@ class MultiLabel(Task[Present]):
     name: ClassVar[str] = "multi_label"
     kind: ClassVar[Kind] = Tags()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
+    looks_over: ClassVar[LooksOver] = OfTags()
     exclusive: ClassVar[bool] = False
     #: as for one class an image
     phases: ClassVar[tuple[Phase, ...]] = (

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelwise.contracts.chance import Chance
+from labelwise.contracts.doubt import LooksOver
 from labelwise.contracts.input import InputSpec
 from labelwise.contracts.kind import Naming
 from labelwise.contracts.learner import Examples, Phase
@@ -31,6 +32,7 @@ from labelwise.models.segmenters import said_of
 from labelwise.models.trunks import with_known_trunk
 from labelwise.signals.plain import PixelUncertainty
 from labelwise.signals.units import Units
+from labelwise.tasks.label_doubts import OfMasks
 
 if TYPE_CHECKING:
     from labelwise.contracts.learner import Learner
@@ -77,6 +79,7 @@ class Segmentation(Task[Mask]):
     name: ClassVar[str] = "segmentation"
     kind: ClassVar[Masks] = Masks()
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_pixel", "embedding", "map_embedding"})
+    looks_over: ClassVar[LooksOver] = OfMasks()
     #: thirty epochs, of few labels as many as make 1,200 steps; the weights are averages over a tenth of the steps
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase(epochs=30, batch_size=4, min_steps=1200, max_steps=20_000, lr=3e-3, schedule="onecycle", average=0.1),

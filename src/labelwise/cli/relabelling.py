@@ -1,0 +1,71 @@
+"""``relabel``: labels that are worth looking at again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labelwise.cli import console, options
+from labelwise.cli.progress import Stages
+from labelwise.errors import ConfigError
+
+#: labels shown in the terminal
+SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(relabel)
+
+
+def relabel(
+    number: Annotated[int, typer.Option("-n", "--number", metavar="N", min=1, help="How many labels to list.")] = 50,
+    export: Annotated[
+        list[Path] | None,
+        typer.Option("--export", "-o", metavar="FILE.html", help="Also write them as a page.", show_default=False),
+    ] = None,
+    project: options.ProjectFolder = None,
+    json: options.Json = False,
+) -> None:
+    """List labelled images whose label is doubtful: models that have not learnt from it say otherwise.
+
+    Nothing is asked and nothing changed. Correct labels by importing a file, take them back with unlabel, or let people
+    look again with suggest --relabel 0.2.
+    """
+    from labelwise.project.relabelling import relabel as find
+
+    for path in export or ():
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ConfigError(f"{str(path)!r:.120}: labels are shown on a page: give a name that ends in .html")
+    with Stages() as stages:
+        found = find(options.open_project(project, stages), number)
+        written = [found.gallery(path) for path in export or ()]
+    if json:
+        labels = [asdict(one) for one in found.labels]
+        counts = {"suspects": found.suspects, "judged": found.judged}
+        console.print_json({"labels": labels, **counts, "notes": found.notes, "exported": written})
+        return
+    console.out(f"{found.suspects:,} of {console.counted(found.judged, 'label')} look wrong")
+    rows = [
+        (
+            one.id,
+            one.label,
+            console.number(one.score, 3),
+            "yes" if one.suspect else "",
+            one.why,
+            ", ".join(one.annotators),
+        )
+        for one in found.labels[:SHOWN]
+    ]
+    heads = ["image", "label", "doubt", "suspect", "why", "who"]
+    told = [place for place in range(len(heads)) if place < 4 or any(row[place] for row in rows)]
+    cells = [[row[place] for place in told] for row in rows]
+    console.show(console.table([heads[place] for place in told], cells, right=("doubt",)))
+    if len(found) > SHOWN:
+        console.out(f"... and {len(found) - SHOWN:,} more")
+    console.notes(found.notes)
+    for path in written:
+        console.out(f"wrote {path}")
