@@ -43,8 +43,7 @@ class Queue:
             after: an item; those up to it are left out.
         """
         pool, project = self.shared.pool, self.shared.project
-        pending = set(pool.pending.tolist())
-        waits = [query for query in pool.queries() if pool.position(query.id) in pending]
+        waits = pool.asked.waiting(pool.pending)
         if after:
             place = next((n for n, query in enumerate(waits) if query.id == after), -1)
             waits, total = waits[place + 1 :], len(waits)
