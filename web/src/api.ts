@@ -1,0 +1,81 @@
+// The only file that talks to the server.
+import type { Answer, Answered, Item, Job, MapColumns, MapState, Progress, Project, Queue, Strategies, Tile } from "./types";
+
+/** An answer of the server that is no success, or (status 0) no answer at all. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+
+  /** Whether the same request may well succeed later: nobody answered, the project is held, the server broke. */
+  get passing(): boolean {
+    return this.status === 0 || this.status === 403 || this.status === 409 || this.status >= 500;
+  }
+}
+
+const HINTS: Record<number, string> = {
+  0: "the server does not answer: is `labelwise serve` still running?",
+  403: "the server does not know this browser: open the address that `labelwise serve` printed once more",
+};
+
+async function ask(path: string, how?: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", ...how });
+  } catch {
+    throw new Refused(0, HINTS[0]);
+  }
+  if (response.ok) return response;
+  let said = "";
+  try {
+    said = String(((await response.json()) as { error?: unknown }).error ?? "");
+  } catch {
+    // a proxy or a crash answered: there is no line of ours in it
+  }
+  throw new Refused(response.status, HINTS[response.status] ?? (said || `the server answered ${response.status}`));
+}
+
+const get = async <T>(path: string): Promise<T> => (await ask(path, { headers: { Accept: "application/json" } })).json() as Promise<T>;
+
+async function post<T>(path: string, body: unknown): Promise<T> {
+  const headers = { "Content-Type": "application/json", "X-Labelwise": "1" };
+  return (await ask(path, { method: "POST", headers, body: JSON.stringify(body) })).json() as Promise<T>;
+}
+
+/** A query string; what is empty is left out. */
+export function query(parts: Record<string, string | number | null | undefined>): string {
+  const said = new URLSearchParams();
+  for (const [name, value] of Object.entries(parts)) if (value !== null && value !== undefined && value !== "") said.set(name, String(value));
+  const text = said.toString();
+  return text ? `?${text}` : "";
+}
+
+/** The sides that the server keeps pictures at; others would fill its cache. */
+export type Side = 96 | 192 | 384 | 1280 | 2560;
+
+export const picture = (id: string, side: Side): string => `/api/picture${query({ id, side })}`;
+/** A picture with a label drawn by the server; `fresh` tells one state of the label from the next. */
+export const drawn = (id: string, side: Side, what: "label" | "guess", fresh = 0): string =>
+  `/api/drawn${query({ id, side, what, fresh: fresh || null })}`;
+
+export const api = {
+  project: () => get<Project>("/api/project"),
+  queue: (count: number, after: string | null) => get<Queue>(`/api/queue${query({ count, after })}`),
+  answers: (answers: Answer[]) => post<Answered>("/api/answers", { answers }),
+  takeback: (id: string) => post<{ ok: boolean }>("/api/takeback", { id }),
+  images: (parts: Record<string, string | number>) => get<{ total: number; items: Tile[] }>(`/api/images${query(parts)}`),
+  item: (id: string) => get<Item>(`/api/item${query({ id })}`),
+  map: () => get<MapState>("/api/map"),
+  startMap: (method: string) => post<unknown>("/api/map", { method }),
+  mapPoints: async () => new Float32Array(await (await ask("/api/map/points")).arrayBuffer()),
+  mapColumns: () => get<MapColumns>("/api/map/columns"),
+  mapItems: (at: number[]) => get<{ items: { id: string; label: string; predicted: string }[] }>(`/api/map/items${query({ at: at.join(",") })}`),
+  progress: () => get<Progress>("/api/progress"),
+  strategies: () => get<Strategies>("/api/strategies"),
+  job: () => get<Job>("/api/job"),
+  startJob: (body: { what: "fit" | "suggest"; count: number | null; strategy: string | null; more: boolean }) => post<unknown>("/api/job", body),
+  stopJob: () => post<unknown>("/api/job/stop", {}),
+};
