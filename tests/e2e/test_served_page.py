@@ -241,6 +241,16 @@ def test_the_map_is_laid_out_in_the_background_and_kept(project):
         assert {near["label"] for near in queue["neighbours"]} == {"0", "3"}
         assert browser.http.get("/api/map/items", params={"at": "80"}).status_code == 400
         assert browser.http.get("/api/map/items", params={"at": "../x"}).status_code == 400
+        free = [place for place, code in enumerate(columns["state"]) if code == 0 and place not in (70, 79)][:20]
+        wanted = {row["id"] for row in browser.get("/api/map/items", at=",".join(map(str, free)))["items"]}
+        browser.post("/api/job", {"what": "suggest", "count": 5, "strategy": "margin", "among": free})
+        job = _until(browser, "suggest")
+        assert job["error"] == ""
+        assert any("outside what was marked" in line for line in job["notes"])
+        asked = {row["id"] for row in browser.get("/api/images", state="pending", round=1)["items"]}
+        assert len(asked) == 5
+        assert asked <= wanted
+        assert "points 0 to 79" in browser.post("/api/job", {"what": "suggest", "among": [80]}, 400)["error"]
 
 
 def sorted_ids(folder, *places):

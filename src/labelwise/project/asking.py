@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,6 +51,7 @@ class Asking:
         despite_missing: choose though most image files are not there.
         distinct: leave near-duplicates out: the smallest cosine of their frozen features, or True for the usual one.
         relabel: share of the round, at most, that asks about labels again which look wrong; None asks about none.
+        among: items of which the picks are to be, as somebody marked them on a map; None: all.
     """
 
     budget: int | Literal["all"] | None = None
@@ -63,6 +64,7 @@ class Asking:
     despite_missing: bool = False
     distinct: float | bool = False
     relabel: float | None = None
+    among: Collection[str] | None = None
 
 
 def suggest(project: Project, how: Asking) -> Round:
@@ -99,6 +101,8 @@ def suggest(project: Project, how: Asking) -> Round:
 
         campaign.passed_over, left = spare(project, THRESHOLD if how.distinct is True else how.distinct)
         notes += left
+    if how.among is not None:
+        campaign.passed_over = {**campaign.passed_over, **_outside(project, how.among)}
     if size is None:
         found = campaign.choose(chosen, None)
         found = replace(found, notes=(*kept, *found.notes))
@@ -156,6 +160,23 @@ def _only_again(project: Project, campaign: Campaign, again: Sequence[AskedAgain
     )
     campaign.write(again, record=campaign.describe(None, found))
     return found
+
+
+def _outside(project: Project, among: Collection[str]) -> dict[str, str]:
+    """Every candidate that is none of these, and why it is left out.
+
+    Raises:
+        PoolError: an item that the project does not have.
+        StateError: none of them may be asked.
+    """
+    pool = project.pool
+    wanted = {pool.position(item) for item in among}
+    candidates = pool.candidates.tolist()
+    if not wanted.intersection(candidates):
+        raise StateError(
+            f"none of these {len(wanted):,} may be asked: they are labelled, asked, skipped or held out already"
+        )
+    return {pool.ids[position]: "outside what was marked" for position in candidates if position not in wanted}
 
 
 def _asked_before(project: Project, how: Asking) -> Round:

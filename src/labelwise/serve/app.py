@@ -86,6 +86,8 @@ class Work(_Body):
     count: int | None = Field(None, ge=1)
     strategy: str | None = Field(None, max_length=200)
     more: bool = False
+    #: points of the map of which the picks are to be
+    among: list[int] | None = Field(None, min_length=1, max_length=5_000_000)
 
 
 class Page:
@@ -118,9 +120,13 @@ class Page:
         if wanted.what == "fit":
             self.shared.start("fit", _fitted)
             return
-        self.shared.start(
-            "suggest", lambda project: project.suggest(wanted.count, strategy=wanted.strategy, more=wanted.more).notes
-        )
+        among = None if wanted.among is None else self.map.ids(wanted.among)
+        more = wanted.more or among is not None
+
+        def suggested(project: Project) -> Sequence[str]:
+            return project.suggest(wanted.count, strategy=wanted.strategy, more=more, among=among).notes
+
+        self.shared.start("suggest", suggested)
 
 
 def _fitted(project: Project) -> Sequence[str]:

@@ -133,8 +133,8 @@ class Map:
             "round": asked,
         }
 
-    def items(self, at: Sequence[int]) -> list[dict[str, Any]]:
-        """The items at some points.
+    def ids(self, at: Sequence[int]) -> list[str]:
+        """Which items some points are.
 
         Raises:
             ConfigError: a point that is none.
@@ -142,13 +142,22 @@ class Map:
         pool = self.shared.pool
         if any(not 0 <= position < len(pool) for position in at):
             raise ConfigError(f"there are points 0 to {len(pool) - 1}")
+        return [pool.ids[position] for position in at]
+
+    def items(self, at: Sequence[int]) -> list[dict[str, Any]]:
+        """The items at some points.
+
+        Raises:
+            ConfigError: a point that is none.
+        """
+        pool, ids = self.shared.pool, self.ids(at[:500])
         kind, classes = self.shared.project.kind, self.shared.project.config.classes
         found = []
-        for position in at[:500]:
+        for position, item in zip(at, ids, strict=False):
             query = pool.query(position)
             labelled = bool(pool.labels.of(position))
             found.append({
-                "id": pool.ids[position],
+                "id": item,
                 "label": in_words(kind, pool.target(position), classes) if labelled else "",
                 "predicted": (query.predicted or "") if query else "",
             })  # fmt: skip
