@@ -4,6 +4,7 @@ import type { Box, Thing } from "../types";
 import { beginThings, BEGUN, changed, type Context, type Drag, type Draft, finishThings, type Parts, type Step, withoutThing, withThing } from "./draft";
 import type { Editor } from "./editor";
 import { area, HANDLES, type Handle, inBox, middle, moved, place, pulled, tidy, within } from "./geometry";
+import { Tag } from "../draw/tag";
 import { ThingList } from "./thing_list";
 
 /** Pixels of the screen: a handle's reach, and what counts as a click and not as a drag. */
@@ -182,21 +183,6 @@ function OneBox({ context, thing, at }: { context: Context; thing: Thing; at: nu
           const [x, y] = place(box, handle);
           return <rect key={handle} class="handle" x={x - 4 * px} y={y - 4 * px} width={8 * px} height={8 * px} stroke={colour} />;
         })}
-    </g>
-  );
-}
-
-/** A name on the picture: white on the colour of the class, above the box or just inside of it. */
-export function Tag({ x, y, px, colour, text }: { x: number; y: number; px: number; colour: string; text: string }) {
-  const short = text.length > 24 ? `${text.slice(0, 23)}\u2026` : text;
-  const [width, height] = [(short.length * 6.6 + 8) * px, 16 * px];
-  const top = y - height < 0 ? y : y - height;
-  return (
-    <g class="tag">
-      <rect x={x} y={top} width={width} height={height} fill={colour} />
-      <text x={x + 4 * px} y={top + 12 * px} font-size={12 * px} textLength={(short.length * 6.6) * px} lengthAdjust="spacingAndGlyphs">
-        {short}
-      </text>
     </g>
   );
 }

@@ -1,7 +1,7 @@
 // Key points: clicked in their order; one that is not there is passed by, one that is hidden is marked; all can be moved.
 import { shown } from "../text";
 import type { Point, Thing } from "../types";
-import { Tag } from "./boxes";
+import { Tag } from "../draw/tag";
 import { beginThings, changed, clamp, type Context, type Drag, type Draft, finishThings, type Parts, round, type Step, withoutThing, withThing } from "./draft";
 import type { Editor } from "./editor";
 import { ThingList } from "./thing_list";

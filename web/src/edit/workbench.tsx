@@ -113,6 +113,9 @@ export function Workbench({ project, subject, url, drafts, answer, otherwise, ab
   };
   useKeys(press);
 
+  const done = editor.finish(project, draft, size);
+  const what = "wait" in done ? "" : inWords(done.label, project.noun);
+  const sends = `${draft.guessed && draft === begun ? "Accept" : "Send"} ${what}`;
   const Panel = editor.Panel;
   const Layer = editor.Layer;
   const objects = Boolean(Layer);
@@ -151,7 +154,7 @@ export function Workbench({ project, subject, url, drafts, answer, otherwise, ab
         {Panel && <Panel context={context()} />}
         {below}
         <button type="button" class="primary wide" onClick={() => send(context().draft)}>
-          {objects ? "Send" : project.kind === "tags" ? "Send" : "Accept"} <kbd>Enter</kbd>
+          <bdi class="cut">{sends}</bdi> <kbd>Enter</kbd>
         </button>
       </div>
     </div>
