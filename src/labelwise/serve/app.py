@@ -90,6 +90,25 @@ class Work(_Body):
     among: list[int] | None = Field(None, min_length=1, max_length=5_000_000)
 
 
+class Shown(_Body):
+    """Some of the images."""
+
+    start: int = Field(0, ge=0)
+    count: int = Field(60, ge=1)
+    state: str = ""
+    named: str = Field("", alias="class")
+    predicted: str = ""
+    annotator: str = ""
+    split: str = ""
+    text: str = Field("", max_length=4096)
+    sort: Literal["id", "doubt", "rank"] = "id"
+    round: int | None = None
+
+    def filter(self) -> Filter:
+        """Which."""
+        return Filter(self.state, self.named, self.predicted, self.annotator, self.split, self.text, self.round)
+
+
 class Page:
     """All that the addresses call."""
 
@@ -241,13 +260,8 @@ def _labelling(app: FastAPI, page: Page) -> None:
 
 def _looking(app: FastAPI, page: Page) -> None:
     @app.get("/api/images")
-    def images(
-        start: int = 0, count: int = 60, state: str = "", predicted: str = "", annotator: str = "", split: str = "",
-        text: str = "", sort: Literal["id", "doubt", "rank"] = "id", round: int | None = None,
-        named: Annotated[str, Query(alias="class")] = "",
-    ) -> JSONResponse:  # fmt: skip
-        wanted = Filter(state, named, predicted, annotator, split, text, round)
-        return _json(page.listing.rows(wanted, sort, max(0, start), max(1, count)))
+    def images(asked: Annotated[Shown, Query()]) -> JSONResponse:
+        return _json(page.listing.rows(asked.filter(), asked.sort, asked.start, asked.count))
 
     @app.get("/api/item")
     def item(id: Id) -> JSONResponse:
