@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -116,9 +118,18 @@ class Page:
         self.shared = Shared(folder, log)
         self.telling = Telling(self.shared)
         self.listing = Listing(self.shared, self.telling)
-        self.map = Map(self.shared, self.listing)
+        self.map = Map(self.shared)
         self.queue = Queue(self.shared, self.telling, Neighbours(self.shared, self.map))
         self.pictures = Pictures(self.shared.project.state / "pictures")
+
+    def warm_up(self) -> None:
+        """Loads what trains, in the background: the first look at the progress need not wait for it."""
+
+        def load() -> None:
+            with contextlib.suppress(LabelwiseError):  # who asks for it is told
+                standing.progress(self.shared)
+
+        threading.Thread(target=load, name="warm up", daemon=True).start()
 
     @cached_property
     def index(self) -> bytes:
@@ -166,6 +177,7 @@ def make_app(folder: Path, token: str, hosts: Sequence[str], log: Callable[[str]
         StateError: no project there.
     """
     page = Page(folder, log)
+    page.warm_up()
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     _errors(app, log)
     _files(app, page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,10 @@ from labelwise.errors import ConfigError
 from labelwise.exchange.pictures import shown_in
 from labelwise.serve.shared import Shared
 from labelwise.serve.told import Telling, Told, in_words, size_of, why
+
+if TYPE_CHECKING:
+    from labelwise.campaign.pool import Pool
+    from labelwise.project.project import Project
 
 STATES = ("unlabelled", "pending", "labelled", "skipped", "held out")
 Sort = Literal["id", "doubt", "rank"]
@@ -34,6 +38,21 @@ class Filter:
     text: str = ""
     round: int | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether every item of the state is wanted."""
+        return not any((self.named, self.predicted, self.annotator, self.split, self.text)) and self.round is None
+
+
+def states_of(pool: Pool) -> np.ndarray:
+    """(N,) uint8: place in ``STATES``, of every item."""
+    found = np.full(len(pool), 4, np.uint8)
+    for code, positions in enumerate((pool.unlabelled, pool.pending, pool.labelled, pool.skipped)):
+        found[positions] = code
+    covered = [position for position in np.flatnonzero(found == 4).tolist() if pool.is_free(position)]
+    found[covered] = 0  # regions that an asked image covers
+    return found
+
 
 class Listing:
     """Items as rows.
@@ -46,98 +65,21 @@ class Listing:
     def __init__(self, shared: Shared, telling: Telling) -> None:
         self.shared, self.telling = shared, telling
 
-    def states(self) -> np.ndarray:
-        """(N,) uint8: place in ``STATES``, of every item."""
-        pool = self.shared.pool
-        found = np.full(len(pool), 4, np.uint8)
-        places = (pool.unlabelled, pool.pending, pool.labelled, pool.skipped)
-        for code, positions in enumerate(places):
-            found[positions] = code
-        free = [position for position in np.flatnonzero(found == 4).tolist() if pool.is_free(position)]
-        found[free] = 0  # regions that an asked image covers
-        return found
-
     def rows(self, wanted: Filter, sort: Sort, start: int, count: int) -> dict[str, Any]:
         """Some of the items that a filter lets through, and how many these are.
 
         Raises:
-            ConfigError: an unknown state or order.
+            ConfigError: an unknown state.
         """
         if wanted.state and wanted.state not in STATES:
             raise ConfigError(f"state {wanted.state!r:.40}: one of {', '.join(STATES)}")
-        pool, states = self.shared.pool, self.states()
-        positions = np.arange(len(pool)) if not wanted.state else np.flatnonzero(states == STATES.index(wanted.state))
-        kept = [int(position) for position in positions if self._fits(int(position), wanted)]
-        kept.sort(key=self._order(sort))
+        now = _Now(self.shared.project, self.telling)
+        places = np.flatnonzero(now.states == STATES.index(wanted.state)) if wanted.state else np.arange(len(now.pool))
+        kept = places.tolist() if wanted.is_open else [place for place in places.tolist() if now.fits(place, wanted)]
+        if sort != "id":
+            kept.sort(key=now.by_rank if sort == "rank" else now.by_doubt)
         shown = kept[start : start + min(count, MOST)]
-        return {"total": len(kept), "items": [self._row(position, STATES[states[position]]) for position in shown]}
-
-    def _order(self, sort: Sort) -> Any:
-        pool, telling = self.shared.pool, self.telling
-        if sort == "id":
-            return lambda position: position
-        if sort == "rank":
-
-            def by_rank(position: int) -> tuple[float, float, int]:
-                query = pool.query(position)
-                return (-query.round, query.rank, position) if query else (np.inf, 0, position)
-
-            return by_rank
-        if sort == "doubt":
-
-            def by_doubt(position: int) -> tuple[float, int]:
-                doubt = self._doubt(position, telling.known(pool.ids[position]))
-                return (np.inf if doubt is None else -doubt, position)
-
-            return by_doubt
-        raise ConfigError(f"sort {sort!r:.40}: one of id, rank, doubt")
-
-    def _fits(self, position: int, wanted: Filter) -> bool:
-        pool, kind = self.shared.pool, self.shared.project.kind
-        query = pool.query(position)
-        if wanted.text and wanted.text.lower() not in pool.ids[position].lower():
-            return False
-        if wanted.round is not None and (query is None or query.round != wanted.round):
-            return False
-        if wanted.split and pool.role(position) != wanted.split:
-            return False
-        if wanted.predicted and self._predicted(position) != wanted.predicted:
-            return False
-        labels = pool.labels.of(position)
-        if wanted.annotator and all(one.annotator != wanted.annotator for one in labels):
-            return False
-        classes = self.shared.project.config.classes
-        return not wanted.named or (bool(labels) and wanted.named in kind.objects(pool.target(position), classes))
-
-    def _predicted(self, position: int) -> str:
-        """The class that the model thinks likeliest, now where it was asked, else when it was asked about."""
-        told, query = self.telling.known(self.shared.pool.ids[position]), self.shared.pool.query(position)
-        return told.says[0][0] if told.says else (query.predicted or "") if query else ""
-
-    def _doubt(self, position: int, told: Told) -> float | None:
-        query = self.shared.pool.query(position)
-        if told.doubt is not None:
-            return told.doubt
-        return 1 - query.probability if query is not None and query.probability is not None else None
-
-    def _row(self, position: int, state: str) -> dict[str, Any]:
-        pool, project = self.shared.pool, self.shared.project
-        kind, classes, query = project.kind, project.config.classes, pool.query(position)
-        labels = pool.labels.of(position)
-        target = pool.target(position) if labels else None
-        predicted, doubt = self._predicted(position), self._doubt(position, self.telling.known(pool.ids[position]))
-        return {
-            "id": pool.ids[position],
-            "state": state,
-            "split": pool.role(position),
-            "label": in_words(kind, target, classes) if labels else "",
-            "classes": list(dict.fromkeys(kind.objects(target, classes))) if labels else [],
-            "predicted": [predicted] if predicted else [],
-            "doubt": None if doubt is None else round(float(doubt), 4),
-            "round": None if query is None else query.round,
-            "rank": None if query is None else query.rank,
-            "annotators": sorted({one.annotator for one in labels if one.annotator}),
-        }
+        return {"total": len(kept), "items": [now.row(place) for place in shown]}
 
     def item(self, item: str) -> dict[str, Any]:
         """Everything about one item.
@@ -145,16 +87,18 @@ class Listing:
         Raises:
             PoolError: there is none of this name.
         """
-        pool, project = self.shared.pool, self.shared.project
+        project = self.shared.project
+        pool = project.pool
         position = pool.position(item)
         told = self.telling.of([item]).get(item, Told())
         labels, query = pool.labels.of(position), pool.query(position)
+        target = pool.target(position) if labels else None
         return {
-            **self._row(position, STATES[self.states()[position]]),
+            **_Now(project, self.telling).row(position),
             "image": read_for(project.source, item),
             "size": size_of(project, item),
-            "words": in_words(project.kind, pool.target(position), project.config.classes) if labels else "",
-            "label": pool.target(position) if labels else None,
+            "words": in_words(project.kind, target, project.config.classes) if labels else "",
+            "label": target,
             "labels": [{"annotator": one.annotator, "label": one.target} for one in labels],
             "guess": told.guess,
             "says": [{"class": name, "probability": p} for name, p in told.says],
@@ -171,9 +115,9 @@ class Listing:
             PoolError: there is no such item.
             DataError: it cannot be read.
         """
-        pool, project = self.shared.pool, self.shared.project
-        position = pool.position(item)
-        raw = pool.target(position) if what == "label" and pool.labels.of(position) else None
+        project = self.shared.project
+        position = project.pool.position(item)
+        raw = project.pool.target(position) if what == "label" and project.pool.labels.of(position) else None
         if what == "guess":
             raw = self.telling.of([item]).get(item, Told()).guess
         array = project.source.thumbnail(item, side)
@@ -184,3 +128,76 @@ class Listing:
         memory = io.BytesIO()
         picture.convert("RGB").save(memory, "JPEG", quality=85)
         return memory.getvalue()
+
+
+class _Now:
+    """The items as they stand for one request: the state is looked up once, not once an item.
+
+    Args:
+        project: as it stands.
+        telling: what the model said so far.
+    """
+
+    def __init__(self, project: Project, telling: Telling) -> None:
+        self.pool, self.kind, self.classes = project.pool, project.kind, project.config.classes
+        self.telling = telling
+        self.states = states_of(self.pool)
+
+    def fits(self, position: int, wanted: Filter) -> bool:
+        """Whether a filter lets an item through."""
+        pool = self.pool
+        if wanted.text and wanted.text.lower() not in pool.ids[position].lower():
+            return False
+        if wanted.round is not None and ((query := pool.query(position)) is None or query.round != wanted.round):
+            return False
+        if wanted.split and pool.role(position) != wanted.split:
+            return False
+        if wanted.predicted and self._predicted(position) != wanted.predicted:
+            return False
+        if not wanted.annotator and not wanted.named:
+            return True
+        labels = pool.labels.of(position)
+        if wanted.annotator and all(one.annotator != wanted.annotator for one in labels):
+            return False
+        named = wanted.named
+        return not named or (bool(labels) and named in self.kind.objects(pool.target(position), self.classes))
+
+    def by_rank(self, position: int) -> tuple[float, float, int]:
+        """Newest round first, and in it as asked; then what was never asked."""
+        query = self.pool.query(position)
+        return (-query.round, query.rank, position) if query else (np.inf, 0, position)
+
+    def by_doubt(self, position: int) -> tuple[float, int]:
+        """Least sure first; then those of which nothing is known."""
+        doubt = self._doubt(position)
+        return (np.inf if doubt is None else -doubt, position)
+
+    def _predicted(self, position: int) -> str:
+        """The class that the model thinks likeliest, now where it was asked, else when it was asked about."""
+        told, query = self.telling.known(self.pool.ids[position]), self.pool.query(position)
+        return told.says[0][0] if told.says else (query.predicted or "") if query else ""
+
+    def _doubt(self, position: int) -> float | None:
+        if (doubt := self.telling.known(self.pool.ids[position]).doubt) is not None:
+            return doubt
+        query = self.pool.query(position)
+        return 1 - query.probability if query is not None and query.probability is not None else None
+
+    def row(self, position: int) -> dict[str, Any]:
+        """One item in short."""
+        pool, query = self.pool, self.pool.query(position)
+        labels = pool.labels.of(position)
+        target = pool.target(position) if labels else None
+        predicted, doubt = self._predicted(position), self._doubt(position)
+        return {
+            "id": pool.ids[position],
+            "state": STATES[self.states[position]],
+            "split": pool.role(position),
+            "label": in_words(self.kind, target, self.classes) if labels else "",
+            "classes": list(dict.fromkeys(self.kind.objects(target, self.classes))) if labels else [],
+            "predicted": [predicted] if predicted else [],
+            "doubt": None if doubt is None else round(float(doubt), 4),
+            "round": None if query is None else query.round,
+            "rank": None if query is None else query.rank,
+            "annotators": sorted({one.annotator for one in labels if one.annotator}),
+        }

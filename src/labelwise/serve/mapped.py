@@ -14,7 +14,7 @@ from labelwise.errors import ConfigError, DataError
 from labelwise.formats.files import write_whole
 from labelwise.learners.features import FROZEN
 from labelwise.rng import digest, seed_of
-from labelwise.serve.listing import Listing
+from labelwise.serve.listing import states_of
 from labelwise.serve.shared import Shared
 from labelwise.serve.told import in_words
 
@@ -31,19 +31,18 @@ class Map:
 
     Args:
         shared: the project.
-        listing: states and classes of items.
     """
 
-    def __init__(self, shared: Shared, listing: Listing) -> None:
-        self.shared, self.listing = shared, listing
-
-    @property
-    def _folder(self) -> Path:
-        return self.shared.project.state / "map"
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        #: of the features and items: names of files, so that a hundred thousand ids are not digested each time
+        self._tags: tuple[Any, str] = (None, "")
 
     def _file(self, project: Project, method: str) -> Path:
-        features = project.config.features.model_dump()
-        return self._folder / f"{method}-{digest(features, *project.pool.ids)[:16]}.npy"
+        ids, features = project.pool.ids, project.config.features.model_dump()
+        if self._tags[0] is not ids:
+            self._tags = (ids, digest(features, *ids)[:16])
+        return project.state / "map" / f"{method}-{self._tags[1]}.npy"
 
     def state(self) -> dict[str, Any]:
         """Whether there is a map, or one is being made."""
@@ -111,8 +110,8 @@ class Map:
 
     def columns(self) -> dict[str, Any]:
         """What points may be coloured by, in the order of the items."""
-        pool, project = self.shared.pool, self.shared.project
-        kind, classes = project.kind, project.config.classes
+        project = self.shared.project
+        pool, kind, classes = project.pool, project.kind, project.config.classes
         index = {name: number for number, name in enumerate(classes)}
         named, predicted, asked = ([-1] * len(pool) for _ in range(3))
         doubt: list[float | None] = [None] * len(pool)
@@ -126,7 +125,7 @@ class Map:
             doubt[position] = None if query.probability is None else round(1 - query.probability, 4)
         return {
             "count": len(pool),
-            "state": self.listing.states().tolist(),
+            "state": states_of(pool).tolist(),
             "class": named,
             "predicted": predicted,
             "doubt": doubt,
