@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labelwise.campaign.events import Added, Renamed, Restored, Unlabelled
 from labelwise.campaign.fits import Fits
@@ -43,12 +42,16 @@ class Shared:
         self.jobs = Jobs(log)
         self._reading, self._changing, self._model = threading.RLock(), threading.Lock(), threading.Lock()
         self._held = False
+        self._loaded: tuple[str, Learner | None] = ("", None)
         self._open()
 
     def _open(self) -> None:
         self._settings = _stamp(self.folder)
-        self._project = open_project(self.folder)
-        self._seen = self._project.store.newest()
+        found, seen = open_project(self.folder), -1
+        while (newest := found.store.newest()) != seen:  # others may write while it is read
+            found.forget()
+            _, seen = found.pool, newest
+        self._project, self._seen = found, seen
 
     @property
     def project(self) -> Project:
@@ -85,8 +88,13 @@ class Shared:
             if not self._held:
                 held.enter_context(self._project.store.lock(wait=_PATIENCE))
             with self._reading:
-                yield self.project
-                self._seen = self._project.store.newest()
+                project = self.project
+                before = project.pool
+                try:
+                    yield project
+                finally:  # a job may have written in between: all that is new is applied in the order on disk
+                    project.__dict__["pool"] = before
+                    self._catch_up(project.store.newest())
 
     def answer(self, given: Sequence[Answer]) -> Imported:
         """Takes answers at once, also while a job trains.
@@ -150,10 +158,6 @@ class Shared:
 
                 self._loaded = (weights, Learning(open_project(self.folder)).predictor()[0] if weights else None)
             yield self._loaded[1]
-
-    @cached_property
-    def _loaded(self) -> tuple[str, Any]:
-        return "", None
 
 
 def _stamp(folder: Path) -> tuple[int, int]:
