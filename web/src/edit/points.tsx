@@ -132,12 +132,14 @@ function down(context: Context, x: number, y: number): Drag {
   }
   const thing = draft.things[hit.thing];
   const seen = (thing.points as Point[])[hit.point][2];
+  // points that were passed by stay so: only an object that is being made goes on
+  const point = hit.thing === draft.chosen ? draft.point : -1;
   let first = true;
   return {
     move: (mx, my) => {
       if (first && Math.hypot(mx - x, my - y) < 3 * px) return;
-      const point: Point = [round(clamp(mx, 0, size[0])), round(clamp(my, 0, size[1])), seen];
-      context.set({ ...withThing(draft, hit.thing, setPoint(thing, hit.point, point)), chosen: hit.thing, point: nextOpen(thing, 0) }, first);
+      const place: Point = [round(clamp(mx, 0, size[0])), round(clamp(my, 0, size[1])), seen];
+      context.set({ ...withThing(draft, hit.thing, setPoint(thing, hit.point, place)), chosen: hit.thing, point }, first);
       first = false;
     },
     up: () => {

@@ -79,6 +79,7 @@ function useMapState() {
 function Methods({ state, start }: { state: MapState; start: (method: string) => void }) {
   const [method, setMethod] = useState(state.method ?? "pca");
   const working = state.state === "working";
+  const known = state.total > 1; // "0 of 1" says nothing
   return (
     <form
       class="filters"
@@ -102,7 +103,7 @@ function Methods({ state, start }: { state: MapState; start: (method: string) =>
       </button>
       {working && (
         <span role="status" class="progressing">
-          <progress max={state.total || undefined} value={state.total ? state.done : undefined} /> {state.total ? `${number(state.done)} of ${number(state.total)}` : "working"}
+          <progress max={known ? state.total : undefined} value={known ? state.done : undefined} /> {known ? `${number(state.done)} of ${number(state.total)}` : "working"}
         </span>
       )}
     </form>
