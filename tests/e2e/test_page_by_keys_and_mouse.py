@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import posed
 from commands import run
 from labelwise.project.setup import open_project
 from served import TOKEN, served
@@ -347,3 +348,46 @@ def test_six_images_with_boxes_by_mouse(scenes, chromium):
         somebody.press("Enter")
         somebody.saved(7)
         assert labels(folder)[order[6]]["objects"] == []
+
+
+@pytest.fixture
+def arrows(tmp_path):
+    """Arrows with three points each; where they are."""
+    (tmp_path / "pictures").mkdir()
+    truth = {}
+    for n in (0, 1, 2, 4):
+        pixels, things = posed.draw(n)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{n}.png")
+        truth[f"{n}.png"] = things[0]["points"]
+    folder = tmp_path / "project"
+    points = f"task.points=[{', '.join(posed.POINTS)}]"
+    run(
+        "init", tmp_path / "pictures", "-p", folder, "--task", "keypoints", "--classes", "arrow", "--labels", "none",
+        "--set", points,
+    )  # fmt: skip
+    run("suggest", "-n", 4, "-s", "random", "-p", folder)
+    return folder, truth
+
+
+def test_key_points_by_clicks_in_their_order(arrows, chromium):
+    folder, truth = arrows
+    order = [one.id for one in open_project(folder).pool.queries()]
+    size = (posed.WIDTH, posed.HEIGHT)
+    with served(folder) as server, person(chromium, server.address) as somebody:
+        somebody.asked()
+        for n, name in enumerate(order):
+            for x, y, seen in truth[name]:
+                if not seen:
+                    somebody.press("n")
+                    continue
+                _drag(somebody, (x, y), (x, y), size)
+                if seen == 1:
+                    somebody.press("h")
+            somebody.press("Enter")
+            somebody.saved(n + 1)
+        given = labels(folder)
+    assert list(given) == order
+    for name, raw in given.items():
+        (thing,) = raw["objects"]
+        assert [point[2] for point in thing["points"]] == [point[2] for point in truth[name]]
+        assert np.abs(np.subtract(thing["points"], truth[name])).max() < 0.3

@@ -91,6 +91,13 @@ export function changed(thing: Thing, news: Partial<Thing>): Thing {
   return { ...thing, ...news, ...(extra ? { extra } : {}) } as Thing;
 }
 
+/** Whether a change took the outline of an object with it, which has to be said. */
+export function lostOutline(thing: Thing): boolean {
+  const begun = thing[BEGUN];
+  const before = typeof begun === "string" ? (JSON.parse(begun) as Thing).extra : undefined;
+  return OUTLINES.some((key) => before?.[key] !== undefined && thing.extra?.[key] === undefined);
+}
+
 /** A draft with one object put in the place of another. */
 export const withThing = (draft: Draft, at: number, thing: Thing): Draft => ({
   ...draft,

@@ -1,6 +1,6 @@
 // The objects of a draft as a list: what the picture shows in colours is said here in words, and can be chosen by keys.
 import { shown } from "../text";
-import { BEGUN, type Parts, withoutThing } from "./draft";
+import { BEGUN, lostOutline, type Parts, withoutThing } from "./draft";
 
 export function ThingList({ context }: Parts) {
   const { draft, project, set } = context;
@@ -32,6 +32,7 @@ function what(thing: Parts["context"]["draft"]["things"][number], guessed: boole
     parts.push(`${marked} of ${thing.points.length} points`);
   } else if (thing.box) parts.push(`${Math.round(thing.box[2] - thing.box[0])} × ${Math.round(thing.box[3] - thing.box[1])}`);
   if (thing.angle) parts.push(`turned ${Math.round(thing.angle)}°`);
+  if (lostOutline(thing)) parts.push("its old outline goes");
   if (thing.crowd) parts.push("crowd");
   if (thing.difficult) parts.push("difficult");
   return parts.join(", ");
