@@ -34,6 +34,7 @@ UNTRAINED = {
     "docs/extending/strategies.md 0": "chooses; held to the contract by tests of its example",
     "docs/extending/strategies.md 1": "the contract of strategies",
     "docs/extending/strategies.md 2": "the contract of strategies",
+    "docs/looking-again.md 0": "lists labels; run by tests of its own",
     "docs/looking-at-images.md 0": "compares images; trains nothing",
     "docs/low-budget.md 0": "chooses; run below",
     "docs/keypoints.md 0": "names the points; key points are trained by tests of their own",

@@ -45,8 +45,7 @@ def test_class_doubts_are_those_of_the_loop(name):
         likeliest = max(reached, key=lambda c: p[c]) if reached else None
         stands = likeliest is None or (y in reached and p[y] >= p[likeliest])
         assert bool(found.suspect_N[row]) == (not stands)
-        other = max(p[c] for c in range(len(p)) if c != y)
-        assert float(found.score_N[row]) == pytest.approx((1 + other - p[y]) / 2, abs=1e-12)
+        assert float(found.score_N[row]) == pytest.approx(1 - p[y], abs=1e-12)
 
 
 def test_a_class_that_is_seldom_seen_surely_has_a_low_threshold():

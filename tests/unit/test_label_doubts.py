@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+import painted
+import shapes
 import tiny
 from labelwise.campaign.doubting import label_doubts
 from labelwise.campaign.events import Added, AskedAgain, Cleared, Item, Labelled, Queried, Skipped, Unlabelled
@@ -195,3 +200,50 @@ def test_planted_errors_are_the_most_doubtful(tmp_path):
     first = sorted(found, key=lambda item: (not found[item].suspect, -found[item].score))[: len(wrong)]
     assert len(wrong & set(first)) >= len(wrong) - 2
     assert torch.tensor([one.score for one in found.values()]).isfinite().all()
+
+
+def planted(raw: dict[str, Any], kind: int) -> dict[str, Any]:
+    """The first object of a label left out, of another class, or moved by half of its side."""
+    first, *rest = raw["objects"]
+    x1, y1, x2, y2 = first["box"]
+    half = (x2 - x1) // 2
+    box = [max(0, x1 - half), max(0, y1 - half), x2 - half, y2 - half]
+    other = shapes.CLASSES[(shapes.CLASSES.index(first["class"]) + 1) % 3]
+    changed = [[], [{**first, "class": other}], [{**first, "box": box}]][kind]
+    return {**raw, "objects": [*changed, *rest]}
+
+
+@pytest.mark.heavy
+def test_planted_errors_in_boxes_are_found_by_a_detector(tmp_path):
+    source = shapes.Shapes(64)
+    campaign = tiny.campaign(tmp_path, source, shapes.learner(), fits=None)
+    wrong = {item: n % 3 for n, item in enumerate([i for i in source.ids if source.truth[i]["objects"]][::7])}
+    labels = {i: planted(raw, wrong[i]) if i in wrong else raw for i, raw in source.truth.items()}
+    campaign.write([Labelled(item, raw) for item, raw in labels.items()])
+    found = label_doubts(campaign.examples, lambda *told: None)
+    first = sorted(found, key=lambda item: -found[item].score)[: len(wrong)]
+    share = len(set(first) & set(wrong)) / len(wrong)
+    assert share >= 0.5, f"{share:.0%} of {len(wrong)} where chance finds {len(wrong) / len(found):.0%}"
+
+
+@pytest.mark.heavy
+def test_planted_errors_in_masks_are_found_by_a_segmenter(tmp_path):
+    source = painted.Painted(60)
+    campaign = tiny.campaign(tmp_path, source, painted.learner(), fits=None)
+    task = campaign.setting.task
+    wrong = set(list(source.ids)[3::8])
+    events = []
+    for item in source.ids:
+        mask = task.load(source.truth[item])
+        if item in wrong:  # a block of the picture has another class
+            classes_HW = mask.classes_HW.clone()
+            height, width = classes_HW.shape
+            block = classes_HW[height // 4 : height // 2, width // 4 : width // 2]
+            block[:] = (block + 1) % len(task.classes)
+            mask = replace(mask, classes_HW=classes_HW)
+        events.append(Labelled(item, task.dump(mask)))
+    campaign.write(events)
+    found = label_doubts(campaign.examples, lambda *told: None)
+    first = sorted(found, key=lambda item: -found[item].score)[: len(wrong)]
+    share = len(set(first) & wrong) / len(wrong)
+    assert share >= 0.5, f"{share:.0%} of {len(wrong)} where chance finds {len(wrong) / len(found):.0%}"

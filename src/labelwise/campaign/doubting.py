@@ -63,12 +63,12 @@ def label_doubts(examples: PoolExamples, progress: Progress) -> Mapping[str, Dou
 
 
 def ranking(campaign: Campaign, doubts: Mapping[str, Doubt]) -> tuple[list[str], list[str]]:
-    """Items by doubt, those that look wrong first; without what was looked at again before, and what to know of it."""
+    """Items, the most doubtful first, without what was looked at again before; and what to know of it."""
     pool = campaign.pool
     again = {pool.ids[p] for p in pool.asked.again if pool.labels.of(p)}
     ranked = sorted(
         (item for item in doubts if item not in again),
-        key=lambda item: (not doubts[item].suspect, -doubts[item].score, item),
+        key=lambda item: (-doubts[item].score, item),
     )
     notes = []
     if again:

@@ -148,6 +148,11 @@ def _again(
         raise ConfigError("--relabel mixes labels that look wrong into a round, and -n all asks nobody: give a number")
     if how.predictions is not None:
         raise ConfigError("--relabel holds labels against models that are trained for it: leave --predictions out")
+    if learning.project.config.tool is not None:
+        raise ConfigError(
+            "people label on a server here, and what is answered there is not asked again: list labels with 'labelwise "
+            "relabel' and correct them there, or leave --relabel out"
+        )
     if not Budget(count, unit).counts_items:
         raise ConfigError(f"--relabel takes a share of picks, and this project counts {unit}: leave it out")
     return ask_again(learning.campaign(), how.relabel or 0.0, count)

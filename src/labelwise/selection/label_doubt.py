@@ -37,7 +37,7 @@ def class_doubts(probs_NC: ArrayLike, labels_N: ArrayLike) -> ClassDoubts:
 
     ``t_c = mean of p_ic over the images labelled c``: how sure the model mostly is of a class where people say so. An
     image is suspect where some class reaches its own ``t_c`` and the likeliest of those is not its label.
-    ``score_i = (1 + max over c != y of p_ic - p_iy) / 2``, the margin by which another class is likelier.
+    ``score_i = 1 - p_iy``: how little the model thinks of the label.
 
     Args:
         probs_NC: out-of-sample class probabilities.
@@ -55,7 +55,8 @@ def class_doubts(probs_NC: ArrayLike, labels_N: ArrayLike) -> ClassDoubts:
 
     Reference:
         Northcutt, Jiang and Chuang, Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 2021: the
-        off-diagonal of the confident joint, ranked by normalised margin.
+        off-diagonal of the confident joint, and self-confidence. Measured with a linear probe, labels ranked by it hold
+        more wrong ones than by the margin to the likeliest other class, and than with suspects before all others.
     """
     probs, labels = _checked(probs_NC, labels_N)
     rows = torch.arange(len(labels))
@@ -67,10 +68,7 @@ def class_doubts(probs_NC: ArrayLike, labels_N: ArrayLike) -> ClassDoubts:
     best_N = probs.masked_fill(~reached_NC, -1.0).amax(1)
     # of equally likely classes the label is one of the likeliest, whatever their order
     suspect_N = reached_NC.any(1) & ~(reached_NC[rows, labels] & (given_N >= best_N))
-    others_NC = probs.clone()
-    others_NC[rows, labels] = -torch.inf
-    other_N = others_NC.amax(1) if probs.shape[1] > 1 else torch.zeros_like(given_N)
-    return ClassDoubts((1 + other_N - given_N) / 2, suspect_N)
+    return ClassDoubts(1 - given_N, suspect_N)
 
 
 def crowd_doubts(probs_NC: ArrayLike, labels_N: ArrayLike, said_NA: ArrayLike) -> ClassDoubts:
