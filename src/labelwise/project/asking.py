@@ -86,7 +86,8 @@ def suggest(project: Project, how: Asking) -> Round:
     chosen = learning.strategy(how.strategy, how.options)
     unit = _unit(project)
     there = _there(project, unit)
-    count = min(DEFAULT, there) if how.budget is None and how.relabel is None else how.budget or DEFAULT
+    usual = min(DEFAULT, there) if how.relabel is None else DEFAULT
+    count = usual if how.budget is None else how.budget
     again, said = ([], []) if how.relabel is None else _again(learning, how, count, unit)
     if not again and not there:
         raise StateError(NOTHING_LEFT)
