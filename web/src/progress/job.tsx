@@ -5,7 +5,7 @@ import { readProject } from "../project";
 import { duration, number, shown } from "../text";
 import type { Job } from "../types";
 
-const WORDS: Record<string, string> = { fit: "Training", suggest: "Choosing", map: "The map is made" };
+const WORDS: Record<string, string> = { fit: "Training", suggest: "Choosing", map: "Making the map" };
 
 /** The job as it stands; `done` is called once whenever one has come to its end. */
 export function useJob(done: () => void) {
@@ -65,6 +65,11 @@ export function JobLine({ job, trouble, stop }: { job: Job | null; trouble: stri
           <button type="button" onClick={stop}>
             Stop
           </button>
+        </p>
+      )}
+      {job?.what && !job.running && !job.error && (
+        <p class="hint">
+          {WORDS[job.what] ?? shown(job.what)} ended after {duration(job.seconds ?? 0)}.
         </p>
       )}
       {job && !job.running && job.error && (
