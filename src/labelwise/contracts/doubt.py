@@ -20,7 +20,7 @@ class Doubt:
 
     Args:
         score: in [0, 1], higher = more likely wrong.
-        suspect: more likely wrong than right: worth looking at again. Others are only less sure than some.
+        suspect: contradicted firmly enough to be worth a second look; how many of them are wrong is another matter.
         why: in a few words; "" where nothing can be said in words.
     """
 

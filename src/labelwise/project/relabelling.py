@@ -27,7 +27,7 @@ class Doubtful:
         path: where its image lies.
         label: what people said, in a few words.
         score: in [0, 1], higher = more likely wrong.
-        suspect: more likely wrong than right.
+        suspect: contradicted firmly enough to be worth a second look.
         why: what speaks against it; "" where nothing can be said in words.
         annotators: who said so; () where nobody is named.
     """
@@ -47,7 +47,7 @@ class DoubtfulLabels:
 
     Args:
         labels: those asked for.
-        suspects: how many labels are more likely wrong than right, listed or not.
+        suspects: how many labels are suspect, listed or not.
         judged: how many labels were looked over.
         notes: what people should know, one line each.
         project: whose.

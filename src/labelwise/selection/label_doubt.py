@@ -29,7 +29,7 @@ class ClassDoubts(NamedTuple):
     score_N: Tensor
     """(N,) float64 in [0, 1]."""
     suspect_N: Tensor
-    """(N,) bool: more likely wrong than right."""
+    """(N,) bool: contradicted firmly enough to be worth a second look."""
 
 
 def class_doubts(probs_NC: ArrayLike, labels_N: ArrayLike) -> ClassDoubts:
