@@ -88,7 +88,7 @@ def crowd_doubts(probs_NC: ArrayLike, labels_N: ArrayLike, said_NA: ArrayLike) -
         said_NA: class index that each annotator said, -1 where nothing.
 
     Returns:
-        Doubts; suspect is what is more doubtful than not, or where the doubt and the class of the model say so.
+        Doubts; suspect are those above one half.
 
     Raises:
         DataError: as for ``class_doubts``; nobody has spoken of an image.
