@@ -86,7 +86,7 @@ def _room(name: str) -> str:
 #: from the ground up; a room imports from floors below its own, and nothing from its own floor or above
 FLOORS = (
     {"errors", "rng", "processes"},
-    {"registry", "selection"},
+    {"registry", "selection", "estimating"},
     {"contracts"},
     {"drawing"},
     {"formats"},
@@ -109,6 +109,7 @@ FLOORS = (
 ONLY = {
     "contracts": {"errors", "rng"},  # what others implement is built on nothing of ours
     "selection": {"errors"},  # pure functions on tensors
+    "estimating": {"errors"},  # pure functions on arrays
     "strategies": {"contracts", "errors", "registry", "selection", "signals"},  # a strategy never sees a model
     "signals": {"contracts", "errors", "models", "processes", "registry", "rng", "selection"},
 }

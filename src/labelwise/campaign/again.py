@@ -60,7 +60,7 @@ def _fitted(campaign: Campaign, strategy: Strategy, number: int) -> Fitted:
     found = campaign.fits.find(key)
     if found is None:
         report = learner.fit(data, seed, auxiliaries=heads, progress=campaign.progress)
-        found = Fitted(key, report, *measure(campaign), heads_of(heads))
+        found = Fitted.judged(key, report, measure(campaign), heads_of(heads))
         if campaign.fits.folder is not None:
             campaign.fits.note(found)
     return found

@@ -27,6 +27,7 @@ def described(examples: PoolExamples, fitted: Fitted | None, asked: Round | None
         labels=len(labels),
         metrics=dict(fitted.metrics) if fitted is not None else {},
         tested=len(pool.with_role("test")) if fitted is not None else 0,
+        ends={name: list(ends) for name, ends in fitted.ends.items()} if fitted is not None else {},
         cost=pool.cost(),
         class_counts=class_counts(examples.setting.task, labels),
         picked=[pick.id for pick in picks],

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from labelwise.contracts.source import Role, Source
 
 
+#: what chose an image that is held out, in place of a strategy
+HOLDOUT = "holdout"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """What can be queried: an image, one region of an image, or one subject of it.
@@ -126,17 +130,39 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
+class Held(Queried):
+    """The question about an image that is held out for testing; never written down, ``HeldOut`` is."""
+
+    chance: float | None = None
+    among: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """An item left the pool for the test set: no model trains on it, and no strategy chooses it.
 
     An image is asked about with that, and stays so until it has a label; its regions only leave the pool with it, and
-    have no rank.
+    have no rank. Where images were drawn with unequal chances, metrics are weighted by what stands here of the draws;
+    the images of a round are one sequence of draws, in the order of their ranks.
+
+    Args:
+        id: of the item.
+        round: in which it was asked.
+        rank: place among the images of the round.
+        chance: of this draw, among the images that were left then; None where all had the same.
+        among: how many images the first draw of the round was from; 0 where all had the same chance.
     """
 
     kind: ClassVar[str] = "held_out"
     id: str
     round: int
     rank: int | None = None
+    chance: float | None = None
+    among: int = 0
+
+    def question(self) -> Held:
+        """How the image is asked about."""
+        return Held(self.id, self.round, self.rank or 0, strategy=HOLDOUT, chance=self.chance, among=self.among)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from labelwise.contracts.learner import FitReport
 from labelwise.errors import StateError
 
 if TYPE_CHECKING:
+    from labelwise.campaign.measuring import Judged
     from labelwise.contracts.learner import Learner
 
 #: written last: a folder without it holds a training that was broken off
@@ -33,6 +34,7 @@ class Fitted:
         tested: digest of the test set that they were measured on.
         heads: name and kind of each extra head that was trained beside the model; None where nobody wrote it down.
         plain: key of the same training without these heads; "" where there are none.
+        ends: name of a metric -> both ends of its 95 % interval, where test images are weighted.
     """
 
     key: str
@@ -41,6 +43,12 @@ class Fitted:
     tested: str = ""
     heads: Mapping[str, str] | None = None
     plain: str = ""
+    ends: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def judged(cls, key: str, report: FitReport, found: Judged, heads: Mapping[str, str], plain: str = "") -> Fitted:
+        """A training with how good it is."""
+        return cls(key, report, found.metrics, found.tested, heads, plain, found.ends)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ class Fits:
             found = json.loads((place / _DONE).read_text())
             report = _report(found["report"])
             more = {name: found[name] for name in ("tested", "heads", "plain") if name in found}
-            return Fitted(key, report, found["metrics"], **more)
+            ends = {name: (low, high) for name, (low, high) in found.get("ends", {}).items()}
+            return Fitted(key, report, found["metrics"], **more, ends=ends)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -108,6 +117,8 @@ class Fits:
         place.mkdir(parents=True, exist_ok=True)
         draft = place / f"fit.{os.getpid()}.tmp"
         values = {"report": asdict(fitted.report), "metrics": dict(fitted.metrics), "tested": fitted.tested}
+        if fitted.ends:
+            values["ends"] = dict(fitted.ends)
         if fitted.heads is not None:
             values |= {"heads": dict(fitted.heads), "plain": fitted.plain}
         draft.write_text(json.dumps(values))

@@ -105,7 +105,7 @@ class Campaign:
             return found
         report = learner.fit(data, seed, init=init, auxiliaries=auxiliaries, progress=self.progress)
         plain = learner.fit_key(data, seed, init=init) if auxiliaries else ""
-        fitted = Fitted(key, report, *measure(self), heads_of(auxiliaries), plain)
+        fitted = Fitted.judged(key, report, measure(self), heads_of(auxiliaries), plain)
         self.fits.keep(learner, fitted)
         return fitted
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelwise.campaign.weighing import weigh
 from labelwise.contracts.learner import Examples
 from labelwise.contracts.progress import Progress
 from labelwise.rng import digest, generator
@@ -30,18 +31,39 @@ CHOSEN = (
 )
 
 
-def measure(campaign: Campaign) -> tuple[dict[str, float], str]:
-    """Metrics of the weights in use, on the test items or else cross-validated; and a digest of the test set."""
-    examples = campaign.examples
-    return campaign.evaluate("test") or cross_validated(examples, campaign.progress), measured_on(examples)
+@dataclass(frozen=True)
+class Judged:
+    """How good the weights in use are.
+
+    Args:
+        metrics: on the test items, or else cross-validated.
+        tested: digest of the test set.
+        ends: name -> both ends of the 95 % interval, where test images are weighted; {} else.
+    """
+
+    metrics: Mapping[str, float]
+    tested: str
+    ends: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def measure(campaign: Campaign) -> Judged:
+    """Metrics of the weights in use, on the test items or else cross-validated.
+
+    Test images that were drawn with unequal chances are weighted.
+    """
+    examples, tested = campaign.examples, measured_on(campaign.examples)
+    found = weigh(examples, campaign.setting.learner, campaign.progress)
+    if found is not None:
+        return Judged(found.metrics, tested, found.ends)
+    return Judged(campaign.evaluate("test") or cross_validated(examples, campaign.progress), tested)
 
 
 def up_to_date(found: Fitted, campaign: Campaign) -> Fitted:
     """A training that was found, measured again where labels of the test set came in since; its weights are in use."""
     if found.tested == measured_on(campaign.examples):
         return found
-    metrics, tested = measure(campaign)
-    now = replace(found, metrics=metrics, tested=tested)
+    judged = measure(campaign)
+    now = replace(found, metrics=judged.metrics, tested=judged.tested, ends=judged.ends)
     campaign.fits.note(now)
     return now
 

@@ -19,6 +19,7 @@ from labelwise.campaign.events import (
     AskedAgain,
     Cleared,
     Event,
+    Held,
     HeldOut,
     Item,
     Labelled,
@@ -39,8 +40,6 @@ Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 ROLES: tuple[Role, ...] = ("pool", "reference", "validation", "test")
 UNLABELLED, PENDING, LABELLED, SKIPPED = range(4)
-#: what chose an image that is held out, in place of a strategy
-HOLDOUT = "holdout"
 
 
 class Pool:
@@ -154,7 +153,7 @@ class Pool:
                 self._role[position] = ROLES.index("test")
                 if event.rank is not None:
                     self._state[position] = PENDING
-                    self.asked.ask(position, Queried(event.id, event.round, event.rank, None, HOLDOUT))
+                    self.asked.ask(position, event.question())
             case Restored():
                 position = self.position(event.id)
                 if self._state[position] != SKIPPED:
@@ -212,8 +211,7 @@ class Pool:
 
     def is_held_out(self, position: int) -> bool:
         """Whether an item left the pool for the test set since it was added."""
-        query = self.asked.first(int(position))
-        return query is not None and query.strategy == HOLDOUT
+        return isinstance(self.asked.first(int(position)), Held)
 
     def _covered_by(self, position: int) -> int | None:
         """The asked or labelled item that covers this one: its whole image, or for an image one of its regions."""

@@ -48,6 +48,8 @@ class RoundRecord:
         tested: labelled test images behind the metrics; 0 where there were none, or nobody counted.
         parts: named part of the training loss -> [share of the training, mean] at some places, where there are several
             parts; those that are told and not learnt are called "told ...".
+        ends: name -> both ends of the 95 % interval of a metric whose test images are weighted; {} where all weigh the
+            same.
 
     Example:
         >>> record = RoundRecord(round=0, labels=20, metrics={"accuracy": 0.5})
@@ -73,6 +75,7 @@ class RoundRecord:
     fit_key: str = ""
     tested: int = 0
     parts: dict[str, list[list[float]]] = field(default_factory=dict)
+    ends: dict[str, list[float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """This record as strict JSON values."""
@@ -87,6 +90,8 @@ class RoundRecord:
                 known[name] = {str(k): _number(v) for k, v in known[name].items()}
         if known.get("scores") is not None:
             known["scores"] = [_number(v) for v in known["scores"]]
+        if "ends" in known:
+            known["ends"] = {str(k): [_number(v) for v in pair] for k, pair in known["ends"].items()}
         if "losses" in known:
             known["losses"] = [_number(v) for v in known["losses"]]
         if "parts" in known:

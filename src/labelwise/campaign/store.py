@@ -22,7 +22,7 @@ from typing import Any
 import filelock
 import sqlalchemy as sa
 
-from labelwise.campaign.events import EVENTS, Added, Event, Item, Labelled, Queried
+from labelwise.campaign.events import EVENTS, Added, Event, HeldOut, Item, Labelled, Queried
 from labelwise.campaign.locking import alone
 from labelwise.campaign.pool import Pool
 from labelwise.errors import PoolError, StateError
@@ -71,6 +71,8 @@ def _payload(event: Event) -> tuple[str, dict[str, Any]]:
     values = {one.name: getattr(event, one.name) for one in fields(event)}
     if isinstance(event, Labelled) and not event.annotator:
         del values["annotator"]
+    if isinstance(event, HeldOut) and event.chance is None:
+        del values["chance"], values["among"]
     return values.pop("id"), values
 
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 import labelwise
 from labelwise.cli import (
+    advising,
     checking,
     comparing,
     console,
@@ -143,6 +144,6 @@ def _root(
 
 for _group in (
     *(demonstrating, starting, loop, serving, labelling, taking_back, holding_out, training, predicting, evaluating),
-    *(looking, relabelling, pretraining, selecting, comparing, reporting, listing, checking),
+    *(advising, looking, relabelling, pretraining, selecting, comparing, reporting, listing, checking),
 ):
     _group.register(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,23 @@ def holdout(
         bool,
         options.flag("--stratified", help="Of each cluster of frozen features its share, not plainly at random."),
     ] = False,
+    active: Annotated[
+        bool,
+        options.flag("--active", help="By the model's doubt: more is known from as many labels; metrics are weighted."),
+    ] = False,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="Of somebody else's model, whose doubt --active goes by.",
+            show_default=False,
+        ),
+    ] = None,
+    format_: options.FormatName = None,
+    names: options.NameList = None,
+    image_list: options.ImageList = None,
+    ignore_unknown: options.IgnoreUnknown = False,
     project: options.ProjectFolder = None,
     seed: options.Seed = None,
     json: options.Json = False,
@@ -30,11 +48,13 @@ def holdout(
     """Draw a test set from what is not labelled yet, and ask for its labels like any round.
 
     No model is trained on these images and no strategy chooses among them; fit, evaluate and report then say how good
-    the model is, with an interval. Best done before the first round, while everything is unlabelled.
+    the model is, with an interval. Best done before the first round, while everything is unlabelled; with --active
+    once there is a model.
     """
     with Stages() as stages:
         opened = options.open_project(project, stages, seed=seed)
-        found = opened.holdout(number, stratified=stratified)
+        wishes = options.wishes(format_, names, image_list, None, ignore_unknown=ignore_unknown)
+        found = opened.holdout(number, stratified=stratified, active=active, predictions=predictions, wishes=wishes)
     if json:
         console.print_json({"picks": [pick.id for pick in found], "round": found.number, "notes": found.notes})
         return

@@ -44,7 +44,7 @@ def fit(project: options.ProjectFolder = None, seed: options.Seed = None, json: 
     console.out(f"{what} {console.counted(labels, 'label')} ({took})")
     console.notes([*hungry, *report.remarks])
     console.notes(f"left out {item!r}: {why}" for item, why in list(skipped.items())[:10])
-    show(measured(opened, fitted.metrics))
+    show(measured(opened, fitted.metrics, fitted.ends))
     console.next_steps([step for step in opened.next_steps() if step[0] != "labelwise fit"], project)
 
 

@@ -152,6 +152,25 @@ class Prediction(Generic[Target]):
     score: float
 
 
+@dataclass(frozen=True)
+class Averaged:
+    """A metric that is a mean over images, image by image.
+
+    Args:
+        loss_B: how far each image is from what a model without a fault has, at least 0.
+        best: the metric of such a model.
+        higher_is_better: the metric is ``best`` less the mean loss; else ``best`` and the mean loss.
+    """
+
+    loss_B: Tensor
+    best: float = 1.0
+    higher_is_better: bool = True
+
+    def value(self, loss: float) -> float:
+        """The metric where this is the mean loss."""
+        return self.best - loss if self.higher_is_better else self.best + loss
+
+
 class Metrics(ABC):
     """Accumulates a test set batch by batch and says how good the model is."""
 
@@ -207,6 +226,8 @@ class Task(ABC, Generic[Target]):
     finds_objects: ClassVar[bool] = False
     #: how its labels are looked over
     looks_over: ClassVar[LooksOver] = NotYet()
+    #: metrics that are means over images; only such can be told from test images that were drawn with unequal chances
+    averaged: ClassVar[frozenset[str]] = frozenset()
     #: of all images of an inference step together: 512 of 64 pixels square, 40 of 320 x 320
     inference_pixels: ClassVar[int] = 1 << 22
     #: how a network is trained where nobody says, whatever the network, the size of its input and the number of labels:
@@ -333,6 +354,10 @@ class Task(ABC, Generic[Target]):
     @abstractmethod
     def metrics(self) -> Metrics:
         """A fresh accumulator."""
+
+    def image_by_image(self, outputs: Outputs, targets: Sequence[Target]) -> Mapping[str, Averaged]:
+        """Each metric in ``averaged``, image by image; of outputs whose unit is the image, with their targets."""
+        return {}
 
     def chance(self, targets: Iterable[Target]) -> Chance | None:
         """What the primary metric says of the best answer that looks at no image; None where nobody can tell.

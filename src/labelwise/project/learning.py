@@ -195,6 +195,14 @@ class Learning:
         campaign.fits.prune({record.fit_key for record in self.project.records()} | {fitted.key})
         return fitted
 
+    def fit_recorded(self) -> Fitted:
+        """As ``fit`` with the project's own strategy, and the round has a record."""
+        campaign = self.campaign()
+        fitted = self.fit(campaign, self.strategy())
+        # for the report; the next suggest puts its own record of this round in its place
+        campaign.write([], record=campaign.describe(fitted))
+        return fitted
+
     def last_fit(self, campaign: Campaign, strategy: Strategy | None = None) -> None:
         """Takes the weights into use that were trained last, with the extra heads that a strategy reads.
 

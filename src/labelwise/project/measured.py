@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from labelwise.assemble import learner_kind, make_phases
-from labelwise.campaign.measuring import CHOSEN, cross_validated
+from labelwise.campaign.measuring import CHOSEN
+from labelwise.campaign.measuring import measure as judge
 from labelwise.campaign.starving import at_chance, fell, starved
+from labelwise.campaign.weighing import weigh, weighing_notes
 from labelwise.errors import StateError
 from labelwise.models.trunks import trunk_to_be_had
 from labelwise.project.learning import Learning
@@ -55,7 +58,8 @@ def of_own_weights(project: Project) -> Measured:
     learning.last_fit(campaign)
     if campaign.setting.learner.weights is None:
         raise StateError("nothing has been trained yet: run 'labelwise fit' first")
-    return measured(project, campaign.evaluate("test") or cross_validated(campaign.examples, project.progress))
+    found = judge(campaign)
+    return measured(project, found.metrics, found.ends)
 
 
 def starving(project: Project) -> list[str]:
@@ -94,21 +98,36 @@ def of_file(project: Project, path: Path, wishes: Wishes) -> Measured:
     if not len(positions):
         raise StateError("no image has a label to measure against: import labels first")
     view = campaign.examples.of(positions, targets=True)
-    metrics = learner.evaluate(view, progress=project.progress)
+    weighed = weigh(campaign.examples, learner, project.progress) if role == "test" else None
+    if weighed is not None:
+        metrics: Mapping[str, float] = weighed.metrics
+        notes = [*notes, *weighing_notes(pool, learner.task.averaged)]
+    else:
+        metrics = learner.evaluate(view, progress=project.progress)
     seen = sum(item in learner.ids for item in view.ids) if hasattr(learner, "ids") else len(view)
     if seen < len(view):
         notes = [*notes, f"{len(view) - seen:,} of {len(view):,} labelled images have no prediction and are left out"]
     if role == "pool":
         notes = [*notes, "measured on the labelled images, which were chosen and not drawn: the pool may differ"]
     on = "test images" if role == "test" else "labelled images"
-    return Measured(metrics, seen, on, _ends(metrics, seen), tuple(notes))
+    ends = _ends(metrics, seen) if weighed is None else weighed.ends
+    return Measured(metrics, seen, on, ends, tuple(notes))
 
 
-def measured(project: Project, metrics: Mapping[str, float]) -> Measured:
-    """Metrics of the project's own model, with what is to be said of them."""
+def measured(
+    project: Project, metrics: Mapping[str, float], ends: Mapping[str, tuple[float, float]] = MappingProxyType({})
+) -> Measured:
+    """Metrics of the project's own model, with what is to be said of them.
+
+    Args:
+        project: whose they are.
+        metrics: name -> value.
+        ends: of their intervals, where test images are weighted.
+    """
     tests = len(project.pool.with_role("test"))
     if tests and metrics:
-        return Measured(metrics, tests, "test images", _ends(metrics, tests))
+        notes = tuple(weighing_notes(project.pool, project.task.averaged))
+        return Measured(metrics, tests, "test images", ends or _ends(metrics, tests), notes)
     labelled = len(project.pool.labelled)
     return Measured(metrics, labelled, "labelled images", notes=(CHOSEN if metrics else NO_TEST,))
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from labelwise.learners.pretraining import Pretrained
     from labelwise.project.labelling import Labelling
     from labelwise.project.measured import Measured
+    from labelwise.report.forecast import Told
 
 
 @dataclass
@@ -93,12 +94,12 @@ class Project(Opened):
         with self.changing():
             return asking.suggest(self, asking.Asking(budget, strategy, predictions=file, **how))
 
-    def holdout(self, count: int, *, stratified: bool = False) -> Round:
-        """Draws a test set and asks about it; see :func:`labelwise.project.holding_out.hold_out`."""
-        from labelwise.project.holding_out import hold_out
+    def holdout(self, count: int, **how: Any) -> Round:
+        """Draws a test set and asks about it, as :class:`labelwise.project.holding_out.Drawing` says."""
+        from labelwise.project.holding_out import Drawing, hold_out
 
         with self.changing():
-            return hold_out(self, count, stratified=stratified)
+            return hold_out(self, count, Drawing(**how))
 
     def open_round(self) -> Round:
         """The picks that wait for an answer and whose image is there.
@@ -233,12 +234,7 @@ class Project(Opened):
         from labelwise.project.learning import Learning
 
         with self.changing():
-            learning = Learning(self)
-            campaign = learning.campaign()
-            fitted = learning.fit(campaign, learning.strategy())
-            # for the report; the next suggest puts its own record of this round in its place
-            campaign.write([], record=campaign.describe(fitted))
-            return fitted
+            return Learning(self).fit_recorded()
 
     def evaluate(self, predictions: str | Path | None = None, wishes: Wishes | None = None) -> Measured:
         """How good the model trained last is, or somebody else's; see :mod:`labelwise.project.measured`.
@@ -253,6 +249,12 @@ class Project(Opened):
         from labelwise.project.measured import of_file, of_own_weights
 
         return of_own_weights(self) if predictions is None else of_file(self, Path(predictions), wishes or Wishes())
+
+    def advise(self, number: int | None = None, **wish: Any) -> Told:
+        """What more labels are likely to bring, and when to stop; see :func:`labelwise.project.advising.advised`."""
+        from labelwise.project.advising import advised
+
+        return advised(self, number, **wish)
 
     def pretrain(
         self, objective: str | None = None, *, name: str | None = None, size: int | None = None, **settings: Any

@@ -13,6 +13,7 @@ from labelwise.campaign.records import Mistakes
 from labelwise.contracts.kind import in_full
 from labelwise.contracts.oracle import Pick
 from labelwise.errors import LabelwiseError
+from labelwise.project.advising import advised
 from labelwise.project.giving import WIDE, image_of, pictures
 from labelwise.project.learning import Learning
 from labelwise.project.measured import starving
@@ -21,6 +22,7 @@ from labelwise.studies.settings import environment
 
 if TYPE_CHECKING:
     from labelwise.project.project import Project
+    from labelwise.report.forecast import Told
 
 
 def report(project: Project, out: Path) -> Path:
@@ -44,6 +46,7 @@ def report(project: Project, out: Path) -> Path:
     labels = {} if kind.drawn else project.labels(("pool", "test"))
     told = {item: in_full(kind.objects(label, config.classes)) for item, label in labels.items()}
     found, blind = _mistakes(project, learning) if one_class else (None, "")
+    advice, unsaid = _advice(project) if tests and task is not None else (None, "")
     state = ProjectState(
         name=project.folder.resolve().name,
         task=config.task.name,
@@ -64,6 +67,8 @@ def report(project: Project, out: Path) -> Path:
         disputed=_disputed(project),
         given=told,
         fates=_fates(project),
+        advice=advice,
+        no_advice=unsaid,
     )
     if not kind.drawn:
         return write_project_report(state, out, image_of=partial(image_of, project))
@@ -97,6 +102,14 @@ def _disputed(project: Project) -> dict[str, list[tuple[str, str, bool]]]:
         said = [(one.annotator, short(one.target), one.target == counts) for one in pool.labels.of(position)]
         found[pool.ids[position]] = said
     return found
+
+
+def _advice(project: Project) -> tuple[Told | None, str]:
+    """What more labels are likely to bring, or why that cannot be said."""
+    try:
+        return advised(project), ""
+    except LabelwiseError as error:
+        return None, str(error)
 
 
 def _mistakes(project: Project, learning: Learning) -> tuple[Mistakes | None, str]:

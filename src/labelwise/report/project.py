@@ -18,6 +18,7 @@ from labelwise.contracts.oracle import Pick
 from labelwise.errors import visible
 from labelwise.report import wording
 from labelwise.report.curves import single_curve
+from labelwise.report.forecast import MEASURED, Told, forecast_curve
 from labelwise.report.html import facts, thumb
 from labelwise.report.mistakes import shown_mistakes
 from labelwise.report.page import render, write_page
@@ -59,6 +60,8 @@ class ProjectState:
         disputed: image -> what each annotator says of it, in words, and whether that is what counts.
         given: item -> its label in a few words, where labels are not drawn into the pictures.
         fates: round -> accepted, corrected, drawn -> how many guesses of the model, or objects, went that way.
+        advice: what more labels are likely to bring; None where that cannot be said.
+        no_advice: why it cannot; "" where nobody would expect it.
     """
 
     name: str
@@ -80,6 +83,8 @@ class ProjectState:
     disputed: Mapping[str, Sequence[tuple[str, str, bool]]] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
     fates: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    advice: Told | None = None
+    no_advice: str = ""
 
 
 def write_project_report(
@@ -118,6 +123,7 @@ def write_project_report(
         "next_steps": list(state.next_steps),
         "curve": curve,
         "curve_caption": _caption(state),
+        "advice": _advice(state),
         "fits": _fits(state),
         "trainings": shown_trainings({"": last_parts(state.rounds)}, {}, None),
         "fates": _fates(state),
@@ -148,9 +154,37 @@ def _curve(state: ProjectState) -> Any:
         return None
     labels = [float(r.labels) for r in measured]
     line = {name: [r.metrics[name] for r in measured]}
-    bands = {name: [wilson(r.metrics[name], r.tested) for r in measured]} if name == "accuracy" else None
+    ends = [interval_of(record, name) for record in measured]
+    bands = {name: ends} if any(math.isfinite(low) for low, _ in ends) else None
     alt = f"{wording.metric_name(name)} over labels"
     return picture(lambda look: single_curve(labels, line, y_label=name, bands=bands, look=look), alt)
+
+
+def _advice(state: ProjectState) -> dict[str, Any]:
+    """What more labels are likely to bring, in words, as a curve and as a table; or why that cannot be said."""
+    if (told := state.advice) is None:
+        return {"lines": [_sentence(state.no_advice)]} if state.no_advice else {}
+    heads, rows = told.table
+    alt = f"{wording.metric_name(told.metric)} over labels, carried on"
+    return {
+        "lines": [_sentence(line) for line in told.lines],
+        "picture": picture(lambda look: forecast_curve(told, look), alt),
+        "heads": heads[1:],
+        "rows": [{"name": row[0], "cells": row[1:]} for row in rows],
+        "notes": [*told.notes, MEASURED],
+    }
+
+
+def _sentence(line: str) -> str:
+    return line if line[1:2].isupper() else f"{line[0].upper()}{line[1:]}"  # mAP stays what it is
+
+
+def interval_of(record: RoundRecord, name: str) -> tuple[float, float]:
+    """Both ends of the 95 % interval of a metric of a round; NaN where there is none."""
+    if name in record.ends:
+        low, high = record.ends[name]
+        return low, high
+    return wilson(record.metrics[name], record.tested) if name == "accuracy" else (math.nan, math.nan)
 
 
 def _named(state: ProjectState) -> dict[str, list[Mistakes]]:
@@ -169,7 +203,7 @@ def _headline(state: ProjectState) -> str:
     if last is not None:
         text += f". The last model, of {wording.count(last.labels, 'label')}: {wording.metric_name(name)} "
         text += wording.value(last.metrics[name])
-        low, high = wilson(last.metrics[name], last.tested) if name == "accuracy" else (math.nan, math.nan)
+        low, high = interval_of(last, name)
         if math.isfinite(low):
             text += f" (95 % interval {wording.value(low)} to {wording.value(high)}, on {last.tested:,} images)"
     return text + "."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,7 @@ from labelwise.contracts.kind import Kind, Naming
 from labelwise.contracts.learner import Phase
 from labelwise.contracts.losses import Losses
 from labelwise.contracts.record import Record
-from labelwise.contracts.task import Batch, Field, Json, Metrics, Outputs, Prediction, Task
+from labelwise.contracts.task import Averaged, Batch, Field, Json, Metrics, Outputs, Prediction, Task
 from labelwise.errors import ConfigError
 from labelwise.kinds.classes import Classes
 from labelwise.learners.gathered import Told
@@ -66,6 +66,7 @@ class Classification(Task[int]):
     provides: ClassVar[frozenset[Field]] = frozenset({"probs", "per_image", "logits"})
     looks_over: ClassVar[LooksOver] = OfClasses()
     soft: ClassVar[bool] = True
+    averaged: ClassVar[frozenset[str]] = frozenset({"accuracy", "nll"})
     #: sixty epochs, of few labels as many as make 500 steps
     phases: ClassVar[tuple[Phase, ...]] = (
         Phase(epochs=60, min_steps=500, max_steps=20_000, lr=3e-3, schedule="onecycle"),
@@ -157,6 +158,13 @@ class Classification(Task[int]):
     def augmentation(self) -> str:
         """What ``auto`` stands for at this size of the input; else as it was given."""
         return augmentation(self.augment, self.input)
+
+    def image_by_image(self, outputs: Outputs, targets: Sequence[int]) -> Mapping[str, Averaged]:
+        """Right or wrong, and minus the log probability of the label."""
+        probs_BC, labels_B = outputs.probs_UC.cpu(), torch.as_tensor(targets, dtype=torch.int64)
+        wrong_B = (probs_BC.argmax(1) != labels_B).double()
+        nll_B = F.nll_loss(probs_BC.clamp_min(1e-12).log(), labels_B, reduction="none").double()
+        return {"accuracy": Averaged(wrong_B), "nll": Averaged(nll_B, best=0.0, higher_is_better=False)}
 
     def chance(self, targets: Iterable[int]) -> Chance | None:
         """The share of the most frequent class."""
