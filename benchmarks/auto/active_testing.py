@@ -1,7 +1,7 @@
 """How far an estimate from 50 test labels lies off: drawn by the model's doubt and weighted, against drawn at random.
 
 ``python benchmarks/auto/active_testing.py``: for each world a linear head on 50 and 200 labels chosen by margin is
-judged on the rest of its pool, whose labels are known here: the true accuracy. Each way draws 150 test sets for each
+judged on the rest of its pool, whose labels are known here: the true accuracy. Each way draws 100 test sets for each
 of two seeds.
 """
 
@@ -18,7 +18,7 @@ from feature_sets import JUDGING, TUNING, WORLDS, FeatureSet, Head, load
 from labelwise.estimating import sampled
 
 LABELS = (50, 200)
-DRAWS = 150
+DRAWS = 100
 TESTED = 50
 SEEDS = 2
 
@@ -103,7 +103,7 @@ def _summary(title: str, some: list[Any]) -> None:
     ratio = np.mean([(active[0] / random[0]) ** 2 for random, active in some])
     random, active = np.array(some).mean(0)
     print(
-        f"{title}: error {random[0]:.2f} at random, {active[0]:.2f} by doubt, squared {ratio:.2f} of it; intervals held "
+        f"{title}: error {random[0]:.2f} at random, {active[0]:.2f} by doubt, squared {ratio:.2f} of it; held "
         f"{random[1]:.0f} % and {active[1]:.0f} %, width {random[2]:.1f} and {active[2]:.1f}; mean off "
         f"{random[3]:+.2f} and {active[3]:+.2f}"
     )

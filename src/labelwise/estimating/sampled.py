@@ -22,7 +22,7 @@ from labelwise.errors import DataError
 from labelwise.estimating.families import FloatArray
 
 #: share of every draw that is plainly at random, so that images a model is wrongly sure of are drawn, too
-FLOOR = 0.3
+FLOOR = 0.5
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def estimate(loss_M: FloatArray, weight_M: FloatArray, among: float, *, level: f
 
     Losses of 0 and 1 (an answer that is wrong): the chance that a draw is wrong times the mean weight of wrong ones,
     Wilson's interval for the chance, on so many draws as the wrong ones are worth when their weights differ; with equal
-    weights it is Wilson's own. One wrong draw of the weight that doubt would give it is added to what is known of
-    weights, so that none at all does not pass for certainty. Other losses: Student's t on the weighted losses.
+    weights it is Wilson's own. One wrong draw of weight 1 is added to what is known of weights, so that none at all is
+    no certainty. Other losses: Student's t on the weighted losses.
 
     Args:
         loss_M: of each draw.
@@ -193,9 +193,8 @@ def estimate(loss_M: FloatArray, weight_M: FloatArray, among: float, *, level: f
 def _of_wrong(wrong_M: np.ndarray, weight_M: FloatArray, level: float) -> tuple[float, float]:
     count, seen = len(wrong_M), int(wrong_M.sum())
     even = bool(np.allclose(weight_M, weight_M[0]))
-    # chances follow doubt, so among draws the weight of a wrong one is on average the harmonic mean
-    expected = count / float((1 / weight_M).sum())
-    known = np.append(weight_M[wrong_M], [] if even and seen else [expected])
+    # one more wrong draw, of the weight that it has where doubt tells nothing of it
+    known = np.append(weight_M[wrong_M], [] if even and seen else [1.0])
     mean = float(known.mean())
     worth = float(known.sum()) ** 2 / float((known**2).sum()) / len(known)
     trials = count * worth

@@ -117,5 +117,5 @@ def _error(value: float, ends: tuple[float, float] | list[float] | None, tested:
 
 def _could_be_labelled(pool: Pool) -> int:
     """Items with a label, asked or free."""
-    pending = sum(pool.role(position) == "pool" for position in pool.pending)
-    return len(pool.labelled) + len(pool.candidates) + pending
+    pending = {int(position) for position in pool.pending if pool.role(position) == "pool"}
+    return len({*pool.labelled.tolist(), *pool.candidates.tolist(), *pending})
