@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -100,7 +100,7 @@ class Advice:
         within: chance that this is within the horizon; None without a target.
         there: chance that the target is reached already; None without one.
         families: how far each is believed.
-        line: label counts -> the median and both ends of what will be measured, for a picture.
+        line: label counts -> the median of the curves and both ends of what will be measured, for a picture.
     """
 
     wish: Wish
@@ -181,7 +181,10 @@ def _line(made: CarriedOn, wish: Wish, reached: Ends | None) -> dict[float, Ends
     wanted = reached.middle * 1.1 if reached is not None and math.isfinite(reached.middle) else 0.0
     end = min(max(2 * now, now + 4 * wish.round, min(wanted, 6 * now)), max(float(wish.horizon), now + wish.round))
     counts = np.linspace(first, end, DRAWN)
-    return {float(n): Ends.of(column) for n, column in zip(counts, made.measured(counts).T, strict=True)}
+    middle_L, bands = np.median(made.values(counts), axis=0), [Ends.of(column) for column in made.measured(counts).T]
+    return {
+        float(n): replace(band, middle=float(middle)) for n, middle, band in zip(counts, middle_L, bands, strict=True)
+    }
 
 
 def _refuse_impossible(curve: LearningCurve, wish: Wish) -> None:
