@@ -284,6 +284,17 @@ def test_the_map_is_looped_and_listed(project, chromium):
         listed = int(somebody.page.inner_text(".found h2").split()[0])
         assert 0 < listed < len(truth)
         assert somebody.page.locator(".found li").count() == listed
+        inside = {where.get_attribute("title") for where in somebody.page.locator(".found li button").all()}
+        before = set(open_project(folder).pool.pending.tolist())
+        somebody.page.fill(".ask input", "3")
+        somebody.page.click(".ask button.primary")
+        somebody.page.wait_for_selector(".ask .job:has-text('Choosing ended')")
+        pool = open_project(folder).pool
+        asked = {pool.ids[position] for position in pool.pending.tolist() if position not in before}
+        assert len(asked) == 3
+        assert len(inside) == listed
+        assert asked <= set(truth)
+        assert "outside what was marked" in somebody.page.inner_text(".ask .job")
 
 
 @pytest.fixture

@@ -76,6 +76,6 @@ export const api = {
   progress: () => get<Progress>("/api/progress"),
   strategies: () => get<Strategies>("/api/strategies"),
   job: () => get<Job>("/api/job"),
-  startJob: (body: { what: "fit" | "suggest"; count: number | null; strategy: string | null; more: boolean }) => post<unknown>("/api/job", body),
+  startJob: (body: { what: "fit" | "suggest"; count: number | null; strategy: string | null; more: boolean; among?: number[] }) => post<unknown>("/api/job", body),
   stopJob: () => post<unknown>("/api/job/stop", {}),
 };

@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { api, picture, Refused } from "../api";
 import { lastPart, number, plural, shown } from "../text";
+import { Ask } from "./ask";
 
 const MOST = 500;
 
@@ -33,6 +34,7 @@ export function Found({ which, open, clear }: { which: number[]; open: (id: stri
           Clear
         </button>
       </h2>
+      <Ask which={which} />
       {trouble && <p role="alert">{trouble}</p>}
       <ul class="near">
         {(items ?? []).map((one) => (
