@@ -10,8 +10,10 @@ import pytest
 import tiny
 from labelwise.campaign.records import read_study, write_study
 from labelwise.config import RecipeConfig, StrategyConfig, parse, read_yaml
-from labelwise.errors import ConfigError
+from labelwise.errors import ConfigError, LabelwiseError
+from labelwise.recipes import find
 from labelwise.studies.comparison import Comparison
+from labelwise.studies.settings import write_recipe
 
 TIMINGS = ("fit_seconds", "collect_seconds", "select_seconds", "peak_mb")
 SOURCE = tiny.digits(80, test=20)
@@ -180,6 +182,20 @@ def test_every_strategy_may_start_by_itself(tmp_path):
     ).run()
     assert study.runs[0].rounds[0].fit_key != study.runs[1].rounds[0].fit_key
     assert dataclasses.asdict(study.runs[0].rounds[0])["labels"] == 10
+
+
+def test_the_folder_of_a_study_stands_for_it(tmp_path, monkeypatch):
+    """``compare NAME --out NAME`` goes on when it is said again, where NAME has become a folder."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "blood-cells-mini"
+    (folder / "runs").mkdir(parents=True)
+    write_recipe(_recipe(name="mine", data={"source": str(tmp_path / "digits.npz")}), folder)
+    plan = find("blood-cells-mini")
+    assert (plan.recipe.name, plan.recipe.batch) == ("mine", 5)
+    assert plan.folder.resolve() == folder
+    (folder / "runs").rmdir()
+    with pytest.raises(LabelwiseError):
+        find("blood-cells-mini").open()
 
 
 def _elsewhere(study, folder):

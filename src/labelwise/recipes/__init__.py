@@ -60,7 +60,7 @@ def find(target: str, flags: Mapping[str, Any] | None = None) -> Plan:
     """The study that ``target`` names.
 
     Args:
-        target: a recipe file, the name of a shipped recipe, a labelled folder, or other data.
+        target: a recipe file, the name of a shipped recipe, a study's folder, a labelled folder, or other data.
         flags: keys of a recipe, over what it says; a mapping is merged key by key.
 
     Raises:
@@ -122,6 +122,8 @@ def _read(target: str, *, named: bool) -> tuple[dict[str, Any], Path, Path | Non
             raise ConfigError(f"{target} holds {type(values).__name__} where a mapping of keys is needed")
         ran = path.name == RECIPE and (path.parent / "runs").is_dir()
         return {"name": path.stem, **values}, path.parent.resolve(), path.parent if ran else None
+    if (path / RECIPE).is_file() and ((path / "runs").is_dir() or (path / STUDY).is_file()):
+        return _read(str(path / RECIPE), named=named)  # the study goes on; its pictures are no labels
     known = shipped()
     name = target.removesuffix(".yaml")
     if name in known and not path.exists():
