@@ -4,5 +4,5 @@
 set -euo pipefail
 folder=${1:?give the folder of the environment}
 uv venv --quiet --python 3.11 "$folder"
-uv pip install --quiet --python "$folder" label-studio==1.23.2 label-studio-sdk==2.1.2 selenium==4.51.0
+uv pip install --quiet --python "$folder" label-studio==1.23.2 label-studio-sdk==2.1.2
 "$folder/bin/python" -c "import label_studio; print(label_studio.__version__)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import label_studio_rounds as rounds
@@ -14,19 +16,19 @@ from label_studio_server import ENVIRONMENT, TOKEN
 from commands import as_json, run
 from labelwise.project.setup import open_project
 
-BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromedriver")
 pytestmark = [
     pytest.mark.servers,
     pytest.mark.skipif(
         not ENVIRONMENT, reason="LABELWISE_LABEL_STUDIO names no environment (label_studio.sh makes one)"
     ),
-    pytest.mark.skipif(not all(map(shutil.which, BROWSERS)), reason="there is no Chromium with its driver"),
+    pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium"),
+    pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed"),
 ]
 PERSON = Path(__file__).with_name("label_studio_person.py")
 
 
 def work(url, number, count, way, folder):
-    command = [f"{ENVIRONMENT}/bin/python", PERSON, url, str(number), str(count), way, folder]
+    command = [sys.executable, PERSON, url, str(number), str(count), way, folder]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
