@@ -196,7 +196,7 @@ class RunRecord:
         """The run that ``to_json`` wrote."""
         known = _known(cls, data)
         for name in ("rounds", "again", "judged"):
-            known[name] = [RoundRecord.from_json(r) for r in known.get(name, [])]
+            known[name] = [RoundRecord.from_json(r) for r in _listed(known, name)]
         if known.get("mistakes") is not None:
             known["mistakes"] = Mistakes.from_json(known["mistakes"])
         return _build(cls, known)
@@ -273,7 +273,7 @@ class Study:
                 f"study written in format {version!r}, this labelwise reads up to {FORMAT}: update labelwise"
             )
         known = _known(cls, data)
-        known["runs"] = [RunRecord.from_json(r) for r in known.get("runs", [])]
+        known["runs"] = [RunRecord.from_json(r) for r in _listed(known, "runs")]
         if known.get("full") is not None:
             known["full"] = [_number(v) for v in known["full"]]
         if known.get("chance") is not None:
@@ -358,6 +358,13 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise FormatError(f"got {value!r} where a number or null is expected")
     return float(value)
+
+
+def _listed(known: Mapping[str, Any], name: str) -> list[Any]:
+    """The records of a key; [] where it is missing."""
+    if not isinstance(found := known.get(name, []), list):
+        raise FormatError(f"{name} holds {found!r:.60} where a list of records is expected")
+    return found
 
 
 def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
