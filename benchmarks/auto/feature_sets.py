@@ -6,18 +6,15 @@ scikit-learn. Features are kept in ``--cache`` once they are made.
 
 from __future__ import annotations
 
-import gzip
-import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from worlds import read
 
 POOL, TEST = 2500, 1500
 AXES = 128
@@ -38,40 +35,13 @@ class FeatureSet:
         return int(max(self.pool_classes_N.max(), self.test_classes_T.max())) + 1
 
 
-def _idx(folder: str, stem: str) -> tuple[np.ndarray, np.ndarray]:
-    raw = Path(os.environ["LABELWISE_DATA"]) / folder / "raw"
-
-    def read(name: str) -> bytes:
-        packed, plain = raw / f"{name}.gz", raw / name
-        return gzip.open(packed).read() if packed.is_file() else plain.read_bytes()
-
-    images = np.frombuffer(read(f"{stem}-images-idx3-ubyte"), np.uint8)[16:].reshape(-1, 28, 28)
-    return images, np.frombuffer(read(f"{stem}-labels-idx1-ubyte"), np.uint8)[8:].astype(np.int64)
-
-
-def _cifar(stem: str) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(Path(os.environ["LABELWISE_DATA"]) / "cifar10_jpeg.npz") as data:
-        packed, ends, labels = data[f"{stem}_jpeg"], data[f"{stem}_offsets"], data[f"{stem}_labels"]
-        keep = np.random.default_rng(0).permutation(len(labels))[: POOL if stem == "train" else TEST]
-        images = [np.asarray(Image.open(io.BytesIO(packed[ends[i] : ends[i + 1]].tobytes()))) for i in keep]
-    return np.stack(images), labels[keep].astype(np.int64)
-
-
-def _some(images: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    keep = np.random.default_rng(0).permutation(len(labels))[:count]
-    return images[keep], labels[keep]
-
-
 def _images(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     if source == "digits":
         data = load_digits()
         order = np.random.default_rng(0).permutation(len(data.target))
         images, labels = data.images[order].astype(np.float32), data.target[order].astype(np.int64)
         return images[:1200], labels[:1200], images[1200:], labels[1200:]
-    if source == "cifar":
-        return *_cifar("train"), *_cifar("test")
-    folder = {"mnist": "mnist/MNIST", "fashion": "fashion_mnist/FashionMNIST"}[source]
-    return *_some(*_idx(folder, "train"), POOL), *_some(*_idx(folder, "t10k"), TEST)
+    return *read(source, "train", POOL), *read(source, "test", TEST)
 
 
 def _by_pixels(pool: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

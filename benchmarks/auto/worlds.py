@@ -93,9 +93,13 @@ def _images(base: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         order = np.random.default_rng(0).permutation(len(data.target))
         images, classes = (data.images[order] * 15).astype(np.uint8), data.target[order].astype(np.int64)
         return images[:1200], classes[:1200], images[1200:], classes[1200:]
-    read = _cifar if base.startswith("cifar") else _idx
     parts = read(base, "train", POOL), read(base, "test", TEST)
     return *parts[0], *parts[1]
+
+
+def read(base: str, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some images of a set and their classes, the same each time; ``part`` is train or test."""
+    return (_cifar if base.startswith("cifar") else _idx)(base, part, count)
 
 
 def _idx(base: str, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from sklearn.datasets import load_digits
 
+import digit_photos
 import labelwise as lw
 from commands import as_json, refused, run
+from digit_photos import answer
 
 COUNT = 500
 
@@ -19,20 +17,7 @@ COUNT = 500
 @pytest.fixture
 def truth(tmp_path, monkeypatch) -> dict[str, str]:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    digits, known = load_digits(), {}
-    for number in range(COUNT):
-        name = f"{number:03d}.png"
-        Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(tmp_path / "photos" / name)
-        known[name] = str(digits.target[number])
-    run("init", "photos", "--classes", ",".join("0123456789"), "--backbone", "pixels")
-    return known
-
-
-def answer(truth: dict[str, str], items) -> None:
-    with Path("a.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("id", "label"), *((item, truth[item]) for item in items)])
-    run("import", "a.csv")
+    return digit_photos.made(COUNT)
 
 
 def a_round(truth: dict[str, str], size: int) -> None:

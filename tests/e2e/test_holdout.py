@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
 
+import digit_photos
 from commands import as_json, refused, run
+from digit_photos import table
 from labelwise.project.holding_out import _in_turns
 from labelwise.project.project import Project
 from labelwise.report.statistics import wilson
@@ -23,20 +24,7 @@ COUNT = 120
 @pytest.fixture
 def truth(tmp_path, monkeypatch) -> dict[str, str]:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    digits, known = load_digits(), {}
-    for number in range(COUNT):
-        name = f"{number:03d}.png"
-        Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(tmp_path / "photos" / name)
-        known[name] = str(digits.target[number])
-    run("init", "photos", "--classes", ",".join("0123456789"), "--backbone", "pixels")
-    return known
-
-
-def table(path: str, truth: dict[str, str], items) -> str:
-    with Path(path).open("w", newline="") as file:
-        csv.writer(file).writerows([("id", "label"), *((item, truth[item]) for item in items)])
-    return path
+    return digit_photos.made(COUNT)
 
 
 @pytest.mark.heavy

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from labelwise.campaign.events import AskedAgain
-from labelwise.campaign.measuring import FOLDS, folds, some
+from labelwise.campaign.measuring import FOLDS, trained_without
 from labelwise.errors import ConfigError, DataError
 from labelwise.rng import generator
 
@@ -43,17 +41,11 @@ def label_doubts(examples: PoolExamples, progress: Progress) -> Mapping[str, Dou
     if len(pool.labelled) < FEWEST:
         raise DataError(f"{len(pool.labelled)} labels are too few to hold them against one another: label {FEWEST}")
     data = examples.data()
-    parts = folds(examples, data.labelled, generator(setting.seed, "label doubts"))
     rows: dict[str, Any] = {}
-    for number, part in enumerate(parts):
-        held = set(part)
-        if not held or len(held) == len(data.labelled):
-            continue
-        rest = [row for row in range(len(data.labelled)) if row not in held]
-        own = copy.copy(setting.learner)
-        own.fit(replace(data, labelled=some(data.labelled, rest)), setting.seed)
-        rows.update(task.looks_over.against(task, own, some(data.labelled, part)))
-        progress("looking over labels", number + 1, len(parts))
+    parts = trained_without(examples, data, generator(setting.seed, "label doubts"))
+    for done, (own, part) in enumerate(parts, 1):
+        rows.update(task.looks_over.against(task, own, part))
+        progress("looking over labels", done, FOLDS)
     targets = dict(zip(data.labelled.ids, data.labelled.targets or (), strict=True))
     said = {}
     for item in rows:

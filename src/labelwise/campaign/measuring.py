@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelwise.campaign.weighing import weigh
-from labelwise.contracts.learner import Examples
-from labelwise.contracts.progress import Progress
+from labelwise.contracts.learner import Examples, Learner, LearnerData
+from labelwise.contracts.progress import Progress, silent
 from labelwise.rng import digest, generator
 
 if TYPE_CHECKING:
@@ -89,26 +89,42 @@ def cross_validated(examples: PoolExamples, progress: Progress) -> dict[str, flo
     learner, setting = examples.setting.learner, examples.setting
     if not learner.quick or setting.truth is not None or len(examples.pool.labelled) < 2 * FOLDS:
         return {}
-    data = examples.data()
-    targets = data.labelled.targets or ()
-    parts = folds(examples, data.labelled, generator(setting.seed, "cross-validation"))
     metrics = setting.task.metrics()
     values, weights = [], []
-    for part in parts:
-        held = set(part)
-        if not held or len(held) == len(targets):
-            continue
-        rest = [row for row in range(len(targets)) if row not in held]
-        own = copy.copy(learner)
-        own.fit(replace(data, labelled=some(data.labelled, rest)), setting.seed, progress=progress)
-        found = own.evaluate(some(data.labelled, part), progress=progress)
+    rng = generator(setting.seed, "cross-validation")
+    for own, part in trained_without(examples, examples.data(), rng, progress):
+        found = own.evaluate(part, progress=progress)
         if metrics.primary in found:
             values.append(found[metrics.primary])
             weights.append(len(part))
     return {CROSS_VALIDATED + metrics.primary: float(np.average(values, weights=weights))} if values else {}
 
 
-def folds(examples: PoolExamples, view: Examples, rng: np.random.Generator) -> list[list[int]]:
+def trained_without(
+    examples: PoolExamples, data: LearnerData, rng: np.random.Generator, progress: Progress = silent
+) -> Iterator[tuple[Learner, Examples]]:
+    """For each of five parts of the labels a model that has not learnt from it, and the part.
+
+    Weights in use stay as they are. A part that would be empty, or be all there is, is left out.
+
+    Args:
+        examples: of the pool.
+        data: what they are trained on.
+        rng: draws the parts; a group lies in one of them.
+        progress: told on each training.
+    """
+    labelled, setting = data.labelled, examples.setting
+    for part in _folds(examples, labelled, rng):
+        held = set(part)
+        if not held or len(held) == len(labelled):
+            continue
+        rest = [row for row in range(len(labelled)) if row not in held]
+        own = copy.copy(setting.learner)
+        own.fit(replace(data, labelled=_some(labelled, rest)), setting.seed, progress=progress)
+        yield own, _some(labelled, part)
+
+
+def _folds(examples: PoolExamples, view: Examples, rng: np.random.Generator) -> list[list[int]]:
     """Rows of the labelled images in five parts of about the same size; a group lies in one of them."""
     pool = examples.pool
     groups: dict[Any, list[int]] = {}
@@ -122,7 +138,7 @@ def folds(examples: PoolExamples, view: Examples, rng: np.random.Generator) -> l
     return parts
 
 
-def some(view: Examples, rows: Sequence[int]) -> Examples:
+def _some(view: Examples, rows: Sequence[int]) -> Examples:
     """These rows of labelled items."""
     targets = view.targets or ()
     return replace(view, ids=tuple(view.ids[row] for row in rows), targets=tuple(targets[row] for row in rows))

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labelwise.cli import console, options, selecting
+from labelwise.cli import console, options, pages, selecting
 from labelwise.cli.progress import Stages
 from labelwise.errors import ConfigError
 
 if TYPE_CHECKING:
     from labelwise.project.looking import Found, Looked
-
-#: images shown in the terminal
-SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -35,10 +32,6 @@ Data = Annotated[
     ),
 ]
 Number = Annotated[int, typer.Option("-n", "--number", metavar="N", min=1, help="How many.")]
-Page = Annotated[
-    list[Path] | None,
-    typer.Option("--export", "-o", metavar="FILE.html", help="Also write the pictures as a page.", show_default=False),
-]
 Folder = Annotated[
     str | None,
     typer.Argument(
@@ -60,7 +53,7 @@ def similar(
     ],
     number: Number = 50,
     data: Data = None,
-    export: Page = None,
+    export: pages.Page = None,
     features: selecting.Features = None,
     weights: selecting.Weights = None,
     size: selecting.InputSize = None,
@@ -71,10 +64,11 @@ def similar(
     """Find more like these: the images most like any of the examples, by frozen features."""
     from labelwise.project.looking import similar as find
 
+    pages.refuse_other(export)
     with Stages() as stages:
         looked = _look(data, project, stages, _given(features, weights, size, cache))
         found = find(looked, images, number)
-        written = _pages(found, export)
+        written = [found.gallery(path) for path in export or ()]
     if json:
         _print_json(found, written, parts=False)
         return
@@ -93,7 +87,7 @@ def duplicates(
             show_default=False,
         ),
     ] = None,
-    export: Page = None,
+    export: pages.Page = None,
     features: selecting.Features = None,
     weights: selecting.Weights = None,
     size: selecting.InputSize = None,
@@ -108,10 +102,11 @@ def duplicates(
     from labelwise.project.looking import THRESHOLD
     from labelwise.project.looking import duplicates as find
 
+    pages.refuse_other(export)
     with Stages() as stages:
         looked = _look(data, project, stages, _given(features, weights, size, cache))
         found = find(looked, THRESHOLD if threshold is None else threshold)
-        written = _pages(found, export)
+        written = [found.gallery(path) for path in export or ()]
     if json:
         _print_json(found, written, parts=True)
         return
@@ -125,7 +120,7 @@ def duplicates(
 def outliers(
     data: Folder = None,
     number: Number = 50,
-    export: Page = None,
+    export: pages.Page = None,
     features: selecting.Features = None,
     weights: selecting.Weights = None,
     size: selecting.InputSize = None,
@@ -136,10 +131,11 @@ def outliers(
     """List the images least like any other, by frozen features: broken, foreign, or rare and worth a label."""
     from labelwise.project.looking import outliers as find
 
+    pages.refuse_other(export)
     with Stages() as stages:
         looked = _look(data, project, stages, _given(features, weights, size, cache))
         found = find(looked, number)
-        written = _pages(found, export)
+        written = [found.gallery(path) for path in export or ()]
     if json:
         _print_json(found, written, parts=False)
         return
@@ -165,13 +161,6 @@ def _look(data: str | None, project: Path | None, stages: Stages, given: dict[st
     return look(options.open_project(project, stages) if data is None else data, progress=stages, **given)
 
 
-def _pages(found: Found, export: list[Path] | None) -> list[Path]:
-    for path in export or ():
-        if path.suffix.lower() not in (".html", ".htm"):
-            raise ConfigError(f"{str(path)!r:.120}: the pictures are written as a page: give a name that ends in .html")
-    return [found.gallery(path) for path in export or ()]
-
-
 def _print_json(found: Found, written: list[Path], *, parts: bool) -> None:
     """One list of images, or of groups of images."""
     named = [
@@ -193,9 +182,4 @@ def _print(found: Found, written: list[Path], number: str, last: str | None) -> 
     ]
     told = last is not None and any(row[2] != "-" for row in rows)
     heads = ["image", number, *([last] if told and last is not None else [])]
-    console.show(console.table(heads, [row[: len(heads)] for row in rows[:SHOWN]], right=(number,)))
-    if len(rows) > SHOWN:
-        console.out(f"... and {len(rows) - SHOWN:,} more")
-    console.notes(found.notes)
-    for path in written:
-        console.out(f"wrote {path}")
+    pages.show(heads, [row[: len(heads)] for row in rows], number, found.notes, written)

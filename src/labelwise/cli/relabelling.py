@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from labelwise.cli import console, options
+from labelwise.cli import console, options, pages
 from labelwise.cli.progress import Stages
-from labelwise.errors import ConfigError
-
-#: labels shown in the terminal
-SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def relabel(
     number: Annotated[int, typer.Option("-n", "--number", metavar="N", min=1, help="How many labels to list.")] = 50,
-    export: Annotated[
-        list[Path] | None,
-        typer.Option("--export", "-o", metavar="FILE.html", help="Also write them as a page.", show_default=False),
-    ] = None,
+    export: pages.Page = None,
     project: options.ProjectFolder = None,
     json: options.Json = False,
 ) -> None:
@@ -37,9 +29,7 @@ def relabel(
     """
     from labelwise.project.relabelling import relabel as find
 
-    for path in export or ():
-        if path.suffix.lower() not in (".html", ".htm"):
-            raise ConfigError(f"{str(path)!r:.120}: labels are shown on a page: give a name that ends in .html")
+    pages.refuse_other(export)
     with Stages() as stages:
         found = find(options.open_project(project, stages), number)
         written = [found.gallery(path) for path in export or ()]
@@ -58,14 +48,9 @@ def relabel(
             one.why,
             ", ".join(one.annotators),
         )
-        for one in found.labels[:SHOWN]
+        for one in found.labels
     ]
     heads = ["image", "label", "doubt", "suspect", "why", "who"]
-    told = [place for place in range(len(heads)) if place < 4 or any(row[place] for row in rows)]
+    told = [place for place in range(len(heads)) if place < 4 or any(row[place] for row in rows[: pages.SHOWN])]
     cells = [[row[place] for place in told] for row in rows]
-    console.show(console.table([heads[place] for place in told], cells, right=("doubt",)))
-    if len(found) > SHOWN:
-        console.out(f"... and {len(found) - SHOWN:,} more")
-    console.notes(found.notes)
-    for path in written:
-        console.out(f"wrote {path}")
+    pages.show([heads[place] for place in told], cells, "doubt", found.notes, written)

@@ -54,9 +54,8 @@ def write(study: Study, folder: Path, source: Source | None, *, out: Path | None
 
 
 def _image(item: str, source: Source | None, study: Study) -> Any:
-    from PIL import Image
-
     from labelwise.contracts.kind import Look, Panel
+    from labelwise.contracts.picture import as_image
     from labelwise.contracts.source import read_for
     from labelwise.data.images import decode
     from labelwise.exchange.pictures import shown_in
@@ -69,7 +68,7 @@ def _image(item: str, source: Source | None, study: Study) -> Any:
             array = source.thumbnail(read_for(source, item), 320)
     except DataError:
         return None
-    image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    image = as_image(array)
     label = None if source is None else source.truth.get(item)
     kind = kind_of_labels({item: label})
     if source is None or kind is None:

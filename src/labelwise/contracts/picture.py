@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labelwise.errors import DataError
+
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
+
+    from labelwise.contracts.source import Source
 
 
 def picture(image: np.ndarray | torch.Tensor, max_side: int) -> np.ndarray:
@@ -29,11 +34,30 @@ def picture(image: np.ndarray | torch.Tensor, max_side: int) -> np.ndarray:
         pixels = _stretched(np.moveaxis(pixels, 0, -1), low, high)
     if pixels.shape[-1] not in (1, 3):
         pixels = pixels[..., :1]
-    pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    shown = Image.fromarray(np.ascontiguousarray(pixels))
+    shown = as_image(np.ascontiguousarray(pixels))
     shown.thumbnail((max_side, max_side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     found = np.array(shown)
     return found if found.ndim == 3 else found[:, :, None]
+
+
+def as_image(pixels_HWC: np.ndarray) -> Image:
+    """What a source gives to be looked at, uint8 (H, W, 1 | 3), as a picture of Pillow.
+
+    Example:
+        >>> as_image(np.zeros((40, 20, 1), np.uint8)).mode
+        'L'
+    """
+    from PIL import Image
+
+    return Image.fromarray(pixels_HWC[..., 0] if pixels_HWC.shape[-1] == 1 else pixels_HWC)
+
+
+def picture_of(source: Source, item: str, side: int) -> Image | None:
+    """A small picture of an item of a source; None for one that cannot be read."""
+    try:
+        return as_image(source.thumbnail(item, side))
+    except DataError:
+        return None
 
 
 def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:

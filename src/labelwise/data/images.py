@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from labelwise.contracts.picture import as_image
 from labelwise.contracts.source import ValueRange
 from labelwise.formats import headers
 from labelwise.formats.headers import Depth, Encoded, Refused, failing_in_one_line, opened, read_header
@@ -284,7 +285,7 @@ def _upright(pixels_HWC: np.ndarray, orientation: int) -> np.ndarray:
 def _shrunk(pixels_HWC: np.ndarray, max_side: int | None) -> np.ndarray:
     if max_side is None or max(pixels_HWC.shape[:2]) <= max_side:
         return pixels_HWC
-    image = Image.fromarray(pixels_HWC[..., 0] if pixels_HWC.shape[2] == 1 else pixels_HWC)
+    image = as_image(pixels_HWC)
     image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     pixels = np.array(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]

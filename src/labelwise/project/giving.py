@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from labelwise.contracts.format import Format, Writing
+from labelwise.contracts.picture import picture_of
 from labelwise.contracts.record import Head, Record
 from labelwise.contracts.source import read_for
-from labelwise.errors import ConfigError, DataError, StateError
+from labelwise.errors import ConfigError, StateError
 from labelwise.exchange.incoming import Wishes
 from labelwise.exchange.outgoing import Going, format_for
 from labelwise.project.asking import noun_of
@@ -148,17 +149,6 @@ class _writing:
         raise StateError(f"cannot write {self.path}: {error.strerror or error}. Choose another path") from error
 
 
-def image_of(project: Project, item: str, side: int = SIDE) -> Image | None:
-    """A small picture of an item; None for one that cannot be read."""
-    from PIL import Image
-
-    try:
-        array = project.source.thumbnail(item, side)
-    except DataError:
-        return None
-    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
-
-
 def pictures(
     project: Project, ids: Sequence[str], predictions: Predictions = (None, None)
 ) -> tuple[Callable[[str], Image | None], list[str]]:
@@ -173,7 +163,7 @@ def pictures(
     picture = drawn(
         learning.task(),
         project.source,
-        partial(image_of, project),
+        partial(picture_of, project.source, side=SIDE),
         hinted,
         learner=learner,
         labelled=project.labels() if kind.drawn else {},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from labelwise.config import ToolConfig, read_yaml, write_yaml
+from labelwise.contracts.picture import as_image
 from labelwise.contracts.tool import Asked, Pictures, Place, Sent, Tool
 from labelwise.errors import ConfigError, StateError, ToolError, cut
 from labelwise.exchange.incoming import Wishes
@@ -252,11 +253,8 @@ def _pictures(source: Source, place: Place) -> Pictures:
 
 
 def _as_png(source: Source, image: str) -> bytes:
-    from PIL import Image
-
-    array = source.thumbnail(image, max(source.size(image)))
     memory = io.BytesIO()
-    Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(memory, "PNG")
+    as_image(source.thumbnail(image, max(source.size(image)))).save(memory, "PNG")
     return memory.getvalue()
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from labelwise.assemble import open_features
 from labelwise.contracts.learner import Examples
 from labelwise.contracts.oracle import Pick
+from labelwise.contracts.picture import picture_of
 from labelwise.contracts.progress import Progress, silent
 from labelwise.contracts.source import is_region
 from labelwise.data.shown import Shown, example
@@ -74,13 +75,7 @@ class Looked:
 
     def picture(self, item: str, side: int = _SIDE) -> Image.Image | None:
         """A small picture of an image; None for one that cannot be read."""
-        from PIL import Image
-
-        try:
-            array = self.source.thumbnail(item, side)
-        except DataError:
-            return None
-        return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+        return picture_of(self.source, item, side)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from labelwise.campaign.fits import Fits
 from labelwise.config import StrategyConfig
 from labelwise.contracts.kind import Look, Panel
 from labelwise.contracts.learner import Examples, Learner
+from labelwise.contracts.picture import as_image
 from labelwise.data.folder import ImageFolder
 from labelwise.data.loader import blocks
 from labelwise.drawing.classes import barred
@@ -142,8 +143,7 @@ class Predictor:
         self, item: str, label: Any, probs: Mapping[str, float] | None, map_HW: np.ndarray | None
     ) -> Image.Image:
         side = min(_LARGEST, max(_SMALLEST, *self.source.size(item)))
-        pixels = self.source.thumbnail(item, side)
-        image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        image = as_image(self.source.thumbnail(item, side))
         task = self.learner.task
         if not task.kind.drawn:
             return barred(image, probs or {}, side=side)

@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelwise.campaign.asked import picks_of
 from labelwise.campaign.fits import Fits
 from labelwise.campaign.mistakes import check_map, mistakes
 from labelwise.campaign.records import Mistakes
 from labelwise.contracts.kind import in_full
 from labelwise.contracts.oracle import Pick
+from labelwise.contracts.picture import picture_of
 from labelwise.errors import LabelwiseError
 from labelwise.project.advising import advised
-from labelwise.project.giving import WIDE, image_of, pictures
+from labelwise.project.giving import SIDE, WIDE, pictures
 from labelwise.project.learning import Learning
 from labelwise.project.measured import starving
 from labelwise.report.project import ProjectState, shown_of_a_round, write_project_report
@@ -34,9 +36,8 @@ def report(project: Project, out: Path) -> Path:
     config, pool, kind = project.config, project.pool, project.kind
     check_map(config.map)
     picks: dict[int, list[Pick]] = {}
-    for query in pool.queries():
-        path = project.source.path(query.id)
-        pick = Pick(query.id, path, query.rank, query.score, query.predicted, query.probability)
+    queries = pool.queries()
+    for query, pick in zip(queries, picks_of(project.source, queries), strict=True):
         picks.setdefault(query.round, []).append(pick)
     learning = Learning(project)
     task = learning.task() if config.classes else None
@@ -71,7 +72,7 @@ def report(project: Project, out: Path) -> Path:
         no_advice=unsaid,
     )
     if not kind.drawn:
-        return write_project_report(state, out, image_of=partial(image_of, project))
+        return write_project_report(state, out, image_of=partial(picture_of, project.source, side=SIDE))
     most = shown_of_a_round(max(1, len(picks)), drawn=True)
     ids = {pick.id for asked in picks.values() for pick in sorted(asked, key=lambda p: p.rank)[:most]}
     return write_project_report(state, out, image_of=pictures(project, sorted(ids))[0], side=WIDE)

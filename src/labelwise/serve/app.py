@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import math
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from labelwise.campaign.records import plain
 from labelwise.contracts.oracle import Answer
 from labelwise.errors import DataError, LabelwiseError, PoolError, StateError
 from labelwise.serve import standing
@@ -188,18 +188,8 @@ def make_app(folder: Path, token: str, hosts: Sequence[str], log: Callable[[str]
 
 
 def _json(content: Any, status: int = 200) -> JSONResponse:
-    return JSONResponse(_finite(content), status)
-
-
-def _finite(value: Any) -> Any:
     """Strict JSON: what is no finite number is null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
+    return JSONResponse(plain(content), status)
 
 
 def _errors(app: FastAPI, log: Callable[[str], None]) -> None:

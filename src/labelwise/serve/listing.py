@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from labelwise.contracts.kind import Look, Panel
+from labelwise.contracts.picture import as_image
 from labelwise.contracts.source import read_for
 from labelwise.errors import ConfigError
 from labelwise.exchange.pictures import shown_in
@@ -120,8 +120,7 @@ class Listing:
         raw = project.pool.target(position) if what == "label" and project.pool.labels.of(position) else None
         if what == "guess":
             raw = self.telling.of([item]).get(item, Told()).guess
-        array = project.source.thumbnail(item, side)
-        picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+        picture = as_image(project.source.thumbnail(item, side))
         if raw is not None and project.kind.drawn:
             panel = Panel("", shown_in(project.source, item, raw))
             picture = project.kind.draw(picture, [panel], project.config.classes, Look(project.palette(), side=side))

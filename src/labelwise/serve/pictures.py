@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
+from labelwise.contracts.picture import as_image
 from labelwise.contracts.source import read_for
 from labelwise.errors import ConfigError
 from labelwise.formats.files import write_whole
@@ -55,8 +54,7 @@ class Pictures:
         def make() -> bytes:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow warns of odd metadata that a small picture does not need
-                array = source.thumbnail(item, side)
-            picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+                picture = as_image(source.thumbnail(item, side))
             return thumbnail(picture, size=side, quality=_QUALITY)
 
         return self._kept(tag, make), tag

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from labelwise.contracts.kind import Kind, in_full
-from labelwise.contracts.learner import Examples
 from labelwise.contracts.source import read_for
 from labelwise.errors import DataError
 from labelwise.serve.shared import Shared
 from labelwise.signals.plain import Probs
+from labelwise.tasks.whole_images import probabilities
 
 #: items whose answers are kept in memory
 _KEPT = 5000
@@ -73,11 +71,9 @@ class Telling:
         guesses = dict(learner.task.guesses(learner, source, items))
         says: dict[str, tuple[tuple[str, float], ...]] = {}
         if Probs().fields <= learner.provides and "per_image" in learner.task.provides:
-            table = learner.collect(Examples(source, tuple(items)), frozenset({Probs()}))
-            classes = learner.task.classes
-            for item, row in zip(table.ids, np.asarray(table[Probs()]), strict=True):
-                best = np.argsort(-row, kind="stable")[:CLASSES]
-                says[item] = tuple((classes[n], round(float(row[n]), 4)) for n in best)
+            for item, probs_C in probabilities(learner, source, items):
+                named = sorted(zip(learner.task.classes, probs_C, strict=True), key=lambda pair: -pair[1])
+                says[item] = tuple((name, round(p, 4)) for name, p in named[:CLASSES])
         for item in items:
             self._known[item] = Told(guesses.get(item), says.get(item, ()))
 

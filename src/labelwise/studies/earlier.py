@@ -6,13 +6,12 @@ in it is lost, whichever rows the recipe has by now.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelwise.campaign.records import RunRecord, read_study
+from labelwise.campaign.records import RunRecord, read_study, write_whole
 from labelwise.errors import FormatError
 
 FILE = Path("shared") / "earlier.json"
@@ -55,10 +54,7 @@ def set_apart(folder: Path) -> None:
     """Keeps the ``study.json`` of a folder without runs, before another takes its place."""
     found, kept = folder / "study.json", folder / FILE
     if found.is_file() and not kept.exists() and not (folder / "runs").exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_suffix(".tmp")
-        shutil.copyfile(found, draft)
-        draft.replace(kept)
+        write_whole(kept, found.read_bytes())
 
 
 def read_earlier(folder: Path) -> Earlier:
