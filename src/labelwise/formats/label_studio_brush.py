@@ -20,8 +20,9 @@ from labelwise.formats.painted import check_size
 if TYPE_CHECKING:
     import numpy as np
 
-#: bytes of run lengths of one mask; a picture of 20 million pixels with a hundred strokes takes some 0.1 million
-LONGEST = 8_000_000
+#: bytes of run lengths of one mask; a picture of 20 million pixels with a hundred strokes takes some 0.1 million, and
+#: the dearest runs of as many bytes as these take a few seconds to read
+LONGEST = 3_000_000
 #: bits before the first run
 _HEAD = 32 + 5 + 4 * 4
 #: widths of lengths that are written
