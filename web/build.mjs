@@ -51,11 +51,11 @@ const js = text("app.js");
 const css = text("style.css");
 // the server writes what they hold behind the names of the two others, so that a browser may keep them for ever
 const html = readFileSync(join(here, "index.html"), "utf8");
-const preact = readFileSync(join(here, "node_modules/preact/LICENSE"), "utf8");
+const licence = (of) => `app.js contains ${of}, under this licence:\n\n${readFileSync(join(here, `node_modules/${of}/LICENSE`), "utf8")}`;
 
 mkdirSync(into, { recursive: true });
 writeFileSync(join(into, "app.js"), js);
 writeFileSync(join(into, "app.css"), css);
 writeFileSync(join(into, "index.html"), html);
-writeFileSync(join(into, "NOTICES.txt"), `app.js contains Preact, under this licence:\n\n${preact}`);
+writeFileSync(join(into, "NOTICES.txt"), ["preact", "fflate"].map(licence).join("\n\n"));
 console.log(`app.js ${(js.length / 1000).toFixed(1)} kB, app.css ${(css.length / 1000).toFixed(1)} kB into ${into}`);

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+import browsing
 import tiny
 from labelwise.report import renderings
 
@@ -22,3 +23,10 @@ def counted_anew() -> None:
     """Trainings of ``tiny.CountingLearner`` are counted from none, and none is interrupted."""
     tiny.FITS.clear()
     tiny.STOP_AFTER[0] = None
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One browser for all tests of a module."""
+    with browsing.launched() as browser:
+        yield browser

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import shutil
 import socket
 from urllib.parse import quote
 
@@ -14,87 +12,18 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import posed
+from browsing import MARKS, drag, labels, person
 from commands import run
 from labelwise.project.setup import open_project
-from served import TOKEN, served
+from served import served
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = [pytest.mark.heavy, pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")]
-
-# a root user's browser runs without its sandbox; nothing is looked up elsewhere; a map is drawn without a graphics card
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic",
-]  # fmt: skip
+pytestmark = MARKS
 LONG = "x" * 200 + ".png"
 HOSTILE = [
     "<img src=x onerror=alert(1)>.png", "\"quoted' & more.png", "zwei\nZeilen.png", "ü–図\u202egnp.exe.png", LONG,
     "--><svg onload=alert(2)><!--.png", "a&b=%2e%2e#c?.png", "{{7*7}}${7*7}.png",
 ]  # fmt: skip
 CLASSES = ["<b>0</b>", *"123456789"]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as found:
-        browser = found.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Person:
-    """Somebody with a browser of their own, who is told of every complaint of the page."""
-
-    def __init__(self, chromium, address):
-        self.address = address
-        self.context = chromium.new_context(viewport={"width": 1280, "height": 820})
-        self.complaints = []
-        self.page = self.look()
-
-    def look(self):
-        page = self.context.new_page()
-        page.set_default_timeout(90_000)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
-        page.on("console", self._console)
-        page.goto(f"{self.address}/?token={quote(TOKEN)}")
-        page.wait_for_selector("header.top")
-        self.page = page
-        return page
-
-    def _console(self, message):
-        # a server that is gone is the browser's to complain of; WebGL without a graphics card is slow, and says so
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.complaints.append(message.text)
-
-    def to(self, view):
-        self.page.goto(f"{self.address}/#/{view}")
-
-    def title(self):
-        """The name of the picture that is shown, whole."""
-        return self.page.get_attribute(".subject h1", "title")
-
-    def press(self, *keys):
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def saved(self, count):
-        self.page.wait_for_selector(f".saved:has-text('{count} answer')")
-        self.page.wait_for_selector(".saved:has-text('saved')")
-
-    def asked(self):
-        self.page.wait_for_selector(".stage image")
-
-
-@contextlib.contextmanager
-def person(chromium, address):
-    somebody = Person(chromium, address)
-    try:
-        yield somebody
-        assert somebody.complaints == []
-    finally:
-        somebody.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +43,6 @@ def project(digits, tmp_path):
     run("init", folder, "-p", tmp_path, "--classes", ",".join(CLASSES), "--labels", "none", "--backbone", "pixels")
     run("suggest", "-n", 20, "-s", "random", "-p", tmp_path)
     return tmp_path, truth
-
-
-def labels(folder):
-    """What the event table says, in the order of the picks."""
-    pool = open_project(folder).pool
-    labelled = set(pool.labelled.tolist())
-    return {one.id: pool.target(pool.position(one.id)) for one in pool.queries() if pool.position(one.id) in labelled}
 
 
 def shown(name):
@@ -314,18 +236,6 @@ def scenes(tmp_path):
     return folder, truth
 
 
-def _drag(somebody, start, end, size=(80, 60)):
-    """From one place of the picture to another."""
-    room = somebody.page.locator(".stage svg").bounding_box()
-    scale = min(room["width"] / size[0], room["height"] / size[1])
-    left, top = (room["x"] + (room["width"] - size[0] * scale) / 2, room["y"] + (room["height"] - size[1] * scale) / 2)
-    places = [(left + x * scale, top + y * scale) for x, y in (start, end)]
-    somebody.page.mouse.move(*places[0])
-    somebody.page.mouse.down()
-    somebody.page.mouse.move(*places[1], steps=4)
-    somebody.page.mouse.up()
-
-
 def test_six_images_with_boxes_by_mouse(scenes, chromium):
     folder, truth = scenes
     order = [one.id for one in open_project(folder).pool.queries()]
@@ -335,13 +245,13 @@ def test_six_images_with_boxes_by_mouse(scenes, chromium):
             assert somebody.title() == name
             x1, y1, x2, y2 = truth[name]
             # drawn small, then pulled to its size, then moved to its place
-            _drag(somebody, (x1 - 3, y1 - 2), (x2 - 9, y2 - 7))
+            drag(somebody, (x1 - 3, y1 - 2), (x2 - 9, y2 - 7))
             somebody.press("2" if n % 2 else "1")
-            _drag(somebody, (x2 - 9, y2 - 7), (x2 - 3, y2 - 2))
-            _drag(somebody, (x1 + 5, y1 + 5), (x1 + 8, y1 + 7))
+            drag(somebody, (x2 - 9, y2 - 7), (x2 - 3, y2 - 2))
+            drag(somebody, (x1 + 5, y1 + 5), (x1 + 8, y1 + 7))
             if n == 5:
                 somebody.press("Escape")
-                _drag(somebody, (1, 1), (6, 5))
+                drag(somebody, (1, 1), (6, 5))
                 somebody.press("Delete")
             somebody.press("Enter")
             somebody.saved(n + 1)
@@ -391,7 +301,7 @@ def test_key_points_by_clicks_in_their_order(arrows, chromium):
                 if not seen:
                     somebody.press("n")
                     continue
-                _drag(somebody, (x, y), (x, y), size)
+                drag(somebody, (x, y), (x, y), size)
                 if seen == 1:
                     somebody.press("h")
             somebody.press("Enter")

@@ -261,3 +261,35 @@ def sorted_ids(folder, *places):
 def test_a_host_beyond_this_machine_wants_a_token(project):
     said = run("serve", project[0], "--host", "0.0.0.0", "--no-open", code=1).stderr
     assert "12 characters" in said
+
+
+def test_masks_and_superpixels_come_as_bytes_with_their_size(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "masks").mkdir()
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 20:40] = 1
+    for n in range(3):
+        pixels = np.where(mask[..., None] == 1, (200, 60, 60), (40, 40 + n, 40)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{n}.png")
+    Image.fromarray(mask).save(tmp_path / "masks" / "0.png")
+    folder = tmp_path / "project"
+    run(
+        "init", tmp_path / "pictures", "-p", folder, "--task", "segmentation", "--classes", "ground,red",
+        "--labels", "none",
+    )  # fmt: skip
+    run("import", tmp_path / "masks", "-p", folder)
+    with served(folder) as page:
+        browser = page.browser()
+        found = browser.http.get("/api/mask", params={"id": "0.png"})
+        assert np.frombuffer(found.content[:8], "<u4").tolist() == [60, 40]
+        assert np.array_equal(np.frombuffer(found.content[8:], np.uint8).reshape(40, 60), mask)
+        for what, item in (("guess", "0.png"), ("label", "1.png")):
+            missing = browser.http.get("/api/mask", params={"id": item, "what": what})
+            assert (missing.status_code, "has no mask" in missing.json()["error"]) == (400, True)
+        cells = browser.http.get("/api/superpixels", params={"id": "1.png", "count": 40}).content
+        numbers = np.frombuffer(cells[8:], "<u2").reshape(40, 60)
+        assert 20 < len(np.unique(numbers)) < 80
+        strange = [min((part := mask[numbers == number]).sum(), (1 - part).sum()) for number in np.unique(numbers)]
+        assert sum(strange) < 0.05 * mask.size, "they keep to what is seen"
+        for query in ({"id": "1.png", "count": 3}, {"id": "1.png", "count": 10**6}, {"id": "../x", "count": 100}):
+            assert browser.http.get("/api/superpixels", params=query).status_code in (400, 404)

@@ -61,12 +61,27 @@ export const picture = (id: string, side: Side): string => `/api/picture${query(
 export const drawn = (id: string, side: Side, what: "label" | "guess", fresh = 0): string =>
   `/api/drawn${query({ id, side, what, fresh: fresh || null })}`;
 
+/** Bytes behind a width and a height. */
+async function sized(response: Response): Promise<{ width: number; height: number; rest: ArrayBuffer }> {
+  const all = await response.arrayBuffer();
+  const [width, height] = new Uint32Array(all, 0, 2);
+  return { width, height, rest: all.slice(8) };
+}
+
 export const api = {
   project: () => get<Project>("/api/project"),
   queue: (count: number, after: string | null) => get<Queue>(`/api/queue${query({ count, after })}`),
   answers: (answers: Answer[]) => post<Answered>("/api/answers", { answers }),
   takeback: (id: string) => post<{ ok: boolean }>("/api/takeback", { id }),
   images: (parts: Record<string, string | number>) => get<{ total: number; items: Tile[] }>(`/api/images${query(parts)}`),
+  mask: async (id: string, what: "label" | "guess") => {
+    const { width, height, rest } = await sized(await ask(`/api/mask${query({ id, what })}`));
+    return { width, height, rows: new Uint8Array(rest) };
+  },
+  superpixels: async (id: string, count: number) => {
+    const { width, height, rest } = await sized(await ask(`/api/superpixels${query({ id, count })}`));
+    return { width, height, numbers: new Uint16Array(rest) };
+  },
   item: (id: string) => get<Item>(`/api/item${query({ id })}`),
   map: () => get<MapState>("/api/map"),
   startMap: (method: string) => post<unknown>("/api/map", { method }),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import logging
 import threading
@@ -26,6 +27,7 @@ from labelwise.serve.listing import Filter, Listing
 from labelwise.serve.mapped import Map
 from labelwise.serve.neighbours import Neighbours
 from labelwise.serve.pictures import Pictures
+from labelwise.serve.pixels import Pixels
 from labelwise.serve.queue import Queue
 from labelwise.serve.shared import Shared
 from labelwise.serve.told import Telling
@@ -120,6 +122,7 @@ class Page:
         self.listing = Listing(self.shared, self.telling)
         self.map = Map(self.shared)
         self.queue = Queue(self.shared, self.telling, Neighbours(self.shared, self.map))
+        self.pixels = Pixels(self.shared, self.telling)
         self.pictures = Pictures(self.shared.project.state / "pictures")
 
     def warm_up(self) -> None:
@@ -192,6 +195,12 @@ def _json(content: Any, status: int = 200) -> JSONResponse:
     return JSONResponse(plain(content), status)
 
 
+def _packed(content: bytes) -> Response:
+    """Bytes that compress well; the browser unpacks them."""
+    headers = {"content-encoding": "gzip"}
+    return Response(gzip.compress(content, 1, mtime=0), media_type="application/octet-stream", headers=headers)
+
+
 def _errors(app: FastAPI, log: Callable[[str], None]) -> None:
     @app.exception_handler(Exception)
     def ours(request: Request, error: Exception) -> JSONResponse:
@@ -235,6 +244,14 @@ def _files(app: FastAPI, page: Page) -> None:
     @app.get("/api/drawn")
     def drawn(id: Id, side: int = 384, what: Literal["label", "guess"] = "label") -> Response:
         return Response(page.listing.drawn(id, side, what), media_type="image/jpeg")
+
+    @app.get("/api/mask")
+    def mask(id: Id, what: Literal["label", "guess"] = "label") -> Response:
+        return _packed(page.pixels.mask(id, what))
+
+    @app.get("/api/superpixels")
+    def superpixels(id: Id, count: int = 300) -> Response:
+        return _packed(page.pixels.superpixels(id, count))
 
 
 def _labelling(app: FastAPI, page: Page) -> None:

@@ -14,7 +14,7 @@ from labelwise.serve.shared import Shared
 from labelwise.strategies import STRATEGIES
 
 #: kinds of label that can be given on the page
-EDITABLE = frozenset({"classes", "tags", "boxes", "points"})
+EDITABLE = frozenset({"classes", "tags", "boxes", "points", "masks"})
 
 
 def project(shared: Shared) -> dict[str, Any]:

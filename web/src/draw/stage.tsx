@@ -1,7 +1,7 @@
 // A picture that can be zoomed and moved, with whatever is drawn over it in the same pixels. One SVG for both: nothing can slip.
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Drag } from "../edit/draft";
+import type { Drag, Place } from "../edit/draft";
 import type { Size } from "../types";
 
 interface View {
@@ -25,9 +25,11 @@ interface Props {
   down?: (x: number, y: number, px: number, event: PointerEvent) => Drag | null;
   /** Gets the pixels of the picture in one of the screen. */
   layer?: (px: number) => ComponentChildren;
+  /** Gets where the picture lies. */
+  overlay?: (place: Place) => ComponentChildren;
 }
 
-export function Stage({ id, url, sharper, size, alt, down, layer }: Props) {
+export function Stage({ id, url, sharper, size, alt, down, layer, overlay }: Props) {
   const svg = useRef<SVGSVGElement>(null);
   const [view, setView] = useState<View>(WHOLE);
   const [room, setRoom] = useState<Size>([800, 600]);
@@ -85,6 +87,7 @@ export function Stage({ id, url, sharper, size, alt, down, layer }: Props) {
         <image key={url} href={view.zoom > 1.5 && sharper ? sharper : url} width={width} height={height} preserveAspectRatio="none" onError={() => setFailed(true)} />
         {layer?.(px)}
       </svg>
+      {overlay?.({ left: -shape[0] / px, top: -shape[1] / px, width: width / px, height: height / px })}
       {failed && <p class="missing">This picture cannot be shown: its file is gone or cannot be read.</p>}
       <div class="zoom">
         <button type="button" aria-label="Zoom in" title="Zoom in (+)" onClick={() => zoomAt(1.5)}>

@@ -1,5 +1,6 @@
 // What somebody is about to answer. One shape for all kinds, so that steps can be taken back and drafts kept the same way.
 import type { Project, Raw, Size, Thing } from "../types";
+import type { Paint } from "./paint";
 
 export interface Draft {
   /** Classes of the whole picture. */
@@ -12,7 +13,9 @@ export interface Draft {
   point: number;
   /** The class of the next object. */
   cls: string;
-  /** Where the keyboard would set a key point. */
+  /** The class of each pixel; null where there is none, or none yet. */
+  paint: Paint | null;
+  /** Where the keyboard would set a key point, or paint. */
   cross: [number, number] | null;
   /** What else the label said beside its objects: kept as it came. */
   rest: Record<string, unknown>;
@@ -20,9 +23,11 @@ export interface Draft {
   guessed: boolean;
 }
 
-export const EMPTY: Draft = { picked: [], things: [], chosen: -1, point: -1, cls: "", cross: null, rest: {}, guessed: false };
+export const EMPTY: Draft = { picked: [], things: [], chosen: -1, point: -1, cls: "", paint: null, cross: null, rest: {}, guessed: false };
 
 export interface Context {
+  /** Of the picture. */
+  id: string;
   project: Project;
   draft: Draft;
   size: Size;
@@ -49,6 +54,18 @@ export type Finished = { label: Raw; ask?: string } | { wait: string };
 
 export interface Parts {
   context: Context;
+}
+
+/** Where the picture lies on the screen, in pixels of the room it is shown in. */
+export interface Place {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+export interface Overlaid extends Parts {
+  place: Place;
 }
 
 /** The key under which an object remembers what it began as, until it is sent. */

@@ -3,10 +3,11 @@ import type { KindName, Project } from "../types";
 import { boxes } from "./boxes";
 import { classes } from "./classes";
 import type { Editor } from "./editor";
+import { masks } from "./masks";
 import { points } from "./points";
 import { tags } from "./tags";
 import { viewOnly } from "./view_only";
 
-const EDITORS: Partial<Record<KindName, Editor>> = { boxes, classes, points, tags };
+const EDITORS: Partial<Record<KindName, Editor>> = { boxes, classes, masks, points, tags };
 
 export const editorOf = (project: Project): Editor => (project.editable && EDITORS[project.kind]) || viewOnly;

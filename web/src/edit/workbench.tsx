@@ -8,6 +8,7 @@ import { inWords, shown } from "../text";
 import type { Project, Raw, Says, Size } from "../types";
 import { ClassList } from "./class_list";
 import type { Context, Draft, Step } from "./draft";
+import type { Editor } from "./editor";
 import { editorOf } from "./index";
 
 export interface Subject {
@@ -61,7 +62,7 @@ export function Workbench({ project, subject, url, drafts, answer, otherwise, ab
     say("");
     redraw((n) => n + 1);
   };
-  const context = (): Context => ({ project, draft: (drafts.get(subject.id) ?? [begun]).slice(-1)[0], size, px: px.current, set });
+  const context = (): Context => ({ id: subject.id, project, draft: (drafts.get(subject.id) ?? [begun]).slice(-1)[0], size, px: px.current, set });
 
   const send = (from: Draft) => {
     const done = editor.finish(project, from, size);
@@ -113,11 +114,11 @@ export function Workbench({ project, subject, url, drafts, answer, otherwise, ab
   };
   useKeys(press);
 
-  const done = editor.finish(project, draft, size);
-  const what = "wait" in done ? "" : inWords(done.label, project.noun);
+  const what = inShort(editor, project, draft, size);
   const sends = `${draft.guessed && draft === begun ? "Accept" : "Send"} ${what}`;
   const Panel = editor.Panel;
   const Layer = editor.Layer;
+  const Overlay = editor.Overlay;
   const objects = Boolean(Layer);
   const serverDrawn = editor.drawnByServer === true;
   return (
@@ -133,6 +134,7 @@ export function Workbench({ project, subject, url, drafts, answer, otherwise, ab
           px.current = at;
           return Layer && <Layer context={{ ...context(), px: at }} />;
         }}
+        overlay={Overlay && ((place) => <Overlay key={subject.id} context={context()} place={place} />)}
       />
       <div class="side">
         {above}
@@ -159,6 +161,13 @@ export function Workbench({ project, subject, url, drafts, answer, otherwise, ab
       </div>
     </div>
   );
+}
+
+/** What Enter would send, in a few words; "" for nothing. */
+function inShort(editor: Editor, project: Project, draft: Draft, size: Size): string {
+  if (editor.words) return editor.words(project, draft);
+  const done = editor.finish(project, draft, size);
+  return "wait" in done ? "" : inWords(done.label, project.noun);
 }
 
 /** The classes that the model would answer with, where the answer is one of classes. */

@@ -1,0 +1,144 @@
+"""Masks painted at the served page, in a real browser: by brush, superpixels and keys, and from the model's guess."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browsing import MARKS, drag, labels, person
+from commands import run
+from labelwise.data.mask_labels import IGNORE
+from labelwise.data.superpixels import Superpixels
+from labelwise.kinds.masks import whole
+from labelwise.project.setup import open_project
+from served import served
+
+pytestmark = MARKS
+SIZE = (96, 64)
+CLASSES = ("ground", "red", "blue")
+#: a network that is trained in a second
+SMALL = """
+input: {size: [32, 48]}
+learner: {kind: torch, model: unet, phases: [{epochs: 1, min_steps: 20, max_steps: 20}]}
+"""
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Pictures with a red rectangle in each; the mask of each, ground and red."""
+    truth = {}
+    for folder in ("pictures", "masks"):
+        (tmp_path / folder).mkdir()
+    for n in range(6):
+        mask = np.zeros(SIZE[::-1], np.uint8)
+        mask[10 + 2 * n : 40 + 2 * n, 20 + 4 * n : 60 + 4 * n] = 1
+        pixels = np.where(mask[..., None] == 1, (200, 60, 60), (40, 44 + n, 40)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{n}.png")
+        truth[f"{n}.png"] = mask
+    folder = tmp_path / "project"
+    run(
+        "init", tmp_path / "pictures", "-p", folder, "--task", "segmentation", "--classes", ",".join(CLASSES),
+        "--labels", "none",
+    )  # fmt: skip
+    with (folder / "labelwise.yaml").open("a", encoding="utf-8") as settings:
+        settings.write(SMALL)
+    run("suggest", "-n", 6, "-s", "random", "-p", folder)
+    return folder, truth
+
+
+def ready(somebody):
+    somebody.page.wait_for_selector(".painting .hint:has-text('Paints')")
+
+
+def asked(folder):
+    return [one.id for one in open_project(folder).pool.queries()]
+
+
+def painted(folder, name):
+    """The class of each pixel, as the event table has it."""
+    raw = labels(folder)[name]
+    assert raw["size"] == list(SIZE)
+    return whole(raw)
+
+
+def test_masks_by_brush_and_by_superpixels(scenes, chromium):
+    folder, _truth = scenes
+    order = asked(folder)
+    with served(folder) as server, person(chromium, server.address) as somebody:
+        somebody.asked()
+        ready(somebody)
+        somebody.press("Enter")
+        somebody.page.wait_for_selector(".said:has-text('Nothing is painted')")
+        # a stroke of red from left to right, and all else ground
+        somebody.press("2")
+        drag(somebody, (30, 30), (70, 30), SIZE)
+        somebody.press("Enter")
+        somebody.page.wait_for_selector(".said:has-text('have no class')")
+        assert labels(folder) == {}, "what has no class is said first"
+        somebody.press("1", "h", "Enter")
+        somebody.saved(1)
+        found = painted(folder, order[0])
+        assert set(np.unique(found)) == {0, 1}
+        rows, columns = np.nonzero(found)
+        width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
+        assert abs(width - height - 40) <= 1, "as long as the way of the brush"
+        assert abs(rows.mean() - 29.5) < 1
+        assert found[30, 30:70].all()
+        # one superpixel of blue, then taken back, then another of red
+        ready(somebody)
+        somebody.press("3", "b")
+        somebody.page.wait_for_selector(".painting .hint:has-text('superpixels, about 300')")
+        drag(somebody, (80, 5), (80, 5), SIZE)
+        somebody.press("Control+z", "2")
+        drag(somebody, (50, 32), (50, 32), SIZE)
+        somebody.press("Enter", "Enter")
+        somebody.saved(2)
+        found = painted(folder, order[1])
+        picture = np.array(Image.open(folder.parent / "pictures" / order[1]))
+        cells = Superpixels(count=300).cut(picture)
+        assert np.array_equal(found, np.where(cells == cells[32, 50], 1, IGNORE))
+        # by keys alone: ground everywhere, and blue in the middle
+        ready(somebody)
+        somebody.press("b", "1", "h", "3", " ", "ArrowLeft", "ArrowLeft", " ", "Enter")
+        somebody.saved(3)
+        found = painted(folder, order[2])
+        assert set(np.unique(found)) == {0, 2}
+        assert found[32, 46] == 2
+        # erased in part
+        ready(somebody)
+        somebody.press("1", "h", "n")
+        drag(somebody, (10, 10), (10, 10), SIZE)
+        somebody.press("Enter", "Enter")
+        somebody.saved(4)
+        found = painted(folder, order[3])
+        assert found[10, 10] == IGNORE
+        assert 0 < (found == IGNORE).sum() < 400
+
+
+def test_a_guess_is_accepted_whole_and_corrected_among_the_images(scenes, chromium, tmp_path):
+    folder, truth = scenes
+    order = asked(folder)
+    for name in order[:3]:
+        Image.fromarray(truth[name]).save(tmp_path / "masks" / name)
+    run("import", tmp_path / "masks", "-p", folder)
+    run("fit", "-p", folder)
+    with served(folder) as server, person(chromium, server.address) as somebody:
+        somebody.asked()
+        ready(somebody)
+        guess = server.browser().get("/api/item", id=order[3])["guess"]
+        somebody.press("Enter")
+        somebody.saved(1)
+        assert np.array_equal(painted(folder, order[3]), whole(guess))
+        somebody.to("images?state=labelled")
+        somebody.page.click(f".tile[title='{order[0]}']")
+        somebody.page.click(".facts .buttons .primary")
+        ready(somebody)
+        somebody.press("3")
+        drag(somebody, (5, 5), (5, 5), SIZE)
+        somebody.press("Enter")
+        somebody.saved(2)
+        found = painted(folder, order[0])
+        assert found[5, 5] == 2
+        kept = found != 2
+        assert np.array_equal(found[kept], truth[order[0]][kept])
