@@ -1,4 +1,4 @@
-// Builds the page into the package: one script, one style sheet, one HTML file and what the licences of others ask for.
+// Builds the page into the package: a script and an HTML file each for projects and studies, one style sheet and what the licences of others ask for.
 // The bundle is committed, so that people who use labelwise need no Node; its first line holds a digest of the source, so
 // that a test without Node can tell whether the two belong together.
 import { createHash } from "node:crypto";
@@ -10,7 +10,7 @@ import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const into = process.argv[2] ?? join(here, "../src/labelwise/serve/static");
-const single = ["build.mjs", "index.html", "package-lock.json", "package.json", "tsconfig.json"];
+const single = ["build.mjs", "index.html", "package-lock.json", "package.json", "study.html", "tsconfig.json"];
 
 /** Every file that decides what the bundle is, by its path below this folder, sorted as the test sorts them. */
 function sources() {
@@ -34,7 +34,7 @@ function digest() {
 const header = `/* The page of labelwise; see NOTICES.txt for what it contains of others. source sha256:${digest()} */`;
 const made = await build({
   absWorkingDir: here,
-  entryPoints: { app: "src/main.tsx", style: "src/style/app.css" },
+  entryPoints: { app: "src/main.tsx", study: "src/study.tsx", style: "src/style/app.css" },
   bundle: true,
   minify: true,
   charset: "ascii", // so that no encoding of any server or file system can change it
@@ -48,14 +48,16 @@ const made = await build({
 });
 const text = (end) => `${header}\n${made.outputFiles.find((one) => one.path.endsWith(end)).text}`;
 const js = text("app.js");
+const study = text("study.js");
 const css = text("style.css");
 // the server writes what they hold behind the names of the two others, so that a browser may keep them for ever
-const html = readFileSync(join(here, "index.html"), "utf8");
+const html = (name) => readFileSync(join(here, name), "utf8");
 const licence = (of) => `app.js contains ${of}, under this licence:\n\n${readFileSync(join(here, `node_modules/${of}/LICENSE`), "utf8")}`;
 
 mkdirSync(into, { recursive: true });
 writeFileSync(join(into, "app.js"), js);
+writeFileSync(join(into, "study.js"), study);
 writeFileSync(join(into, "app.css"), css);
-writeFileSync(join(into, "index.html"), html);
+for (const name of ["index.html", "study.html"]) writeFileSync(join(into, name), html(name));
 writeFileSync(join(into, "NOTICES.txt"), ["preact", "fflate"].map(licence).join("\n\n"));
-console.log(`app.js ${(js.length / 1000).toFixed(1)} kB, app.css ${(css.length / 1000).toFixed(1)} kB into ${into}`);
+console.log(`app.js ${(js.length / 1000).toFixed(1)} kB, study.js ${(study.length / 1000).toFixed(1)} kB, app.css ${(css.length / 1000).toFixed(1)} kB into ${into}`);

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "web"
 STATIC = ROOT / "src" / "labelwise" / "serve" / "static"
-SINGLE = ("build.mjs", "index.html", "package-lock.json", "package.json", "tsconfig.json")
+SINGLE = ("build.mjs", "index.html", "package-lock.json", "package.json", "study.html", "tsconfig.json")
 MOST = 300_000
 
 
@@ -28,7 +28,7 @@ def digest():
     return found.hexdigest()
 
 
-@pytest.mark.parametrize("name", ["app.js", "app.css"])
+@pytest.mark.parametrize("name", ["app.js", "study.js", "app.css"])
 def test_the_bundle_fits_its_source(name):
     first = (STATIC / name).read_text(encoding="ascii").partition("\n")[0]
     said = re.search(r"source sha256:([0-9a-f]{64})", first)
@@ -37,9 +37,10 @@ def test_the_bundle_fits_its_source(name):
 
 
 def test_the_bundle_loads_nothing_from_elsewhere_and_is_small():
-    html = (STATIC / "index.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?://|<style|style=|<script(?![^>]* src=)|\son\w+=", html)
-    for name in ("app.js", "app.css"):
+    for name in ("index.html", "study.html"):
+        html = (STATIC / name).read_text(encoding="utf-8")
+        assert not re.search(r"https?://|<style|style=|<script(?![^>]* src=)|\son\w+=", html)
+    for name in ("app.js", "study.js", "app.css"):
         text = (STATIC / name).read_text(encoding="ascii")
         # names of XML are addresses that nobody asks for
         others = set(re.findall(r"""https?://[^"'`\s)]+""", text)) - {

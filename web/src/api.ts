@@ -1,5 +1,5 @@
 // The only file that talks to the server.
-import type { Answer, Answered, Item, Job, MapColumns, MapState, Progress, Project, Queue, Strategies, Tile } from "./types";
+import type { Answer, Answered, Item, Job, MapColumns, MapState, Progress, Project, Queue, Strategies, StudyAbout, StudyCurves, StudyPicks, Tile } from "./types";
 
 /** An answer of the server that is no success, or (status 0) no answer at all. */
 export class Refused extends Error {
@@ -93,4 +93,11 @@ export const api = {
   job: () => get<Job>("/api/job"),
   startJob: (body: { what: "fit" | "suggest"; count: number | null; strategy: string | null; more: boolean; among?: number[] }) => post<unknown>("/api/job", body),
   stopJob: () => post<unknown>("/api/job/stop", {}),
+};
+
+export const study = {
+  about: () => get<StudyAbout>("/api/study"),
+  curves: (seeds: number[], unit: string, metric: string) =>
+    get<StudyCurves>(`/api/study/curves?${seeds.map((seed) => `seeds=${seed}`).join("&")}&${query({ unit, metric }).slice(1)}`),
+  picks: (strategy: string, seed: number, round: number) => get<StudyPicks>(`/api/study/picks${query({ strategy, seed, round })}`),
 };

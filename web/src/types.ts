@@ -177,3 +177,50 @@ export interface Job {
   notes?: string[];
   error?: string;
 }
+
+export interface StudyAbout {
+  name: string;
+  task: string;
+  metric: string;
+  metrics: string[];
+  strategies: { name: string; colour: string }[];
+  seeds: number[];
+  units: string[];
+  rounds: number;
+  warnings: string[];
+}
+
+export interface StudyPoint {
+  x: number;
+  mean: number;
+  low: number | null;
+  high: number | null;
+  n: number;
+}
+
+export interface StudyRow {
+  strategy: string;
+  final: string;
+  area: string;
+  against: string;
+  p: string;
+  runs: string;
+}
+
+export interface StudyCurves {
+  unit: string;
+  metric: string;
+  words: string;
+  lines: { strategy: string; points: StudyPoint[] }[];
+  full: number | null;
+  says: string;
+  notes: string[];
+  table: StudyRow[];
+}
+
+export interface StudyPicks {
+  picks: { id: string; score: number | null }[];
+  labels: number | null;
+  notes: string[];
+  pictures: boolean;
+}

@@ -54,8 +54,8 @@ def _study(where: Path, out: Path | None, *, json: bool) -> None:
     from labelwise.campaign.records import read_study
     from labelwise.recipes import STUDY
 
-    file = where / STUDY if where.is_dir() else where
-    if not file.is_file():
+    file = studies.study_file(where)
+    if file is None:
         raise StateError(f"no {STUDY} in {str(where)!r}: give the folder that 'labelwise compare' wrote, or that file")
     found = read_study(file)
     written = studies.write(found, file.parent, _source(file.parent), out=out)

@@ -1,4 +1,4 @@
-"""``serve``: a project in the browser."""
+"""``serve``: a project, or a study, in the browser."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def serve(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PROJECT]",
-            help="The project's folder. [dim]default: found from here upwards[/]",
+            metavar="[PROJECT|STUDY]",
+            help="Folder of a project or a study. [dim]default: the project from here upwards[/]",
             show_default=False,
         ),
     ] = None,
@@ -52,13 +52,16 @@ def serve(
 ) -> None:
     """Label, look and train in the browser: what is asked and why, all images, a map of them, and the next round.
 
-    Runs until Ctrl-C. Everything that is said there is in the project at once, as if it had come from a file.
+    Runs until Ctrl-C. Everything that is said there is in the project at once, as if it had come from a file. Of a
+    study that compare ran: its curves for the seeds and the cost of your choice, and the pictures that each run picked.
     """
+    from labelwise.cli.studies import study_file
     from labelwise.project.setup import find_project
     from labelwise.serve.run import bound, is_loopback, names_of
     from labelwise.serve.run import serve as run
 
-    project = find_project(folder)
+    served = None if folder is None else study_file(folder)
+    served = served or find_project(folder)
     if not is_loopback(host) and len(token) < 12:
         raise ConfigError(
             f"--host {host} lets other machines in, and whoever has the token reads the images and answers: give "
@@ -72,11 +75,11 @@ def serve(
         address = f"http://{shown}:{number}/?token={quote(secret)}"
 
         def ready() -> None:
-            console.out(f"serving {project.resolve()} at {address}")
+            console.out(f"serving {served.resolve()} at {address}")
             if not is_loopback(host):
                 console.err("note: other machines reach it, without encryption: use it in a network that you trust")
             console.err("note: Ctrl-C ends it; nothing is lost")
             if not no_open:
                 threading.Timer(0.5, webbrowser.open, [address]).start()
 
-        run(project, listening, names_of(host, number), secret, ready=ready, log=console.err)
+        run(served, listening, names_of(host, number), secret, ready=ready, log=console.err)

@@ -29,6 +29,12 @@ class Written:
     summary: Summary | None = field(default=None, repr=False)
 
 
+def study_file(where: Path) -> Path | None:
+    """The file of a study by its folder or its own path; None where there is none."""
+    file = where / STUDY if where.is_dir() else where
+    return file if file.is_file() and file.suffix == ".json" else None
+
+
 def write(study: Study, folder: Path, source: Source | None, *, out: Path | None = None) -> Written:
     """Writes the report and the curves.
 

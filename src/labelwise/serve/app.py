@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
-import hashlib
 import logging
 import threading
-import traceback
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from labelwise.campaign.records import plain
 from labelwise.contracts.oracle import Answer
-from labelwise.errors import DataError, LabelwiseError, PoolError, StateError
+from labelwise.errors import DataError, LabelwiseError
 from labelwise.serve import standing
+from labelwise.serve.answering import add_errors, add_files, as_json, packed, picture
 from labelwise.serve.guard import Guard
 from labelwise.serve.listing import Filter, Listing
 from labelwise.serve.mapped import Map
@@ -35,8 +30,6 @@ from labelwise.serve.told import Telling
 if TYPE_CHECKING:
     from labelwise.project.project import Project
 
-STATIC = Path(__file__).parent / "static"
-_TYPES = {"app.js": "text/javascript", "app.css": "text/css", "icon.svg": "image/svg+xml"}
 #: seconds of one answer that count; who left the page open was not labelling
 LONGEST = 300.0
 
@@ -134,16 +127,6 @@ class Page:
 
         threading.Thread(target=load, name="warm up", daemon=True).start()
 
-    @cached_property
-    def index(self) -> bytes:
-        """The first file of the page, which names the others by what they hold."""
-        text = (STATIC / "index.html").read_text(encoding="utf-8")
-        for name in _TYPES:
-            if (STATIC / name).is_file():
-                stamp = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
-                text = text.replace(f"assets/{name}", f"assets/{name}?v={stamp}")
-        return text.encode()
-
     def work(self, wanted: Work) -> None:
         """Begins to train or to choose.
 
@@ -182,64 +165,20 @@ def make_app(folder: Path, token: str, hosts: Sequence[str], log: Callable[[str]
     page = Page(folder, log)
     page.warm_up()
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    _errors(app, log)
-    _files(app, page)
+    add_errors(app, log)
+    add_files(app, "index.html")
+    _pictures(app, page)
     _labelling(app, page)
     _looking(app, page)
     _working(app, page)
     return Guard(app, token, frozenset(host.lower() for host in hosts))
 
 
-def _json(content: Any, status: int = 200) -> JSONResponse:
-    """Strict JSON: what is no finite number is null."""
-    return JSONResponse(plain(content), status)
-
-
-def _packed(content: bytes) -> Response:
-    """Bytes that compress well; the browser unpacks them."""
-    headers = {"content-encoding": "gzip"}
-    return Response(gzip.compress(content, 1, mtime=0), media_type="application/octet-stream", headers=headers)
-
-
-def _errors(app: FastAPI, log: Callable[[str], None]) -> None:
-    @app.exception_handler(Exception)
-    def ours(request: Request, error: Exception) -> JSONResponse:
-        log("".join(traceback.format_exception(error)))
-        said = f"{type(error).__name__}: {error!s:.150}. This is a bug; the command that serves the page printed more"
-        return _json({"error": said}, 500)
-
-    @app.exception_handler(LabelwiseError)
-    def told(request: Request, error: LabelwiseError) -> JSONResponse:
-        status = 404 if isinstance(error, PoolError) else 409 if isinstance(error, StateError) else 400
-        return _json({"error": str(error)}, status)
-
-    @app.exception_handler(RequestValidationError)
-    def broken(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first.get("loc", ())[1:])
-        return _json({"error": f"{place or 'request'}: {first.get('msg', 'cannot be read')!s:.200}"}, 400)
-
-
-def _files(app: FastAPI, page: Page) -> None:
-    @app.get("/")
-    def index() -> Response:
-        return Response(page.index, media_type="text/html; charset=utf-8")
-
-    @app.get("/assets/{name}")
-    def asset(name: str) -> Response:
-        if name not in _TYPES or not (STATIC / name).is_file():
-            return _json({"error": "no such file"}, 404)
-        headers = {"cache-control": "private, max-age=31536000, immutable"}
-        return Response((STATIC / name).read_bytes(), media_type=_TYPES[name], headers=headers)
-
+def _pictures(app: FastAPI, page: Page) -> None:
     @app.get("/api/picture")
-    def picture(request: Request, id: Id, side: int = 384) -> Response:
+    def small(request: Request, id: Id, side: int = 384) -> Response:
         page.shared.pool.position(id)
-        data, tag = page.pictures.of(page.shared.project.source, id, side)
-        headers = {"etag": f'"{tag}"', "cache-control": "private, max-age=60"}
-        if request.headers.get("if-none-match") == headers["etag"]:
-            return Response(status_code=304, headers=headers)
-        return Response(data, media_type="image/jpeg", headers=headers)
+        return picture(page.pictures, page.shared.project.source, request, id, side)
 
     @app.get("/api/drawn")
     def drawn(id: Id, side: int = 384, what: Literal["label", "guess"] = "label") -> Response:
@@ -247,21 +186,21 @@ def _files(app: FastAPI, page: Page) -> None:
 
     @app.get("/api/mask")
     def mask(id: Id, what: Literal["label", "guess"] = "label") -> Response:
-        return _packed(page.pixels.mask(id, what))
+        return packed(page.pixels.mask(id, what))
 
     @app.get("/api/superpixels")
     def superpixels(id: Id, count: int = 300) -> Response:
-        return _packed(page.pixels.superpixels(id, count))
+        return packed(page.pixels.superpixels(id, count))
 
 
 def _labelling(app: FastAPI, page: Page) -> None:
     @app.get("/api/project")
     def project() -> JSONResponse:
-        return _json(standing.project(page.shared))
+        return as_json(standing.project(page.shared))
 
     @app.get("/api/queue")
     def queue(request: Request, count: int = 20, after: Id = "") -> JSONResponse:
-        return _json(page.queue.next(request.scope["labelwise_browser"], max(1, count), after))
+        return as_json(page.queue.next(request.scope["labelwise_browser"], max(1, count), after))
 
     @app.post("/api/answers")
     def answers(body: Answers) -> JSONResponse:
@@ -269,31 +208,31 @@ def _labelling(app: FastAPI, page: Page) -> None:
         for given in body.answers:
             page.queue.free(given.id)
         told = ("labelled", "corrected", "further", "skipped", "unchanged", "empty", "pending")
-        return _json({name: getattr(done, name) for name in told} | {"notes": list(done.notes)})
+        return as_json({name: getattr(done, name) for name in told} | {"notes": list(done.notes)})
 
     @app.post("/api/takeback")
     def takeback(body: One) -> JSONResponse:
         page.shared.take_back(body.id)
-        return _json({"ok": True})
+        return as_json({"ok": True})
 
 
 def _looking(app: FastAPI, page: Page) -> None:
     @app.get("/api/images")
     def images(asked: Annotated[Shown, Query()]) -> JSONResponse:
-        return _json(page.listing.rows(asked.filter(), asked.sort, asked.start, asked.count))
+        return as_json(page.listing.rows(asked.filter(), asked.sort, asked.start, asked.count))
 
     @app.get("/api/item")
     def item(id: Id) -> JSONResponse:
-        return _json(page.listing.item(id))
+        return as_json(page.listing.item(id))
 
     @app.get("/api/map")
     def state() -> JSONResponse:
-        return _json(page.map.state())
+        return as_json(page.map.state())
 
     @app.post("/api/map")
     def begin(body: Wanted) -> JSONResponse:
         page.map.begin(body.method)
-        return _json({"started": True})
+        return as_json({"started": True})
 
     @app.get("/api/map/points")
     def points() -> Response:
@@ -301,35 +240,35 @@ def _looking(app: FastAPI, page: Page) -> None:
 
     @app.get("/api/map/columns")
     def columns() -> JSONResponse:
-        return _json(page.map.columns())
+        return as_json(page.map.columns())
 
     @app.get("/api/map/items")
     def items(at: Annotated[str, Query(max_length=10_000)]) -> JSONResponse:
         parts = [part for part in at.split(",") if part]
         if not all(part.isdecimal() for part in parts):
             raise DataError("at: whole numbers, with commas between them")
-        return _json({"items": page.map.items([int(part) for part in parts])})
+        return as_json({"items": page.map.items([int(part) for part in parts])})
 
 
 def _working(app: FastAPI, page: Page) -> None:
     @app.get("/api/progress")
     def progress() -> JSONResponse:
-        return _json(standing.progress(page.shared))
+        return as_json(standing.progress(page.shared))
 
     @app.get("/api/strategies")
     def strategies() -> JSONResponse:
-        return _json(standing.strategies(page.shared))
+        return as_json(standing.strategies(page.shared))
 
     @app.get("/api/job")
     def job() -> JSONResponse:
         found = page.shared.jobs.job
-        return _json({"what": None, "running": False} if found is None else found.as_json())
+        return as_json({"what": None, "running": False} if found is None else found.as_json())
 
     @app.post("/api/job")
     def start(body: Work) -> JSONResponse:
         page.work(body)
-        return _json({"started": True})
+        return as_json({"started": True})
 
     @app.post("/api/job/stop")
     def stop() -> JSONResponse:
-        return _json({"stopped": page.shared.jobs.stop()})
+        return as_json({"stopped": page.shared.jobs.stop()})

@@ -81,10 +81,10 @@ def serve(
     ready: Callable[[], None] = lambda: None,
     log: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Serves the page of a project until it is interrupted.
+    """Serves the page of a project, or of a study, until it is interrupted.
 
     Args:
-        folder: of the project.
+        folder: of the project, or the file of a study.
         listening: where.
         hosts: names under which it is reached.
         token: that opens it.
@@ -93,19 +93,21 @@ def serve(
 
     Raises:
         UnmetNeed: the packages of the extra are not installed.
-        StateError: no project there, or the page was not built.
+        StateError: no project or study there, or the page was not built.
     """
     try:
         import uvicorn
 
-        from labelwise.serve.app import STATIC, make_app
+        from labelwise.serve.answering import STATIC
+        from labelwise.serve.app import make_app
+        from labelwise.serve.study import make_study_app
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "uvicorn", "starlette"):
             raise
         raise UnmetNeed("the page needs fastapi and uvicorn: pip install 'labelwise[ui]'") from None
     if not (STATIC / "index.html").is_file():
         raise StateError("this copy of labelwise holds no built page: run 'npm ci && npm run build' in web/")
-    app = make_app(folder, token, hosts, log)
+    app = (make_study_app if folder.is_file() else make_app)(folder, token, hosts, log)
     config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, date_header=False)
     ready()
     uvicorn.Server(config).run(sockets=[listening])
