@@ -10,7 +10,7 @@ import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const into = process.argv[2] ?? join(here, "../src/labelwise/serve/static");
-const single = ["build.mjs", "index.html", "package-lock.json", "package.json", "study.html", "tsconfig.json"];
+const single = ["build.mjs", "index.html", "package-lock.json", "package.json", "tsconfig.json"];
 
 /** Every file that decides what the bundle is, by its path below this folder, sorted as the test sorts them. */
 function sources() {
@@ -51,13 +51,14 @@ const js = text("app.js");
 const study = text("study.js");
 const css = text("style.css");
 // the server writes what they hold behind the names of the two others, so that a browser may keep them for ever
-const html = (name) => readFileSync(join(here, name), "utf8");
+const html = readFileSync(join(here, "index.html"), "utf8");
 const licence = (of) => `app.js contains ${of}, under this licence:\n\n${readFileSync(join(here, `node_modules/${of}/LICENSE`), "utf8")}`;
 
 mkdirSync(into, { recursive: true });
 writeFileSync(join(into, "app.js"), js);
 writeFileSync(join(into, "study.js"), study);
 writeFileSync(join(into, "app.css"), css);
-for (const name of ["index.html", "study.html"]) writeFileSync(join(into, name), html(name));
+writeFileSync(join(into, "index.html"), html);
+writeFileSync(join(into, "study.html"), html.replace("/assets/app.js", "/assets/study.js"));
 writeFileSync(join(into, "NOTICES.txt"), ["preact", "fflate"].map(licence).join("\n\n"));
 console.log(`app.js ${(js.length / 1000).toFixed(1)} kB, study.js ${(study.length / 1000).toFixed(1)} kB, app.css ${(css.length / 1000).toFixed(1)} kB into ${into}`);

@@ -50,6 +50,11 @@ def shown(name):
     return re.sub("\u202e", "\u2039U+202E\u203a", name.replace("\n", "\u23ce"))
 
 
+def _key(cls):
+    """Of a class: a digit has its own, the other one the first that is left."""
+    return cls if cls.isdigit() else "a"
+
+
 def test_six_images_by_keys_alone(project, chromium):
     folder, truth = project
     order = [one.id for one in open_project(folder).pool.queries()]
@@ -57,7 +62,7 @@ def test_six_images_by_keys_alone(project, chromium):
         somebody.asked()
         for name in order[:6]:
             assert somebody.title() == shown(name)
-            somebody.press(str(CLASSES.index(truth[name]) + 1) if truth[name] != "9" else "a")
+            somebody.press(_key(truth[name]))
         somebody.saved(6)
         somebody.press("s")
         somebody.saved(7)
@@ -101,11 +106,11 @@ def test_a_guess_is_accepted_by_enter_and_corrected_among_the_images(project, ch
         somebody.page.wait_for_selector(".grid li")
         somebody.page.click(f".tile[title={_quoted(first)}]")
         somebody.page.click(".facts .buttons .primary")
-        other = "2" if guess != "1" else "3"
+        other = "2" if guess != "2" else "3"
         somebody.press(other)
         somebody.saved(2)
-        assert labels(folder)[name] == CLASSES[int(other) - 1]
-        somebody.page.wait_for_selector(f".facts dd:has-text('{CLASSES[int(other) - 1]}')")
+        assert labels(folder)[name] == other
+        somebody.page.wait_for_selector(f".facts dd:has-text('{other}')")
 
 
 def _quoted(text):
@@ -140,7 +145,7 @@ def test_a_server_that_dies_loses_no_answer(project, chromium):
     order = [one.id for one in open_project(folder).pool.queries()]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    keys = [str(CLASSES.index(truth[name]) + 1) if truth[name] != "9" else "a" for name in order]
+    keys = [_key(truth[name]) for name in order]
     with served(folder, "--port", port) as server, person(chromium, server.address) as somebody:
         somebody.asked()
         somebody.page.wait_for_timeout(500)
@@ -177,7 +182,7 @@ def test_two_people_get_different_images_and_see_each_other(project, chromium):
         two.press("2")
         one.saved(1)
         two.saved(1)
-        assert sorted(labels(folder).values()) == sorted(CLASSES[:2])
+        assert sorted(labels(folder).values()) == ["1", "2"]
         two.to("images?annotator=ann")
         two.page.wait_for_selector(".total:has-text('1 image')")
 

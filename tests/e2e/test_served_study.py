@@ -80,6 +80,7 @@ def test_a_study_whose_images_are_gone_shows_names(study, tmp_path):
     with served(tmp_path) as page:
         picks = page.browser().get("/api/study/picks", strategy="random", seed=0, round=0)
         assert (picks["pictures"], len(picks["picks"])) == (False, 5)
+    assert [one.name for one in tmp_path.iterdir()] == ["study.json"], "looking changes nothing"
 
 
 def test_a_study_in_a_browser(study, chromium, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "web"
 STATIC = ROOT / "src" / "labelwise" / "serve" / "static"
-SINGLE = ("build.mjs", "index.html", "package-lock.json", "package.json", "study.html", "tsconfig.json")
+SINGLE = ("build.mjs", "index.html", "package-lock.json", "package.json", "tsconfig.json")
 MOST = 300_000
 
 

@@ -1,16 +1,26 @@
-// Which key means which class: 1 to 9, then the letters that no action has.
+// Which key means which class: its own name where that is a digit or a letter, else 1 to 9 and the letters that no action has.
 
 /** Letters that mean something else somewhere; the same everywhere, so that a class keeps its key. */
 const TAKEN = new Set(["b", "h", "n", "s", "z"]);
 const SIGNS = [..."123456789", ..."acdefgijklmopqrtuvwxy"].filter((sign) => !TAKEN.has(sign));
 
-/** The key of a class by its place; "" for classes beyond the signs there are ("/" finds those by name). */
-export const keyOf = (place: number): string => SIGNS[place] ?? "";
+const known = new WeakMap<readonly string[], string[]>();
+
+/** The key of each class: its name where that is one of the signs, else the first that is left; "" for those beyond the signs there are ("/" finds those by name). */
+export function keysOf(classes: readonly string[]): string[] {
+  let keys = known.get(classes);
+  if (!keys) {
+    const own = classes.map((cls) => cls.toLowerCase()).map((cls, at, all) => (SIGNS.includes(cls) && all.indexOf(cls) === at ? cls : ""));
+    const left = SIGNS.filter((sign) => !own.includes(sign));
+    keys = own.map((sign) => sign || (left.shift() ?? ""));
+    known.set(classes, keys);
+  }
+  return keys;
+}
 
 /** The place of the class that a key means; -1 where it means none. */
-export function placeOf(key: string, classes: number): number {
-  const place = SIGNS.indexOf(key.toLowerCase());
-  return place < classes ? place : -1;
+export function placeOf(key: string, classes: readonly string[]): number {
+  return key ? keysOf(classes).indexOf(key.toLowerCase()) : -1;
 }
 
 /** Whether somebody is writing, or has a button or a list under the cursor that wants this key itself. */

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -39,7 +40,9 @@ class StudyPage:
 
     def __init__(self, file: Path) -> None:
         self.file, self.study = file, read_study(file)
-        self.pictures = Pictures(file.parent / "shared" / "pictures")
+        # a study may lie where nobody may write, and is not changed by looking at it
+        self._kept = TemporaryDirectory(prefix="labelwise-")
+        self.pictures = Pictures(Path(self._kept.name))
 
     @cached_property
     def source(self) -> Source | None:

@@ -1,6 +1,6 @@
 // The classes with their keys, how likely the model finds each, and which are in the draft.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { keyOf } from "../keys";
+import { keysOf } from "../keys";
 import { percent, shown } from "../text";
 import type { Project, Says } from "../types";
 
@@ -64,7 +64,7 @@ function OneClass({ project, cls, sure, guess, count, current, choose }: Props &
         }}
       >
         {sure !== undefined && <span class="bar" style={{ width: `${Math.max(1, 100 * sure)}%` }} />}
-        <kbd>{keyOf(place)}</kbd>
+        <kbd>{keysOf(project.classes)[place]}</kbd>
         <span class="swatch" style={{ background: project.colours[place] }} />
         <bdi class="cut">{name}</bdi>
         {guess.includes(cls) && <small class="mark">guess</small>}

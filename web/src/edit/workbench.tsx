@@ -105,7 +105,7 @@ export function Workbench({ project, subject, url, drafts, answer, otherwise, ab
       find(true);
       return true;
     }
-    const place = placeOf(event.key, project.classes.length);
+    const place = placeOf(event.key, project.classes);
     if (place >= 0 && !event.shiftKey) {
       take(editor.name(context(), project.classes[place]));
       return true;
