@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -375,6 +375,9 @@ def _known(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(cls: type[_Record], known: dict[str, Any]) -> _Record:
+    wanted = [one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING]
+    if missing := [name for name in wanted if name not in known]:
+        raise FormatError(f"{cls.__name__}: {', '.join(missing)} missing: no whole study of labelwise compare")
     try:
         return cls(**known)
     except TypeError as error:

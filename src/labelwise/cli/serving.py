@@ -25,7 +25,7 @@ def serve(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PROJECT|STUDY]",
+            metavar="PROJECT|STUDY",
             help="Folder of a project or a study. [dim]default: the project from here upwards[/]",
             show_default=False,
         ),
@@ -52,8 +52,9 @@ def serve(
 ) -> None:
     """Label, look and train in the browser: what is asked and why, all images, a map of them, and the next round.
 
-    Runs until Ctrl-C. Everything that is said there is in the project at once, as if it had come from a file. Of a
-    study that compare ran: its curves for the seeds and the cost of your choice, and the pictures that each run picked.
+    Runs until Ctrl-C. Everything that is said there is in the project at once, as if it had come from a file.
+
+    Of a study: its curves for the seeds and the cost of your choice, and the pictures that each run picked.
     """
     from labelwise.cli.studies import study_file
     from labelwise.project.setup import find_project
