@@ -52,7 +52,7 @@ const study = text("study.js");
 const css = text("style.css");
 // the server writes what they hold behind the names of the two others, so that a browser may keep them for ever
 const html = readFileSync(join(here, "index.html"), "utf8");
-const licence = (of) => `app.js contains ${of}, under this licence:\n\n${readFileSync(join(here, `node_modules/${of}/LICENSE`), "utf8")}`;
+const licence = (of) => `The page contains ${of}, under this licence:\n\n${readFileSync(join(here, `node_modules/${of}/LICENSE`), "utf8")}`;
 
 mkdirSync(into, { recursive: true });
 writeFileSync(join(into, "app.js"), js);

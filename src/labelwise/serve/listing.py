@@ -116,10 +116,7 @@ class Listing:
             DataError: it cannot be read.
         """
         project = self.shared.project
-        position = project.pool.position(item)
-        raw = project.pool.target(position) if what == "label" and project.pool.labels.of(position) else None
-        if what == "guess":
-            raw = self.telling.of([item]).get(item, Told()).guess
+        raw = self.telling.label(item, what)
         picture = as_image(project.source.thumbnail(item, side))
         if raw is not None and project.kind.drawn:
             panel = Panel("", shown_in(project.source, item, raw))

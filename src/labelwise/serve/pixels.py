@@ -12,7 +12,7 @@ from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, DataError
 from labelwise.kinds.masks import whole
 from labelwise.serve.shared import Shared
-from labelwise.serve.told import Telling, Told
+from labelwise.serve.told import Telling
 
 #: longest side at which superpixels are made, how many may be asked for, and pictures whose are kept
 SIDE, COUNTS, _KEPT = 1024, (20, 3000), 16
@@ -37,12 +37,7 @@ class Pixels:
             PoolError: there is no such item.
             DataError: there is no mask.
         """
-        pool = self.shared.pool
-        position = pool.position(item)
-        if what == "guess":
-            raw = self.telling.of([item]).get(item, Told()).guess
-        else:
-            raw = pool.target(position) if pool.labels.of(position) else None
+        raw = self.telling.label(item, what)
         if not isinstance(raw, Mapping) or "png" not in raw:
             raise DataError(f"{item!r:.80} has no mask as its {what}")
         return _with_size(whole(raw))

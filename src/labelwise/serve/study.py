@@ -57,6 +57,7 @@ class StudyPage:
         """All items that a run picked: no other picture is shown."""
         return frozenset(item for run in self.study.runs for record in run.rounds for item in record.picked)
 
+    @cached_property
     def about(self) -> dict[str, Any]:
         """What there is to choose from."""
         study = self.study
@@ -92,7 +93,7 @@ class StudyPage:
         """
         study = self.some(seeds)
         name = metric or study.primary
-        known = self.about()["metrics"]
+        known = self.about["metrics"]
         if name not in known:
             raise unknown("metric", name, known)
         summary = summarise(study)
@@ -182,7 +183,7 @@ def make_study_app(file: Path, token: str, hosts: Sequence[str], log: Callable[[
 
     @app.get("/api/study")
     def about() -> JSONResponse:
-        return as_json(page.about())
+        return as_json(page.about)
 
     @app.get("/api/study/curves")
     def curves(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from labelwise.contracts.kind import Kind, in_full
 from labelwise.contracts.source import read_for
@@ -61,6 +61,18 @@ class Telling:
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
             return {item: self._known[item] for item in items if item in self._known}
+
+    def label(self, item: str, what: Literal["label", "guess"]) -> Any:
+        """The raw label that people gave an item, or the one the model would give; None where there is none.
+
+        Raises:
+            PoolError: there is no such item.
+        """
+        pool = self.shared.pool
+        position = pool.position(item)
+        if what == "guess":
+            return self.of([item]).get(item, Told()).guess
+        return pool.target(position) if pool.labels.of(position) else None
 
     def known(self, item: str) -> Told:
         """What was said before; nothing is asked."""

@@ -16,9 +16,10 @@ interface Props {
 
 const [WIDTH, HEIGHT] = [520, 260];
 const [LEFT, RIGHT, TOP, BOTTOM] = [54, 14, 12, 40];
+const GROUND = { width: WIDTH, height: HEIGHT, left: LEFT, right: RIGHT, bottom: BOTTOM };
 
 /** Round numbers between two others, some five of them. */
-export function ticks(low: number, high: number): number[] {
+function ticks(low: number, high: number): number[] {
   const span = high - low || Math.abs(high) || 1;
   const rough = span / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -26,6 +27,50 @@ export function ticks(low: number, high: number): number[] {
   const found: number[] = [];
   for (let at = Math.ceil(low / step); at * step <= high + step * 1e-9; at++) found.push(Number((at * step).toPrecision(10)));
   return found;
+}
+
+/** The size of a chart, and the room around its curves, in units of its SVG. */
+export interface Ground {
+  width: number;
+  height: number;
+  left: number;
+  right: number;
+  bottom: number;
+}
+
+interface AxesProps {
+  ground: Ground;
+  /** What lies along the lower axis. */
+  x: string;
+  px: (value: number) => number;
+  py: (value: number) => number;
+  xs: [number, number];
+  ys: [number, number];
+}
+
+/** Lines and numbers that curves are read against. */
+export function Axes({ ground: { width, height, left, right, bottom }, x, px, py, xs, ys }: AxesProps) {
+  return (
+    <>
+      {ticks(...ys).map((value) => (
+        <g key={value}>
+          <line class="grid" x1={left} x2={width - right} y1={py(value)} y2={py(value)} />
+          <text x={left - 8} y={py(value) + 4} text-anchor="end">
+            {score(value)}
+          </text>
+        </g>
+      ))}
+      {ticks(...xs).map((value) => (
+        <text key={value} x={px(value)} y={height - bottom + 18} text-anchor="middle">
+          {score(value)}
+        </text>
+      ))}
+      <line class="axis" x1={left} x2={width - right} y1={height - bottom} y2={height - bottom} />
+      <text class="axis" x={(left + width - right) / 2} y={height - 4} text-anchor="middle">
+        {x}
+      </text>
+    </>
+  );
 }
 
 export function Chart({ title, x, y, places }: Props) {
@@ -41,23 +86,7 @@ export function Chart({ title, x, y, places }: Props) {
     <figure class="chart">
       <figcaption>{title}</figcaption>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={`${title}: ${places.map((one) => one.words).join("; ")}`}>
-        {ticks(y1, y2).map((value) => (
-          <g key={value}>
-            <line class="grid" x1={LEFT} x2={WIDTH - RIGHT} y1={py(value)} y2={py(value)} />
-            <text x={LEFT - 8} y={py(value) + 4} text-anchor="end">
-              {score(value)}
-            </text>
-          </g>
-        ))}
-        {ticks(x1, x2).map((value) => (
-          <text key={value} x={px(value)} y={HEIGHT - BOTTOM + 18} text-anchor="middle">
-            {score(value)}
-          </text>
-        ))}
-        <line class="axis" x1={LEFT} x2={WIDTH - RIGHT} y1={HEIGHT - BOTTOM} y2={HEIGHT - BOTTOM} />
-        <text class="axis" x={(LEFT + WIDTH - RIGHT) / 2} y={HEIGHT - 4} text-anchor="middle">
-          {x}
-        </text>
+        <Axes ground={GROUND} x={x} px={px} py={py} xs={[x1, x2]} ys={[y1, y2]} />
         <polyline points={places.map((one) => `${px(one.x)},${py(one.y)}`).join(" ")} />
         {places.map((one, at) => (
           <circle key={at} cx={px(one.x)} cy={py(one.y)} r="4">

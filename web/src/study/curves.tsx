@@ -1,10 +1,11 @@
 // Curves of several strategies with their intervals; each has a colour, a sign and its name in words.
-import { ticks } from "../progress/chart";
+import { Axes } from "../progress/chart";
 import { score, shown } from "../text";
 import type { StudyAbout, StudyCurves } from "../types";
 
 const [WIDTH, HEIGHT] = [900, 380];
 const [LEFT, RIGHT, TOP, BOTTOM] = [56, 16, 12, 44];
+const GROUND = { width: WIDTH, height: HEIGHT, left: LEFT, right: RIGHT, bottom: BOTTOM };
 const SIGNS = ["●", "■", "▲", "◆", "▼", "✚", "✖", "○", "□", "△", "◇", "▽"];
 
 export function Curves({ about, curves }: { about: StudyAbout; curves: StudyCurves }) {
@@ -22,23 +23,7 @@ export function Curves({ about, curves }: { about: StudyAbout; curves: StudyCurv
   return (
     <figure class="chart wide">
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={`${curves.words} over ${curves.unit}; the numbers are in the table below it`}>
-        {ticks(y1, y2).map((value) => (
-          <g key={value}>
-            <line class="grid" x1={LEFT} x2={WIDTH - RIGHT} y1={py(value)} y2={py(value)} />
-            <text x={LEFT - 8} y={py(value) + 4} text-anchor="end">
-              {score(value)}
-            </text>
-          </g>
-        ))}
-        {ticks(x1, x2).map((value) => (
-          <text key={value} x={px(value)} y={HEIGHT - BOTTOM + 18} text-anchor="middle">
-            {score(value)}
-          </text>
-        ))}
-        <line class="axis" x1={LEFT} x2={WIDTH - RIGHT} y1={HEIGHT - BOTTOM} y2={HEIGHT - BOTTOM} />
-        <text class="axis" x={(LEFT + WIDTH - RIGHT) / 2} y={HEIGHT - 6} text-anchor="middle">
-          {shown(curves.unit)}
-        </text>
+        <Axes ground={GROUND} x={shown(curves.unit)} px={px} py={py} xs={[x1, x2]} ys={[y1, y2]} />
         {curves.full !== null && (
           <line class="full" x1={LEFT} x2={WIDTH - RIGHT} y1={py(curves.full)} y2={py(curves.full)}>
             <title>all labels: {score(curves.full)}</title>
