@@ -32,7 +32,7 @@ class Written:
 def study_file(where: Path) -> Path | None:
     """The file of a study by its folder or its own path; None where there is none."""
     file = where / STUDY if where.is_dir() else where
-    return file if file.is_file() and file.suffix == ".json" else None
+    return file if file.is_file() else None
 
 
 def write(study: Study, folder: Path, source: Source | None, *, out: Path | None = None) -> Written:
