@@ -20,6 +20,7 @@ from labelwise.campaign.events import (
     Renamed,
     Restored,
     Skipped,
+    Tagged,
     Unlabelled,
 )
 from labelwise.campaign.pool import Pool
@@ -71,6 +72,7 @@ events = st.one_of(
     st.builds(Cleared, id=names),
     st.builds(Unlabelled, id=names),
     st.builds(Restored, id=names),
+    st.builds(Tagged, id=names, tag=st.sampled_from(["night", "blurred"]), on=st.booleans()),
     st.builds(HeldOut, id=names, round=st.integers(0, 3), rank=st.integers(0, 3) | st.none()),
 )
 
@@ -86,6 +88,7 @@ def _picture(pool: Pool) -> dict[str, object]:
         (pool.describe(p), pool.query(p), pool.reason(p), pool.target(p) if p in lists["labelled"] else None)
         for p in range(len(pool))
     ]
+    lists["tags"] = [pool.tags.of(p) for p in range(len(pool))]
     return lists | {"said": said, "queries": pool.queries(), "round": pool.round}
 
 

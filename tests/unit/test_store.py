@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from labelwise.campaign.events import Added, Cleared, Item, Labelled, Queried, Skipped
+from labelwise.campaign.events import Added, Cleared, Item, Labelled, Queried, Renamed, Skipped, Tagged
 from labelwise.campaign.store import SCHEMA_VERSION, Store
 from labelwise.errors import StateError
 
@@ -30,6 +30,7 @@ EVENTS = [
     Labelled("a.png", {"boxes": [[0, 1.5]], "name": "é"}, {"boxes": 2.0, "seconds": 1.5}),
     Skipped('b, c\n"é".png', "blurred"),
     Cleared('b, c\n"é".png'),
+    Tagged("t.png", "nächtlich", True),
 ]
 
 
@@ -446,3 +447,18 @@ def test_two_hundred_thousand_images(tmp_path, record_property, capsys):
         print(f"\n200,000 images: registered in {written:.1f} s, replayed in {total - written:.1f} s")
     assert len(pool.unlabelled) == 200_000
     assert total < 60
+
+
+def test_the_history_of_an_item_goes_back_through_its_names(tmp_path):
+    events = [
+        Added(Item("a.png", "a.png")), Added(Item("b.png", "b.png")), Added(Item("c.png", "c.png")),
+        Labelled("a.png", "cat"), Renamed("b.png", "other.png", "other.png"), Renamed("a.png", "b.png", "b.png"),
+        Labelled("other.png", "cow"), Tagged("b.png", "night"), Renamed("b.png", "z.png", "z.png"),
+        Labelled("z.png", "dog"),
+    ]  # fmt: skip
+    with _opened(tmp_path / "state", create=True) as store:
+        store.append(events)
+        assert [one.target for one in store.history("z.png") if isinstance(one, Labelled)] == ["cat", "dog"]
+        assert [one.target for one in store.history("other.png") if isinstance(one, Labelled)] == ["cow"]
+        assert store.history("c.png") == [events[2]]
+        assert store.history("nothing.png") == []

@@ -1,5 +1,5 @@
 // The only file that talks to the server.
-import type { Answer, Answered, Item, Job, MapColumns, MapState, Progress, Project, Queue, Strategies, StudyAbout, StudyCurves, StudyPicks, Tile } from "./types";
+import type { Answer, Answered, Done, Findings, Item, Job, MapColumns, MapState, Marked, Progress, Project, Queue, Strategies, StudyAbout, StudyCurves, StudyPicks, Tile } from "./types";
 
 /** An answer of the server that is no success, or (status 0) no answer at all. */
 export class Refused extends Error {
@@ -58,7 +58,7 @@ export type Side = 96 | 192 | 384 | 1280 | 2560;
 
 export const picture = (id: string, side: Side): string => `/api/picture${query({ id, side })}`;
 /** A picture with a label drawn by the server; `fresh` tells one state of the label from the next. */
-export const drawn = (id: string, side: Side, what: "label" | "guess", fresh = 0): string =>
+export const drawn = (id: string, side: Side, what: "label" | "before" | "guess", fresh = 0): string =>
   `/api/drawn${query({ id, side, what, fresh: fresh || null })}`;
 
 /** Bytes behind a width and a height. */
@@ -88,10 +88,16 @@ export const api = {
   mapPoints: async () => new Float32Array(await (await ask("/api/map/points")).arrayBuffer()),
   mapColumns: () => get<MapColumns>("/api/map/columns"),
   mapItems: (at: number[]) => get<{ items: { id: string; label: string; predicted: string }[] }>(`/api/map/items${query({ at: at.join(",") })}`),
+  findings: () => get<Findings>("/api/findings"),
+  skipMarked: (which: Marked) => post<Done>("/api/marked/skip", which),
+  askAgain: (which: Marked) => post<Done>("/api/marked/again", which),
+  tag: (which: Marked, tag: string, on: boolean) => post<Done>("/api/marked/tag", { ...which, tag, on }),
+  like: (which: Marked) => post<{ at: number[] }>("/api/marked/like", which),
   progress: () => get<Progress>("/api/progress"),
   strategies: () => get<Strategies>("/api/strategies"),
   job: () => get<Job>("/api/job"),
-  startJob: (body: { what: "fit" | "suggest"; count: number | null; strategy: string | null; more: boolean; among?: number[] }) => post<unknown>("/api/job", body),
+  startJob: (body: { what: "fit" | "suggest" | "errors" | "duplicates"; count?: number | null; strategy?: string | null; more?: boolean; among?: number[] }) =>
+    post<unknown>("/api/job", body),
   stopJob: () => post<unknown>("/api/job/stop", {}),
 };
 

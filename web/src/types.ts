@@ -44,6 +44,7 @@ export interface Project {
   counts: Counts;
   round: number | null;
   labelled_by: string[];
+  tags: string[];
   strategy: string;
   version: string;
   editable: boolean;
@@ -105,6 +106,33 @@ export interface Tile {
   round: number | null;
   rank: number | null;
   annotators: string[];
+  tags: string[];
+  /** What speaks against its label, where it looks wrong. */
+  wrong: string | null;
+  /** Number of its group of near-duplicates. */
+  group: number | null;
+  /** How much it is like the image that was asked for, at most 1. */
+  alike: number | null;
+}
+
+/** What was looked for among the images; null for what was not. */
+export interface Findings {
+  errors: { judged: number; left: number; labels: number } | null;
+  duplicates: { groups: number; images: number; threshold: number } | null;
+  tags: Record<string, number>;
+  /** Whether images can be compared: their features were read. */
+  features: boolean;
+}
+
+/** Images that somebody marked: by their points on the map, or by name. */
+export interface Marked {
+  at?: number[];
+  ids?: string[];
+}
+
+export interface Done {
+  done: number;
+  left: number;
 }
 
 export interface Item extends Omit<Tile, "label"> {

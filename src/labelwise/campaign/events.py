@@ -166,6 +166,16 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Tagged:
+    """People put a word of their own on an item, or took it off; it stays whatever else happens to the item."""
+
+    kind: ClassVar[str] = "tagged"
+    id: str
+    tag: str
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Renamed:
     """The file of an item has another name now; events before speak of the old id, those after of the new one."""
 
@@ -175,9 +185,21 @@ class Renamed:
     path: str
 
 
-Event = Added | Queried | AskedAgain | Labelled | Skipped | Cleared | Unlabelled | Restored | HeldOut | Renamed
+Event = Added | Queried | AskedAgain | Labelled | Skipped | Cleared | Unlabelled | Restored | HeldOut | Tagged | Renamed
 EVENTS: dict[str, type[Event]] = {
     event.kind: event
-    for event in (Added, Queried, AskedAgain, Labelled, Skipped, Cleared, Unlabelled, Restored, HeldOut, Renamed)
+    for event in (
+        Added,
+        Queried,
+        AskedAgain,
+        Labelled,
+        Skipped,
+        Cleared,
+        Unlabelled,
+        Restored,
+        HeldOut,
+        Tagged,
+        Renamed,
+    )
 }
 EVENTS["labeled"] = Labelled  # as states on disk were written before the word had one spelling

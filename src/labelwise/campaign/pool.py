@@ -27,9 +27,11 @@ from labelwise.campaign.events import (
     Renamed,
     Restored,
     Skipped,
+    Tagged,
     Unlabelled,
 )
 from labelwise.campaign.labels import Labels
+from labelwise.campaign.tags import Tags
 from labelwise.contracts.source import is_subject
 from labelwise.errors import PoolError
 
@@ -74,8 +76,7 @@ class Pool:
             raise PoolError(f"two items are called {twice!r}: ids must be unique")
         self._role = np.array([ROLES.index(role) for _, role in pairs], dtype=np.int8)
         self._state = np.full(len(self.items), UNLABELLED, dtype=np.int8)
-        self.asked = Asked()
-        self.labels = Labels()
+        self.asked, self.labels, self.tags = Asked(), Labels(), Tags()
         self._reason: dict[int, str] = {}
         self._regions = any(item.is_region for item in self.items)
         #: whether the items are subjects of images
@@ -154,6 +155,8 @@ class Pool:
                 if event.rank is not None:
                     self._state[position] = PENDING
                     self.asked.ask(position, event.question())
+            case Tagged():
+                self.tags.put(self.position(event.id), event.tag, on=event.on)
             case Restored():
                 position = self.position(event.id)
                 if self._state[position] != SKIPPED:
@@ -175,6 +178,7 @@ class Pool:
         other = copy.copy(self)
         other._state, other._role = self._state.copy(), self._role.copy()
         other.asked, other._reason, other.labels = self.asked.copy(), self._reason.copy(), self.labels.copy()
+        other.tags = self.tags.copy()
         return other
 
     def __len__(self) -> int:

@@ -32,6 +32,7 @@ from labelwise.cli import (
     selecting,
     serving,
     starting,
+    tagging,
     taking_back,
     training,
 )
@@ -143,7 +144,19 @@ def _root(
 
 
 for _group in (
-    *(demonstrating, starting, loop, serving, labelling, taking_back, holding_out, training, predicting, evaluating),
+    *(
+        demonstrating,
+        starting,
+        loop,
+        serving,
+        labelling,
+        tagging,
+        taking_back,
+        holding_out,
+        training,
+        predicting,
+        evaluating,
+    ),
     *(advising, looking, relabelling, pretraining, selecting, comparing, reporting, listing, checking),
 ):
     _group.register(app)

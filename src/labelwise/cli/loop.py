@@ -87,6 +87,12 @@ Relabel = Annotated[
         show_default=False,
     ),
 ]
+Tagged = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tagged", metavar="TAG", help="Choose among images with this tag; may be repeated.", show_default=False
+    ),
+]
 Exported = Annotated[
     list[Path] | None,
     typer.Option("--export", "-o", metavar="FILE", help="Also write the picks; as export does.", show_default=False),
@@ -104,6 +110,7 @@ def suggest(
     distinct: Distinct = False,
     threshold: Threshold = None,
     relabel: Relabel = None,
+    tagged: Tagged = None,
     export: Exported = None,
     format_: options.FormatName = None,
     names: options.NameList = None,
@@ -138,6 +145,7 @@ def suggest(
             despite_missing=despite_missing,
             distinct=apart,
             relabel=relabel,
+            among=_among(opened, tagged),
         )
         written = list(export or ())
         left_out = [opened.export(path, asked=found, predictions=predictions, wishes=wishes) for path in written]
@@ -146,6 +154,13 @@ def suggest(
         console.print_json(_shown(found) | {"exported": written})
     else:
         _print(found, written, opened, project)
+
+
+def _among(project: Project, tags: Sequence[str] | None) -> list[str] | None:
+    """The images with any of these tags; None where none is named."""
+    from labelwise.project.tagging import tagged
+
+    return tagged(project, tags) if tags else None
 
 
 def _distinct(wanted: bool, threshold: float | None) -> float | bool:

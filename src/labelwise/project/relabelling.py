@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelwise.campaign.doubting import label_doubts, ranking
+from labelwise.campaign.doubting import RELABEL, label_doubts, ranking
+from labelwise.campaign.events import AskedAgain
 from labelwise.contracts.oracle import Pick
 from labelwise.errors import ConfigError
 
@@ -121,3 +123,19 @@ def relabel(project: Project, n: int = MANY) -> DoubtfulLabels:
             labels.append(Doubtful(item, path, short, found.score, found.suspect, found.why, who))
         suspects = sum(doubts[item].suspect for item in ranked)
         return DoubtfulLabels(tuple(labels), suspects, len(doubts), tuple(notes), project)
+
+
+def ask_again(project: Project, labels: Sequence[tuple[str, float]]) -> int:
+    """Asks people to look at labels again: each waits like a pick, and counts until it is answered.
+
+    Args:
+        project: held by the caller.
+        labels: (id, doubt), the most doubtful first. Those that wait already, or have no label any more, are left out.
+
+    Returns:
+        How many are asked.
+    """
+    pool, number = project.pool, project.pool.round
+    there = [(item, score) for item, score in labels if pool.describe(pool.position(item)) == "labelled"]
+    project.write([AskedAgain(item, number, rank, score, RELABEL) for rank, (item, score) in enumerate(there)])
+    return len(there)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,9 +15,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from labelwise.contracts.oracle import Answer
-from labelwise.errors import DataError, LabelwiseError
+from labelwise.errors import ConfigError, DataError, LabelwiseError
+from labelwise.project.tagging import tag
 from labelwise.serve import standing
 from labelwise.serve.answering import add_errors, add_files, as_json, packed, picture
+from labelwise.serve.findings import Findings
 from labelwise.serve.guard import Guard
 from labelwise.serve.listing import Filter, Listing
 from labelwise.serve.mapped import Map
@@ -25,11 +28,13 @@ from labelwise.serve.pictures import Pictures
 from labelwise.serve.pixels import Pixels
 from labelwise.serve.queue import Queue
 from labelwise.serve.shared import Shared
-from labelwise.serve.told import Telling
+from labelwise.serve.told import Telling, What
 
 if TYPE_CHECKING:
     from labelwise.project.project import Project
 
+#: examples of a search for more like them
+EXAMPLES = 100
 #: seconds of one answer that count; who left the page open was not labelling
 LONGEST = 300.0
 
@@ -79,7 +84,7 @@ class Wanted(_Body):
 class Work(_Body):
     """A job."""
 
-    what: Literal["fit", "suggest"]
+    what: Literal["fit", "suggest", "errors", "duplicates"]
     count: int | None = Field(None, ge=1)
     strategy: str | None = Field(None, max_length=200)
     more: bool = False
@@ -100,10 +105,28 @@ class Shown(_Body):
     text: str = Field("", max_length=4096)
     sort: Literal["id", "doubt", "rank"] = "id"
     round: int | None = None
+    tag: str = ""
+    found: Literal["", "errors", "duplicates"] = ""
+    like: str = Field("", max_length=4096)
 
     def filter(self) -> Filter:
         """Which."""
-        return Filter(self.state, self.named, self.predicted, self.annotator, self.split, self.text, self.round)
+        own = {one.name: getattr(self, one.name) for one in fields(Filter)}
+        return Filter(**own)
+
+
+class Marked(_Body):
+    """Some images that somebody marked: by their points on the map, or by name."""
+
+    at: list[int] = Field([], max_length=5_000_000)
+    ids: list[str] = Field([], max_length=5_000)
+
+
+class Tagging(Marked):
+    """A tag that is put on them, or taken off."""
+
+    tag: str = Field(max_length=200)
+    on: bool = True
 
 
 class Page:
@@ -112,8 +135,9 @@ class Page:
     def __init__(self, folder: Path, log: Callable[[str], None]) -> None:
         self.shared = Shared(folder, log)
         self.telling = Telling(self.shared)
-        self.listing = Listing(self.shared, self.telling)
         self.map = Map(self.shared)
+        self.findings = Findings(self.shared, self.map)
+        self.listing = Listing(self.shared, self.telling, self.findings)
         self.queue = Queue(self.shared, self.telling, Neighbours(self.shared, self.map))
         self.pixels = Pixels(self.shared, self.telling)
         self.pictures = Pictures(self.shared.project.state / "pictures")
@@ -136,6 +160,9 @@ class Page:
         if wanted.what == "fit":
             self.shared.start("fit", _fitted)
             return
+        if wanted.what != "suggest":
+            self.findings.look(wanted.what)
+            return
         among = None if wanted.among is None else self.map.ids(wanted.among)
         more = wanted.more or among is not None
 
@@ -143,6 +170,41 @@ class Page:
             return project.suggest(wanted.count, strategy=wanted.strategy, more=more, among=among).notes
 
         self.shared.start("suggest", suggested)
+
+    def ids(self, marked: Marked) -> list[str]:
+        """Which items somebody marked.
+
+        Raises:
+            ConfigError: none, or a point that is none.
+            PoolError: an unknown name.
+        """
+        pool = self.shared.pool
+        named = [pool.ids[pool.position(item)] for item in marked.ids]
+        if not (found := list(dict.fromkeys([*self.map.ids(marked.at), *named]))):
+            raise ConfigError("no image is marked")
+        return found
+
+    def skip(self, marked: Marked) -> dict[str, int]:
+        """Skips what is marked and has no label: in how many items, and how many were left as they are."""
+        pool, ids = self.shared.pool, self.ids(marked)
+        free = set(pool.unlabelled.tolist()) | set(pool.pending.tolist())
+        skipped = [item for item in ids if (at := pool.position(item)) in free and not pool.labels.of(at)]
+        if skipped:
+            self.shared.answer([Answer(item, None) for item in skipped])
+        return {"done": len(skipped), "left": len(ids) - len(skipped)}
+
+    def tag(self, wanted: Tagging) -> dict[str, int]:
+        """Tags what is marked: how many items that changed, and how many were so already."""
+        ids = self.ids(wanted)
+        changed = self.shared.change(lambda project: tag(project, wanted.tag, ids, on=wanted.on))
+        return {"done": changed, "left": len(ids) - changed}
+
+    def like(self, marked: Marked) -> dict[str, Any]:
+        """The items most like what is marked, as points of the map."""
+        if len(ids := self.ids(marked)) > EXAMPLES:
+            raise ConfigError(f"{len(ids):,} images are marked: mark {EXAMPLES} at most, to find more like these")
+        position = self.shared.pool.position
+        return {"at": [position(item) for item, _ in self.findings.like(ids)]}
 
 
 def _fitted(project: Project) -> Sequence[str]:
@@ -170,6 +232,7 @@ def make_app(folder: Path, token: str, hosts: Sequence[str], log: Callable[[str]
     _pictures(app, page)
     _labelling(app, page)
     _looking(app, page)
+    _marking(app, page)
     _working(app, page)
     return Guard(app, token, frozenset(host.lower() for host in hosts))
 
@@ -181,11 +244,11 @@ def _pictures(app: FastAPI, page: Page) -> None:
         return picture(page.pictures, page.shared.project.source, request, id, side)
 
     @app.get("/api/drawn")
-    def drawn(id: Id, side: int = 384, what: Literal["label", "guess"] = "label") -> Response:
+    def drawn(id: Id, side: int = 384, what: What = "label") -> Response:
         return Response(page.listing.drawn(id, side, what), media_type="image/jpeg")
 
     @app.get("/api/mask")
-    def mask(id: Id, what: Literal["label", "guess"] = "label") -> Response:
+    def mask(id: Id, what: What = "label") -> Response:
         return packed(page.pixels.mask(id, what))
 
     @app.get("/api/superpixels")
@@ -221,6 +284,10 @@ def _looking(app: FastAPI, page: Page) -> None:
     def images(asked: Annotated[Shown, Query()]) -> JSONResponse:
         return as_json(page.listing.rows(asked.filter(), asked.sort, asked.start, asked.count))
 
+    @app.get("/api/findings")
+    def findings() -> JSONResponse:
+        return as_json(page.findings.state())
+
     @app.get("/api/item")
     def item(id: Id) -> JSONResponse:
         return as_json(page.listing.item(id))
@@ -248,6 +315,26 @@ def _looking(app: FastAPI, page: Page) -> None:
         if not all(part.isdecimal() for part in parts):
             raise DataError("at: whole numbers, with commas between them")
         return as_json({"items": page.map.items([int(part) for part in parts])})
+
+
+def _marking(app: FastAPI, page: Page) -> None:
+    @app.post("/api/marked/skip")
+    def skip(body: Marked) -> JSONResponse:
+        return as_json(page.skip(body))
+
+    @app.post("/api/marked/tag")
+    def tagging(body: Tagging) -> JSONResponse:
+        return as_json(page.tag(body))
+
+    @app.post("/api/marked/like")
+    def like(body: Marked) -> JSONResponse:
+        return as_json(page.like(body))
+
+    @app.post("/api/marked/again")
+    def again(body: Marked) -> JSONResponse:
+        ids = page.ids(body)
+        done = page.findings.again(ids)
+        return as_json({"done": done, "left": len(ids) - done})
 
 
 def _working(app: FastAPI, page: Page) -> None:

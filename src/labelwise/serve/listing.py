@@ -13,15 +13,16 @@ from labelwise.contracts.picture import as_image
 from labelwise.contracts.source import read_for
 from labelwise.errors import ConfigError
 from labelwise.exchange.pictures import shown_in
+from labelwise.serve.findings import Findings
 from labelwise.serve.shared import Shared
-from labelwise.serve.told import Telling, Told, in_words, size_of, why
+from labelwise.serve.states import STATES, states_of
+from labelwise.serve.told import Telling, Told, What, in_words, size_of, why
 
 if TYPE_CHECKING:
-    from labelwise.campaign.pool import Pool
     from labelwise.project.project import Project
 
-STATES = ("unlabelled", "pending", "labelled", "skipped", "held out")
 Sort = Literal["id", "doubt", "rank"]
+Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 #: items that one request gives at most
 MOST = 500
 
@@ -37,21 +38,15 @@ class Filter:
     split: str = ""
     text: str = ""
     round: int | None = None
+    tag: str = ""
+    found: Literal["", "errors", "duplicates"] = ""
+    like: str = ""
 
     @property
     def is_open(self) -> bool:
         """Whether every item of the state is wanted."""
-        return not any((self.named, self.predicted, self.annotator, self.split, self.text)) and self.round is None
-
-
-def states_of(pool: Pool) -> np.ndarray:
-    """(N,) uint8: place in ``STATES``, of every item."""
-    found = np.full(len(pool), 4, np.uint8)
-    for code, positions in enumerate((pool.unlabelled, pool.pending, pool.labelled, pool.skipped)):
-        found[positions] = code
-    covered = [position for position in np.flatnonzero(found == 4).tolist() if pool.is_free(position)]
-    found[covered] = 0  # regions that an asked image covers
-    return found
+        texts = (self.named, self.predicted, self.annotator, self.split, self.text, self.tag)
+        return not any(texts) and self.round is None
 
 
 class Listing:
@@ -60,21 +55,29 @@ class Listing:
     Args:
         shared: the project.
         telling: what the model says.
+        findings: what was found among them.
     """
 
-    def __init__(self, shared: Shared, telling: Telling) -> None:
-        self.shared, self.telling = shared, telling
+    def __init__(self, shared: Shared, telling: Telling, findings: Findings) -> None:
+        self.shared, self.telling, self.findings = shared, telling, findings
 
     def rows(self, wanted: Filter, sort: Sort, start: int, count: int) -> dict[str, Any]:
         """Some of the items that a filter lets through, and how many these are.
 
+        What was found comes in its own order, unless another is asked for: the most doubtful label first, group by
+        group, the most alike first.
+
         Raises:
             ConfigError: an unknown state.
+            PoolError: no such image to be like.
+            DataError: nothing was read yet to compare images by.
         """
         if wanted.state and wanted.state not in STATES:
             raise ConfigError(f"state {wanted.state!r:.40}: one of {', '.join(STATES)}")
-        now = _Now(self.shared.project, self.telling)
-        places = np.flatnonzero(now.states == STATES.index(wanted.state)) if wanted.state else np.arange(len(now.pool))
+        now = _Now(self.shared.project, self.telling, self.findings)
+        places = now.found(wanted)
+        if wanted.state:
+            places = places[now.states[places] == STATES.index(wanted.state)]
         kept = places.tolist() if wanted.is_open else [place for place in places.tolist() if now.fits(place, wanted)]
         if sort != "id":
             kept.sort(key=now.by_rank if sort == "rank" else now.by_doubt)
@@ -94,11 +97,12 @@ class Listing:
         labels, query = pool.labels.of(position), pool.query(position)
         target = pool.target(position) if labels else None
         return {
-            **_Now(project, self.telling).row(position),
+            **_Now(project, self.telling, self.findings).row(position),
             "image": read_for(project.source, item),
             "size": size_of(project, item),
             "words": in_words(project.kind, target, project.config.classes) if labels else "",
             "label": target,
+            "before": self.telling.label(item, "before"),
             "labels": [{"annotator": one.annotator, "label": one.target} for one in labels],
             "guess": told.guess,
             "says": [{"class": name, "probability": p} for name, p in told.says],
@@ -108,7 +112,7 @@ class Listing:
             "cost": dict(labels[-1].cost) if labels else {},
         }
 
-    def drawn(self, item: str, side: int, what: Literal["label", "guess"]) -> bytes:
+    def drawn(self, item: str, side: int, what: What) -> bytes:
         """A picture with what people said, or what the model says, drawn over it; as JPEG.
 
         Raises:
@@ -132,12 +136,28 @@ class _Now:
     Args:
         project: as it stands.
         telling: what the model said so far.
+        findings: what was found among them.
     """
 
-    def __init__(self, project: Project, telling: Telling) -> None:
+    def __init__(self, project: Project, telling: Telling, findings: Findings) -> None:
         self.pool, self.kind, self.classes = project.pool, project.kind, project.config.classes
-        self.telling = telling
+        self.telling, self.findings = telling, findings
         self.states = states_of(self.pool)
+        self.errors, self.groups = findings.errors(self.pool), findings.groups(self.pool)
+        self.alike: dict[int, float] = {}
+
+    def found(self, wanted: Filter) -> Places:
+        """Positions of what was found, in its own order; of all items where nothing special is wanted."""
+        found: list[int] | None = None
+        if wanted.like:
+            like = self.findings.like([wanted.like])
+            self.alike = {self.pool.position(item): cosine for item, cosine in like}
+            found = [self.pool.position(wanted.like), *self.alike]
+        if wanted.found == "errors":
+            found = sorted(self.errors, key=lambda position: (-self.errors[position][0], position))
+        elif wanted.found == "duplicates":
+            found = sorted(self.groups, key=lambda position: (self.groups[position], position))
+        return np.arange(len(self.pool)) if found is None else np.array(found, dtype=np.int64)
 
     def fits(self, position: int, wanted: Filter) -> bool:
         """Whether a filter lets an item through."""
@@ -147,6 +167,8 @@ class _Now:
         if wanted.round is not None and ((query := pool.query(position)) is None or query.round != wanted.round):
             return False
         if wanted.split and pool.role(position) != wanted.split:
+            return False
+        if wanted.tag and wanted.tag not in pool.tags.of(position):
             return False
         if wanted.predicted and self._predicted(position) != wanted.predicted:
             return False
@@ -196,4 +218,8 @@ class _Now:
             "round": None if query is None else query.round,
             "rank": None if query is None else query.rank,
             "annotators": sorted({one.annotator for one in labels if one.annotator}),
+            "tags": list(pool.tags.of(position)),
+            "wrong": None if position not in self.errors else (self.errors[position][1] or "contradicted by the model"),
+            "group": self.groups.get(position),
+            "alike": None if position not in self.alike else round(self.alike[position], 4),
         }

@@ -14,8 +14,8 @@ from labelwise.errors import ConfigError, DataError
 from labelwise.formats.files import write_whole
 from labelwise.learners.features import FROZEN
 from labelwise.rng import digest, seed_of
-from labelwise.serve.listing import states_of
 from labelwise.serve.shared import Shared
+from labelwise.serve.states import states_of
 from labelwise.serve.told import in_words
 
 if TYPE_CHECKING:

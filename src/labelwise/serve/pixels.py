@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, DataError
 from labelwise.kinds.masks import whole
 from labelwise.serve.shared import Shared
-from labelwise.serve.told import Telling
+from labelwise.serve.told import Telling, What
 
 #: longest side at which superpixels are made, how many may be asked for, and pictures whose are kept
 SIDE, COUNTS, _KEPT = 1024, (20, 3000), 16
@@ -30,7 +29,7 @@ class Pixels:
         self.shared, self.telling = shared, telling
         self._cut: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
-    def mask(self, item: str, what: Literal["label", "guess"]) -> bytes:
+    def mask(self, item: str, what: What) -> bytes:
         """uint8 class indices of each pixel of the picture, row by row, 255 where it has none; width and height first.
 
         Raises:

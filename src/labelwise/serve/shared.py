@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from labelwise.campaign.events import Added, Renamed, Restored, Unlabelled
 from labelwise.campaign.fits import Fits
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from labelwise.contracts.learner import Learner
     from labelwise.project.answers import Imported
     from labelwise.project.project import Project
+
+Given = TypeVar("Given")
 
 #: seconds that an answer waits for another command
 _PATIENCE = 10.0
@@ -108,6 +110,17 @@ class Shared:
                 if any(answer.id not in waits for answer in given):
                     raise StateError("a round is being chosen: answers to what is not asked wait until that has ended")
             return answers.give(project, given)
+
+    def change(self, what: Callable[[Project], Given]) -> Given:
+        """Changes the project at once, also while a job trains.
+
+        Raises:
+            StateError: a round is being chosen: what changes which items may be asked waits until that has ended.
+        """
+        with self._changed() as project:
+            if self._held and self.jobs.running == "suggest":
+                raise StateError("a round is being chosen: this waits until that has ended")
+            return what(project)
 
     def take_back(self, item: str) -> None:
         """Takes a label or a skip back."""

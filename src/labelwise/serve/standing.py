@@ -36,6 +36,7 @@ def project(shared: Shared) -> dict[str, Any]:
         "counts": found.progress_counts(),
         "round": max((query.round for query in waiting if query is not None), default=None),
         "labelled_by": sorted(people - {""}),
+        "tags": list(pool.tags.counts()),
         "strategy": config.strategy.label,
         "version": __version__,
         "editable": found.kind.name in EDITABLE and not pool.has_regions,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from labelwise.campaign.events import Labelled
 from labelwise.contracts.kind import Kind, in_full
 from labelwise.contracts.source import read_for
 from labelwise.errors import DataError
@@ -14,10 +15,17 @@ from labelwise.serve.shared import Shared
 from labelwise.signals.plain import Probs
 from labelwise.tasks.whole_images import probabilities
 
+if TYPE_CHECKING:
+    from labelwise.project.project import Project
+
 #: items whose answers are kept in memory
 _KEPT = 5000
 #: classes and neighbours that are shown
 CLASSES, NEIGHBOURS = 5, 4
+
+
+#: a label of an item: the one that counts, the one before its last correction, or the model's
+What = Literal["label", "before", "guess"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,8 @@ class Telling:
                 self._known.popitem(last=False)
             return {item: self._known[item] for item in items if item in self._known}
 
-    def label(self, item: str, what: Literal["label", "guess"]) -> Any:
-        """The raw label that people gave an item, or the one the model would give; None where there is none.
+    def label(self, item: str, what: What) -> Any:
+        """The raw label that people gave an item, what they said before, or what the model says; None for none.
 
         Raises:
             PoolError: there is no such item.
@@ -72,7 +80,10 @@ class Telling:
         position = pool.position(item)
         if what == "guess":
             return self.of([item]).get(item, Told()).guess
-        return pool.target(position) if pool.labels.of(position) else None
+        if not pool.labels.of(position):
+            return None
+        now = pool.target(position)
+        return now if what == "label" else _before(self.shared.project, item, now)
 
     def known(self, item: str) -> Told:
         """What was said before; nothing is asked."""
@@ -88,6 +99,12 @@ class Telling:
                 says[item] = tuple((name, round(p, 4)) for name, p in named[:CLASSES])
         for item in items:
             self._known[item] = Told(guesses.get(item), says.get(item, ()))
+
+
+def _before(project: Project, item: str, now: Any) -> Any:
+    """The last label of an item that says something else than the one that counts."""
+    said = [event.target for event in project.store.history(item) if isinstance(event, Labelled)]
+    return next((raw for raw in reversed(said) if not project.kind.same(raw, now)), None)
 
 
 def size_of(project: Any, item: str) -> list[int] | None:

@@ -7,8 +7,10 @@ import { isWords, labelOf } from "../guess";
 import { Workbench } from "../edit/workbench";
 import { Why } from "../queue/reasons";
 import { Stopwatch } from "../stopwatch";
+import { to } from "../router";
 import { duration, inWords, lastPart, percent, score, shown } from "../text";
 import type { Item, Project } from "../types";
+import { Tagging } from "./tagging";
 import { STATES } from "./tile";
 
 interface Props {
@@ -90,17 +92,27 @@ export function Detail({ project, id, close, step }: Props) {
         </p>
       )}
       {item && item.id === id && !editing && (
-        <Facts project={project} item={item} fresh={fresh} edit={() => edit(true)} takeBack={() => void takeBack()} />
+        <Facts project={project} item={item} fresh={fresh} refresh={() => refresh(Date.now())} close={() => dialog.current?.close()} edit={() => edit(true)} takeBack={() => void takeBack()} />
       )}
       {item && item.id === id && editing && <Editing project={project} item={item} done={() => edit(false)} />}
     </dialog>
   );
 }
 
-function Facts({ project, item, fresh, edit, takeBack }: { project: Project; item: Item; fresh: number; edit: () => void; takeBack: () => void }) {
+interface FactsProps {
+  project: Project;
+  item: Item;
+  fresh: number;
+  refresh: () => void;
+  close: () => void;
+  edit: () => void;
+  takeBack: () => void;
+}
+
+function Facts({ project, item, fresh, refresh, close, edit, takeBack }: FactsProps) {
   const given = item.label !== null;
   const shows: [string, string][] = !isWords(project.kind)
-    ? [...(given ? [["Label", drawn(item.id, 1280, "label", fresh)] as [string, string]] : []), ...(item.guess !== null ? [["What the model thinks", drawn(item.id, 1280, "guess", fresh)] as [string, string]] : [])]
+    ? [...(given ? [["Label", drawn(item.id, 1280, "label", fresh)] as [string, string]] : []), ...(item.before != null ? [["Before the last correction", drawn(item.id, 1280, "before", fresh)] as [string, string]] : []), ...(item.guess !== null ? [["What the model thinks", drawn(item.id, 1280, "guess", fresh)] as [string, string]] : [])]
     : [];
   if (!shows.length) shows.push(["Picture", picture(item.id, 1280)]);
   return (
@@ -151,6 +163,12 @@ function Facts({ project, item, fresh, edit, takeBack }: { project: Project; ite
               <dd dir="auto">{shown(item.reason)}</dd>
             </>
           )}
+          {item.wrong && (
+            <>
+              <dt>The label looks wrong</dt>
+              <dd dir="auto">{shown(item.wrong)}</dd>
+            </>
+          )}
           <dt>Size</dt>
           <dd>{item.size ? `${item.size[0]} × ${item.size[1]} pixels` : "the file cannot be read"}</dd>
         </dl>
@@ -175,6 +193,12 @@ function Facts({ project, item, fresh, edit, takeBack }: { project: Project; ite
             </button>
           )}
         </div>
+        <p>
+          <a href={to("images", { like: item.id })} onClick={close}>
+            More like this
+          </a>
+        </p>
+        <Tagging project={project} which={{ ids: [item.id] }} tags={item.tags} changed={refresh} />
         <Why lines={item.why} />
       </div>
     </div>

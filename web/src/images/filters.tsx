@@ -1,13 +1,17 @@
 // What of the images is shown: kept in the address, so that a filter can be sent to somebody.
-import { shown } from "../text";
+import { lastPart, shown } from "../text";
 import type { Project } from "../types";
 
-export type Filters = Record<"state" | "class" | "predicted" | "round" | "annotator" | "split" | "text" | "sort", string>;
+export type Filters = Record<"state" | "class" | "predicted" | "round" | "annotator" | "split" | "text" | "tag" | "found" | "like" | "sort", string>;
 
-export const NONE: Filters = { state: "", class: "", predicted: "", round: "", annotator: "", split: "", text: "", sort: "" };
+export const NONE: Filters = { state: "", class: "", predicted: "", round: "", annotator: "", split: "", text: "", tag: "", found: "", like: "", sort: "" };
 
+const FOUND: [string, string][] = [
+  ["errors", "labels that look wrong"],
+  ["duplicates", "near-duplicates"],
+];
 const SORTS: [string, string][] = [
-  ["", "name"],
+  ["", "name, or as found"],
   ["doubt", "most doubtful first"],
   ["rank", "rank"],
 ];
@@ -24,6 +28,8 @@ export function FilterBar({ project, filters, set }: { project: Project; filters
         value={filters.text}
         onInput={(event) => set({ text: event.currentTarget.value })}
       />
+      <Choice label="Found" value={filters.found} among={FOUND} set={(found) => set({ found, like: "" })} />
+      <Choice label="Tag" value={filters.tag} among={project.tags.map((one) => [one, shown(one)])} set={(tag) => set({ tag })} />
       <Choice label="State" value={filters.state} among={["labelled", "pending", "skipped", "unlabelled"].map((one) => [one, one === "pending" ? "waiting" : one])} set={(state) => set({ state })} />
       <Choice label="Label" value={filters.class} among={classes} set={(cls) => set({ class: cls })} />
       <Choice label="Predicted" value={filters.predicted} among={classes} set={(predicted) => set({ predicted })} />
@@ -43,6 +49,11 @@ export function FilterBar({ project, filters, set }: { project: Project; filters
           ))}
         </select>
       </label>
+      {filters.like && (
+        <button type="button" title={shown(filters.like)} onClick={() => set({ like: "" })}>
+          Like <bdi>{lastPart(filters.like)}</bdi> <span aria-hidden="true">×</span>
+        </button>
+      )}
       {used && (
         <button type="button" onClick={() => set({ ...NONE, sort: filters.sort })}>
           All images

@@ -32,6 +32,14 @@ export function Tile({ tile, words, open }: { tile: OneTile; words: boolean; ope
             {label}
           </b>
         )}
+        {tile.wrong && (
+          <small class="wrong">
+            <span aria-hidden="true">!</span> <bdi>{shown(tile.wrong)}</bdi>
+          </small>
+        )}
+        {tile.group !== null && <small>near-duplicates {tile.group}</small>}
+        {tile.alike !== null && <small>similarity {tile.alike.toFixed(3)}</small>}
+        {tile.tags.length > 0 && <small class="cut">{tile.tags.map((one) => `#${shown(one)}`).join(" ")}</small>}
         {predicted && predicted !== label && <small class="cut">predicted {predicted}</small>}
       </button>
     </li>

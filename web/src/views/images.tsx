@@ -5,6 +5,7 @@ import { listen } from "../answering";
 import { Detail } from "../images/detail";
 import { isWords } from "../guess";
 import { FilterBar, type Filters, NONE } from "../images/filters";
+import { Looking } from "../images/looking";
 import { Tile } from "../images/tile";
 import { replaceParts, route } from "../router";
 import { useStore } from "../store";
@@ -22,7 +23,7 @@ function filtersIn(parts: URLSearchParams): Filters {
 export function ImagesView({ project }: { project: Project }) {
   const filters = filtersIn(useStore(route).parts);
   const said = JSON.stringify(filters);
-  const { tiles, total, trouble, more, reread } = usePages(said);
+  const { tiles, total, trouble, more, reread, restart } = usePages(said);
   const [open, setOpen] = useState<string | null>(null);
   const end = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -39,6 +40,9 @@ export function ImagesView({ project }: { project: Project }) {
   return (
     <main class="images">
       <FilterBar project={project} filters={filters} set={(news) => replaceParts("images", { ...filters, ...news })} />
+      {(filters.found === "errors" || filters.found === "duplicates") && (
+        <Looking key={filters.found} what={filters.found} ids={tiles.filter((one) => one.wrong && one.state === "labelled").map((one) => one.id)} changed={restart} />
+      )}
       <p role="status" class="total">
         {trouble || (total === null ? "Reading …" : plural(total, "image"))}
       </p>
@@ -88,6 +92,7 @@ function usePages(said: string) {
       if (mine === turn.current) busy.current = false;
     }
   };
+  const restart = () => void read(0, ++turn.current);
   useEffect(() => {
     const mine = ++turn.current;
     // somebody who is still writing asks once, not with every letter
@@ -101,8 +106,8 @@ function usePages(said: string) {
   const reread = async (id: string) => {
     const item = await api.item(id).catch(() => null);
     if (!item) return;
-    const { state, classes, annotators, predicted, doubt } = item;
-    setTiles(now.current.map((one) => (one.id === id ? { ...one, state, classes, annotators, predicted, doubt, label: item.words } : one)));
+    const { state, classes, annotators, predicted, doubt, tags, wrong } = item;
+    setTiles(now.current.map((one) => (one.id === id ? { ...one, state, classes, annotators, predicted, doubt, tags, wrong, label: item.words } : one)));
   };
-  return { tiles, total, trouble, more, reread };
+  return { tiles, total, trouble, more, reread, restart };
 }

@@ -183,7 +183,7 @@ function Whole({ project, places, columns }: { project: Project; places: Float32
           )}
         </ul>
         {marked.length > 0 ? (
-          <Found which={marked} open={setOpen} clear={() => mark([])} />
+          <Found project={project} which={marked} grouping={groups} open={setOpen} mark={mark} />
         ) : (
           <p class="hint">Shift and drag around some images to list them; V lists what is in view. A click opens one.</p>
         )}
