@@ -10,7 +10,7 @@ from browsing import MARKS, drag, labels, person
 from commands import run
 from labelwise.data.mask_labels import IGNORE
 from labelwise.data.superpixels import Superpixels
-from labelwise.kinds.masks import whole
+from labelwise.kinds.masks import raw_mask, whole
 from labelwise.project.setup import open_project
 from served import served
 
@@ -142,3 +142,63 @@ def test_a_guess_is_accepted_whole_and_corrected_among_the_images(scenes, chromi
         assert found[5, 5] == 2
         kept = found != 2
         assert np.array_equal(found[kept], truth[order[0]][kept])
+
+
+def test_regions_are_painted_in_their_picture_and_nothing_beside_them(scenes, chromium, tmp_path):
+    folder, truth = scenes
+    done = asked(folder)[:3]
+    run("cancel", "-p", folder)
+    with (folder / "labelwise.yaml").open("a", encoding="utf-8") as settings:
+        settings.write("regions: {count: 6}\n")
+    for name in done:
+        Image.fromarray(truth[name]).save(tmp_path / "masks" / name)
+    run("import", tmp_path / "masks", "-p", folder)
+    run("fit", "-p", folder)
+    run("suggest", "-n", 4, "-s", "random", "-p", folder)
+    project = open_project(folder)
+    order = [one.id for one in project.pool.queries()]
+    assert all("#" in item for item in order)
+
+    def inside(item):
+        rows = np.zeros(SIZE[::-1], bool)
+        own, (x, y) = project.source.outline(item)
+        rows[y : y + own.shape[0], x : x + own.shape[1]] = own
+        return rows
+
+    with served(folder) as server, person(chromium, server.address) as somebody:
+        somebody.asked()
+        ready(somebody)
+        guess = server.browser().get("/api/item", id=order[0])["guess"]
+        somebody.press("Enter")
+        somebody.saved(1)
+        assert np.array_equal(painted(folder, order[0]), whole(guess))
+        # one key for all of it
+        ready(somebody)
+        somebody.press("3", "f", "Enter")
+        somebody.saved(2)
+        assert np.array_equal(painted(folder, order[1]), np.where(inside(order[1]), 2, IGNORE))
+        # a stroke over the whole picture paints what is asked alone
+        ready(somebody)
+        somebody.press("3", "f", "2")
+        left, right = np.flatnonzero(inside(order[2]).any(0))[[0, -1]]
+        middle = int(np.flatnonzero(inside(order[2]).any(1)).mean())
+        drag(somebody, (1, middle), (94, middle), SIZE)
+        somebody.press("Enter")
+        somebody.saved(3)
+        found = painted(folder, order[2])
+        assert np.array_equal(found != IGNORE, inside(order[2]))
+        assert (found[middle, left:right][inside(order[2])[middle, left:right]] == 1).all()
+        browser = server.browser()
+        everywhere = {"size": list(SIZE), "png": _png(np.where(inside(order[3]), IGNORE, 1))}
+        beside = browser.post("/api/answers", {"answers": [{"id": order[3], "label": everywhere}]}, 400)
+        assert "outside the asked regions" in beside["error"]
+        everything = {"size": list(SIZE), "png": _png(np.ones(SIZE[::-1]))}
+        refusal = browser.post("/api/answers", {"answers": [{"id": order[3], "label": everything}]}, 400)
+        assert "of the region a class" in refusal["error"]
+        assert browser.http.get("/api/region", params={"id": done[0]}).status_code == 400
+    run("fit", "-p", folder)
+    assert len(open_project(folder).pool.labelled) == 6
+
+
+def _png(values):
+    return raw_mask(values.astype(np.uint8), SIZE)["png"]

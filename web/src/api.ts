@@ -78,6 +78,8 @@ export const api = {
     const { width, height, rest } = await sized(await ask(`/api/mask${query({ id, what })}`));
     return { width, height, rows: new Uint8Array(rest) };
   },
+  /** 1 for each pixel of the picture that is asked about. */
+  region: async (id: string) => new Uint8Array((await sized(await ask(`/api/region${query({ id })}`))).rest),
   superpixels: async (id: string, count: number) => {
     const { width, height, rest } = await sized(await ask(`/api/superpixels${query({ id, count })}`));
     return { width, height, numbers: new Uint16Array(rest) };

@@ -57,6 +57,8 @@ export interface Says {
 
 export interface Pick {
   id: string;
+  /** The picture it is, or lies in. */
+  image: string;
   rank: number | null;
   score: number | null;
   round: number | null;
@@ -136,6 +138,8 @@ export interface Done {
 }
 
 export interface Item extends Omit<Tile, "label"> {
+  /** The picture it is, or lies in. */
+  image: string;
   size: Size | null;
   /** The label in a few words. */
   words: string;

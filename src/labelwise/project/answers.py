@@ -127,7 +127,8 @@ def give(project: Project, answers: Sequence[Answer]) -> Imported:
         answers: labels and skips, of any items of the project.
 
     Raises:
-        DataError: a label that is none, or drawn at another size than its picture has.
+        DataError: a label that is none, drawn at another size than its picture has, or of a region and with no pixel
+            of it, or with pixels beside it.
         PoolError: no such item.
     """
     kind, pool, classes = project.kind, project.pool, project.config.classes
@@ -135,10 +136,32 @@ def give(project: Project, answers: Sequence[Answer]) -> Imported:
         item = pool.items[pool.position(answer.id)]
         if answer.target is not None:
             kind.check(answer.target, classes, project.source.size(item.path) if kind.drawn else None)
+    answers = [_of_region(project, one) if pool.items[pool.position(one.id)].is_region else one for one in answers]
     said = _Said(project, classes)
     events = [event for answer in answers for event in said.of(answer)]
     project.write([*events, *said.unasked(project.waiting_regions())])
     return replace(said.done(), notes=tuple(said.notes()))
+
+
+def _of_region(project: Project, answer: Answer) -> Answer:
+    """What an answer says of the pixels of its region.
+
+    Raises:
+        DataError: it says nothing of them, or something of others.
+    """
+    if answer.target is None:
+        return answer
+    outlines = {answer.id: project.source.outline(answer.id)}
+    try:
+        parts = project.kind.parts(answer.target, outlines)
+    except FormatError as error:
+        raise DataError(f"{answer.id!r:.80}: {error}") from None
+    if answer.id not in parts:
+        raise DataError(
+            f"{answer.id!r:.80}: no pixel of the region has a class, or each pixel of the picture has: give those of "
+            "the region a class and all others none, and skip what cannot be told"
+        )
+    return replace(answer, target=parts[answer.id])
 
 
 def _check_told(project: Project, path: Path, rows: Sequence[Row]) -> None:

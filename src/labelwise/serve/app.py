@@ -251,6 +251,10 @@ def _pictures(app: FastAPI, page: Page) -> None:
     def mask(id: Id, what: What = "label") -> Response:
         return packed(page.pixels.mask(id, what))
 
+    @app.get("/api/region")
+    def region(id: Id) -> Response:
+        return packed(page.pixels.region(id))
+
     @app.get("/api/superpixels")
     def superpixels(id: Id, count: int = 300) -> Response:
         return packed(page.pixels.superpixels(id, count))

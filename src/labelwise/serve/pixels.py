@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from labelwise.contracts.source import read_for
 from labelwise.data.superpixels import Superpixels
 from labelwise.errors import ConfigError, DataError
 from labelwise.kinds.masks import whole
@@ -41,10 +42,26 @@ class Pixels:
             raise DataError(f"{item!r:.80} has no mask as its {what}")
         return _with_size(whole(raw))
 
+    def region(self, item: str) -> bytes:
+        """uint8 1 for each pixel of the picture that is asked about and 0 for the others, as :meth:`mask`.
+
+        Raises:
+            PoolError: there is no such item.
+            ConfigError: it is no region.
+        """
+        project = self.shared.project
+        if not project.pool.items[project.pool.position(item)].is_region:
+            raise ConfigError(f"{item!r:.80} is no region of an image")
+        inside_hw, (x, y) = project.source.outline(item)
+        width, height = project.source.size(read_for(project.source, item))
+        rows_HW = np.zeros((height, width), np.uint8)
+        rows_HW[y : y + inside_hw.shape[0], x : x + inside_hw.shape[1]] = inside_hw
+        return _with_size(rows_HW)
+
     def superpixels(self, item: str, count: int) -> bytes:
         """uint16 (little end first) number of the superpixel of each pixel, from 1, row by row; width and height first.
 
-        They are made of the picture at 1,024 pixels at most.
+        They are made of the picture at 1,024 pixels at most; of a region they are those of its whole picture.
 
         Raises:
             PoolError: there is no such item.
@@ -57,7 +74,7 @@ class Pixels:
         project.pool.position(item)
         found = self._cut.get((item, count))
         if found is None:
-            shown_HWC = project.source.thumbnail(item, SIDE)
+            shown_HWC = project.source.thumbnail(read_for(project.source, item), SIDE)
             found = _with_size(Superpixels(count=count).cut(shown_HWC).astype("<u2"))
             self._cut[item, count] = found
             while len(self._cut) > _KEPT:

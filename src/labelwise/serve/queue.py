@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from labelwise.contracts.source import read_for
 from labelwise.serve.neighbours import Neighbours
 from labelwise.serve.shared import Shared
 from labelwise.serve.told import Telling, Told, size_of, why
@@ -62,7 +63,8 @@ class Queue:
         for query in mine:
             told = said.get(query.id, Told())
             picks.append({
-                "id": query.id, "rank": query.rank, "score": query.score, "round": query.round,
+                "id": query.id, "image": read_for(project.source, query.id),
+                "rank": query.rank, "score": query.score, "round": query.round,
                 "strategy": query.strategy, "size": size_of(project, query.id), "why": why(query, told),
                 "guess": told.guess, "says": [{"class": name, "probability": p} for name, p in told.says],
                 "neighbours": near.get(query.id, []),

@@ -39,7 +39,7 @@ def project(shared: Shared) -> dict[str, Any]:
         "tags": list(pool.tags.counts()),
         "strategy": config.strategy.label,
         "version": __version__,
-        "editable": found.kind.name in EDITABLE and not pool.has_regions,
+        "editable": found.kind.name in EDITABLE,
     }
 
 

@@ -28,6 +28,8 @@ export const EMPTY: Draft = { picked: [], things: [], chosen: -1, point: -1, cls
 export interface Context {
   /** Of the picture. */
   id: string;
+  /** Whether only a region of the picture is asked about. */
+  part: boolean;
   project: Project;
   draft: Draft;
   size: Size;

@@ -6,7 +6,7 @@ import { percent, shown } from "../text";
 import type { Project, Raw } from "../types";
 import { clamp, EMPTY, type Context, type Drag, type Draft, type Overlaid, type Parts, type Step } from "./draft";
 import type { Editor } from "./editor";
-import { NONE, Paint, SIDE, type Span, stroke } from "./paint";
+import { NONE, OUTSIDE, Paint, SIDE, type Span, stroke } from "./paint";
 import { pngText } from "./png";
 import { type Cells, cellsOf, listen, spansOf } from "./superpixels";
 
@@ -50,6 +50,7 @@ export const masks: Editor = {
     ["[ and ]", "smaller and larger brush, or superpixels"],
     ["N", "erase: painted pixels have no class"],
     ["H", "all pixels without a class get the chosen one"],
+    ["F", "all pixels get the chosen class: of a region, all of it"],
     ["space", "paint at the cross, which the arrows move (Shift: far); Escape takes it away"],
     ["Enter", "send the mask as it stands"],
   ],
@@ -60,8 +61,9 @@ function finish(_project: Project, draft: Draft, size: [number, number]): { labe
   const start = rest.start as Raw | null;
   if (!paint) return start ? { label: start } : { wait: "The picture is still being read." };
   if (paint === rest.begun && start) return { label: start };
-  const bare = paint.counts()[NONE];
-  const all = paint.width * paint.height;
+  const counts = paint.counts();
+  const bare = counts[NONE];
+  const all = paint.width * paint.height - counts[OUTSIDE];
   if (bare === all) return { wait: "Nothing is painted yet: choose a class by its key and drag over the picture." };
   const label = { size, png: pngText(paint.width, paint.height, paint.rows()) } as unknown as Raw;
   if (!bare) return { label };
@@ -92,7 +94,10 @@ function key(context: Context, event: KeyboardEvent): Step | null {
   if (letter === "b") use({ regions: !regions, erase: false });
   if (letter === "n") use({ erase: !erase });
   if (letter === "b" || letter === "n") return { draft };
-  if (letter === "h") return { draft: draft.paint ? { ...draft, paint: draft.paint.swapped(NONE, project.classes.indexOf(draft.cls)) } : draft };
+  if (letter === "h" || letter === "f") {
+    const value = project.classes.indexOf(draft.cls);
+    return { draft: draft.paint ? { ...draft, paint: draft.paint.whole(value, letter === "h") } : draft };
+  }
   if (event.key === " ") {
     if (!draft.cross) return { draft: { ...draft, cross: [size[0] / 2, size[1] / 2] } };
     const [x, y] = draft.cross;
@@ -163,13 +168,13 @@ function useBeginning(context: Context): void {
     if (draft.paint) return;
     let here = true;
     const begin = (paint: Paint) => here && context.set({ ...draft, paint, rest: { ...draft.rest, begun: paint } }, false);
-    if (!draft.rest.start) begin(Paint.blank(...size));
-    else {
-      api.mask(id, draft.guessed ? "guess" : "label").then(
-        ({ width, height, rows }) => begin(Paint.of(width, height, rows)),
-        () => begin(Paint.blank(...size)),
-      );
-    }
+    const read = async (): Promise<Paint> => {
+      const { width, height, rows } = await api.mask(id, draft.guessed ? "guess" : "label");
+      return Paint.of(width, height, rows);
+    };
+    const start = draft.rest.start ? read().catch(() => Paint.blank(...size)) : Promise.resolve(Paint.blank(...size));
+    // without its region nobody knows what is asked: nothing can be painted then, and the picture can be skipped
+    void (context.part ? Promise.all([start, api.region(id)]).then(([paint, inside]) => paint.within(inside)) : start).then(begin, () => undefined);
     return () => {
       here = false;
     };
@@ -183,6 +188,7 @@ function draw(canvas: HTMLCanvasElement, paint: Paint, before: Paint | null, col
   if (!same) Object.assign(canvas, { width, height });
   const pen = canvas.getContext("2d");
   const table = new Uint32Array(256);
+  table[OUTSIDE] = 0xff000000;
   new Uint8Array(table.buffer).set(colours.flatMap((one) => [...[1, 3, 5].map((at) => parseInt(one.slice(at, at + 2), 16)), 255]));
   paint.tiles.forEach((tile, at) => {
     if (!pen || (same && before.tiles[at] === tile)) return;
@@ -263,12 +269,13 @@ function Panel({ context }: Parts) {
   const { radius, regions, count, erase, opacity } = useStore(tool);
   const cells = useCells(id, regions ? count : 0);
   const counts = draft.paint?.counts();
-  const all = draft.paint ? draft.paint.width * draft.paint.height : 1;
+  const all = draft.paint && counts ? draft.paint.width * draft.paint.height - counts[OUTSIDE] : 1;
   const there = project.classes.flatMap((cls, at) => (counts?.[at] ? [[cls, counts[at] / all] as const] : []));
   const how = regions ? (cells ? `superpixels, about ${count}` : "superpixels: they are being made \u2026") : `a round brush, ${Math.round(2 * radius)} pixels wide on the screen`;
   return (
     <section class="painting" aria-label="Painting">
       <p class="hint" role="status">
+        {context.part && "Only the bright part is asked about. "}
         {draft.paint ? `Paints ${erase ? "no class (erases)" : shown(draft.cls)} by ${how}.` : "Reading the mask \u2026"}
       </p>
       <div class="buttons">

@@ -3,6 +3,8 @@
 export const SIDE = 64;
 /** A pixel without a class. */
 export const NONE = 255;
+/** A pixel that is not asked about: it stays so, and is sent as one without a class. */
+export const OUTSIDE = 254;
 
 /** Pixels of one row, from a column up to another one. */
 export type Span = [y: number, from: number, to: number];
@@ -42,6 +44,12 @@ export class Paint {
     return [(tile % this.across) * SIDE, Math.floor(tile / this.across) * SIDE];
   }
 
+  /** With pixels that are not asked about: where `inside` is 0. */
+  within(inside: Uint8Array): Paint {
+    const rows = this.rows();
+    return Paint.of(this.width, this.height, rows.map((one, at) => (inside[at] ? one : OUTSIDE)));
+  }
+
   at(x: number, y: number): number {
     if (x < 0 || y < 0 || x >= this.width || y >= this.height) return NONE;
     return this.tiles[Math.floor(y / SIDE) * this.across + Math.floor(x / SIDE)][(y % SIDE) * SIDE + (x % SIDE)];
@@ -57,7 +65,7 @@ export class Paint {
         rows.set(tile.subarray((y - top) * SIDE, (y - top) * SIDE + wide), y * this.width + left);
       }
     });
-    return rows;
+    return rows.map((one) => (one === OUTSIDE ? NONE : one));
   }
 
   /** With the pixels of some spans in a class; itself where nothing changes. */
@@ -72,9 +80,10 @@ export class Paint {
         const row = (y % SIDE) * SIDE;
         const [a, b] = [row + (from % SIDE), row + (from % SIDE) + to - from];
         const old = fresh.get(at) ?? this.tiles[at];
-        if (old.subarray(a, b).some((one) => one !== value)) {
+        if (old.subarray(a, b).some((one) => one !== value && one !== OUTSIDE)) {
           const tile = fresh.get(at) ?? old.slice();
-          fresh.set(at, tile.fill(value, a, b));
+          for (let place = a; place < b; place++) if (tile[place] !== OUTSIDE) tile[place] = value;
+          fresh.set(at, tile);
         }
         from = to;
       }
@@ -82,14 +91,14 @@ export class Paint {
     return fresh.size ? new Paint(this.width, this.height, this.tiles.map((tile, at) => fresh.get(at) ?? tile)) : this;
   }
 
-  /** With one class in the place of another, inside of the picture. */
-  swapped(old: number, value: number): Paint {
-    if (old === value) return this;
+  /** With one class for all pixels that have none, or for all whatever they have. */
+  whole(value: number, onlyBare: boolean): Paint {
     const tiles = this.tiles.map((tile, at) => {
-      if (!tile.includes(old)) return tile;
       const [left, top] = this.corner(at);
       const [wide, high] = [this.width - left, this.height - top];
-      return tile.map((one, place) => (one === old && place % SIDE < wide && place / SIDE < high ? value : one));
+      const meant = (one: number, place: number) =>
+        one !== OUTSIDE && (!onlyBare || one === NONE) && place % SIDE < wide && place / SIDE < high;
+      return tile.some((one, place) => one !== value && meant(one, place)) ? tile.map((one, place) => (meant(one, place) ? value : one)) : tile;
     });
     return new Paint(this.width, this.height, tiles);
   }

@@ -13,6 +13,8 @@ import { editorOf } from "./index";
 
 export interface Subject {
   id: string;
+  /** The picture it is, or lies in: then only a region of it is asked about. */
+  image: string;
   /** null where the file cannot be read: it can still be skipped. */
   size: Size | null;
   guess: Raw | null;
@@ -62,7 +64,7 @@ export function Workbench({ project, subject, url, drafts, answer, otherwise, ab
     say("");
     redraw((n) => n + 1);
   };
-  const context = (): Context => ({ id: subject.id, project, draft: (drafts.get(subject.id) ?? [begun]).slice(-1)[0], size, px: px.current, set });
+  const context = (): Context => ({ id: subject.id, part: subject.image !== subject.id, project, draft: (drafts.get(subject.id) ?? [begun]).slice(-1)[0], size, px: px.current, set });
 
   const send = (from: Draft) => {
     const done = editor.finish(project, from, size);

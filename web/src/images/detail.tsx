@@ -208,7 +208,7 @@ function Facts({ project, item, fresh, refresh, close, edit, takeBack }: FactsPr
 function Editing({ project, item, done }: { project: Project; item: Item; done: () => void }) {
   const [drafts] = useState(() => new Map<string, Draft[]>());
   const [watch] = useState(() => new Stopwatch());
-  const subject = useMemo(() => ({ id: item.id, size: item.size, guess: labelOf(item.guess, project.kind), says: item.says, label: item.label }), [item]);
+  const subject = useMemo(() => ({ id: item.id, image: item.image, size: item.size, guess: labelOf(item.guess, project.kind), says: item.says, label: item.label }), [item]);
   const finish = (label: Parameters<typeof give>[1]) => {
     give(item.id, label, watch.seconds());
     done();
@@ -217,7 +217,7 @@ function Editing({ project, item, done }: { project: Project; item: Item; done: 
     <Workbench
       project={project}
       subject={subject}
-      url={picture(item.id, 1280)}
+      url={picture(item.image, 1280)}
       drafts={drafts}
       answer={finish}
       otherwise={(event) => {

@@ -73,7 +73,7 @@ export class Session {
       const before = new Set([...this.given].filter(([, given]) => given.state === "saved").map(([id]) => id));
       const after = afresh ? null : (this.picks[this.picks.length - 1]?.id ?? null);
       const queue = await api.queue(BATCH, after);
-      const known = new Set(this.picks.map((one) => one.id));
+      const known = new Set(this.picks.map((one) => one.image));
       for (const one of queue.picks) if (before.has(one.id)) this.reopen(one.id);
       const fresh = queue.picks.filter((one) => !known.has(one.id));
       this.picks = [...this.picks, ...fresh];

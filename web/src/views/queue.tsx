@@ -21,7 +21,7 @@ export function QueueView({ project }: { project: Project }) {
   useEffect(() => say(""), [pick?.id]);
   const given = pick && queue.given.get(pick.id);
   const subject = useMemo(
-    () => pick && { id: pick.id, size: pick.size, guess: labelOf(pick.guess, project.kind), says: pick.says, label: given?.label ?? null },
+    () => pick && { id: pick.id, image: pick.image, size: pick.size, guess: labelOf(pick.guess, project.kind), says: pick.says, label: given?.label ?? null },
     [pick, given?.label],
   );
   const back = () => void queue.takeBack().then(say);
@@ -43,7 +43,7 @@ export function QueueView({ project }: { project: Project }) {
       <Workbench
         project={project}
         subject={subject}
-        url={queue.pictures.url(pick.id)}
+        url={queue.pictures.url(pick.image)}
         drafts={queue.drafts}
         answer={(label) => queue.answer(label)}
         otherwise={otherwise}
