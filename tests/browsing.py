@@ -35,15 +35,15 @@ def launched():
 class Person:
     """Somebody with a browser of their own, who is told of every complaint of the page."""
 
-    def __init__(self, chromium, address):
+    def __init__(self, chromium, address, **screen):
         self.address = address
-        self.context = chromium.new_context(viewport={"width": 1280, "height": 820})
+        self.context = chromium.new_context(**{"viewport": {"width": 1280, "height": 820}, **screen})
         self.complaints = []
         self.page = self.look()
 
     def look(self):
         page = self.context.new_page()
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
         page.on("console", self._console)
@@ -76,12 +76,23 @@ class Person:
         self.page.wait_for_selector(".stage image")
 
 
+def barriers(page):
+    """What keeps people who do not see, or not well, from using the page as it stands, by the rules of axe-core."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
+
+
 @contextlib.contextmanager
-def person(chromium, address):
-    somebody = Person(chromium, address)
+def person(chromium, address, **screen):
+    """Somebody who ends without a complaint of the page, and on a page that everybody can use."""
+    somebody = Person(chromium, address, **screen)
     try:
         yield somebody
         assert somebody.complaints == []
+        if not somebody.page.is_closed():
+            assert barriers(somebody.page) == []
     finally:
         somebody.context.close()
 

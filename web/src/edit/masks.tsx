@@ -82,7 +82,7 @@ const valueOf = ({ project, draft }: Context): number => (tool.value.erase ? NON
 const ARROWS: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function key(context: Context, event: KeyboardEvent): Step | null {
-  const { draft, project, size, px } = context;
+  const { draft, size, px } = context;
   const { radius, regions, count, erase } = tool.value;
   const letter = event.key.toLowerCase();
   if (letter === "[" || letter === "]") {
@@ -94,10 +94,7 @@ function key(context: Context, event: KeyboardEvent): Step | null {
   if (letter === "b") use({ regions: !regions, erase: false });
   if (letter === "n") use({ erase: !erase });
   if (letter === "b" || letter === "n") return { draft };
-  if (letter === "h" || letter === "f") {
-    const value = project.classes.indexOf(draft.cls);
-    return { draft: draft.paint ? { ...draft, paint: draft.paint.whole(value, letter === "h") } : draft };
-  }
+  if (letter === "h" || letter === "f") return { draft: filled(context, letter === "h") };
   if (event.key === " ") {
     if (!draft.cross) return { draft: { ...draft, cross: [size[0] / 2, size[1] / 2] } };
     const [x, y] = draft.cross;
@@ -109,6 +106,11 @@ function key(context: Context, event: KeyboardEvent): Step | null {
     return { draft: { ...draft, cross: [clamp(draft.cross[0] + way[0] * by, 0, size[0]), clamp(draft.cross[1] + way[1] * by, 0, size[1])] } };
   }
   return draft.cross && event.key === "Escape" ? { draft: { ...draft, cross: null } } : null;
+}
+
+/** With the chosen class for all pixels without one, or for all there are. */
+function filled({ draft, project }: Context, onlyBare: boolean): Draft {
+  return draft.paint ? { ...draft, paint: draft.paint.whole(project.classes.indexOf(draft.cls), onlyBare) } : draft;
 }
 
 /** What is painted from one place to another. */
@@ -284,6 +286,12 @@ function Panel({ context }: Parts) {
         </button>
         <button type="button" aria-pressed={erase} onClick={() => use({ erase: !erase })}>
           Erase <kbd>N</kbd>
+        </button>
+        <button type="button" title={`All pixels without a class become ${shown(draft.cls)}`} onClick={() => context.set(filled(context, true))}>
+          Fill the rest <kbd>H</kbd>
+        </button>
+        <button type="button" title={`All pixels become ${shown(draft.cls)}`} onClick={() => context.set(filled(context, false))}>
+          Fill all <kbd>F</kbd>
         </button>
       </div>
       <label class="hint">

@@ -79,7 +79,7 @@ export function Found({ project, which, grouping, open, mark }: Props) {
         {(items ?? []).map((one) => (
           <li key={one.id}>
             <button type="button" class="plain" title={shown(one.id)} onClick={() => open(one.id)}>
-              <img src={picture(one.id, 96)} alt={lastPart(one.id)} loading="lazy" />
+              <img src={picture(one.id, 96)} alt="" loading="lazy" />
               <bdi class="cut">{shown(one.label || (one.predicted && `${one.predicted}?`) || lastPart(one.id))}</bdi>
             </button>
           </li>

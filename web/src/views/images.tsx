@@ -39,6 +39,7 @@ export function ImagesView({ project }: { project: Project }) {
   };
   return (
     <main class="images">
+      <h1 class="unseen">Images</h1>
       <FilterBar project={project} filters={filters} set={(news) => replaceParts("images", { ...filters, ...news })} />
       {(filters.found === "errors" || filters.found === "duplicates") && (
         <Looking key={filters.found} what={filters.found} ids={tiles.filter((one) => one.wrong && one.state === "labelled").map((one) => one.id)} changed={restart} />

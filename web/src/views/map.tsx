@@ -38,6 +38,7 @@ export function MapView({ project }: { project: Project }) {
   const why = trouble || failed || (state?.state === "failed" ? state.error : "");
   return (
     <main class="map">
+      <h1 class="unseen">Map</h1>
       {state && <Methods state={state} start={begin} />}
       {why && (
         <p role="alert" class="trouble">

@@ -28,6 +28,7 @@ export function ProgressView({ project }: { project: Project }) {
   const busy = Boolean(job?.running);
   return (
     <main class="progress">
+      <h1 class="unseen">Progress</h1>
       {trouble && (
         <p role="alert" class="trouble">
           {shown(trouble)}
