@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from labelwise.contracts.source import is_region
 
@@ -186,20 +186,5 @@ class Renamed:
 
 
 Event = Added | Queried | AskedAgain | Labelled | Skipped | Cleared | Unlabelled | Restored | HeldOut | Tagged | Renamed
-EVENTS: dict[str, type[Event]] = {
-    event.kind: event
-    for event in (
-        Added,
-        Queried,
-        AskedAgain,
-        Labelled,
-        Skipped,
-        Cleared,
-        Unlabelled,
-        Restored,
-        HeldOut,
-        Tagged,
-        Renamed,
-    )
-}
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 EVENTS["labeled"] = Labelled  # as states on disk were written before the word had one spelling

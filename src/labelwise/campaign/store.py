@@ -216,7 +216,7 @@ class Store:
     def history(self, item_id: str) -> list[Event]:
         """All events of one item, in order, also those that were written under an earlier name of it.
 
-        Cost: one look at all rows, .1 microseconds each.
+        Cost: two looks at all rows.
         """
         column = _EVENTS.c.item
         with self._disk_errors("read"), self._engine.connect() as connection:

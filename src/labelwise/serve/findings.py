@@ -35,7 +35,7 @@ class Findings:
     def __init__(self, shared: Shared, map: Map) -> None:
         self.shared, self.map = shared, map
         self._read: dict[Path, tuple[float, dict[str, Any]]] = {}
-        self._like: OrderedDict[tuple[str, ...], list[tuple[str, float]]] = OrderedDict()
+        self._like: OrderedDict[tuple[int | str, ...], list[tuple[str, float]]] = OrderedDict()
 
     def state(self) -> dict[str, Any]:
         """What was found so far, in numbers; null for what was not looked for."""
@@ -84,14 +84,17 @@ class Findings:
 
         if self.map.state()["method"] is None:
             raise DataError("the images were not looked at yet: make the map first, it reads all of them once")
-        key = tuple(sorted({self.shared.pool.ids[self.shared.pool.position(item)] for item in items}))
-        if not key:
+        project = self.shared.project
+        examples = sorted({project.pool.ids[project.pool.position(item)] for item in items})
+        if not examples:
             raise ConfigError("like which images? name one at least")
-        if key not in self._like:
-            self._like[key] = [(one.id, one.score or 0.0) for one in similar(look(self.shared.project), key, LIKE)]
+        key: tuple[int | str, ...] = (len(project.pool), *examples)
+        if (known := self._like.get(key)) is None:
+            known = [(one.id, one.score or 0.0) for one in similar(look(project), examples, LIKE)]
+            self._like[key] = known
             while len(self._like) > _KEPT:
                 self._like.popitem(last=False)
-        return self._like[key]
+        return known
 
     def again(self, items: Sequence[str]) -> int:
         """Asks about labels that look wrong again; returns about how many.
@@ -149,7 +152,10 @@ class Findings:
         except OSError:
             return None
         if file not in self._read or self._read[file][0] != stamp:
-            self._read[file] = (stamp, json.loads(file.read_text(encoding="ascii")))
+            try:
+                self._read[file] = (stamp, json.loads(file.read_text(encoding="ascii")))
+            except ValueError:  # damaged by hand: it is looked for again
+                return None
         return self._read[file][1]
 
 
