@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -164,3 +167,49 @@ def test_by_mouse_and_keys_in_a_browser(project, chromium):
         page.wait_for_selector("text=/similarity [01]/")
         assert page.inner_text(".tile >> nth=1").count("twin0.png") == 1
     assert sum(map(bool, map(open_project(project).pool.tags.of, range(206)))) == 205
+
+
+def test_advice_report_and_files_leave_the_page(project, chromium):
+    run("suggest", "-n", 3, "-s", "random", "-p", project)
+    with served(project) as server:
+        browser = server.browser()
+        for path in ("/api/report", "/api/exported"):
+            assert "first" in browser.http.get(path).json()["error"]
+        browser.post("/api/job", {"what": "export", "format": "cocoa"}, 400)
+        state = browser.get("/api/outgoing")
+        assert state["exported"] is None
+        assert {"csv", "label_studio"} <= {one["name"] for one in state["formats"]["asked"]}
+        _ended(browser, "report")
+        told = browser.http.get("/api/report")
+        assert "sandbox allow-scripts;" in told.headers["content-security-policy"]
+        assert "allow-same-origin" not in told.headers["content-security-policy"]
+        assert "<html" in told.text
+        browser.post("/api/job", {"what": "export", "format": "csv"})
+        while (job := browser.get("/api/job"))["running"]:
+            pass
+        assert job["error"] == ""
+        got = browser.http.get("/api/exported")
+        assert got.headers["content-disposition"].startswith("attachment")
+        assert len(got.text.splitlines()) == LABELLED + 1
+        browser.post("/api/job", {"what": "export", "use": "asked", "format": "folders"}, 400)
+        browser.post("/api/job", {"what": "advise"})
+        while (job := browser.get("/api/job"))["running"]:
+            pass
+        assert "holdout" in job["error"], "without a test set nothing is promised"
+    with served(project) as server, person(chromium, server.address) as somebody:
+        page = somebody.page
+        somebody.to("progress")
+        page.select_option(".leaving select >> nth=1", "label_studio")
+        page.click(".leaving button:has-text('Export')")
+        with page.expect_download() as loaded:
+            page.click("text=Download labels-label_studio.zip")
+        with zipfile.ZipFile(loaded.value.path()) as packed:
+            assert sorted(packed.namelist()) == ["labels.interface.xml", "labels.json"]
+            assert len(json.loads(packed.read("labels.json"))) == LABELLED
+        with somebody.context.expect_page() as opened:
+            page.click("text=Open the report")
+        opened.value.wait_for_selector("h1")
+        assert (
+            opened.value.evaluate("(() => { try { return document.cookie + 'x' } catch { return 'none' } })()")
+            == "none"
+        )

@@ -1,5 +1,5 @@
 // The only file that talks to the server.
-import type { Answer, Answered, Done, Findings, Item, Job, MapColumns, MapState, Marked, Progress, Project, Queue, Strategies, StudyAbout, StudyCurves, StudyPicks, Tile } from "./types";
+import type { Answer, Answered, Done, Findings, Item, Job, MapColumns, MapState, Marked, Outgoing, Progress, Project, Queue, Strategies, StudyAbout, StudyCurves, StudyPicks, Tile } from "./types";
 
 /** An answer of the server that is no success, or (status 0) no answer at all. */
 export class Refused extends Error {
@@ -68,6 +68,17 @@ async function sized(response: Response): Promise<{ width: number; height: numbe
   return { width, height, rest: all.slice(8) };
 }
 
+/** Long work, and how. */
+export interface Work {
+  what: "fit" | "suggest" | "errors" | "duplicates" | "advise" | "report" | "export";
+  count?: number | null;
+  strategy?: string | null;
+  more?: boolean;
+  among?: number[];
+  use?: "labelled" | "asked";
+  format?: string;
+}
+
 export const api = {
   project: () => get<Project>("/api/project"),
   queue: (count: number, after: string | null) => get<Queue>(`/api/queue${query({ count, after })}`),
@@ -98,8 +109,8 @@ export const api = {
   progress: () => get<Progress>("/api/progress"),
   strategies: () => get<Strategies>("/api/strategies"),
   job: () => get<Job>("/api/job"),
-  startJob: (body: { what: "fit" | "suggest" | "errors" | "duplicates"; count?: number | null; strategy?: string | null; more?: boolean; among?: number[] }) =>
-    post<unknown>("/api/job", body),
+  startJob: (body: Work) => post<unknown>("/api/job", body),
+  outgoing: () => get<Outgoing>("/api/outgoing"),
   stopJob: () => post<unknown>("/api/job/stop", {}),
 };
 

@@ -190,7 +190,14 @@ export interface Progress {
   counts: Counts;
   cost: Record<string, number>;
   notes: string[];
+}
+
+export interface Outgoing {
+  formats: Record<"labelled" | "asked", { name: string; about: string }[]>;
+  /** Whether one was written. */
   report: boolean;
+  /** The name of the file that was exported last. */
+  exported: string | null;
 }
 
 export interface Strategies {

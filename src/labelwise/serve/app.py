@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from labelwise.contracts.oracle import Answer
@@ -24,6 +24,7 @@ from labelwise.serve.guard import Guard
 from labelwise.serve.listing import Filter, Listing
 from labelwise.serve.mapped import Map
 from labelwise.serve.neighbours import Neighbours
+from labelwise.serve.outgoing import Outgoing
 from labelwise.serve.pictures import Pictures
 from labelwise.serve.pixels import Pixels
 from labelwise.serve.queue import Queue
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 EXAMPLES = 100
 #: seconds of one answer that count; who left the page open was not labelling
 LONGEST = 300.0
+
+#: what a report may do: it runs its own script in a world of its own, which reaches neither the cookie nor this server
+ALONE = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,10 +90,13 @@ class Wanted(_Body):
 class Work(_Body):
     """A job."""
 
-    what: Literal["fit", "suggest", "errors", "duplicates"]
+    what: Literal["fit", "suggest", "errors", "duplicates", "advise", "report", "export"]
     count: int | None = Field(None, ge=1)
     strategy: str | None = Field(None, max_length=200)
     more: bool = False
+    #: of what is exported: what, and how
+    use: Literal["labelled", "asked"] = "labelled"
+    format: str = Field("", max_length=100)
     #: points of the map of which the picks are to be
     among: list[int] | None = Field(None, min_length=1, max_length=5_000_000)
 
@@ -140,6 +149,7 @@ class Page:
         self.listing = Listing(self.shared, self.telling, self.findings)
         self.queue = Queue(self.shared, self.telling, Neighbours(self.shared, self.map))
         self.pixels = Pixels(self.shared, self.telling)
+        self.outgoing = Outgoing(self.shared)
         self.pictures = Pictures(self.shared.project.state / "pictures")
 
     def warm_up(self) -> None:
@@ -157,12 +167,18 @@ class Page:
         Raises:
             StateError: something else is going on.
         """
-        if wanted.what == "fit":
-            self.shared.start("fit", _fitted)
-            return
-        if wanted.what != "suggest":
-            self.findings.look(wanted.what)
-            return
+        begin: dict[str, Callable[[], object]] = {
+            "fit": lambda: self.shared.start("fit", _fitted),
+            "suggest": lambda: self._suggest(wanted),
+            "errors": lambda: self.findings.look("errors"),
+            "duplicates": lambda: self.findings.look("duplicates"),
+            "advise": self.outgoing.advise,
+            "report": self.outgoing.write_report,
+            "export": lambda: self.outgoing.export(wanted.use, wanted.format),
+        }
+        begin[wanted.what]()
+
+    def _suggest(self, wanted: Work) -> None:
         among = None if wanted.among is None else self.map.ids(wanted.among)
         more = wanted.more or among is not None
 
@@ -234,6 +250,7 @@ def make_app(folder: Path, token: str, hosts: Sequence[str], log: Callable[[str]
     _looking(app, page)
     _marking(app, page)
     _working(app, page)
+    _outgoing(app, page)
     return Guard(app, token, frozenset(host.lower() for host in hosts))
 
 
@@ -363,3 +380,20 @@ def _working(app: FastAPI, page: Page) -> None:
     @app.post("/api/job/stop")
     def stop() -> JSONResponse:
         return as_json({"stopped": page.shared.jobs.stop()})
+
+
+def _outgoing(app: FastAPI, page: Page) -> None:
+    @app.get("/api/outgoing")
+    def outgoing() -> JSONResponse:
+        return as_json(page.outgoing.state())
+
+    @app.get("/api/report")
+    def report() -> Response:
+        # its own scripts run, in a world of their own: they reach neither the cookie nor this server
+        headers = {"content-security-policy": ALONE}
+        return FileResponse(page.outgoing.report(), media_type="text/html", headers=headers)
+
+    @app.get("/api/exported")
+    def exported() -> Response:
+        file, name = page.outgoing.exported()
+        return FileResponse(file, media_type="application/octet-stream", filename=name)

@@ -5,7 +5,7 @@ import { readProject } from "../project";
 import { duration, number, shown } from "../text";
 import type { Job } from "../types";
 
-const WORDS: Record<string, string> = { fit: "Training", suggest: "Choosing", map: "Making the map", errors: "Looking over the labels", duplicates: "Looking for near-duplicates" };
+const WORDS: Record<string, string> = { fit: "Training", suggest: "Choosing", map: "Making the map", errors: "Looking over the labels", duplicates: "Looking for near-duplicates", advise: "Reckoning", report: "Writing the report", export: "Exporting" };
 
 /** The job as it stands; `done` is called once whenever one has come to its end. */
 export function useJob(done: () => void) {

@@ -5,6 +5,7 @@ import { session } from "../queue/session";
 import { Balance } from "../progress/balance";
 import { Chart, type Place } from "../progress/chart";
 import { JobLine, useJob } from "../progress/job";
+import { Leaving } from "../progress/outgoing";
 import { NextRound } from "../progress/next";
 import { to } from "../router";
 import { duration, number, score, shown } from "../text";
@@ -45,6 +46,13 @@ export function ProgressView({ project }: { project: Project }) {
         />
       )}
       <JobLine job={job} trouble={jobTrouble} stop={() => void act(api.stopJob())} />
+      <Leaving
+        fresh={job?.running ? "busy" : `${job?.what} ${job?.seconds} ${counts}`}
+        busy={busy}
+        pending={project.counts.pending}
+        start={(work) => void act(api.startJob(work))}
+        failed={tell}
+      />
       {!busy && project.counts.pending > 0 && (
         <p>
           <a class="button" href={to("queue")}>
