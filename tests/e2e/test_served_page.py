@@ -235,6 +235,7 @@ def test_the_map_is_laid_out_in_the_background_and_kept(project):
         assert [row["id"] for row in browser.get("/api/map/items", at="0,79")["items"]] == sorted_ids(folder, 0, 79)
         [queue] = browser.get("/api/queue", count=1)["picks"]
         assert queue["neighbours"] == []
+        assert sum("are like it" in line for line in queue["why"]) == 1
         browser.answer("070.png", "0")
         browser.answer(queue["id"], "3")
         [queue] = browser.get("/api/queue", count=1)["picks"]

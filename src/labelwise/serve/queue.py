@@ -10,7 +10,7 @@ from typing import Any
 from labelwise.contracts.source import read_for
 from labelwise.serve.neighbours import Neighbours
 from labelwise.serve.shared import Shared
-from labelwise.serve.told import Telling, Told, size_of, why
+from labelwise.serve.told import Telling, Told, size_of, surroundings, why
 
 #: seconds for which a picture that one browser was given is kept from the others
 KEPT_FOR = 600.0
@@ -58,14 +58,15 @@ class Queue:
             for query in mine:
                 self._given[query.id] = (browser, moment + KEPT_FOR)
         asked = [query.id for query in mine]
-        said, near = self.telling.of(asked), self.neighbours.of(asked)
+        said, near, dense = self.telling.of(asked), self.neighbours.of(asked), self.neighbours.density(asked)
         picks = []
         for query in mine:
             told = said.get(query.id, Told())
             picks.append({
                 "id": query.id, "image": read_for(project.source, query.id),
                 "rank": query.rank, "score": query.score, "round": query.round,
-                "strategy": query.strategy, "size": size_of(project, query.id), "why": why(query, told),
+                "strategy": query.strategy, "size": size_of(project, query.id),
+                "why": [*why(query, told), *surroundings(dense.get(query.id))],
                 "guess": told.guess, "says": [{"class": name, "probability": p} for name, p in told.says],
                 "neighbours": near.get(query.id, []),
             })  # fmt: skip

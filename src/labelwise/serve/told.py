@@ -135,6 +135,16 @@ def why(query: Any, told: Told) -> list[str]:
     return lines
 
 
+def surroundings(density: float | None) -> list[str]:
+    """How dense the surroundings of an image are, in words; nothing where nobody knows."""
+    if density is None:
+        return []
+    share = f"{100 * density:.0f} % of the images"
+    if density >= 0.5:
+        return [f"many are like it: its neighbours are closer than those of {share}"]
+    return [f"few are like it: its neighbours are closer than those of only {share}"]
+
+
 def in_words(kind: Kind, raw: Any, classes: tuple[str, ...]) -> str:
     """A label in a few words, as people write it."""
     return kind.short(raw) if kind.drawn else in_full(kind.objects(raw, classes))
