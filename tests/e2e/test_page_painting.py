@@ -116,6 +116,44 @@ def test_masks_by_brush_and_by_superpixels(scenes, chromium):
         assert 0 < (found == IGNORE).sum() < 400
 
 
+def test_what_a_line_encloses_is_painted_by_the_middles_of_pixels(scenes, chromium):
+    folder, _truth = scenes
+    order = asked(folder)
+    corners = [(20.2, 10.2), (70.4, 15.0), (60.0, 50.6), (45.0, 20.0), (15.0, 55.0)]
+    with served(folder) as server, person(chromium, server.address) as somebody:
+        somebody.asked()
+        ready(somebody)
+        somebody.press("1", "f", "2", "l")
+        room = somebody.page.locator(".stage svg").bounding_box()
+        scale = min(room["width"] / SIZE[0], room["height"] / SIZE[1])
+        left, top = (
+            room["x"] + (room["width"] - SIZE[0] * scale) / 2,
+            room["y"] + (room["height"] - SIZE[1] * scale) / 2,
+        )
+        mouse = somebody.page.mouse
+        mouse.move(left + corners[0][0] * scale, top + corners[0][1] * scale)
+        mouse.down()
+        for x, y in corners[1:]:
+            mouse.move(left + x * scale, top + y * scale)
+        mouse.up()
+        somebody.press("Enter")
+        somebody.saved(1)
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
+    middles = np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5])
+    inside = _inside(middles, corners).reshape(SIZE[::-1])
+    assert (painted(folder, order[0]) != inside).sum() <= 6, "a screen has whole pixels, and corners fall between them"
+    assert inside.sum() > 500
+
+
+def _inside(points, corners):
+    """Whether each point lies in a polygon: an odd number of its sides is crossed on the way to the right."""
+    odd = np.zeros(len(points), bool)
+    for (x1, y1), (x2, y2) in zip(corners, [*corners[1:], corners[0]], strict=True):
+        crosses = (y1 <= points[:, 1]) != (y2 <= points[:, 1])
+        odd ^= crosses & (x1 + (points[:, 1] - y1) / (y2 - y1) * (x2 - x1) > points[:, 0])
+    return odd
+
+
 def test_a_guess_is_accepted_whole_and_corrected_among_the_images(scenes, chromium, tmp_path):
     folder, truth = scenes
     order = asked(folder)

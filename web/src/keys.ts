@@ -1,7 +1,7 @@
 // Which key means which class: its own name where that is a digit or a letter, else 1 to 9 and the letters that no action has.
 
 /** Letters that mean something else somewhere; the same everywhere, so that a class keeps its key. */
-const TAKEN = new Set(["b", "f", "h", "n", "s", "z"]);
+const TAKEN = new Set(["b", "f", "h", "l", "n", "s", "z"]);
 const SIGNS = [..."123456789", ..."abcdefghijklmnopqrstuvwxyz"].filter((sign) => !TAKEN.has(sign));
 
 const known = new WeakMap<readonly string[], string[]>();

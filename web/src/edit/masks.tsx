@@ -6,7 +6,7 @@ import { percent, shown } from "../text";
 import type { Project, Raw } from "../types";
 import { clamp, EMPTY, type Context, type Drag, type Draft, type Overlaid, type Parts, type Step } from "./draft";
 import type { Editor } from "./editor";
-import { NONE, OUTSIDE, Paint, SIDE, type Span, stroke } from "./paint";
+import { enclosed, NONE, OUTSIDE, Paint, SIDE, type Span, stroke } from "./paint";
 import { pngText } from "./png";
 import { type Cells, cellsOf, listen, spansOf } from "./superpixels";
 
@@ -15,6 +15,8 @@ interface Tool {
   radius: number;
   /** Whether whole superpixels are painted. */
   regions: boolean;
+  /** Whether a line is drawn around what is painted. */
+  outline: boolean;
   /** How many superpixels a picture is cut into. */
   count: number;
   erase: boolean;
@@ -23,8 +25,11 @@ interface Tool {
 }
 
 /** It outlives the picture: the next one is painted with the same brush. */
-const tool = new Store<Tool>({ radius: 12, regions: false, count: 300, erase: false, opacity: 0.5 });
+const tool = new Store<Tool>({ radius: 12, regions: false, outline: false, count: 300, erase: false, opacity: 0.5 });
 const use = (news: Partial<Tool>): void => tool.set({ ...tool.value, ...news });
+
+/** The line that is being drawn around something. */
+const line = new Store<[number, number][]>([]);
 
 const RADII = [1, 200] as const;
 const COUNTS = [50, 2400] as const;
@@ -47,6 +52,7 @@ export const masks: Editor = {
     ["1 \u2026 9, letters", "the class that is painted next"],
     ["drag", "paint"],
     ["B", "round brush, or whole superpixels"],
+    ["L", "a line around an area: what it encloses is painted"],
     ["[ and ]", "smaller and larger brush, or superpixels"],
     ["N", "erase: painted pixels have no class"],
     ["H", "all pixels without a class get the chosen one"],
@@ -83,7 +89,7 @@ const ARROWS: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRigh
 
 function key(context: Context, event: KeyboardEvent): Step | null {
   const { draft, size, px } = context;
-  const { radius, regions, count, erase } = tool.value;
+  const { radius, regions, outline, count, erase } = tool.value;
   const letter = event.key.toLowerCase();
   if (letter === "[" || letter === "]") {
     const by = letter === "]" ? 1.25 : 0.8;
@@ -91,9 +97,10 @@ function key(context: Context, event: KeyboardEvent): Step | null {
     else use({ radius: clamp(radius * by, ...RADII) });
     return { draft };
   }
-  if (letter === "b") use({ regions: !regions, erase: false });
+  if (letter === "b") use({ regions: !regions, outline: false, erase: false });
+  if (letter === "l") use({ outline: !outline, regions: false });
   if (letter === "n") use({ erase: !erase });
-  if (letter === "b" || letter === "n") return { draft };
+  if (letter === "b" || letter === "l" || letter === "n") return { draft };
   if (letter === "h" || letter === "f") return { draft: filled(context, letter === "h") };
   if (event.key === " ") {
     if (!draft.cross) return { draft: { ...draft, cross: [size[0] / 2, size[1] / 2] } };
@@ -125,6 +132,7 @@ function painted(context: Context, paint: Paint | null, from: [number, number], 
 function down(context: Context, x: number, y: number): Drag | null {
   let { paint } = context.draft;
   if (!paint) return null;
+  if (tool.value.outline) return drawn(context, x, y);
   let last: [number, number] = [x, y];
   const go = (to: [number, number], step: boolean) => {
     paint = painted(context, paint, last, to);
@@ -133,6 +141,20 @@ function down(context: Context, x: number, y: number): Drag | null {
   };
   go(last, true);
   return { move: (to, at) => go([to, at], false) };
+}
+
+/** A line around something, which is painted when the mouse is let go. */
+function drawn(context: Context, x: number, y: number): Drag {
+  line.set([[x, y]]);
+  return {
+    move: (to, at) => line.set([...line.value, [to, at]]),
+    up: () => {
+      const { paint } = context.draft;
+      const around = line.value;
+      line.set([]);
+      if (paint && around.length > 2) context.set({ ...context.draft, paint: paint.filled(enclosed(around), valueOf(context)), cross: null });
+    },
+  };
 }
 
 // ---- what is seen ----------------------------------------------------------------------------------------------------
@@ -236,7 +258,8 @@ function useCells(id: string, count: number): Cells | undefined {
 /** The brush where it would paint, and the cross of those who paint by keys. */
 function Cursor({ context }: Parts) {
   const { draft, px } = context;
-  const { radius, regions } = useStore(tool);
+  const { radius, regions, outline } = useStore(tool);
+  const around = useStore(line);
   const ring = useRef<SVGCircleElement>(null);
   useEffect(() => {
     const svg = ring.current?.ownerSVGElement;
@@ -254,7 +277,8 @@ function Cursor({ context }: Parts) {
   const [x, y] = draft.cross ?? [0, 0];
   return (
     <>
-      <circle ref={ring} class="ring" cx={-1e6} cy={0} r={regions ? 0 : radius * px} />
+      <circle ref={ring} class="ring" cx={-1e6} cy={0} r={regions || outline ? 0 : radius * px} />
+      {around.length > 1 && <polygon class="ring" style={{ strokeWidth: 1.5 * px }} points={around.map((one) => one.join(",")).join(" ")} />}
       {draft.cross && (
         <g class="cross">
           <circle cx={x} cy={y} r={regions ? 3 * px : radius * px} />
@@ -268,12 +292,12 @@ function Cursor({ context }: Parts) {
 
 function Panel({ context }: Parts) {
   const { draft, project, id } = context;
-  const { radius, regions, count, erase, opacity } = useStore(tool);
+  const { radius, regions, outline, count, erase, opacity } = useStore(tool);
   const cells = useCells(id, regions ? count : 0);
   const counts = draft.paint?.counts();
   const all = draft.paint && counts ? draft.paint.width * draft.paint.height - counts[OUTSIDE] : 1;
   const there = project.classes.flatMap((cls, at) => (counts?.[at] ? [[cls, counts[at] / all] as const] : []));
-  const how = regions ? (cells ? `superpixels, about ${count}` : "superpixels: they are being made \u2026") : `a round brush, ${Math.round(2 * radius)} pixels wide on the screen`;
+  const how = outline ? "a line around an area" : regions ? (cells ? `superpixels, about ${count}` : "superpixels: they are being made \u2026") : `a round brush, ${Math.round(2 * radius)} pixels wide on the screen`;
   return (
     <section class="painting" aria-label="Painting">
       <p class="hint" role="status">
@@ -281,8 +305,11 @@ function Panel({ context }: Parts) {
         {draft.paint ? `Paints ${erase ? "no class (erases)" : shown(draft.cls)} by ${how}.` : "Reading the mask \u2026"}
       </p>
       <div class="buttons">
-        <button type="button" aria-pressed={regions} onClick={() => use({ regions: !regions, erase: false })}>
+        <button type="button" aria-pressed={regions} onClick={() => use({ regions: !regions, outline: false, erase: false })}>
           Superpixels <kbd>B</kbd>
+        </button>
+        <button type="button" aria-pressed={outline} onClick={() => use({ outline: !outline, regions: false })}>
+          Outline <kbd>L</kbd>
         </button>
         <button type="button" aria-pressed={erase} onClick={() => use({ erase: !erase })}>
           Erase <kbd>N</kbd>

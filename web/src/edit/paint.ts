@@ -125,6 +125,26 @@ function countsOf(tile: Uint8Array): Uint32Array {
   return counts;
 }
 
+/** The pixels whose middle lies inside a closed line, by the even-odd rule. */
+export function enclosed(line: readonly [number, number][]): Span[] {
+  const heights = line.map(([, y]) => y);
+  const spans: Span[] = [];
+  for (let row = Math.ceil(Math.min(...heights) - 0.5); row + 0.5 <= Math.max(...heights); row++) {
+    const middle = row + 0.5;
+    const cuts: number[] = [];
+    line.forEach(([x1, y1], at) => {
+      const [x2, y2] = line[(at + 1) % line.length];
+      if (y1 <= middle !== y2 <= middle) cuts.push(x1 + ((middle - y1) / (y2 - y1)) * (x2 - x1));
+    });
+    cuts.sort((one, other) => one - other);
+    for (let at = 0; at + 1 < cuts.length; at += 2) {
+      const [first, last] = [Math.ceil(cuts[at] - 0.5), Math.ceil(cuts[at + 1] - 0.5)];
+      if (last > first) spans.push([row, first, last]);
+    }
+  }
+  return spans;
+}
+
 /** The pixels under a round brush that goes from one place to another. */
 export function stroke(from: [number, number], to: [number, number], radius: number): Span[] {
   const ends = new Map<number, [number, number]>();
