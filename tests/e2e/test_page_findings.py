@@ -169,6 +169,18 @@ def test_by_mouse_and_keys_in_a_browser(project, chromium):
     assert sum(map(bool, map(open_project(project).pool.tags.of, range(206)))) == 205
 
 
+def test_the_list_is_narrowed_by_how_doubtful_the_model_is(project):
+    run("suggest", "-n", 12, "-s", "margin", "-p", project)
+    with served(project) as server:
+        browser = server.browser()
+        said = {row["id"]: row["doubt"] for row in browser.get("/api/images", state="pending", count=100)["items"]}
+        assert len(said) == 12
+        middle = sum(sorted(said.values())[5:7]) / 2  # doubts are shown with four digits
+        some = browser.get("/api/images", doubt=middle, count=100)["items"]
+        assert {row["id"] for row in some} == {item for item, doubt in said.items() if doubt >= middle}
+        assert browser.http.get("/api/images", params={"doubt": "1.5"}).status_code == 400
+
+
 def test_advice_report_and_files_leave_the_page(project, chromium):
     run("suggest", "-n", 3, "-s", "random", "-p", project)
     with served(project) as server:

@@ -117,6 +117,7 @@ class Shown(_Body):
     tag: str = ""
     found: Literal["", "errors", "duplicates"] = ""
     like: str = Field("", max_length=4096)
+    doubt: float | None = Field(None, ge=0, le=1)
 
     def filter(self) -> Filter:
         """Which."""

@@ -29,7 +29,7 @@ MOST = 500
 
 @dataclass(frozen=True)
 class Filter:
-    """Which items are wanted; "" for any."""
+    """Which items are wanted; "" for any, and of doubt at least so much."""
 
     state: str = ""
     named: str = ""
@@ -41,12 +41,13 @@ class Filter:
     tag: str = ""
     found: Literal["", "errors", "duplicates"] = ""
     like: str = ""
+    doubt: float | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether every item of the state is wanted."""
         texts = (self.named, self.predicted, self.annotator, self.split, self.text, self.tag)
-        return not any(texts) and self.round is None
+        return not any(texts) and self.round is None and self.doubt is None
 
 
 class Listing:
@@ -167,6 +168,8 @@ class _Now:
         if wanted.round is not None and ((query := pool.query(position)) is None or query.round != wanted.round):
             return False
         if wanted.split and pool.role(position) != wanted.split:
+            return False
+        if wanted.doubt is not None and ((doubt := self._doubt(position)) is None or doubt < wanted.doubt):
             return False
         if wanted.tag and wanted.tag not in pool.tags.of(position):
             return False

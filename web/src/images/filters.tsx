@@ -2,9 +2,9 @@
 import { lastPart, shown } from "../text";
 import type { Project } from "../types";
 
-export type Filters = Record<"state" | "class" | "predicted" | "round" | "annotator" | "split" | "text" | "tag" | "found" | "like" | "sort", string>;
+export type Filters = Record<"state" | "class" | "predicted" | "round" | "annotator" | "split" | "text" | "tag" | "found" | "like" | "doubt" | "sort", string>;
 
-export const NONE: Filters = { state: "", class: "", predicted: "", round: "", annotator: "", split: "", text: "", tag: "", found: "", like: "", sort: "" };
+export const NONE: Filters = { state: "", class: "", predicted: "", round: "", annotator: "", split: "", text: "", tag: "", found: "", like: "", doubt: "", sort: "" };
 
 const FOUND: [string, string][] = [
   ["errors", "labels that look wrong"],
@@ -36,6 +36,10 @@ export function FilterBar({ project, filters, set }: { project: Project; filters
       <label>
         Round
         <input class="short" type="number" min={0} placeholder="any" value={filters.round} onInput={(event) => set({ round: event.currentTarget.value })} />
+      </label>
+      <label>
+        Doubt from
+        <input class="short" type="number" min={0} max={1} step={0.05} placeholder="0" value={filters.doubt} onInput={(event) => set({ doubt: event.currentTarget.value })} />
       </label>
       <Choice label="Labelled by" value={filters.annotator} among={project.labelled_by.map((one) => [one, shown(one)])} set={(annotator) => set({ annotator })} />
       <Choice label="Split" value={filters.split} among={["pool", "test", "validation"].map((one) => [one, one])} set={(split) => set({ split })} />
