@@ -73,6 +73,7 @@ def test_six_images_by_keys_alone(project, chromium):
             "name => document.querySelector('.subject h1').title === name", arg=shown(order[6])
         )
         somebody.press("/")
+        somebody.page.wait_for_function("() => document.activeElement.matches('input')")
         somebody.page.keyboard.type("<b>0")
         somebody.press("Enter")
         somebody.saved(8)

@@ -93,7 +93,8 @@ def test_a_mask_is_painted_and_sent_by_fingers(tmp_path, chromium):
             points = [] if shift is None else [{"x": middle[0] + shift, "y": middle[1]}]
             fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         page.wait_for_selector(".painting .things:has-text('red')")
-        page.tap(".class:has-text('ground')")
+        page.wait_for_timeout(500)  # a touch right after another is a gesture to a browser
+        page.locator(".class:has-text('ground')").click()
         page.wait_for_selector(".painting .hint:has-text('Paints ground')")
         page.tap("button:has-text('Fill the rest')")
         page.wait_for_selector(".painting .things:not(:has-text('no class'))")

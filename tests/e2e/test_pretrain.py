@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -120,7 +121,9 @@ def test_a_killed_command_goes_on_to_the_same_weights(project: Path):
     arguments = [*QUICK[:2], "--epochs", "30", *QUICK[4:]]
     command = [sys.executable, "-m", "labelwise", "pretrain", *arguments, "--name", "killed"]
     unfinished = project / "pretrained" / "killed.unfinished"
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ)
+    # sums of another number of threads are rounded otherwise, which a late kill would show
+    threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=threads)
     deadline = time.monotonic() + 120
     while not unfinished.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
