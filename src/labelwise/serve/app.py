@@ -390,7 +390,6 @@ def _outgoing(app: FastAPI, page: Page) -> None:
 
     @app.get("/api/report")
     def report() -> Response:
-        # its own scripts run, in a world of their own: they reach neither the cookie nor this server
         headers = {"content-security-policy": ALONE}
         return FileResponse(page.outgoing.report(), media_type="text/html", headers=headers)
 

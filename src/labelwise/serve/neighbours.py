@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,21 @@ class Neighbours:
         self._sample: tuple[int, list[str], np.ndarray, np.ndarray] = (-1, [], self._known[2], np.empty(0, np.float32))
         self._lock = threading.Lock()
 
-    def of(self, items: Sequence[str]) -> dict[str, list[dict[str, str]]]:
-        """Item -> its nearest labelled pictures with their labels, the nearest first."""
+    def of(self, items: Sequence[str]) -> tuple[dict[str, list[dict[str, str]]], dict[str, float]]:
+        """Item -> its nearest labelled pictures with their labels, the nearest first; and how dense it is around it.
+
+        The second is the share of the pool whose ten nearest images are less like them than this item's are, in [0, 1],
+        against a sample of 2,000 images of the pool.
+        """
         if not items or self.map.state()["method"] is None:
-            return {}
-        pool, kind, classes = self.shared.pool, self.shared.project.kind, self.shared.project.config.classes
+            return {}, {}
         with self._lock:
-            labelled, rows_LD = self._labelled()
             found = self._rows(items)
+            return self._near(found), self._density(found)
+
+    def _near(self, found: Mapping[str, np.ndarray]) -> dict[str, list[dict[str, str]]]:
+        pool, kind, classes = self.shared.pool, self.shared.project.kind, self.shared.project.config.classes
+        labelled, rows_LD = self._labelled()
         if not labelled or not found:
             return {}
         near: dict[str, list[dict[str, str]]] = {}
@@ -54,21 +61,13 @@ class Neighbours:
             ]
         return near
 
-    def density(self, items: Sequence[str]) -> dict[str, float]:
-        """Item -> share of the pool whose ten nearest images are less like them than this item's are, in [0, 1].
-
-        Against a sample of 2,000 images of the pool; nothing before a map was made.
-        """
-        if not items or self.map.state()["method"] is None:
-            return {}
+    def _density(self, found: Mapping[str, np.ndarray]) -> dict[str, float]:
         ids = self.shared.pool.ids
-        with self._lock:
-            if self._sample[0] != len(ids):
-                drawn = generator(self.shared.project.config.seed, "density").permutation(len(ids))[:SAMPLE]
-                rows = self._rows([ids[position] for position in sorted(drawn.tolist())])
-                names, rows_SD = list(rows), np.stack(list(rows.values())) if rows else np.empty((0, 0), np.float32)
-                self._sample = (len(ids), names, rows_SD, np.sort(_likeness(rows_SD, names, rows_SD, names)))
-            found = self._rows(items)
+        if self._sample[0] != len(ids):
+            drawn = generator(self.shared.project.config.seed, "density").permutation(len(ids))[:SAMPLE]
+            rows = self._rows([ids[position] for position in sorted(drawn.tolist())])
+            names, rows_SD = list(rows), np.stack(list(rows.values())) if rows else np.empty((0, 0), np.float32)
+            self._sample = (len(ids), names, rows_SD, np.sort(_likeness(rows_SD, names, rows_SD, names)))
         _, names, rows_SD, usual_S = self._sample
         if len(names) <= SURROUND or not found:
             return {}

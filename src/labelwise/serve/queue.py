@@ -58,7 +58,7 @@ class Queue:
             for query in mine:
                 self._given[query.id] = (browser, moment + KEPT_FOR)
         asked = [query.id for query in mine]
-        said, near, dense = self.telling.of(asked), self.neighbours.of(asked), self.neighbours.density(asked)
+        said, (near, dense) = self.telling.of(asked), self.neighbours.of(asked)
         picks = []
         for query in mine:
             told = said.get(query.id, Told())
